@@ -1,0 +1,23 @@
+# Every third-party library, once. Targets used elsewhere: cohort::torch, cohort::hdf5, MPI::MPI_CXX, yaml-cpp, …
+include(CMakeFindDependencyMacro)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(MPI REQUIRED COMPONENTS CXX)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PNG REQUIRED)
+find_package(JPEG REQUIRED)
+find_package(TIFF REQUIRED)
+find_package(ZLIB REQUIRED)
+
+find_path(COHORT_XXHASH_INCLUDE xxhash.h REQUIRED)
+find_library(COHORT_XXHASH_LIBRARY xxhash REQUIRED)
+add_library(cohort_xxhash INTERFACE)
+target_include_directories(cohort_xxhash SYSTEM INTERFACE ${COHORT_XXHASH_INCLUDE})
+target_link_libraries(cohort_xxhash INTERFACE ${COHORT_XXHASH_LIBRARY})
+
+include(find_hdf5)
+include(find_libtorch)

@@ -1,0 +1,37 @@
+# Compiler settings shared by every target.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set_property(GLOBAL PROPERTY USE_FOLDERS ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+# Release keeps line tables: a crash report without lines is worth little.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -g1")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
+
+# One flag set for libraries and programs alike, so that all of them share the precompiled torch header.
+add_compile_options(-fPIC -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual)
+if(COHORT_WARNINGS_AS_ERRORS)
+  add_compile_options(-Werror)
+endif()
+if(COHORT_SANITIZE)
+  add_compile_options(-fsanitize=${COHORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${COHORT_SANITIZE})
+endif()
+
+find_program(COHORT_CCACHE ccache)
+mark_as_advanced(COHORT_CCACHE)
+if(COHORT_CCACHE)
+  # The sloppiness lets ccache store and use precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${COHORT_CCACHE})
+  add_compile_options(-fpch-preprocess)
+endif()
+find_program(COHORT_MOLD mold)
+mark_as_advanced(COHORT_MOLD)
+if(COHORT_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()

@@ -1,0 +1,40 @@
+# Tests. A test program of a layer links that layer and the layers it may call, nothing else.
+
+set(COHORT_TEST_ENVIRONMENT
+  "OMP_NUM_THREADS=1" "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
+  "OMPI_MCA_btl_vader_single_copy_mechanism=none" "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_hwloc_base_binding_policy=none")
+
+# Everything both kinds of test programs need. LAYER: one of the layers of src/.
+function(cohort_test_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LAYER" "SOURCES;LIBRARIES")
+  add_executable(${name} ${arg_SOURCES})
+  get_target_property(layers cohort_${arg_LAYER} COHORT_ALL_LAYERS)
+  foreach(layer IN LISTS layers)
+    target_link_libraries(${name} PRIVATE cohort_${layer})
+  endforeach()
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  target_compile_definitions(${name} PRIVATE COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests")
+endfunction()
+
+# cohort_add_test(<name> LAYER <layer> SOURCES …): one process, no MPI.
+function(cohort_add_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES")
+  cohort_test_program(${name} LAYER ${arg_LAYER} SOURCES ${arg_SOURCES} LIBRARIES GTest::gtest_main ${arg_LIBRARIES})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120 LABELS "${arg_LAYER}" ENVIRONMENT "${COHORT_TEST_ENVIRONMENT}")
+endfunction()
+
+# cohort_add_mpi_test(<name> LAYER <layer> SOURCES … RANKS 1 2 3 4 [TIMEOUT s]): one ctest entry for each rank count.
+function(cohort_add_mpi_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;RANKS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  cohort_test_program(${name} LAYER ${arg_LAYER} SOURCES ${arg_SOURCES} LIBRARIES cohort_mpi_test_main ${arg_LIBRARIES})
+  foreach(ranks IN LISTS arg_RANKS)
+    add_test(NAME ${name}.np${ranks}
+      COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
+    set_tests_properties(${name}.np${ranks} PROPERTIES PROCESSORS ${ranks} TIMEOUT ${arg_TIMEOUT}
+      LABELS "mpi;np${ranks};${arg_LAYER}" ENVIRONMENT "${COHORT_TEST_ENVIRONMENT}")
+  endforeach()
+endfunction()

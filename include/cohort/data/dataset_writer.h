@@ -1,0 +1,46 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/config/field.h"
+#include "cohort/data/description.h"
+
+namespace cohort::data {
+
+/// One image to be written. Vocabulary indices refer to the Description given to write_dataset().
+struct Row {
+  std::string id;                      ///< unique within the dataset
+  std::int32_t split = 0;              ///< index into Description::splits
+  std::vector<std::int32_t> labels;    ///< one per label column; -1: none
+  std::vector<std::int32_t> contexts;  ///< one per context column
+};
+
+/// Pixels of row `index` of the list, [C, H, W] in the stored type, into `out` (layout.bytes()). Throws DataError.
+using PixelSource = std::function<void(std::int64_t index, std::span<std::byte> out)>;
+
+struct WriterConfig {
+  config::Bytes shard_size{std::uint64_t{256} << 20};
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("shard_size", shard_size, "largest size of one shard", config::Range<std::uint64_t>{1 << 16, std::uint64_t{1} << 40});
+  }
+};
+
+/// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout, vocabularies and the
+/// names of the splits; shards, mean and deviation are filled in. Every rank passes the same `rows`. Within a split rows are
+/// sorted by (contexts, id), cut into shards, and every shard is written by one rank: the files are byte-identical for any
+/// number of ranks. A shard is written beside, read back against its checksums and renamed into place; dataset.json comes
+/// last. Throws on every rank when one fails (DataError: unreadable source, disk full, folder already holds a dataset).
+/// `progress` is called on rank 0 with (rows done by rank 0, rows of rank 0); may be empty.
+Description write_dataset(const std::filesystem::path& folder, Description description, std::span<const Row> rows,
+                          const PixelSource& pixels, const WriterConfig& config, comm::Communicator& ranks,
+                          const std::function<void(std::int64_t, std::int64_t)>& progress = {});
+
+}  // namespace cohort::data

@@ -1,0 +1,70 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cohort::data {
+
+enum class PixelType { u8, u16, f32 };
+
+/// Layout of one image as stored, [C, H, W] row-major: one for the whole dataset.
+struct ImageLayout {
+  PixelType type = PixelType::u8;
+  std::int64_t channels = 1, height = 0, width = 0;
+  [[nodiscard]] std::int64_t values() const noexcept { return channels * height * width; }
+  [[nodiscard]] std::int64_t bytes() const noexcept;
+  friend bool operator==(const ImageLayout&, const ImageLayout&) = default;
+};
+
+/// A label every row may have. Stored as i32 class index, -1 where a row has none.
+struct LabelColumn {
+  std::string name;
+  std::vector<std::string> classes;  ///< class i is called classes[i]
+};
+
+/// A context key (hospital, plate, module …) and its vocabulary. Stored as i32 index; every row has one.
+struct ContextColumn {
+  std::string name;
+  std::vector<std::string> values;
+};
+
+/// One HDF5 file. Rows are sorted by context; a context may span shards.
+struct ShardEntry {
+  std::string file;  ///< relative to the dataset's folder
+  std::int64_t rows = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t checksum = 0;  ///< of the whole file
+};
+
+struct Split {
+  std::string name;  ///< "train", "test" …
+  std::vector<ShardEntry> shards;
+  [[nodiscard]] std::int64_t rows() const noexcept;
+};
+
+/// dataset.json: everything about a dataset but its rows. docs/formats/dataset.md gives every key.
+struct Description {
+  static constexpr int kVersion = 1;
+  std::string name;
+  ImageLayout images;
+  std::vector<std::string> channels;       ///< names, one per channel
+  std::vector<double> mean, deviation;     ///< per channel, in stored units, over the rows of the first split
+  std::vector<LabelColumn> labels;
+  std::vector<ContextColumn> contexts;
+  std::vector<Split> splits;
+  std::string license;                     ///< of the images, as given at conversion; may be empty
+
+  /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent keys.
+  static Description read(const std::filesystem::path& folder);
+  void write(const std::filesystem::path& folder) const;  ///< atomically; throws DataError
+
+  /// These throw UsageError naming the known ones ("did you mean").
+  [[nodiscard]] const Split& split(std::string_view name) const;
+  [[nodiscard]] const LabelColumn& label(std::string_view name) const;
+  [[nodiscard]] const ContextColumn& context(std::string_view name) const;
+};
+
+}  // namespace cohort::data

@@ -1,0 +1,40 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cohort/data/description.h"
+
+namespace cohort::data {
+
+/// One HDF5 shard, open for reading. Opening and the column functions use the HDF5 library (one thread in the process);
+/// read() does not (pread at the offset of the contiguous dataset), so that any number of threads may call it. Move-only.
+class ShardReader {
+ public:
+  /// Throws DataError: file missing, not HDF5, no /images, shape or type unlike `layout`, rows unlike `entry`, truncated.
+  static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry, const ImageLayout& layout);
+  ShardReader(ShardReader&&) noexcept;
+  ShardReader& operator=(ShardReader&&) noexcept;
+  ShardReader(const ShardReader&) = delete;
+  ShardReader& operator=(const ShardReader&) = delete;
+  ~ShardReader();
+
+  [[nodiscard]] std::int64_t rows() const noexcept;
+  [[nodiscard]] std::vector<std::int32_t> labels(const std::string& name) const;    ///< [rows]; DataError if missing
+  [[nodiscard]] std::vector<std::int32_t> contexts(const std::string& name) const;  ///< [rows]; DataError if missing
+  [[nodiscard]] std::vector<std::string> ids() const;                               ///< [rows]
+  /// One image, [C, H, W] as stored, into `out` (layout.bytes()). Its checksum is verified.
+  /// Throws DataError on a short read or a damaged row, naming file, row and id of the block.
+  void read(std::int64_t row, std::span<std::byte> out) const;
+
+ private:
+  struct Impl;
+  explicit ShardReader(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cohort::data

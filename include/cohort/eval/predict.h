@@ -1,0 +1,42 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/augment/views.h"
+#include "cohort/comm/communicator.h"
+#include "cohort/config/field.h"
+#include "cohort/data/dataset.h"
+#include "cohort/nn/vit.h"
+
+namespace cohort::eval {
+
+struct EvalConfig {
+  std::int64_t context_images = 32;
+  std::vector<std::string> splits;
+  std::int64_t every_epochs = 0;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("context_images", context_images, "images of a context behind its token; the last group of a context may have fewer",
+          config::Range<std::int64_t>{1, 1 << 20});
+    visit("splits", splits, "splits to evaluate; empty: all but the training split");
+    visit("every_epochs", every_epochs, "epochs between evaluations; 0: at the end only", config::Range<std::int64_t>{0, 1 << 20});
+  }
+};
+
+struct Prediction {
+  at::Tensor logits;    ///< [N, classes] f32, dataset order; undefined without a head
+  at::Tensor features;  ///< [N, D] f32, dataset order
+  at::Tensor context;   ///< [N, K, D] f32: context token behind every image; undefined without keys
+  double images_per_second = 0.0;  ///< over all ranks
+};
+
+/// Collective. Every image of the split exactly once, its context token inferred from groups of `context_images` in dataset order:
+/// the result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32 output.
+Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
+                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks);
+
+}  // namespace cohort::eval

@@ -1,0 +1,37 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace cohort::eval {
+
+/// Scores of the images of one context, or of all.
+struct ContextScore {
+  std::string context;
+  std::int64_t images = 0;
+  double accuracy = 0.0;
+  double low = 0.0, high = 0.0;  ///< 95 % Wilson interval of the accuracy
+  double confidence = 0.0;       ///< mean probability of the predicted class
+};
+
+struct Scores {
+  std::int64_t images = 0;
+  double accuracy = 0.0, balanced_accuracy = 0.0;
+  std::optional<double> auc;  ///< two classes only: area under the ROC curve, ties count one half
+  double loss = 0.0;          ///< mean cross-entropy
+  double confidence = 0.0;
+  double majority = 0.0;      ///< accuracy of always answering the most frequent class of these images
+  std::vector<ContextScore> contexts;                 ///< by vocabulary index; contexts without images left out
+  [[nodiscard]] const ContextScore* worst() const noexcept;  ///< lowest accuracy; null without contexts
+};
+
+/// `logits` [N, classes] f32, `labels` [N] (-1: left out), `contexts` [N] index into `context_names`; empty: no contexts.
+/// Pure; the result does not depend on the number of ranks. Throws DataError when no image has a label.
+Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts,
+             std::span<const std::string> context_names);
+
+}  // namespace cohort::eval

@@ -1,0 +1,63 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/data/batch.h"
+
+namespace cohort::nn {
+class UnitModel;
+}
+
+namespace cohort::method {
+
+/// Where training stands. `global_images` normalises losses, so that the sum over ranks is the mean over the global batch.
+struct Step {
+  std::int64_t step = 0, total_steps = 0, epoch = 0;
+  std::int64_t global_images = 0;
+  std::uint64_t seed = 0;
+  comm::Communicator* ranks = nullptr;  ///< for sums over the global batch
+};
+
+/// Named means of one step: sums and counts, which the trainer adds over ranks.
+class Metrics {
+ public:
+  struct Entry {
+    std::string name;
+    double sum;
+    std::int64_t count;
+  };
+  void add(std::string name, double sum, std::int64_t count) { entries_.push_back({std::move(name), sum, count}); }
+  [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+
+ private:
+  std::vector<Entry> entries_;
+};
+
+/// A model of a method. Its name is the first part of names in checkpoints: "model", "student", "teacher".
+struct Part {
+  std::string name;
+  std::shared_ptr<nn::UnitModel> model;
+  bool trained = true;  ///< false: no gradients, no optimizer state
+};
+
+/// One way of learning (supervised, DINO, MAE …): turns a batch into a loss. One file in src/method/ each.
+/// It never sees how parameters are sharded, and communicates only through Step::ranks.
+class Method {
+ public:
+  Method() = default;
+  Method(const Method&) = delete;
+  Method& operator=(const Method&) = delete;
+  virtual ~Method() = default;
+  virtual std::vector<Part> parts() = 0;
+  /// Scalar fp32: this rank's share of the global loss (the shares of all ranks add up to it). Collective.
+  virtual at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
+  /// After the optimizer: teacher EMA, centres, queues. Collective.
+  virtual void after_step(const Step& /*step*/) {}
+};
+
+}  // namespace cohort::method

@@ -1,0 +1,73 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cohort/config/field.h"
+#include "cohort/nn/context.h"
+#include "cohort/nn/unit_model.h"
+
+namespace cohort::nn {
+
+struct ModelConfig {
+  std::string name = "vit_small";
+  std::int64_t patch_size = 16;
+  std::int64_t width = 0, depth = 0, heads = 0;
+  double mlp_ratio = 4.0;
+  double dropout = 0.0, drop_path = 0.0;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("name", name, "size: vit_tiny, vit_small, vit_base or vit_large (width 192, 384, 768, 1024)");
+    visit("patch_size", patch_size, "height and width of a patch, in pixels", config::Range<std::int64_t>{1, 1024});
+    visit("width", width, "width of a token; 0: that of model.name", config::Range<std::int64_t>{0, 1 << 16});
+    visit("depth", depth, "transformer blocks; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
+    visit("heads", heads, "attention heads; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
+    visit("mlp_ratio", mlp_ratio, "width of the MLP's hidden layer, relative to the token's", config::Range{0.1, 64.0});
+    visit("dropout", dropout, "dropout after the position embedding, projections and MLP layers", config::Range{0.0, 0.99});
+    visit("drop_path", drop_path, "stochastic depth of the last block; grows linearly from 0", config::Range{0.0, 0.99});
+  }
+};
+
+/// Everything that decides the shapes of a vision transformer.
+struct VitShape {
+  std::int64_t channels, height, width;  ///< of the images that the position table is made for
+  std::int64_t patch_size, embed_dim, depth, heads;
+  double mlp_ratio, dropout, drop_path;
+  std::int64_t classes;                  ///< 0: no head
+  ContextConfig context;                 ///< no keys: plain
+  std::vector<std::int64_t> vocabulary;  ///< values of each context key
+};
+
+/// Fills in the size of `config.name`. Throws UsageError: unknown name, patch does not divide the image, heads do not divide the width.
+VitShape vit_shape(const ModelConfig& config, const ContextConfig& context, std::vector<std::int64_t> vocabulary,
+                   std::int64_t channels, std::int64_t height, std::int64_t width, std::int64_t classes);
+
+/// Vision transformer [cls, context tokens, patches], pre-norm (methods: ViT arXiv 2010.11929; ContextViT arXiv 2305.19402).
+/// Parameter names are those of timm and of ContextViT's reference, so that weights can be exchanged.
+/// Weights are drawn from (seed, Purpose::initialise, parameter name): the same on any number of ranks.
+class VisionTransformer final : public UnitModel {
+ public:
+  VisionTransformer(VitShape shape, std::uint64_t seed);
+
+  struct Output {
+    at::Tensor cls;      ///< [B, D] after the final norm
+    at::Tensor logits;   ///< [B, classes]; undefined without a head
+    at::Tensor tokens;   ///< [B, 1+K+N, D] after the final norm
+    at::Tensor context;  ///< [B, K, D]: the tokens inferred at the input; undefined without keys
+  };
+  /// `images` [B, C, h, w] normalised; other sizes than the table's interpolate it (bicubic). h and w are multiples of the patch.
+  /// Collective over conditions.ranks in global scope.
+  Output forward(const at::Tensor& images, const Conditions& conditions);
+
+  [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
+  [[nodiscard]] std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override;
+  void use(UnitRunner& runner) override { runner_ = &runner; }
+
+ private:
+  VitShape shape_;
+  UnitRunner* runner_;
+};
+
+}  // namespace cohort::nn

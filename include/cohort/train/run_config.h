@@ -1,0 +1,114 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "cohort/augment/views.h"
+#include "cohort/checkpoint/store.h"
+#include "cohort/config/field.h"
+#include "cohort/data/context_sampler.h"
+#include "cohort/data/loader.h"
+#include "cohort/eval/predict.h"
+#include "cohort/method/supervised.h"
+#include "cohort/nn/context.h"
+#include "cohort/nn/vit.h"
+#include "cohort/shard/optimizer.h"
+#include "cohort/shard/sharded_model.h"
+#include "cohort/train/schedule.h"
+
+namespace cohort::train {
+
+enum class Precision { fp32, bf16 };
+std::span<const config::EnumName<Precision>> enum_names(Precision);
+
+enum class Device { cpu, cuda };
+std::span<const config::EnumName<Device>> enum_names(Device);
+
+struct DataConfig {
+  std::filesystem::path path;
+  std::string train_split = "train";
+  std::string label;
+  std::vector<std::string> contexts;
+  augment::Normalisation normalisation = augment::Normalisation::dataset;
+  data::LoaderConfig loader;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("path", path, "folder of the dataset (dataset.json)");
+    visit("train_split", train_split, "split to train on");
+    visit("label", label, "label column to learn; empty: the dataset's only one");
+    visit("contexts", contexts, "train on these contexts of the grouping key only; empty: all");
+    visit("normalisation", normalisation, "statistics that pixel values are normalised with: the dataset's or each image's own");
+    visit.section("loader", loader, "reading ahead");
+  }
+};
+
+struct TrainConfig {
+  std::int64_t max_steps = 0;
+  std::int64_t epochs = 10;
+  std::int64_t log_every_steps = 10;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("max_steps", max_steps, "steps to train; 0: as many as train.epochs makes", config::Range<std::int64_t>{0, INT64_MAX});
+    visit("epochs", epochs, "passes over the training split, if max_steps is 0", config::Range<std::int64_t>{1, 1 << 30});
+    visit("log_every_steps", log_every_steps, "steps between lines on the terminal", config::Range<std::int64_t>{1, 1 << 30});
+  }
+};
+
+struct CommConfig {
+  std::chrono::seconds timeout{600};
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("timeout", timeout, "how long a rank waits for the others before the job ends with the names of the missing ranks",
+          config::Range<std::int64_t>{1, 86400});
+  }
+};
+
+/// All options of `cohort train`, composed from those of the components. docs/config.md is generated from this.
+struct RunConfig {
+  std::filesystem::path run_dir;
+  std::uint64_t seed = 1;
+  Device device = Device::cpu;
+  Precision precision = Precision::fp32;
+  std::string resume = "auto";
+  DataConfig data;
+  augment::AugmentConfig augment;
+  data::SamplerConfig sampler;
+  nn::ModelConfig model;
+  nn::ContextConfig context;
+  method::SupervisedConfig supervised;
+  shard::OptimizerConfig optimizer;
+  ScheduleConfig schedule;
+  shard::ShardingConfig sharding;
+  TrainConfig train;
+  checkpoint::CheckpointConfig checkpoint;
+  eval::EvalConfig eval;
+  CommConfig comm;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("run_dir", run_dir, "folder of the run; empty: runs/<name of the configuration file>");
+    visit("seed", seed, "key of every random number", config::Range<std::int64_t>{0, INT64_MAX});
+    visit("device", device, "where tensors live; cuda needs a build with the cuda preset");
+    visit("precision", precision, "of the computation; weights, gradients and optimizer are fp32");
+    visit("resume", resume, "auto: go on from the newest checkpoint of run_dir if there is one; never; or the path of a checkpoint");
+    visit.section("data", data, "what is learnt from");
+    visit.section("augment", augment, "random changes of training images");
+    visit.section("sampler", sampler, "which images meet in a step");
+    visit.section("model", model, "the vision transformer");
+    visit.section("context", context, "context tokens");
+    visit.section("supervised", supervised, "the loss");
+    visit.section("optimizer", optimizer, "AdamW");
+    visit.section("schedule", schedule, "the learning rate over the steps");
+    visit.section("sharding", sharding, "parameters over ranks");
+    visit.section("train", train, "how long");
+    visit.section("checkpoint", checkpoint, "what survives a kill");
+    visit.section("eval", eval, "scores on held-out splits");
+    visit.section("comm", comm, "ranks");
+  }
+};
+
+}  // namespace cohort::train

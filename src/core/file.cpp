@@ -1,0 +1,79 @@
+#include "cohort/core/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "cohort/core/error.h"
+
+namespace cohort {
+namespace {
+
+DataError system_error(const char* action, const std::filesystem::path& file, int error) {
+  const char* fix = "check the path and the permissions";
+  if (error == ENOSPC || error == EDQUOT) fix = "free some space or choose another folder";
+  if (error == ENOENT) fix = "check the path";
+  return DataError({fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), fix});
+}
+
+void write_all(int descriptor, std::string_view content, const std::filesystem::path& file) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(descriptor, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw system_error("write the file", file, errno);
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
+void sync_path(const std::filesystem::path& path, int flags, const char* action) {
+  const FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC));
+  // Some network file systems refuse fsync on a folder with EINVAL; the rename itself is then all there is.
+  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL)) throw system_error(action, path, errno);
+}
+
+}  // namespace
+
+void FileDescriptorTraits::close(type descriptor) noexcept { ::close(descriptor); }
+
+std::string read_file(const std::filesystem::path& file) {
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream content;
+  if (!stream || std::filesystem::is_directory(file)) throw system_error("read the file", file, errno ? errno : EISDIR);
+  content << stream.rdbuf();
+  if (stream.bad()) throw system_error("read the file", file, errno ? errno : EIO);
+  return std::move(content).str();
+}
+
+void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
+  const std::filesystem::path beside = file.string() + fmt::format(".{}.partial", ::getpid());
+  try {
+    FileDescriptor descriptor(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (!descriptor) throw system_error("create the file", beside, errno);
+    write_all(descriptor.get(), content, beside);
+    if (::fsync(descriptor.get()) != 0) throw system_error("sync the file", beside, errno);
+    descriptor.reset();
+    if (::rename(beside.c_str(), file.c_str()) != 0) throw system_error("rename the file into place", file, errno);
+  } catch (...) {
+    ::unlink(beside.c_str());
+    throw;
+  }
+  sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+}
+
+void sync_folder(const std::filesystem::path& folder) { sync_path(folder, O_RDONLY | O_DIRECTORY, "sync the folder"); }
+
+void sync_file(const std::filesystem::path& file) { sync_path(file, O_RDONLY, "sync the file"); }
+
+void make_writable_folder(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw system_error("create the folder", folder, error.value());
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) throw system_error("write into the folder", folder, errno);
+}
+
+}  // namespace cohort

@@ -1,0 +1,103 @@
+#include "cohort/core/random.h"
+
+#include <cmath>
+#include <numbers>
+#include <numeric>
+
+#include "cohort/core/error.h"
+
+namespace cohort {
+namespace {
+
+// Finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every input bit.
+std::uint64_t mix(std::uint64_t value) noexcept {
+  value += 0x9e3779b97f4a7c15ULL;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
+  return value ^ (value >> 31);
+}
+
+std::array<std::uint32_t, 2> words_of(std::uint64_t value) noexcept {
+  return {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)};
+}
+
+constexpr float kUniformStep = 0x1.0p-24F;
+
+float to_uniform(std::uint32_t word) noexcept { return static_cast<float>(word >> 8) * kUniformStep; }
+
+}  // namespace
+
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) noexcept {
+  constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
+  constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t product0 = kMultiplier0 * counter[0];
+    const std::uint64_t product1 = kMultiplier1 * counter[2];
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
+    key[0] += kWeyl0;
+    key[1] += kWeyl1;
+  }
+  return counter;
+}
+
+// Key: seed, purpose and time, mixed. Counter: block number, layer, sample (two words): nothing of these can collide.
+RandomStream::RandomStream(const RandomKey& key) noexcept
+    : key_(words_of(mix(mix(mix(key.seed) ^ static_cast<std::uint64_t>(key.purpose)) ^ static_cast<std::uint64_t>(key.time)))) {
+  const auto sample = words_of(static_cast<std::uint64_t>(key.sample));
+  counter_ = {0, key.layer, sample[0], sample[1]};
+}
+
+RandomStream::result_type RandomStream::operator()() noexcept {
+  if (used_ == 4) {
+    words_ = philox4x32(counter_, key_);
+    ++counter_[0];
+    used_ = 0;
+  }
+  return words_[used_++];
+}
+
+float RandomStream::uniform() noexcept { return to_uniform((*this)()); }
+
+double RandomStream::uniform(double low, double high) noexcept {
+  return low + (high - low) * static_cast<double>(uniform());
+}
+
+std::uint64_t RandomStream::below(std::uint64_t bound) noexcept {
+  auto word64 = [this] {
+    const std::uint64_t high = (*this)();
+    return high << 32 | (*this)();
+  };
+  __extension__ using Wide = unsigned __int128;
+  Wide product = static_cast<Wide>(word64()) * bound;
+  if (static_cast<std::uint64_t>(product) < bound) {
+    const std::uint64_t threshold = -bound % bound;
+    while (static_cast<std::uint64_t>(product) < threshold) product = static_cast<Wide>(word64()) * bound;
+  }
+  return static_cast<std::uint64_t>(product >> 64);
+}
+
+double RandomStream::normal() noexcept {
+  const double radius = std::sqrt(-2.0 * std::log1p(-static_cast<double>(uniform())));
+  return radius * std::cos(2.0 * std::numbers::pi * static_cast<double>(uniform()));
+}
+
+void RandomStream::fill_uniform(std::span<float> values) noexcept {
+  std::size_t at = 0;
+  while (at < values.size() && used_ != 4) values[at++] = uniform();
+  for (; at + 4 <= values.size(); at += 4, ++counter_[0]) {
+    const auto words = philox4x32(counter_, key_);
+    for (std::size_t i = 0; i < 4; ++i) values[at + i] = to_uniform(words[i]);
+  }
+  while (at < values.size()) values[at++] = uniform();
+}
+
+std::vector<std::int64_t> permutation(std::int64_t count, RandomStream stream) {
+  COHORT_CHECK(count >= 0, "a permutation of {} values", count);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  for (std::size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[stream.below(left)]);
+  return order;
+}
+
+}  // namespace cohort
