@@ -27,8 +27,8 @@ struct Bytes {
   friend bool operator==(const Bytes&, const Bytes&) = default;
 };
 
-/// One name of an enum value. An enum is a config field once `std::span<const EnumName<E>> enum_names(E)` is found beside it
-/// (by argument-dependent lookup); the argument only selects the overload.
+/// One name of an enum value. An enum is a config field once `std::span<const EnumName<E>> enum_names(E)` is
+/// found beside it (by argument-dependent lookup); the argument only selects the overload.
 template <class E>
 struct EnumName {
   E value;
@@ -51,12 +51,15 @@ std::string_view enum_name(E value) {
 
 /// One option, its type erased. Reader, dumper, --help and docs/config.md all work on a list of these.
 struct Field {
-  std::string key;          ///< dotted from the root: "optimizer.lr"
-  std::string type;         ///< "integer", "number", "text", "true or false", "duration", "bytes", "one of a, b", "list of …"
-  std::string description;  ///< one sentence without a full stop
-  std::string accepted;     ///< "0 … 10"; empty: no limit
+  std::string key;   ///< dotted from the root: "optimizer.lr"
+  std::string type;  ///< "integer", "number", "text", "true or false", "duration", "bytes", "one of a, b",
+                     ///< "list of …"
+  std::string description;         ///< one sentence without a full stop
+  std::string accepted;            ///< "0 … 10", "at least 1", "1s … 24h"; empty: no limit
+  std::vector<std::string> names;  ///< all values of a named enum; empty for other types
   bool is_list = false;
-  /// Parses and stores. Throws std::invalid_argument whose text tells what was expected ("expected an integer").
+  /// Parses and stores. Throws std::invalid_argument whose text tells what was expected ("expected an
+  /// integer").
   std::function<void(const std::vector<std::string>&)> set;
   /// The present value: one element, or the elements of a list; as `set` takes them.
   std::function<std::vector<std::string>()> get;
@@ -67,14 +70,16 @@ struct Field {
 /// `template <class Visit> void fields(Visit& visit)` that calls, once per option,
 ///   visit("lr", lr, "peak learning rate", Range{0.0, 10.0});     a value, with or without accepted values
 ///   visit.section("optimizer", optimizer, "how weights move");   a nested struct of options
-/// Types: bool, integers, double, std::string, std::filesystem::path, std::chrono::seconds (30s, 10min, 12h), Bytes,
-/// named enums, and std::vector of integers, doubles or strings.
-/// Holds pointers into the struct, which must outlive it and not move.
+/// Types: bool, integers, double, std::string, std::filesystem::path, std::chrono::seconds (30s, 10min, 12h),
+/// Bytes, named enums, and std::vector of integers, doubles or strings. A Range of durations counts seconds,
+/// one of Bytes counts bytes; the largest number of a type means no limit. Holds pointers into the struct,
+/// which must outlive it and not move.
 class Fields {
  public:
   template <class Options>
   explicit Fields(Options& options) {
     options.fields(*this);
+    check_keys();
   }
 
   template <class T>
@@ -84,7 +89,8 @@ class Fields {
 
   template <class T, class R>
   void operator()(std::string_view key, T& value, std::string_view description, Range<R> range) {
-    add(key, value, description, range_text(static_cast<double>(range.low), static_cast<double>(range.high)),
+    add(key, value, description,
+        range_text(static_cast<double>(range.low), static_cast<double>(range.high), print_bound<T>),
         [range](const T& parsed) { return in_range(parsed, range); });
   }
 
@@ -110,17 +116,23 @@ class Fields {
 
  private:
   template <class T, class Accepts>
-  void add(std::string_view key, T& value, std::string_view description, std::string accepted, Accepts accepts);
+  void add(std::string_view key, T& value, std::string_view description, std::string accepted,
+           Accepts accepts);
   template <class T, class R>
   static bool in_range(const T& parsed, Range<R> range);
-  static std::string range_text(double low, double high);
+  template <class T>
+  static std::string print_bound(double bound);
+  static std::string range_text(double low, double high, std::string (*print)(double));
+  void check_keys() const;  ///< Bug when two options have the same key
 
   std::vector<Field> fields_;
   std::vector<Section> sections_;
   std::string prefix_;
 };
 
-// Conversions between text and values; parse throws std::invalid_argument ("expected an integer").
+// Conversions between text and values; parse throws std::invalid_argument ("expected an integer"), print
+// gives text that parse reads back to the same value. Durations need a unit (s, min, h, d; "0" is fine
+// without); sizes may have one (B, kB, MB, GB, TB of 1000; KiB, MiB, GiB, TiB of 1024). Numbers are finite.
 namespace scalar {
 void parse(const std::string& text, bool& value);
 void parse(const std::string& text, std::int64_t& value);
@@ -143,13 +155,20 @@ std::string print(const Bytes& value);
 
 template <class T>
 std::string type_name() {
-  if constexpr (std::is_same_v<T, bool>) return "true or false";
-  else if constexpr (std::is_integral_v<T>) return "integer";
-  else if constexpr (std::is_floating_point_v<T>) return "number";
-  else if constexpr (std::is_same_v<T, std::filesystem::path>) return "path";
-  else if constexpr (std::is_same_v<T, std::chrono::seconds>) return "duration";
-  else if constexpr (std::is_same_v<T, Bytes>) return "bytes";
-  else return "text";
+  if constexpr (std::is_same_v<T, bool>)
+    return "true or false";
+  else if constexpr (std::is_integral_v<T>)
+    return "integer";
+  else if constexpr (std::is_floating_point_v<T>)
+    return "number";
+  else if constexpr (std::is_same_v<T, std::filesystem::path>)
+    return "path";
+  else if constexpr (std::is_same_v<T, std::chrono::seconds>)
+    return "duration";
+  else if constexpr (std::is_same_v<T, Bytes>)
+    return "bytes";
+  else
+    return "text";
 }
 
 /// Throws std::invalid_argument listing the names, with the nearest one first.
@@ -178,7 +197,9 @@ std::string print(E value) {
   return std::string(enum_name(value));
 }
 
+/// "a, b, c".
 std::string one_of(const std::vector<std::string>& names);
+/// Throws std::invalid_argument naming the accepted values.
 [[noreturn]] void out_of_range(const std::string& accepted);
 }  // namespace scalar
 
@@ -186,6 +207,17 @@ template <class T>
 inline constexpr bool is_list_v = false;
 template <class T>
 inline constexpr bool is_list_v<std::vector<T>> = true;
+
+template <class T>
+std::string Fields::print_bound(double bound) {
+  if constexpr (std::is_same_v<T, std::chrono::seconds>) {
+    return scalar::print(std::chrono::seconds(static_cast<std::int64_t>(bound)));
+  } else if constexpr (std::is_same_v<T, Bytes>) {
+    return scalar::print(Bytes{static_cast<std::uint64_t>(bound)});
+  } else {
+    return scalar::print(bound);
+  }
+}
 
 template <class T, class R>
 bool Fields::in_range(const T& parsed, Range<R> range) {
@@ -208,7 +240,8 @@ bool Fields::in_range(const T& parsed, Range<R> range) {
 }
 
 template <class T, class Accepts>
-void Fields::add(std::string_view key, T& value, std::string_view description, std::string accepted, Accepts accepts) {
+void Fields::add(std::string_view key, T& value, std::string_view description, std::string accepted,
+                 Accepts accepts) {
   Field field;
   field.key = prefix_ + std::string(key);
   field.description = description;
@@ -217,7 +250,8 @@ void Fields::add(std::string_view key, T& value, std::string_view description, s
   if constexpr (is_list_v<T>) {
     field.type = "list of " + scalar::type_name<typename T::value_type>() + "s";
   } else if constexpr (NamedEnum<T>) {
-    field.type = "one of " + scalar::one_of(scalar::names_of<T>());
+    field.names = scalar::names_of<T>();
+    field.type = "one of " + scalar::one_of(field.names);
   } else {
     field.type = scalar::type_name<T>();
   }
