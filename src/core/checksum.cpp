@@ -15,9 +15,13 @@ struct Checksum::State {
   XXH3_state_t hash;
 };
 
-std::uint64_t checksum(std::span<const std::byte> bytes) noexcept { return XXH3_64bits(bytes.data(), bytes.size()); }
+std::uint64_t checksum(std::span<const std::byte> bytes) noexcept {
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
 
-Checksum::Checksum() : state_(std::make_unique<State>()) { XXH3_64bits_reset(&state_->hash); }
+Checksum::Checksum() : state_(std::make_unique<State>()) {
+  XXH3_64bits_reset(&state_->hash);
+}
 Checksum::Checksum(Checksum&&) noexcept = default;
 Checksum& Checksum::operator=(Checksum&&) noexcept = default;
 Checksum::~Checksum() = default;
@@ -26,7 +30,9 @@ void Checksum::update(std::span<const std::byte> bytes) noexcept {
   XXH3_64bits_update(&state_->hash, bytes.data(), bytes.size());
 }
 
-std::uint64_t Checksum::value() const noexcept { return XXH3_64bits_digest(&state_->hash); }
+std::uint64_t Checksum::value() const noexcept {
+  return XXH3_64bits_digest(&state_->hash);
+}
 
 std::uint64_t checksum_file(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -42,7 +48,9 @@ std::uint64_t checksum_file(const std::filesystem::path& file) {
   return sum.value();
 }
 
-std::string checksum_text(std::uint64_t value) { return fmt::format("{:016x}", value); }
+std::string checksum_text(std::uint64_t value) {
+  return fmt::format("{:016x}", value);
+}
 
 std::uint64_t parse_checksum(std::string_view text, const std::string& where) {
   std::uint64_t value = 0;

@@ -16,7 +16,8 @@ Error::Error(ExitCode code, Text text)
     : std::runtime_error(three_lines(text)), code_(code), text_(std::move(text)) {}
 
 void fail_check(const char* expression, const std::string& message, std::source_location where) {
-  throw Bug(fmt::format("{} [check '{}' failed at {}:{}]", message, expression, where.file_name(), where.line()));
+  throw Bug(
+      fmt::format("{} [check '{}' failed at {}:{}]", message, expression, where.file_name(), where.line()));
 }
 
 }  // namespace cohort

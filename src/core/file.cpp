@@ -1,12 +1,11 @@
 #include "cohort/core/file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <sstream>
+#include <unistd.h>
 
 #include "cohort/core/error.h"
 
@@ -16,6 +15,7 @@ namespace {
 DataError system_error(const char* action, const std::filesystem::path& file, int error) {
   const char* fix = "check the path and the permissions";
   if (error == ENOSPC || error == EDQUOT) fix = "free some space or choose another folder";
+  if (error == EFBIG) fix = "raise the limit on the size of files (ulimit -f)";
   if (error == ENOENT) fix = "check the path";
   return DataError({fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), fix});
 }
@@ -32,18 +32,23 @@ void write_all(int descriptor, std::string_view content, const std::filesystem::
 void sync_path(const std::filesystem::path& path, int flags, const char* action) {
   const FileDescriptor descriptor(::open(path.c_str(), flags | O_CLOEXEC));
   // Some network file systems refuse fsync on a folder with EINVAL; the rename itself is then all there is.
-  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL)) throw system_error(action, path, errno);
+  if (!descriptor || (::fsync(descriptor.get()) != 0 && errno != EINVAL))
+    throw system_error(action, path, errno);
 }
 
 }  // namespace
 
-void FileDescriptorTraits::close(type descriptor) noexcept { ::close(descriptor); }
+void FileDescriptorTraits::close(type descriptor) noexcept {
+  ::close(descriptor);
+}
 
 std::string read_file(const std::filesystem::path& file) {
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   std::ostringstream content;
-  if (!stream || std::filesystem::is_directory(file)) throw system_error("read the file", file, errno ? errno : EISDIR);
+  if (!stream) throw system_error("read the file", file, errno ? errno : EIO);
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) throw system_error("read the file", file, EISDIR);
   content << stream.rdbuf();
   if (stream.bad()) throw system_error("read the file", file, errno ? errno : EIO);
   return std::move(content).str();
@@ -57,7 +62,8 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view c
     write_all(descriptor.get(), content, beside);
     if (::fsync(descriptor.get()) != 0) throw system_error("sync the file", beside, errno);
     descriptor.reset();
-    if (::rename(beside.c_str(), file.c_str()) != 0) throw system_error("rename the file into place", file, errno);
+    if (::rename(beside.c_str(), file.c_str()) != 0)
+      throw system_error("rename the file into place", file, errno);
   } catch (...) {
     ::unlink(beside.c_str());
     throw;
@@ -65,9 +71,13 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view c
   sync_folder(file.has_parent_path() ? file.parent_path() : ".");
 }
 
-void sync_folder(const std::filesystem::path& folder) { sync_path(folder, O_RDONLY | O_DIRECTORY, "sync the folder"); }
+void sync_folder(const std::filesystem::path& folder) {
+  sync_path(folder, O_RDONLY | O_DIRECTORY, "sync the folder");
+}
 
-void sync_file(const std::filesystem::path& file) { sync_path(file, O_RDONLY, "sync the file"); }
+void sync_file(const std::filesystem::path& file) {
+  sync_path(file, O_RDONLY, "sync the file");
+}
 
 void make_writable_folder(const std::filesystem::path& folder) {
   std::error_code error;

@@ -18,7 +18,8 @@ std::atomic<int> log_size{1};
 
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = [] {
-    auto created = std::make_shared<spdlog::logger>("cohort", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+    auto created =
+        std::make_shared<spdlog::logger>("cohort", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
     created->set_pattern("%^%v%$");
     created->flush_on(spdlog::level::info);
     return created;

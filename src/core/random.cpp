@@ -23,27 +23,34 @@ std::array<std::uint32_t, 2> words_of(std::uint64_t value) noexcept {
 
 constexpr float kUniformStep = 0x1.0p-24F;
 
-float to_uniform(std::uint32_t word) noexcept { return static_cast<float>(word >> 8) * kUniformStep; }
+float to_uniform(std::uint32_t word) noexcept {
+  return static_cast<float>(word >> 8) * kUniformStep;
+}
 
 }  // namespace
 
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) noexcept {
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key) noexcept {
   constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = kMultiplier0 * counter[0];
     const std::uint64_t product1 = kMultiplier1 * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1], static_cast<std::uint32_t>(product0)};
+    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
+               static_cast<std::uint32_t>(product1),
+               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
+               static_cast<std::uint32_t>(product0)};
     key[0] += kWeyl0;
     key[1] += kWeyl1;
   }
   return counter;
 }
 
-// Key: seed, purpose and time, mixed. Counter: block number, layer, sample (two words): nothing of these can collide.
+// Key: seed, purpose and time, mixed. Counter: block number, layer, sample (two words): nothing of these can
+// collide.
 RandomStream::RandomStream(const RandomKey& key) noexcept
-    : key_(words_of(mix(mix(mix(key.seed) ^ static_cast<std::uint64_t>(key.purpose)) ^ static_cast<std::uint64_t>(key.time)))) {
+    : key_(words_of(mix(mix(mix(key.seed) ^ static_cast<std::uint64_t>(key.purpose)) ^
+                        static_cast<std::uint64_t>(key.time)))) {
   const auto sample = words_of(static_cast<std::uint64_t>(key.sample));
   counter_ = {0, key.layer, sample[0], sample[1]};
 }
@@ -57,7 +64,9 @@ RandomStream::result_type RandomStream::operator()() noexcept {
   return words_[used_++];
 }
 
-float RandomStream::uniform() noexcept { return to_uniform((*this)()); }
+float RandomStream::uniform() noexcept {
+  return to_uniform((*this)());
+}
 
 double RandomStream::uniform(double low, double high) noexcept {
   return low + (high - low) * static_cast<double>(uniform());
@@ -96,7 +105,8 @@ std::vector<std::int64_t> permutation(std::int64_t count, RandomStream stream) {
   COHORT_CHECK(count >= 0, "a permutation of {} values", count);
   std::vector<std::int64_t> order(static_cast<std::size_t>(count));
   std::iota(order.begin(), order.end(), 0);
-  for (std::size_t left = order.size(); left > 1; --left) std::swap(order[left - 1], order[stream.below(left)]);
+  for (std::size_t left = order.size(); left > 1; --left)
+    std::swap(order[left - 1], order[stream.below(left)]);
   return order;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -25,19 +26,23 @@ std::size_t distance(std::string_view a, std::string_view b) {
   return cost[a.size()][b.size()];
 }
 
-std::string_view last_part(std::string_view dotted) { return dotted.substr(dotted.rfind('.') + 1); }
+std::string_view last_part(std::string_view dotted) {
+  return dotted.substr(dotted.rfind('.') + 1);
+}
 
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates) {
+  // The first number decides whether a candidate is near; the second, which of several near ones is nearest.
+  using Rank = std::pair<std::size_t, std::size_t>;
   std::optional<std::string> best;
-  std::size_t best_distance = std::max<std::size_t>(1, word.size() / 3) + 1;
+  Rank best_rank{std::max<std::size_t>(1, word.size() / 3), SIZE_MAX};
   for (const std::string& candidate : candidates) {
+    const std::size_t d = distance(word, candidate);
     const bool same_end = last_part(candidate) == last_part(word);
-    const std::size_t d = same_end ? std::min<std::size_t>(1, distance(word, candidate)) : distance(word, candidate);
-    if (d < best_distance) {
+    if (const Rank rank{same_end ? std::min<std::size_t>(1, d) : d, d}; rank < best_rank) {
       best = candidate;
-      best_distance = d;
+      best_rank = rank;
     }
   }
   return best;
@@ -51,7 +56,12 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> can
 }
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {
-  return fmt::format("{}", fmt::join(parts.begin(), parts.end(), separator));
+  std::string joined;
+  for (const std::string& part : parts) {
+    if (&part != &parts.front()) joined += separator;
+    joined += part;
+  }
+  return joined;
 }
 
 std::string format_bytes(std::uint64_t bytes) {
@@ -64,7 +74,7 @@ std::string format_bytes(std::uint64_t bytes) {
 
 std::string format_duration(std::chrono::duration<double> time) {
   const double seconds = time.count();
-  if (seconds < 60.0) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);
   if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
   return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
@@ -73,7 +83,7 @@ std::string format_duration(std::chrono::duration<double> time) {
 std::string format_count(std::int64_t count) {
   std::string digits = std::to_string(count);
   for (std::ptrdiff_t at = std::ssize(digits) - 3; at > (count < 0 ? 1 : 0); at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), ",");
+    digits.insert(digits.begin() + at, ',');
   }
   return digits;
 }

@@ -9,8 +9,8 @@
 
 namespace cohort {
 
-/// XXH3-64 with seed 0 (github.com/Cyan4973/xxHash): finds damage, does not resist forgery. All checksums of Cohort's
-/// formats are of this kind, written as 16 lower-case hexadecimal digits.
+/// XXH3-64 with seed 0 (github.com/Cyan4973/xxHash): finds damage, does not resist forgery. All checksums of
+/// Cohort's formats are of this kind, written as 16 lower-case hexadecimal digits.
 std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
 
 /// The same over pieces that arrive one after another. Move-only.

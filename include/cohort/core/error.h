@@ -9,7 +9,15 @@
 namespace cohort {
 
 /// What a Cohort program returns to the shell; docs/errors.md lists the causes.
-enum class ExitCode : int { done = 0, bug = 1, usage = 2, data = 3, numerical = 4, rank_failed = 5, stopped = 75 };
+enum class ExitCode : int {
+  done = 0,
+  bug = 1,
+  usage = 2,
+  data = 3,
+  numerical = 4,
+  rank_failed = 5,
+  stopped = 75
+};
 
 /// An error that a user can act on. what() reads as three lines: what happened; where; how to fix it.
 class Error : public std::runtime_error {
@@ -54,6 +62,7 @@ struct Bug : std::logic_error {
 
 }  // namespace cohort
 
-/// COHORT_CHECK(condition, format, values…): throws Bug. Always on, release builds too; the message is only built on failure.
+/// COHORT_CHECK(condition, format, values…): throws Bug. Always on, release builds too; the message is only
+/// built on failure.
 #define COHORT_CHECK(condition, ...) \
   (static_cast<bool>(condition) ? void() : ::cohort::fail_check(#condition, ::fmt::format(__VA_ARGS__)))

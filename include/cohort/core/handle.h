@@ -3,8 +3,8 @@
 
 namespace cohort {
 
-/// Owns one C handle. Traits has `using type`, `static type null() noexcept`, `static void close(type) noexcept`.
-/// Move-only. Moving leaves the source null; close runs exactly once; it may log, it never throws.
+/// Owns one C handle. Traits has `using type`, `static type null() noexcept`, `static void close(type)
+/// noexcept`. Move-only. Moving leaves the source null; close runs exactly once; it may log, it never throws.
 template <class Traits>
 class Handle {
  public:

@@ -6,8 +6,8 @@
 
 namespace cohort {
 
-/// What a random number is for. Part of its key: two purposes never share a stream. Values are part of the on-disk
-/// promise (a resumed run draws the same numbers), so that they are only ever added.
+/// What a random number is for. Part of its key: two purposes never share a stream. Values are part of the
+/// on-disk promise (a resumed run draws the same numbers), so that they are only ever added.
 enum class Purpose : std::uint32_t {
   initialise = 1,
   shuffle = 2,
@@ -18,11 +18,13 @@ enum class Purpose : std::uint32_t {
   synthetic = 7,
 };
 
-/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words for a
-/// counter and a key, without any state.
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) noexcept;
+/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words
+/// for a counter and a key, without any state.
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key) noexcept;
 
-/// What a stream of random numbers depends on, and all that it depends on: never on rank, thread, device or time.
+/// What a stream of random numbers depends on, and all that it depends on: never on rank, thread, device or
+/// time.
 struct RandomKey {
   std::uint64_t seed = 0;
   Purpose purpose = Purpose::initialise;
@@ -31,8 +33,9 @@ struct RandomKey {
   std::uint32_t layer = 0;  ///< layer or other number that keeps streams of one sample apart
 };
 
-/// Numbers of one key, in order. A value type: copying it copies the position. Satisfies UniformRandomBitGenerator, but
-/// prefer the functions below: the distributions of <random> differ between standard libraries, these do not.
+/// Numbers of one key, in order. A value type: copying it copies the position. Satisfies
+/// UniformRandomBitGenerator, but prefer the functions below: the distributions of <random> differ between
+/// standard libraries, these do not.
 class RandomStream {
  public:
   using result_type = std::uint32_t;

@@ -9,8 +9,8 @@
 
 namespace cohort {
 
-/// The candidate nearest to `word` (Damerau–Levenshtein distance, at most a third of the word's length, at least 1; a
-/// candidate whose last dotted part equals the word's counts as near); nothing if none is near.
+/// The candidate nearest to `word` (Damerau–Levenshtein distance, at most a third of the word's length, at
+/// least 1; a candidate whose last dotted part equals the word's counts as near); nothing if none is near.
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates);
 
 /// "did you mean 'x'?", or "known: a, b, c …" when nothing is near. For the `fix` of an Error.

@@ -1,0 +1,165 @@
+#include "cohort/core/file.h"
+
+#include <csignal>
+#include <fcntl.h>
+#include <functional>
+#include <sys/resource.h>
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+
+#include "../support/temporary_folder.h"
+
+namespace cohort {
+namespace {
+
+using cohort::testing::TemporaryFolder;
+
+/// Files of this process cannot grow beyond the limit: the disk is "full", for root as well.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : signal_before_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_before_);
+  }
+
+ private:
+  void (*signal_before_)(int);
+  rlimit before_{};
+};
+
+Error::Text refusal(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const DataError& error) {
+    return error.text();
+  }
+  ADD_FAILURE() << "nothing was refused";
+  return {};
+}
+
+std::size_t files_in(const std::filesystem::path& folder) {
+  return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder), {}));
+}
+
+TEST(ReadFile, GivesAllBytes) {
+  const TemporaryFolder folder;
+  const std::string content("a\0b\r\n\xff", 6);
+
+  EXPECT_EQ(read_file(folder.write("file", content)), content);
+  EXPECT_EQ(read_file(folder.write("empty", "")), "");
+}
+
+TEST(ReadFile, NamesFileAndReason) {
+  const TemporaryFolder folder;
+  const auto missing = folder.path() / "none" / "file";
+
+  const Error::Text text = refusal([&] { read_file(missing); });
+
+  EXPECT_EQ(text.what, "cannot read the file: No such file or directory");
+  EXPECT_EQ(text.where, missing.string());
+  EXPECT_EQ(text.fix, "check the path");
+  EXPECT_EQ(refusal([&] { read_file(folder.path()); }).what, "cannot read the file: Is a directory");
+}
+
+TEST(WriteFile, ReplacesTheContentAndLeavesNothingBeside) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "file";
+
+  write_file_atomically(file, "old");
+  write_file_atomically(file, std::string(100'000, 'x'));
+
+  EXPECT_EQ(read_file(file), std::string(100'000, 'x'));
+  EXPECT_EQ(files_in(folder.path()), 1U);
+}
+
+TEST(WriteFile, KeepsTheOldContentWhenTheDiskIsFull) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", "old");
+
+  const Error::Text text = refusal([&] {
+    const FileSizeLimit limit(4096);
+    write_file_atomically(file, std::string(10'000, 'x'));
+  });
+
+  EXPECT_EQ(text.what, "cannot write the file: File too large");
+  EXPECT_EQ(text.fix, "raise the limit on the size of files (ulimit -f)");
+  EXPECT_EQ(read_file(file), "old");
+  EXPECT_EQ(files_in(folder.path()), 1U) << "the half-written file was left behind";
+}
+
+TEST(WriteFile, LeavesNothingBehindWhenItCannotBeRenamedIntoPlace) {
+  const TemporaryFolder folder;
+  folder.write("file/inside", "a folder of the file's name");
+
+  const Error::Text text = refusal([&] { write_file_atomically(folder.path() / "file", "x"); });
+
+  EXPECT_EQ(text.what, "cannot rename the file into place: Is a directory");
+  EXPECT_EQ(text.where, (folder.path() / "file").string());
+  EXPECT_EQ(files_in(folder.path()), 1U);
+}
+
+TEST(WriteFile, NeedsItsFolder) {
+  const TemporaryFolder folder;
+
+  EXPECT_EQ(refusal([&] { write_file_atomically(folder.path() / "none" / "file", "x"); }).what,
+            "cannot create the file: No such file or directory");
+}
+
+TEST(Sync, RefusesWhatIsNotThere) {
+  const TemporaryFolder folder;
+
+  EXPECT_NO_THROW(sync_folder(folder.path()));
+  EXPECT_NO_THROW(sync_file(folder.write("file", "x")));
+  EXPECT_EQ(refusal([&] { sync_folder(folder.path() / "none"); }).what,
+            "cannot sync the folder: No such file or directory");
+  EXPECT_EQ(refusal([&] { sync_file(folder.path() / "none"); }).what,
+            "cannot sync the file: No such file or directory");
+}
+
+TEST(MakeWritableFolder, CreatesParentsAndAcceptsAnExistingOne) {
+  const TemporaryFolder folder;
+  const auto deep = folder.path() / "a" / "b";
+
+  make_writable_folder(deep);
+  make_writable_folder(deep);
+
+  EXPECT_TRUE(std::filesystem::is_directory(deep));
+}
+
+TEST(MakeWritableFolder, RefusesAFileInItsWay) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", "x");
+
+  EXPECT_EQ(refusal([&] { make_writable_folder(file); }).where, file.string());
+  EXPECT_EQ(refusal([&] { make_writable_folder(file / "below"); }).what,
+            "cannot create the folder: Not a directory");
+}
+
+TEST(MakeWritableFolder, RefusesAFolderThatCannotBeWritten) {
+  // /proc refuses new files to everybody, root included.
+  EXPECT_THROW(make_writable_folder("/proc/cohort"), DataError);
+}
+
+TEST(FileDescriptorTest, ClosesItsFile) {
+  const TemporaryFolder folder;
+  int raw = -1;
+  {
+    const FileDescriptor descriptor(::open(folder.write("file", "x").c_str(), O_RDONLY | O_CLOEXEC));
+    raw = descriptor.get();
+    ASSERT_GE(raw, 0);
+  }
+
+  EXPECT_EQ(::fcntl(raw, F_GETFD), -1);
+}
+
+}  // namespace
+}  // namespace cohort
