@@ -1,0 +1,251 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+#include "cohort/report/report.h"
+
+#include "scores.h"
+#include "style.h"
+#include "svg.h"
+
+namespace cohort::report {
+namespace {
+
+using Runs = std::span<const Run>;
+
+std::string swatch(std::size_t run) {
+  return fmt::format("<i class=\"swatch c{}\"></i>", run % 8);
+}
+
+std::string legend(Runs runs) {
+  if (runs.size() < 2) return "";
+  std::string html = "<div class=\"legend\">";
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    html += fmt::format("<span class=\"entry\">{}{}</span>", swatch(i), escaped(runs[i].name));
+  }
+  return html + "</div>\n";
+}
+
+std::string fact(const std::string& name, const std::string& value) {
+  return fmt::format("<dt>{}</dt><dd>{}</dd>", name, escaped(value));
+}
+
+std::string tile(const Run& run, std::size_t index) {
+  std::string html = fmt::format("<div class=\"tile\"><h3>{}{}</h3><dl>", swatch(index), escaped(run.name));
+  html += fact("state", run.end ? "finished" : "going on, or stopped before its end");
+  html += fact("steps", format_count(run.steps()));
+  const auto loss = run.series.find("loss");
+  if (loss != run.series.end() && !loss->second.empty()) {
+    html += fact("last training loss", fmt::format("{:.4g}", loss->second.back().second));
+  }
+  if (const auto speed = run.images_per_second(); speed && std::isfinite(*speed)) {
+    html += fact("training images/s, all ranks", format_count(std::llround(*speed)));
+  }
+  if (run.end) {
+    html += fact("ranks", format_count(run.end->ranks));
+    html += fact("time", format_duration(std::chrono::duration<double>(run.end->seconds)));
+    html += fact("parameters", format_count(run.end->parameters));
+  }
+  return html + "</dl></div>\n";
+}
+
+std::string tiles(Runs runs) {
+  std::string html = "<div class=\"tiles\">\n";
+  for (std::size_t i = 0; i < runs.size(); ++i) html += tile(runs[i], i);
+  return html + "</div>\n";
+}
+
+std::string score_row(const ScoreRow& row, Runs runs, bool is_first_of_split) {
+  std::string html =
+      fmt::format("<tr{}><td class=\"left\">{}</td>", is_first_of_split ? "" : " class=\"same\"",
+                  is_first_of_split ? escaped(row.split) : "");
+  html += fmt::format("<td class=\"left run\"><span>{}{}</span></td>", swatch(row.run),
+                      escaped(runs[row.run].name));
+  for (const Cell& cell : row.cells) {
+    html += fmt::format("<td{}>{}{}</td>", cell.best ? " class=\"best\"" : "", escaped(cell.text),
+                        cell.best ? "*" : "");
+  }
+  return html + "</tr>\n";
+}
+
+std::string scores(Runs runs) {
+  std::string html =
+      "<h2>Scores</h2>\n<section class=\"card\"><table><thead><tr><th class=\"left\">split</th><th "
+      "class=\"left\">run</th>";
+  for (const std::string& column : score_columns()) html += fmt::format("<th>{}</th>", column);
+  html += "</tr></thead><tbody>\n";
+  const std::vector<ScoreRow> rows = score_rows(runs);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    html += score_row(rows[i], runs, i == 0 || rows[i].split != rows[i - 1].split);
+  }
+  html += "</tbody></table></section>\n<p>The last evaluation of each split; images/s of training.";
+  return html + (runs.size() > 1 ? " * best of the split.</p>\n" : "</p>\n");
+}
+
+std::string chart(const Axis& axis, std::span<const Curve> curves) {
+  return curves.empty() ? "" : "<div>" + line_chart(axis, curves) + "</div>\n";
+}
+
+/// Keys of the step lines that charts are made of; those of a method follow under their own names.
+struct StepKey {
+  const char* key;
+  Axis axis;
+  bool smooth;
+};
+
+std::span<const StepKey> known_keys() {
+  static const std::array<StepKey, 6> kKeys{{
+      {"loss", {"training loss", "", false, false}, true},
+      {"lr", {"learning rate", "", true, false}, false},
+      {"images_per_second", {"throughput", "images/s, all ranks", true, false}, true},
+      {"grad_norm", {"gradient norm", "", true, false}, true},
+      {"data_wait", {"waiting for data", "of the step's time", true, true}, true},
+      {"comm_wait", {"waiting for communication", "of the step's time", true, true}, true},
+  }};
+  return kKeys;
+}
+
+std::set<std::string> keys_of_method(Runs runs) {
+  std::set<std::string> keys;
+  for (const Run& run : runs) {
+    for (const auto& [key, series] : run.series) keys.insert(key);
+  }
+  for (const char* other : {"epoch", "seconds", "memory_bytes"}) keys.erase(other);
+  for (const StepKey& known : known_keys()) keys.erase(known.key);
+  return keys;
+}
+
+std::string training_charts(Runs runs) {
+  std::string charts;
+  for (const StepKey& known : known_keys()) {
+    charts +=
+        chart(known.axis, known.smooth ? smoothed_curves(runs, known.key) : plain_curves(runs, known.key));
+  }
+  for (const std::string& key : keys_of_method(runs)) {
+    charts += chart({key, "", false, key.ends_with("accuracy")}, smoothed_curves(runs, key));
+  }
+  if (charts.empty()) return "";
+  return "<h2>Training</h2>\n" + legend(runs) + "<div class=\"charts\">\n" + charts + "</div>\n";
+}
+
+std::vector<Curve> accuracy_curves(Runs runs, const std::string& split) {
+  std::vector<Curve> curves;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    Curve curve{runs[i].name, i, {}, false};
+    for (const Evaluation& evaluation : runs[i].evaluations) {
+      if (evaluation.split != split || std::isnan(evaluation.accuracy)) continue;
+      curve.points.emplace_back(static_cast<double>(evaluation.step), evaluation.accuracy);
+    }
+    if (!curve.points.empty()) curves.push_back(std::move(curve));
+  }
+  return curves;
+}
+
+/// Only where some run was evaluated more than once: a single point is in the table.
+std::string evaluation_charts(Runs runs) {
+  std::string charts;
+  for (const std::string& split : splits_of(runs)) {
+    const std::vector<Curve> curves = accuracy_curves(runs, split);
+    const bool has_curve =
+        std::any_of(curves.begin(), curves.end(), [](const Curve& c) { return c.points.size() > 1; });
+    if (has_curve) charts += chart({"accuracy", "on " + split, false, true}, curves);
+  }
+  if (charts.empty()) return "";
+  return "<h2>Evaluations during training</h2>\n" + legend(runs) + "<div class=\"charts\">\n" + charts +
+         "</div>\n";
+}
+
+std::string context_key_of(Runs runs, const std::string& split) {
+  for (const Run& run : runs) {
+    const Evaluation* evaluation = run.last(split);
+    if (evaluation != nullptr && !evaluation->contexts.empty()) return evaluation->context_key;
+  }
+  return "";
+}
+
+std::string context_charts(Runs runs) {
+  std::string html;
+  for (const std::string& split : splits_of(runs)) {
+    const bool has_contexts = std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
+      return run.last(split) != nullptr && !run.last(split)->contexts.empty();
+    });
+    if (!has_contexts) continue;
+    html += fmt::format("<section class=\"card\"><h3>{}</h3><p>by {}</p>\n", escaped(split),
+                        escaped(context_key_of(runs, split)));
+    html += context_bars(runs, split) + "</section>\n";
+  }
+  if (html.empty()) return "";
+  return "<h2>Accuracy per context</h2>\n<p>With 95 % intervals; the lowest accuracy of the first run on "
+         "top.</p>\n" +
+         legend(runs) + html;
+}
+
+std::string value_in(const Run& run, const std::string& key) {
+  const auto found = run.config.find(key);
+  return found == run.config.end() ? "–" : found->second;
+}
+
+std::string config_difference(Runs runs) {
+  std::set<std::string> keys;
+  for (const Run& run : runs) {
+    for (const auto& [key, value] : run.config) keys.insert(key);
+  }
+  std::string rows;
+  for (const std::string& key : keys) {
+    const std::string first = value_in(runs.front(), key);
+    if (std::all_of(runs.begin(), runs.end(), [&](const Run& run) { return value_in(run, key) == first; }))
+      continue;
+    rows += fmt::format("<tr><td class=\"left\">{}</td>", escaped(key));
+    for (const Run& run : runs)
+      rows += fmt::format("<td class=\"differs\">{}</td>", escaped(value_in(run, key)));
+    rows += "</tr>\n";
+  }
+  if (rows.empty()) return "<p>The configurations are equal.</p>\n";
+  std::string html =
+      "<section class=\"card\"><h3>What differs</h3><table><thead><tr><th class=\"left\">key</th>";
+  for (const Run& run : runs) html += fmt::format("<th class=\"left\">{}</th>", escaped(run.name));
+  return html + "</tr></thead><tbody>\n" + rows + "</tbody></table></section>\n";
+}
+
+std::string configurations(Runs runs) {
+  std::string html = "<h2>Configuration</h2>\n";
+  if (runs.size() > 1) html += config_difference(runs);
+  for (const Run& run : runs) {
+    html += fmt::format("<details><summary>{}</summary><pre>{}</pre></details>\n", escaped(run.name),
+                        escaped(run.config_text));
+  }
+  return html;
+}
+
+std::string title_of(Runs runs) {
+  if (runs.size() == 1) return runs.front().name;
+  std::string title;
+  for (const Run& run : runs) title += (title.empty() ? "" : " · ") + run.name;
+  return title;
+}
+
+std::string page(Runs runs) {
+  const std::string title = escaped(title_of(runs));
+  std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n";
+  html += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n";
+  html += fmt::format("<title>{} – Cohort report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n",
+                      title, style_sheet());
+  html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
+                      runs.size() == 1 ? "run" : "runs");
+  html += tiles(runs) + scores(runs) + training_charts(runs) + evaluation_charts(runs) +
+          context_charts(runs) + configurations(runs);
+  return html + "</main>\n</body>\n</html>\n";
+}
+
+}  // namespace
+
+void write_html(std::span<const std::filesystem::path> folders, const std::filesystem::path& output) {
+  write_file_atomically(output, page(read_runs(folders)));
+}
+
+}  // namespace cohort::report

@@ -1,0 +1,235 @@
+#include "run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <yaml-cpp/yaml.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+namespace cohort::report {
+namespace {
+
+using nlohmann::json;
+
+/// One line of metrics.jsonl, with its place for messages.
+class Line {
+ public:
+  Line(const json& values, std::string place) : values_(values), place_(std::move(place)) {}
+
+  [[nodiscard]] double number(const char* key) const {
+    const json& value = at(key);
+    if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
+    if (!value.is_number()) throw damaged(fmt::format("'{}' is not a number", key));
+    return value.get<double>();
+  }
+  [[nodiscard]] std::int64_t count(const char* key) const {
+    const json& value = at(key);
+    if (!value.is_number_integer()) throw damaged(fmt::format("'{}' is not an integer", key));
+    return value.get<std::int64_t>();
+  }
+  [[nodiscard]] std::string text(const char* key) const {
+    const json& value = at(key);
+    if (!value.is_string()) throw damaged(fmt::format("'{}' is not text", key));
+    return value.get<std::string>();
+  }
+  [[nodiscard]] bool has(const char* key) const { return values_.contains(key); }
+  [[nodiscard]] std::vector<Line> list(const char* key) const {
+    std::vector<Line> lines;
+    const json& value = at(key);
+    if (!value.is_array()) throw damaged(fmt::format("'{}' is not a list", key));
+    for (const json& element : value) lines.emplace_back(element, place_);
+    return lines;
+  }
+  [[nodiscard]] const json& values() const noexcept { return values_; }
+
+ private:
+  [[nodiscard]] const json& at(const char* key) const {
+    if (!values_.is_object() || !values_.contains(key)) throw damaged(fmt::format("'{}' is missing", key));
+    return values_.at(key);
+  }
+  [[nodiscard]] DataError damaged(const std::string& reason) const {
+    return DataError({"the metrics are damaged: " + reason, place_, "restore the file, or remove the line"});
+  }
+
+  const json& values_;
+  std::string place_;
+};
+
+void add_step(Run& run, const Line& line) {
+  const auto step = static_cast<double>(line.count("step"));
+  for (const auto& [key, value] : line.values().items()) {
+    if (!value.is_number() || key == "step") continue;
+    Series& series = run.series[key];
+    while (!series.empty() && series.back().first >= step) series.pop_back();
+    series.emplace_back(step, value.get<double>());
+  }
+}
+
+std::vector<Context> read_contexts(const Line& evaluation) {
+  std::vector<Context> contexts;
+  for (const Line& line : evaluation.list("contexts")) {
+    Context context{line.text("context"), line.count("images"), line.number("accuracy"), line.number("low"),
+                    line.number("high")};
+    const bool is_known =
+        std::isfinite(context.accuracy) && std::isfinite(context.low) && std::isfinite(context.high);
+    if (is_known) contexts.push_back(std::move(context));
+  }
+  return contexts;
+}
+
+void add_evaluation(Run& run, const Line& line) {
+  Evaluation evaluation;
+  evaluation.step = line.count("step");
+  evaluation.split = line.text("split");
+  evaluation.images = line.count("images");
+  evaluation.accuracy = line.number("accuracy");
+  evaluation.balanced_accuracy = line.number("balanced_accuracy");
+  evaluation.majority = line.number("majority");
+  if (line.has("auc")) evaluation.auc = line.number("auc");
+  if (line.has("context_key")) evaluation.context_key = line.text("context_key");
+  if (line.has("contexts")) evaluation.contexts = read_contexts(line);
+  std::erase_if(run.evaluations, [&](const Evaluation& e) {
+    return e.split == evaluation.split && e.step >= evaluation.step;
+  });
+  run.evaluations.push_back(std::move(evaluation));
+}
+
+void add_line(Run& run, const Line& line) {
+  const std::string kind = line.text("kind");
+  if (kind == "step") {
+    add_step(run, line);
+    run.end.reset();
+  } else if (kind == "evaluation") {
+    add_evaluation(run, line);
+  } else if (kind == "end") {
+    run.end = End{line.number("seconds"), line.number("images_per_second"), line.count("ranks"),
+                  line.count("parameters")};
+  }
+}
+
+void read_metrics(Run& run, const std::filesystem::path& file) {
+  const std::string text = read_file(file);
+  std::size_t number = 1;
+  for (std::size_t begin = 0; begin < text.size(); ++number) {
+    const std::size_t end = text.find('\n', begin);
+    const json values = json::parse(text.substr(begin, end - begin), nullptr, false);
+    if (values.is_discarded() && end == std::string::npos) return;
+    const std::string place = fmt::format("{}:{}", file.string(), number);
+    if (values.is_discarded()) {
+      throw DataError(
+          {"the metrics are damaged: the line is not JSON", place, "restore the file, or remove the line"});
+    }
+    add_line(run, Line(values, place));
+    begin = end == std::string::npos ? text.size() : end + 1;
+  }
+}
+
+std::string flat_text(const YAML::Node& value) {
+  if (value.IsScalar()) return value.Scalar();
+  if (!value.IsSequence()) return "";
+  std::string text;
+  for (const YAML::Node& element : value) text += (text.empty() ? "" : ", ") + flat_text(element);
+  return "[" + text + "]";
+}
+
+void flatten(const YAML::Node& map, const std::string& prefix, std::map<std::string, std::string>& values) {
+  for (const auto& entry : map) {
+    const std::string key = prefix + entry.first.as<std::string>("");
+    if (entry.second.IsMap()) {
+      flatten(entry.second, key + ".", values);
+    } else {
+      values[key] = flat_text(entry.second);
+    }
+  }
+}
+
+void read_config(Run& run, const std::filesystem::path& file) {
+  run.config_text = read_file(file);
+  try {
+    flatten(YAML::Load(run.config_text), "", run.config);
+  } catch (const YAML::Exception& error) {
+    throw DataError({"the configuration is damaged: " + error.msg,
+                     fmt::format("{}:{}", file.string(), error.mark.line + 1), "restore the file"});
+  }
+}
+
+std::string name_of(const std::filesystem::path& folder) {
+  std::filesystem::path absolute = std::filesystem::absolute(folder).lexically_normal();
+  if (absolute.filename().empty()) absolute = absolute.parent_path();
+  return absolute.filename().string();
+}
+
+}  // namespace
+
+const Context* Evaluation::worst() const noexcept {
+  const auto worst =
+      std::min_element(contexts.begin(), contexts.end(),
+                       [](const Context& a, const Context& b) { return a.accuracy < b.accuracy; });
+  return worst == contexts.end() ? nullptr : &*worst;
+}
+
+std::int64_t Run::steps() const noexcept {
+  double last = -1.0;
+  for (const auto& [key, points] : series) last = points.empty() ? last : std::max(last, points.back().first);
+  return static_cast<std::int64_t>(last) + 1;
+}
+
+const Evaluation* Run::last(const std::string& split) const noexcept {
+  const auto found = std::find_if(evaluations.rbegin(), evaluations.rend(),
+                                  [&](const Evaluation& e) { return e.split == split; });
+  return found == evaluations.rend() ? nullptr : &*found;
+}
+
+std::optional<double> Run::images_per_second() const {
+  if (end) return end->images_per_second;
+  const auto found = series.find("images_per_second");
+  if (found == series.end() || found->second.empty()) return std::nullopt;
+  std::vector<double> rates;
+  for (const auto& [step, rate] : found->second) rates.push_back(rate);
+  std::nth_element(rates.begin(), rates.begin() + std::ssize(rates) / 2, rates.end());
+  return rates[rates.size() / 2];
+}
+
+Run read_run(const std::filesystem::path& folder) {
+  const std::filesystem::path config = folder / "config.yaml", metrics = folder / "metrics.jsonl";
+  std::error_code ignored;
+  for (const auto& file : {config, metrics}) {
+    if (std::filesystem::exists(file, ignored)) continue;
+    throw DataError({fmt::format("not the folder of a run: {} is missing", file.filename().string()),
+                     folder.string(), "give a folder that 'cohort train' wrote, runs/<name>"});
+  }
+  Run run;
+  run.name = name_of(folder);
+  read_config(run, config);
+  read_metrics(run, metrics);
+  return run;
+}
+
+std::vector<Run> read_runs(std::span<const std::filesystem::path> folders) {
+  COHORT_CHECK(!folders.empty(), "a report of no runs");
+  std::vector<Run> runs;
+  std::map<std::string, int> uses;
+  for (const auto& folder : folders) ++uses[runs.emplace_back(read_run(folder)).name];
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (uses[runs[i].name] > 1) runs[i].name = folders[i].lexically_normal().string();
+  }
+  return runs;
+}
+
+std::vector<std::string> splits_of(std::span<const Run> runs) {
+  std::vector<std::string> splits;
+  for (const Run& run : runs) {
+    for (const Evaluation& evaluation : run.evaluations) {
+      if (std::find(splits.begin(), splits.end(), evaluation.split) == splits.end())
+        splits.push_back(evaluation.split);
+    }
+  }
+  return splits;
+}
+
+}  // namespace cohort::report

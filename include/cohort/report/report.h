@@ -5,13 +5,14 @@
 
 namespace cohort::report {
 
-/// Reads config.yaml and metrics.jsonl of the run folders and writes one self-contained HTML page: what was run, loss and
-/// learning-rate curves, scores per split, accuracy per context with intervals, throughput. Several runs are compared side by side.
-/// Throws DataError when a folder is no run or metrics.jsonl is damaged.
+/// Reads config.yaml and metrics.jsonl of the run folders and writes one self-contained HTML page: what was
+/// run, loss and learning-rate curves, scores per split, accuracy per context with intervals, throughput.
+/// Several runs are compared side by side. Throws DataError when a folder is no run or metrics.jsonl is
+/// damaged.
 void write_html(std::span<const std::filesystem::path> runs, const std::filesystem::path& output);
 
-/// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC, majority class, worst
-/// context, and images/s. UTF-8, without colour.
+/// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC,
+/// majority class, worst context, and images/s. UTF-8, without colour.
 std::string table(std::span<const std::filesystem::path> runs);
 
 }  // namespace cohort::report

@@ -1,0 +1,69 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cohort::report {
+
+/// (step, value), steps ascending.
+using Series = std::vector<std::pair<double, double>>;
+
+/// Scores of the images of one context; fractions of 1.
+struct Context {
+  std::string name;
+  std::int64_t images = 0;
+  double accuracy = 0.0;
+  double low = 0.0, high = 0.0;  ///< 95 % interval of the accuracy
+};
+
+/// One evaluation line. Numbers that the line gives as null are NaN.
+struct Evaluation {
+  std::int64_t step = 0;
+  std::string split;
+  std::string context_key;
+  std::int64_t images = 0;
+  double accuracy = 0.0, balanced_accuracy = 0.0, majority = 0.0;
+  std::optional<double> auc;
+  std::vector<Context> contexts;
+  [[nodiscard]] const Context* worst() const noexcept;  ///< lowest accuracy; null without contexts
+};
+
+/// The last line of a run that came to its end.
+struct End {
+  double seconds = 0.0;
+  double images_per_second = 0.0;  ///< in training, over all ranks
+  std::int64_t ranks = 0;
+  std::int64_t parameters = 0;
+};
+
+/// What a run folder tells. Lines of steps that were repeated after a resume replace those written before it.
+struct Run {
+  std::string name;  ///< of the folder
+  std::string config_text;
+  std::map<std::string, std::string> config;  ///< dotted key → value
+  std::map<std::string, Series> series;       ///< numbers of the step lines, by key
+  std::vector<Evaluation> evaluations;        ///< in order of steps
+  std::optional<End> end;                     ///< nothing while the run goes on, or was stopped
+
+  [[nodiscard]] std::int64_t steps() const noexcept;  ///< number of the last one, counted from 1
+  /// The last evaluation of a split; null if there is none.
+  [[nodiscard]] const Evaluation* last(const std::string& split) const noexcept;
+  /// In training over all ranks: of the whole run, or of the steps so far. Nothing without steps.
+  [[nodiscard]] std::optional<double> images_per_second() const;
+};
+
+/// Throws DataError with file and line. A last line without its end, as a killed run leaves it, is left out.
+Run read_run(const std::filesystem::path& folder);
+
+/// Several runs; those whose folders have the same name are told apart by their paths.
+std::vector<Run> read_runs(std::span<const std::filesystem::path> folders);
+
+/// All splits of the runs, in order of appearance.
+std::vector<std::string> splits_of(std::span<const Run> runs);
+
+}  // namespace cohort::report

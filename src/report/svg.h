@@ -1,0 +1,47 @@
+#pragma once
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "run.h"
+
+namespace cohort::report {
+
+/// Text for HTML and attributes: & < > " ' escaped, control characters removed.
+std::string escaped(const std::string& text);
+
+/// A curve of run `colour`; drawn faint where it is the unsmoothed one.
+struct Curve {
+  std::string name;
+  std::size_t colour = 0;
+  Series points;
+  bool faint = false;
+};
+
+/// How the values of a chart are to be read.
+struct Axis {
+  std::string title;  ///< "loss"
+  std::string unit;   ///< shown behind the title; empty: none
+  bool from_zero = false;
+  bool is_fraction = false;  ///< labelled in percent
+};
+
+/// Marks of an axis: at multiples of 1, 2 or 5 times a power of ten, about `count` of them, from below low to
+/// above high. Values in between when low equals high.
+std::vector<double> nice_ticks(double low, double high, int count);
+
+/// An <svg> with curves over the step. Values far above the others (beyond the 99th percentile of faint
+/// curves) are cut off.
+std::string line_chart(const Axis& axis, std::span<const Curve> curves);
+
+/// The curves of one key: each run's values, faint, and smoothed over about a fiftieth of the run.
+std::vector<Curve> smoothed_curves(std::span<const Run> runs, const std::string& key);
+/// The curves of one key as they are.
+std::vector<Curve> plain_curves(std::span<const Run> runs, const std::string& key);
+
+/// An <svg> with a bar for every context and run: accuracy with its 95 % interval, lowest of the first run on
+/// top.
+std::string context_bars(std::span<const Run> runs, const std::string& split);
+
+}  // namespace cohort::report

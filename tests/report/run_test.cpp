@@ -1,0 +1,144 @@
+#include "report/run.h"
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+
+#include "run_folder.h"
+
+namespace cohort::report {
+namespace {
+
+using testing::TemporaryFolder;
+
+class ReadRun : public ::testing::Test {
+ protected:
+  report::Run read(const std::string& metrics) { return read_run(write_run(folder, "run", metrics)); }
+
+  void expect_refused(const std::string& metrics, const std::string& what, int line) {
+    try {
+      read(metrics);
+      ADD_FAILURE() << "accepted: " << metrics;
+    } catch (const DataError& error) {
+      EXPECT_EQ(error.text().what, what);
+      EXPECT_EQ(error.text().where,
+                fmt::format("{}:{}", (folder.path() / "run" / "metrics.jsonl").string(), line));
+      EXPECT_EQ(error.text().fix, "restore the file, or remove the line");
+    }
+  }
+
+  TemporaryFolder folder;
+};
+
+TEST_F(ReadRun, ReadsSeriesEvaluationsAndEnd) {
+  const report::Run run =
+      read(step_line(0, 0.7) + step_line(1, 0.6) + evaluation_line(2, "test", 0.75) + end_line());
+
+  EXPECT_EQ(run.name, "run");
+  EXPECT_EQ(run.steps(), 2);
+  EXPECT_EQ(run.series.at("loss"), (Series{{0, 0.7}, {1, 0.6}}));
+  EXPECT_EQ(run.series.at("accuracy").size(), 2U);
+  EXPECT_FALSE(run.series.contains("kind"));
+  ASSERT_NE(run.last("test"), nullptr);
+  EXPECT_EQ(run.last("test")->worst()->name, "module_b");
+  EXPECT_EQ(run.last("none"), nullptr);
+  EXPECT_EQ(run.end->parameters, 812345);
+  EXPECT_EQ(run.images_per_second(), 1812.4);
+}
+
+TEST_F(ReadRun, StepsRepeatedAfterAResumeReplaceTheFirstOnes) {
+  const report::Run run =
+      read(step_line(0, 0.7) + step_line(1, 0.6) + step_line(2, 0.5) + evaluation_line(3, "test", 0.5) +
+           step_line(1, 0.61) + step_line(2, 0.51) + evaluation_line(3, "test", 0.6));
+
+  EXPECT_EQ(run.series.at("loss"), (Series{{0, 0.7}, {1, 0.61}, {2, 0.51}}));
+  EXPECT_EQ(run.evaluations.size(), 1U);
+  EXPECT_EQ(run.last("test")->accuracy, 0.6);
+}
+
+TEST_F(ReadRun, ARunThatWentOnAfterItsEndHasNotEnded) {
+  EXPECT_FALSE(read(step_line(0, 0.7) + end_line() + step_line(1, 0.6)).end);
+}
+
+TEST_F(ReadRun, NullIsNoNumber) {
+  const report::Run run = read(R"({"kind":"step","step":0,"loss":null,"lr":0.1})"
+                               "\n");
+
+  EXPECT_FALSE(run.series.contains("loss"));
+  EXPECT_EQ(run.series.at("lr").size(), 1U);
+}
+
+TEST_F(ReadRun, LinesOfOtherKindsAreLeftOut) {
+  EXPECT_TRUE(read("{\"kind\":\"note\"}\n").series.empty());
+}
+
+TEST_F(ReadRun, EveryHalfWrittenLastLineIsLeftOut) {
+  const std::string last = step_line(1, 0.6);
+  for (std::size_t size = 1; size + 2 < last.size(); ++size) {
+    EXPECT_EQ(read(step_line(0, 0.7) + last.substr(0, size)).steps(), 1) << size;
+  }
+  EXPECT_EQ(read(step_line(0, 0.7) + last.substr(0, last.size() - 1)).steps(), 2)
+      << "only the end of the line is missing";
+}
+
+TEST_F(ReadRun, RefusesDamageElsewhere) {
+  expect_refused(step_line(0, 0.7) + "{\"kind\":\"st\n" + step_line(1, 0.6),
+                 "the metrics are damaged: the line is not JSON", 2);
+  expect_refused(step_line(0, 0.7) + "\n" + step_line(1, 0.6),
+                 "the metrics are damaged: the line is not JSON", 2);
+  expect_refused("{\"kind\":\"st\n", "the metrics are damaged: the line is not JSON", 1);
+  expect_refused("[1]\n", "the metrics are damaged: 'kind' is missing", 1);
+  expect_refused("{\"kind\":1}\n", "the metrics are damaged: 'kind' is not text", 1);
+  expect_refused("{\"kind\":\"step\",\"step\":\"a\"}\n", "the metrics are damaged: 'step' is not an integer",
+                 1);
+  expect_refused("{\"kind\":\"evaluation\",\"step\":1,\"split\":\"a\",\"images\":2}\n",
+                 "the metrics are damaged: 'accuracy' is missing", 1);
+  expect_refused("{\"kind\":\"end\",\"seconds\":\"long\"}\n",
+                 "the metrics are damaged: 'seconds' is not a number", 1);
+}
+
+TEST_F(ReadRun, RefusesAFolderThatIsNoRun) {
+  folder.write("other/config.yaml", "seed: 1\n");
+  for (const auto& [name, missing] :
+       {std::pair{"none", "config.yaml"}, std::pair{"other", "metrics.jsonl"}}) {
+    try {
+      read_run(folder.path() / name);
+      ADD_FAILURE();
+    } catch (const DataError& error) {
+      EXPECT_EQ(error.text().what, fmt::format("not the folder of a run: {} is missing", missing));
+      EXPECT_EQ(error.text().where, (folder.path() / name).string());
+      EXPECT_EQ(error.text().fix, "give a folder that 'cohort train' wrote, runs/<name>");
+    }
+  }
+}
+
+TEST_F(ReadRun, RefusesADamagedConfiguration) {
+  try {
+    read_run(write_run(folder, "run", "", "a: [1\n"));
+    ADD_FAILURE();
+  } catch (const DataError& error) {
+    EXPECT_TRUE(error.text().where.ends_with("config.yaml:2")) << error.text().where;
+  }
+}
+
+TEST_F(ReadRun, FlattensTheConfiguration) {
+  const report::Run run =
+      read_run(write_run(folder, "run", "", "seed: 1\ncontext:\n  keys: [a, b]\n  deep: {x: 2}\n"));
+
+  EXPECT_EQ(run.config, (std::map<std::string, std::string>{
+                            {"seed", "1"}, {"context.keys", "[a, b]"}, {"context.deep.x", "2"}}));
+}
+
+TEST_F(ReadRun, FoldersOfOneNameAreToldApart) {
+  const std::vector<std::filesystem::path> folders{
+      write_run(folder, "a/run", ""), write_run(folder, "b/run", ""), write_run(folder, "vit", "") / ""};
+
+  const std::vector<report::Run> runs = read_runs(folders);
+
+  EXPECT_EQ(runs[0].name, folders[0].string());
+  EXPECT_EQ(runs[1].name, folders[1].string());
+  EXPECT_EQ(runs[2].name, "vit");
+}
+
+}  // namespace
+}  // namespace cohort::report

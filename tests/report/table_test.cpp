@@ -1,0 +1,66 @@
+#include <gtest/gtest.h>
+
+#include "cohort/report/report.h"
+
+#include "run_folder.h"
+
+namespace cohort::report {
+namespace {
+
+using testing::TemporaryFolder;
+using Paths = std::vector<std::filesystem::path>;
+
+TEST(Table, ComparesRunsSplitBySplit) {
+  const TemporaryFolder folder;
+  const auto contextvit =
+      write_run(folder, "contextvit",
+                step_line(0, 0.7) + evaluation_line(1, "seen", 0.5) + evaluation_line(3, "seen", 0.91) +
+                    evaluation_line(3, "unseen_test", 0.8) + end_line());
+  const auto vit = write_run(folder, "vit",
+                             step_line(0, 0.7) + step_line(1, 0.6) + evaluation_line(2, "seen", 0.93, false) +
+                                 evaluation_line(2, "unseen_test", 0.78));
+
+  EXPECT_EQ(
+      table(Paths{contextvit, vit}),
+      R"(┌─────────────┬────────────┬────────┬──────────┬──────────┬────────┬──────────┬──────────────────┬───────────┐
+│ split       │ run        │ images │ accuracy │ balanced │    AUC │ majority │            worst │  images/s │
+│             │            │        │          │ accuracy │        │    class │          context │ all ranks │
+├─────────────┼────────────┼────────┼──────────┼──────────┼────────┼──────────┼──────────────────┼───────────┤
+│ seen        │ contextvit │ 1,650  │  91.0 %  │  89.0 %  │ 0.960  │  67.0 %  │ module_b 66.0 %  │    1,812  │
+│ seen        │ vit        │ 1,650  │  93.0 %* │  91.0 %* │     –  │  67.0 %  │ module_b 68.0 %* │      801  │
+├─────────────┼────────────┼────────┼──────────┼──────────┼────────┼──────────┼──────────────────┼───────────┤
+│ unseen_test │ contextvit │ 1,650  │  80.0 %* │  78.0 %* │ 0.850* │  67.0 %  │ module_b 55.0 %* │    1,812  │
+│ unseen_test │ vit        │ 1,650  │  78.0 %  │  76.0 %  │ 0.830  │  67.0 %  │ module_b 53.0 %  │      801  │
+└─────────────┴────────────┴────────┴──────────┴──────────┴────────┴──────────┴──────────────────┴───────────┘
+* best of the split
+)");
+}
+
+TEST(Table, OneRunIsNotCompared) {
+  const TemporaryFolder folder;
+
+  EXPECT_EQ(table(Paths{write_run(folder, "vit", evaluation_line(3, "test", 0.8))}).find('*'),
+            std::string::npos);
+}
+
+TEST(Table, EqualValuesAreBothBest) {
+  const TemporaryFolder folder;
+  const auto a = write_run(folder, "a", evaluation_line(3, "test", 0.80001));
+  const auto b = write_run(folder, "b", evaluation_line(3, "test", 0.80002));
+
+  const std::string text = table(Paths{a, b});
+
+  EXPECT_NE(text.find("│ a   │ 1,650  │  80.0 %* │"), std::string::npos) << text;
+  EXPECT_NE(text.find("│ b   │ 1,650  │  80.0 %* │"), std::string::npos) << text;
+}
+
+TEST(Table, ShowsARunWithoutEvaluations) {
+  const TemporaryFolder folder;
+
+  const std::string text = table(Paths{write_run(folder, "früh", "")});
+
+  EXPECT_NE(text.find("│ –     │ früh │     –  │       –  │"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace cohort::report
