@@ -1,0 +1,140 @@
+#include "cohort/comm/communicator.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/log.h"
+
+#include "comm/communicator_impl.h"
+#include "comm/mpi_transport.h"
+
+namespace cohort::comm {
+namespace {
+
+void check_contiguous(const at::Tensor& tensor, const char* operation) {
+  COHORT_CHECK(tensor.defined() && tensor.is_contiguous(), "{} needs a contiguous tensor", operation);
+}
+
+void check_pair(const at::Tensor& whole, const at::Tensor& part, int size, const char* operation) {
+  check_contiguous(whole, operation);
+  check_contiguous(part, operation);
+  COHORT_CHECK(whole.numel() == part.numel() * size, "{}: {} elements are not {} times {}", operation,
+               whole.numel(), size, part.numel());
+  COHORT_CHECK(whole.scalar_type() == part.scalar_type() && whole.device() == part.device(),
+               "{}: input and output differ in dtype or device", operation);
+}
+
+}  // namespace
+
+Work::Work(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+Work::Work(Work&&) noexcept = default;
+
+Work& Work::operator=(Work&& other) noexcept {
+  Work old(std::move(*this));
+  state_ = std::move(other.state_);
+  return *this;
+}
+
+Work::~Work() {
+  // While an exception unwinds this rank, others may never join the operation: it stays with its queue.
+  if (!state_ || std::uncaught_exceptions() > 0) return;
+  try {
+    wait();
+  } catch (const std::exception& error) {
+    log_error(error.what());
+  }
+}
+
+void Work::wait() {
+  if (!state_) return;
+  const std::shared_ptr<State> state =
+      std::move(state_);  // an error is thrown once, not logged again by the destructor
+  if (state->wait_on_device) {
+    state->wait_on_device();
+  } else if (!state->done.load(std::memory_order_acquire)) {
+    state->queue->wait_for(*state);
+  }
+  if (state->error) std::rethrow_exception(state->error);
+}
+
+Communicator::Impl::Impl(MpiComm comm, std::string name_of_group)
+    : name(std::move(name_of_group)), rank(rank_in(comm.get())), size(size_of(comm.get())) {
+  if (size == 1) {
+    alone = std::move(comm);
+    return;
+  }
+  MpiComm roll_call = duplicate_comm(comm.get());
+  queue = std::make_unique<OperationQueue>(std::move(comm), std::move(roll_call), name);
+}
+
+NcclTransport& Communicator::Impl::on(c10::Device device) {
+  if (!nccl) nccl = std::make_unique<NcclTransport>(*queue, name, device);
+  return *nccl;
+}
+
+Communicator::Communicator(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Communicator::Communicator(Communicator&&) noexcept = default;
+Communicator& Communicator::operator=(Communicator&&) noexcept = default;
+Communicator::~Communicator() = default;
+
+int Communicator::rank() const noexcept {
+  return impl_->rank;
+}
+int Communicator::size() const noexcept {
+  return impl_->size;
+}
+const std::string& Communicator::name() const noexcept {
+  return impl_->name;
+}
+int Communicator::mpi_handle() const noexcept {
+  return static_cast<int>(MPI_Comm_c2f(impl_->comm()));
+}
+
+// MPI_Comm_split and MPI_Comm_dup block without a timeout and must not overtake queued operations: the
+// barrier sees to both.
+Communicator Communicator::split(int color, std::string name) const {
+  if (impl_->queue) impl_->queue->run(mpi::barrier());
+  return Communicator(std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name)));
+}
+
+Communicator Communicator::duplicate(std::string name) const {
+  if (impl_->queue) impl_->queue->run(mpi::barrier());
+  return Communicator(std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name)));
+}
+
+Work Communicator::all_reduce(at::Tensor values, Reduce op) {
+  check_contiguous(values, "all_reduce");
+  if (impl_->size == 1) return Work(nullptr);
+  if (values.is_cuda()) return impl_->on(values.device()).all_reduce(values, op);
+  mpi::check_tensor(values, "all_reduce");
+  return Work(impl_->queue->submit(mpi::all_reduce(values, op)));
+}
+
+Work Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
+  check_pair(output, input, impl_->size, "all_gather");
+  if (impl_->size == 1) return output.view_as(input).copy_(input), Work(nullptr);
+  if (input.is_cuda()) return impl_->on(input.device()).all_gather(output, input);
+  mpi::check_tensor(output, "all_gather");
+  return Work(impl_->queue->submit(mpi::all_gather(output, input)));
+}
+
+Work Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op) {
+  check_pair(input, output, impl_->size, "reduce_scatter");
+  if (impl_->size == 1) return output.copy_(input.view_as(output)), Work(nullptr);
+  if (input.is_cuda()) return impl_->on(input.device()).reduce_scatter(output, input, op);
+  mpi::check_tensor(input, "reduce_scatter");
+  return Work(impl_->queue->submit(mpi::reduce_scatter(output, input, op, impl_->size)));
+}
+
+Work Communicator::broadcast(at::Tensor values, int root) {
+  check_contiguous(values, "broadcast");
+  COHORT_CHECK(root >= 0 && root < impl_->size, "broadcast from rank {} of {}", root, impl_->size);
+  if (impl_->size == 1) return Work(nullptr);
+  if (values.is_cuda()) return impl_->on(values.device()).broadcast(values, root);
+  mpi::check_tensor(values, "broadcast");
+  return Work(impl_->queue->submit(mpi::broadcast(values, root)));
+}
+
+}  // namespace cohort::comm

@@ -1,0 +1,221 @@
+#include "comm/nccl_transport.h"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cuda_runtime_api.h>
+#include <deque>
+#include <mutex>
+#include <thread>
+
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <fmt/format.h>
+#include <nccl.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+#include "comm/mpi_transport.h"
+#include "comm/operation_queue.h"
+
+namespace cohort::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto kWatchEvery = 100ms;
+
+struct NcclCommTraits {
+  using type = ncclComm_t;
+  static type null() noexcept { return nullptr; }
+  static void close(type comm) noexcept { ncclCommDestroy(comm); }
+};
+using NcclComm = Handle<NcclCommTraits>;
+
+RankError nccl_error(const std::string& what, const std::string& communicator) {
+  return RankError({what, fmt::format("communicator '{}'", communicator),
+                    "look for the first error of the other ranks; NCCL_DEBUG=INFO shows what NCCL does"});
+}
+
+void check_nccl(ncclResult_t result, const char* call, const std::string& communicator) {
+  if (result != ncclSuccess) {
+    throw nccl_error(fmt::format("{} failed: {}", call, ncclGetErrorString(result)), communicator);
+  }
+}
+
+ncclDataType_t nccl_type(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kHalf:
+      return ncclFloat16;
+    case at::kBFloat16:
+      return ncclBfloat16;
+    case at::kInt:
+      return ncclInt32;
+    case at::kLong:
+      return ncclInt64;
+    case at::kByte:
+      return ncclUint8;
+    default:
+      break;
+  }
+  fail_check("dtype", fmt::format("NCCL does not carry {} tensors", c10::toString(tensor.scalar_type())));
+}
+
+ncclRedOp_t nccl_op(Reduce op) {
+  switch (op) {
+    case Reduce::sum:
+      return ncclSum;
+    case Reduce::max:
+      return ncclMax;
+    case Reduce::min:
+      return ncclMin;
+  }
+  return ncclSum;
+}
+
+std::size_t count(const at::Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.numel());
+}
+
+// NCCL's id of a new communicator: made by rank 0, carried by MPI.
+ncclUniqueId agree_on_id(OperationQueue& control, const std::string& name) {
+  ncclUniqueId id{};
+  if (rank_in(control.comm()) == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId", name);
+  const auto text = std::make_shared<std::string>(id.internal, sizeof(id.internal));
+  control.run(mpi::broadcast_text(text, 0));
+  control.run(mpi::barrier());  // ncclCommInitRank has no timeout: let all ranks be here first
+  std::copy(text->begin(), text->end(), id.internal);
+  return id;
+}
+
+}  // namespace
+
+/// Watches what is under way: a rank that does not come shows as an event that is never reached.
+struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
+  struct Pending {
+    std::shared_ptr<at::cuda::CUDAEvent> done;
+    std::string operation;
+    Clock::time_point since;
+  };
+
+  Impl(OperationQueue& control, std::string communicator, c10::Device on)
+      : name(std::move(communicator)), device(on), stream(c10::cuda::getStreamFromPool(true, on.index())) {
+    const c10::cuda::CUDAGuard guard(device);
+    const ncclUniqueId id = agree_on_id(control, name);
+    check_nccl(ncclCommInitRank(comm.out(), size_of(control.comm()), id, rank_in(control.comm())),
+               "ncclCommInitRank", name);
+    watchdog = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+  }
+
+  // Ends NCCL's kernels, so that host and device do not wait for a lost rank.
+  void give_up(const std::string& what) {
+    error = what;
+    ncclCommAbort(comm.release());
+  }
+
+  void check_pending() {
+    while (!pending.empty() && pending.front().done->query()) pending.pop_front();
+    if (!comm) return;
+    ncclResult_t result = ncclSuccess;
+    ncclCommGetAsyncError(comm.get(), &result);
+    if (result != ncclSuccess) return give_up(fmt::format("NCCL failed: {}", ncclGetErrorString(result)));
+    if (pending.empty()) return;
+    const std::chrono::duration<double> waited = Clock::now() - pending.front().since;
+    if (waited < operation_timeout()) return;
+    give_up(fmt::format("{} waited {} for other ranks", pending.front().operation, format_duration(waited)));
+  }
+
+  void watch(const std::stop_token& stop) {
+    const c10::cuda::CUDAGuard guard(device);
+    std::unique_lock lock(mutex);
+    while (!wake.wait_for(lock, stop, kWatchEvery, [&] { return stop.stop_requested(); })) check_pending();
+  }
+
+  void check_usable() const {
+    if (!comm) throw nccl_error(error, name);
+  }
+
+  std::string name;
+  c10::Device device;
+  c10::cuda::CUDAStream stream;
+  std::mutex mutex;  // guards the three below
+  NcclComm comm;
+  std::deque<Pending> pending;
+  std::string error;
+  std::condition_variable_any wake;
+  std::jthread watchdog;  // last: it uses all of the above
+
+  template <class Call>
+  Work launch(const char* operation, std::initializer_list<at::Tensor> tensors, Call&& call);
+};
+
+// `call` is enqueued on NCCL's stream behind everything on the current one; the tensors' memory is not reused
+// before it.
+template <class Call>
+Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at::Tensor> tensors,
+                                 Call&& call) {
+  const c10::cuda::CUDAGuard guard(device);
+  at::cuda::CUDAEvent ready;
+  ready.record(c10::cuda::getCurrentCUDAStream(device.index()));
+  ready.block(stream);
+  const auto done = std::make_shared<at::cuda::CUDAEvent>();
+  {
+    const std::lock_guard lock(mutex);
+    check_usable();
+    check_nccl(call(comm.get(), stream.stream()), operation, name);
+    done->record(stream);
+    pending.push_back({done, operation, Clock::now()});
+  }
+  for (const at::Tensor& tensor : tensors) {
+    c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream);
+  }
+  auto state = std::make_shared<Work::State>();
+  state->wait_on_device = [self = shared_from_this(), done] {
+    const std::lock_guard lock(self->mutex);
+    self->check_usable();
+    done->block(c10::cuda::getCurrentCUDAStream(self->device.index()));
+  };
+  return Work(std::move(state));
+}
+
+NcclTransport::NcclTransport(OperationQueue& control, std::string name, c10::Device device)
+    : impl_(std::make_shared<Impl>(control, std::move(name), device)) {}
+NcclTransport::~NcclTransport() = default;
+
+Work NcclTransport::all_reduce(const at::Tensor& values, Reduce op) {
+  return impl_->launch("ncclAllReduce", {values}, [&](ncclComm_t comm, cudaStream_t stream) {
+    return ncclAllReduce(values.data_ptr(), values.data_ptr(), count(values), nccl_type(values), nccl_op(op),
+                         comm, stream);
+  });
+}
+
+Work NcclTransport::all_gather(const at::Tensor& output, const at::Tensor& input) {
+  return impl_->launch("ncclAllGather", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
+    return ncclAllGather(input.data_ptr(), output.data_ptr(), count(input), nccl_type(input), comm, stream);
+  });
+}
+
+Work NcclTransport::reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op) {
+  return impl_->launch("ncclReduceScatter", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
+    return ncclReduceScatter(input.data_ptr(), output.data_ptr(), count(output), nccl_type(input),
+                             nccl_op(op), comm, stream);
+  });
+}
+
+Work NcclTransport::broadcast(const at::Tensor& values, int root) {
+  return impl_->launch("ncclBroadcast", {values}, [&](ncclComm_t comm, cudaStream_t stream) {
+    return ncclBroadcast(values.data_ptr(), values.data_ptr(), count(values), nccl_type(values), root, comm,
+                         stream);
+  });
+}
+
+}  // namespace cohort::comm

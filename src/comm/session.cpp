@@ -1,0 +1,70 @@
+#include "cohort/comm/session.h"
+
+#include <array>
+#include <atomic>
+#include <cstdlib>
+
+#include "cohort/core/log.h"
+
+#include "comm/communicator_impl.h"
+
+namespace cohort::comm {
+namespace {
+
+std::atomic<std::chrono::seconds> timeout_of_session{std::chrono::minutes(10)};
+
+// Defaults for Open MPI, other libraries ignore them; what the user has set stays.
+void prefer_environment() {
+  constexpr int kKeep = 0;
+  setenv("OMPI_MCA_mpi_yield_when_idle", "1",
+         kKeep);  // more ranks than cores: 10 us instead of 20 ms a collective
+}
+
+std::string library_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  const std::string version(text.data(), static_cast<std::size_t>(length));
+  return version.substr(0, version.find('\n'));
+}
+
+void check_threads(int provided) {
+  if (provided >= MPI_THREAD_MULTIPLE) return;
+  throw UsageError({"this MPI library does not let several threads communicate (MPI_THREAD_MULTIPLE)",
+                    library_version(), "load an MPI module that was built with thread support"});
+}
+
+}  // namespace
+
+std::chrono::nanoseconds operation_timeout() noexcept {
+  return timeout_of_session.load();
+}
+
+Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
+  set_timeout(timeout);
+  int initialized = 0, provided = 0;
+  MPI_Initialized(&initialized);
+  if (initialized != 0) {
+    MPI_Query_thread(&provided);
+  } else {
+    prefer_environment();
+    check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
+    owns_mpi_ = true;
+  }
+  check_threads(provided);
+  set_log_rank(rank_in(MPI_COMM_WORLD), size_of(MPI_COMM_WORLD));
+}
+
+Session::~Session() {
+  if (owns_mpi_) MPI_Finalize();
+}
+
+Communicator Session::world() const {
+  return Communicator(std::make_unique<Communicator::Impl>(duplicate_comm(MPI_COMM_WORLD), "world"));
+}
+
+void Session::set_timeout(std::chrono::seconds timeout) noexcept {
+  timeout_of_session = timeout;
+}
+
+}  // namespace cohort::comm

@@ -23,18 +23,19 @@ class [[nodiscard]] Work {
   Work& operator=(const Work&) = delete;
   ~Work();  ///< waits, if nobody did; an error is then logged, not thrown
   /// CPU: blocks until the result is there. CUDA: the current stream waits, the host does not.
-  /// Throws RankError when a rank is dead, stopped or later than the timeout of the session. May be called once or more.
+  /// Throws RankError when a rank is dead, stopped or later than the timeout of the session. May be called
+  /// once or more.
   void wait();
 
  private:
   std::shared_ptr<State> state_;
 };
 
-/// A group of ranks. CPU tensors travel over MPI, CUDA tensors over NCCL on a stream of the communicator's own.
-/// Every communicator has a communication thread that carries its operations out in the order of the calls, so that they
-/// overlap with computation. Move-only; one thread at a time calls it.
-/// "Collective" means: every rank of the group must call it, in the same order.
-/// CPU dtypes: f32, f64, i32, i64, u8; CUDA dtypes in addition f16 and bf16. Tensors are contiguous.
+/// A group of ranks. CPU tensors travel over MPI, CUDA tensors over NCCL on a stream of the communicator's
+/// own. Every communicator has a communication thread that carries its operations out in the order of the
+/// calls, so that they overlap with computation. Move-only; one thread at a time calls it. "Collective"
+/// means: every rank of the group must call it, in the same order. CPU dtypes: f32, f64, i32, i64, u8; CUDA
+/// dtypes in addition f16 and bf16. Tensors are contiguous.
 class Communicator {
  public:
   Communicator(Communicator&&) noexcept;
@@ -71,14 +72,16 @@ class Communicator {
   std::string broadcast_text(std::string text, int root = 0);
   /// Text of every rank, by rank, on every rank.
   std::vector<std::string> gather_texts(const std::string& text);
-  /// CPU tensors that differ between ranks in their first dimension only, concatenated by rank, on every rank.
+  /// CPU tensors that differ between ranks in their first dimension only, concatenated by rank, on every
+  /// rank.
   at::Tensor gather_rows(const at::Tensor& rows);
 
-  /// Collective. If any rank passes an exception, every rank throws the first failing rank's error: the same text and the
-  /// same exit code everywhere; what() says which rank. Null: this rank has none.
+  /// Collective. If any rank passes an exception, every rank throws the first failing rank's error: the same
+  /// text and the same exit code everywhere; what() says which rank. Null: this rank has none.
   void agree(std::exception_ptr local);
 
-  /// The MPI_Comm behind it as an integer (MPI_Comm_c2f), for libraries such as HDF5. Valid as long as this lives.
+  /// The MPI_Comm behind it as an integer (MPI_Comm_c2f), for libraries such as HDF5. Valid as long as this
+  /// lives.
   [[nodiscard]] int mpi_handle() const noexcept;
 
  private:
@@ -88,7 +91,8 @@ class Communicator {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Collective. Runs `body` on this rank, then agrees: all ranks return, or all throw. `body` itself is not collective.
+/// Collective. Runs `body` on this rank, then agrees: all ranks return, or all throw. `body` itself is not
+/// collective.
 template <class Body>
 void together(Communicator& ranks, Body&& body) {
   std::exception_ptr error;

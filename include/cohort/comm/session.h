@@ -8,11 +8,14 @@
 
 namespace cohort::comm {
 
-/// MPI from init to finalize. run_ranks() owns the only one of a program; every Communicator is gone before it is.
+/// MPI from init to finalize. run_ranks() owns the only one of a program; every Communicator is gone before
+/// it is.
 class Session {
  public:
-  /// `timeout`: how long an operation may wait for the other ranks before RankError names those that are missing.
-  /// A program started without mpirun is one rank.
+  /// `timeout`: how long an operation may wait for the other ranks before RankError names those that are
+  /// missing. A program started without mpirun is one rank. When somebody else has started MPI (a test main),
+  /// that stays theirs and several sessions may follow each other. Throws UsageError when MPI does not
+  /// support threads.
   Session(int& argc, char**& argv, std::chrono::seconds timeout);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -20,13 +23,18 @@ class Session {
   [[nodiscard]] Communicator world() const;  ///< collective
   /// For all operations that start after this call. Communicators share the session's timeout.
   static void set_timeout(std::chrono::seconds timeout) noexcept;
+
+ private:
+  bool owns_mpi_ = false;
 };
 
-/// The body of every main() that uses ranks: starts the session, runs `body`, turns exceptions into one message and an exit
-/// code. Errors that all ranks agreed on (Communicator::agree) leave every rank normally and rank 0 alone speaks; an error
-/// on one rank is printed by that rank, which then ends the job with MPI_Abort, so that nobody hangs.
-/// `program` opens each message: "cohort train". Holds the only catch-all of the code base.
-int run_ranks(int& argc, char**& argv, const std::string& program, const std::function<ExitCode(Communicator&)>& body);
+/// The body of every main() that uses ranks: starts the session, runs `body`, turns exceptions into one
+/// message and an exit code. Errors that all ranks agreed on (Communicator::agree) leave every rank normally
+/// and rank 0 alone speaks; an error on one rank is printed by that rank, which then ends the job with
+/// MPI_Abort, so that nobody hangs. `program` opens each message: "cohort train". Holds the only catch-all of
+/// the code base.
+int run_ranks(int& argc, char**& argv, const std::string& program,
+              const std::function<ExitCode(Communicator&)>& body);
 
 /// The same without MPI, for sub-commands that run on one process (--help, report).
 int run_alone(const std::string& program, const std::function<ExitCode()>& body);

@@ -1,0 +1,28 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "cohort/comm/communicator.h"
+
+#include "comm/mpi_call.h"
+#include "comm/nccl_transport.h"
+#include "comm/operation_queue.h"
+
+namespace cohort::comm {
+
+struct Communicator::Impl {
+  /// Collective. Takes over `comm`.
+  Impl(MpiComm comm, std::string name);
+
+  std::string name;
+  int rank, size;
+  MpiComm alone;                          ///< the communicator when there is one rank: nothing is ever sent
+  std::unique_ptr<OperationQueue> queue;  ///< null when there is one rank
+  std::unique_ptr<NcclTransport> nccl;    ///< made by the first collective of a CUDA tensor
+
+  /// Collective when called first. What carries tensors of a CUDA device.
+  NcclTransport& on(c10::Device device);
+  [[nodiscard]] MPI_Comm comm() const noexcept { return queue ? queue->comm() : alone.get(); }
+};
+
+}  // namespace cohort::comm

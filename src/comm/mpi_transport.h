@@ -1,0 +1,36 @@
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include "comm/operation.h"
+
+// The collectives of CPU tensors and of host values as operations of a queue. Sizes are checked by the
+// caller.
+namespace cohort::comm::mpi {
+
+/// Throws UsageError unless MPI carries the dtype (f32, f64, i32, i64, u8) and a count of it fits MPI's int.
+void check_tensor(const at::Tensor& tensor, const char* operation);
+
+Operation all_reduce(const at::Tensor& values, Reduce op);
+Operation all_gather(const at::Tensor& output, const at::Tensor& input);
+Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size);
+Operation broadcast(const at::Tensor& values, int root);
+Operation barrier();
+
+/// In place: `*value` is replaced on every rank when the operation is done.
+Operation all_reduce(std::shared_ptr<std::int64_t> value, Reduce op);
+Operation all_reduce(std::shared_ptr<double> value, Reduce op);
+Operation broadcast_text(std::shared_ptr<std::string> text, int root);
+
+/// Pieces of any length from every rank, concatenated by rank. The byte is the unit of `mine`, a row of
+/// `row_bytes` that of `counts`, so that more than 2 GiB fit MPI's int.
+struct Gathered {
+  const void* mine = nullptr;
+  int my_count = 0;
+  std::int64_t row_bytes = 1;
+  std::vector<int> counts;  ///< result: rows of each rank
+  /// Called when all counts are known; returns where the rows go. Valid until the operation is done.
+  std::function<void*(std::int64_t rows)> allocate;
+};
+Operation gather(std::shared_ptr<Gathered> gathered);
+
+}  // namespace cohort::comm::mpi

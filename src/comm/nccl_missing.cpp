@@ -1,0 +1,29 @@
+// Stands in for nccl_transport.cpp in a build without CUDA.
+#include "cohort/core/error.h"
+
+#include "comm/nccl_transport.h"
+
+namespace cohort::comm {
+
+struct NcclTransport::Impl {};
+
+NcclTransport::NcclTransport(OperationQueue&, std::string name, c10::Device device) {
+  throw UsageError({"this build of Cohort cannot send tensors of device " + device.str(),
+                    "communicator '" + name + "'", "build it with the preset 'cuda', or set device: cpu"});
+}
+NcclTransport::~NcclTransport() = default;
+
+Work NcclTransport::all_reduce(const at::Tensor&, Reduce) {
+  return Work(nullptr);
+}
+Work NcclTransport::all_gather(const at::Tensor&, const at::Tensor&) {
+  return Work(nullptr);
+}
+Work NcclTransport::reduce_scatter(const at::Tensor&, const at::Tensor&, Reduce) {
+  return Work(nullptr);
+}
+Work NcclTransport::broadcast(const at::Tensor&, int) {
+  return Work(nullptr);
+}
+
+}  // namespace cohort::comm

@@ -1,0 +1,219 @@
+#include "comm/operation_queue.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+namespace cohort::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr auto kRollCallGrace = 2s;
+constexpr auto kRollCallEvery = 50ms;
+constexpr auto kUnwindingGrace = 200ms;
+
+Position position_of(const Work::State& state) {
+  Position position{state.sequence, state.operation.bytes, {}};
+  const std::string& name = state.operation.name;
+  std::copy_n(name.begin(), std::min(name.size(), position.operation.size() - 1), position.operation.begin());
+  return position;
+}
+
+std::string list(const std::vector<int>& ranks) {
+  std::vector<std::string> numbers;
+  for (const int rank : ranks) numbers.push_back(std::to_string(rank));
+  return (ranks.size() == 1 ? "rank " : "ranks ") + join(numbers, ", ");
+}
+
+// A twentieth of the time waited: short operations are noticed at once, long ones cost next to nothing.
+Clock::duration pause_after(Clock::duration waited) {
+  return std::clamp<Clock::duration>(waited / 20, 10us, 250us);
+}
+
+// MPI gives no way to cancel a collective: buffers that it may still touch are never freed.
+void keep_for_ever(std::deque<std::shared_ptr<Work::State>> states) {
+  static std::mutex mutex;
+  static auto& kept = *new std::vector<std::deque<std::shared_ptr<Work::State>>>;
+  const std::lock_guard lock(mutex);
+  kept.push_back(std::move(states));
+}
+
+}  // namespace
+
+OperationQueue::OperationQueue(MpiComm comm, MpiComm roll_call, std::string name)
+    : comm_(std::move(comm)),
+      roll_call_(std::move(roll_call)),
+      name_(std::move(name)),
+      transport_{comm_.get(), rank_in(comm_.get()), size_of(comm_.get()), {}} {}
+
+OperationQueue::~OperationQueue() {
+  const bool unwinding = std::uncaught_exceptions() > 0;
+  drain(unwinding ? Clock::now() + kUnwindingGrace : Clock::time_point::max());
+  thread_ = {};
+  if (abandoned_.empty()) return;
+  keep_for_ever(std::move(abandoned_));
+  comm_.release();
+  roll_call_.abandon();
+}
+
+std::shared_ptr<Work::State> OperationQueue::submit(Operation operation) {
+  auto state = enqueue(std::move(operation));
+  if (!thread_.joinable()) {
+    thread_ = std::jthread([this](const std::stop_token& stop) { communicate(stop); });
+  }
+  wake_.notify_one();
+  return state;
+}
+
+void OperationQueue::run(Operation operation) {
+  const auto state = enqueue(std::move(operation));
+  wait_for(*state);
+  if (state->error) std::rethrow_exception(state->error);
+}
+
+void OperationQueue::wait_for(const Work::State& state) {
+  if (state.done.load(std::memory_order_acquire)) return;
+  change_waiting(+1);
+  {
+    const std::lock_guard turn(turn_);
+    while (!state.done.load(std::memory_order_acquire)) {
+      poll();
+      if (!state.done.load(std::memory_order_acquire)) std::this_thread::yield();
+    }
+  }
+  if (change_waiting(-1)) wake_.notify_one();
+}
+
+bool OperationQueue::change_waiting(int by) {
+  const std::lock_guard lock(queue_mutex_);
+  waiting_ += by;
+  return waiting_ == 0 && !queue_.empty();
+}
+
+std::shared_ptr<Work::State> OperationQueue::enqueue(Operation operation) {
+  auto state = std::make_shared<Work::State>();
+  state->operation = std::move(operation);
+  state->queue = this;
+  const std::lock_guard lock(queue_mutex_);
+  state->sequence = next_sequence_++;
+  if (broken_) {
+    state->error = broken_;
+    state->done = true;
+  } else {
+    queue_.push_back(state);
+  }
+  return state;
+}
+
+std::shared_ptr<Work::State> OperationQueue::front() {
+  const std::lock_guard lock(queue_mutex_);
+  return queue_.empty() ? nullptr : queue_.front();
+}
+
+void OperationQueue::poll() {
+  const auto state = front();
+  if (!state) return;
+  try {
+    if (advance(*state)) return finish(*state);
+    watch(*state);
+  } catch (...) {
+    fail_all(std::current_exception());
+  }
+}
+
+bool OperationQueue::advance(Work::State& state) {
+  while (true) {
+    if (state.request != MPI_REQUEST_NULL) {
+      int complete = 0;
+      check_mpi(MPI_Test(&state.request, &complete, MPI_STATUS_IGNORE), state.operation.name.c_str());
+      if (complete == 0) return false;
+    }
+    if (state.next_step == state.operation.steps.size()) return true;
+    state.step_started = Clock::now();
+    state.request = state.operation.steps[state.next_step++](transport_);
+  }
+}
+
+void OperationQueue::watch(Work::State& state) {
+  const auto now = Clock::now();
+  const auto waited = now - state.step_started;
+  if (waited > operation_timeout()) report(state, waited);
+  if (waited < kRollCallEvery || now < next_roll_call_) return;
+  next_roll_call_ = now + kRollCallEvery;
+  roll_call_.answer(position_of(state));
+}
+
+void OperationQueue::report(Work::State& state, std::chrono::duration<double> waited) {
+  const Position mine = position_of(state);
+  const auto heard = roll_call_.ask(mine, kRollCallGrace);
+  const std::string operation =
+      fmt::format("{} of {} B (operation {} of communicator '{}')", state.operation.name,
+                  state.operation.bytes, state.sequence, name_);
+  if (const std::string other = mismatch(heard, mine); !other.empty()) {
+    throw Bug(fmt::format("ranks called different operations: rank {} called {}, {}", transport_.rank,
+                          operation, other));
+  }
+  const auto missing = missing_ranks(heard, state.sequence);
+  throw RankError(
+      {fmt::format("{} waited {} for {}", operation, format_duration(waited),
+                   missing.empty() ? "a rank that gave up earlier" : list(missing)),
+       fmt::format("rank {} of {}", transport_.rank, transport_.size),
+       "find out why those ranks did not come (their messages, out of memory, a lost node); if they were "
+       "only slow, raise comm.timeout"});
+}
+
+void OperationQueue::finish(Work::State& state) {
+  state.operation.steps.clear();
+  const std::lock_guard lock(queue_mutex_);
+  const auto kept = std::move(queue_.front());
+  queue_.pop_front();
+  state.done.store(true, std::memory_order_release);
+}
+
+void OperationQueue::fail_all(std::exception_ptr error) {
+  const std::lock_guard lock(queue_mutex_);
+  broken_ = std::move(error);
+  for (auto& state : queue_) {
+    if (state->next_step > 0) abandoned_.push_back(state);
+    state->error = broken_;
+    state->done.store(true, std::memory_order_release);
+  }
+  queue_.clear();
+}
+
+void OperationQueue::communicate(const std::stop_token& stop) {
+  while (true) {
+    std::unique_lock lock(queue_mutex_);
+    if (!wake_.wait(lock, stop, [this] { return !queue_.empty() && waiting_ == 0; })) return;
+    const auto state = queue_.front();
+    lock.unlock();
+    Clock::duration waited{};
+    {
+      const std::lock_guard turn(turn_);
+      poll();
+      if (!state->done) waited = Clock::now() - state->step_started;
+    }
+    if (!state->done) std::this_thread::sleep_for(pause_after(waited));
+  }
+}
+
+void OperationQueue::drain(Clock::time_point deadline) {
+  while (front() && Clock::now() < deadline) {
+    const std::lock_guard turn(turn_);
+    poll();
+    std::this_thread::yield();
+  }
+  if (!front()) return;
+  thread_ = {};
+  fail_all(std::make_exception_ptr(
+      RankError({fmt::format("communicator '{}' was given up with operations under way", name_), {}, {}})));
+}
+
+}  // namespace cohort::comm

@@ -1,0 +1,71 @@
+#pragma once
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "comm/operation.h"
+#include "comm/roll_call.h"
+
+namespace cohort::comm {
+
+/// Carries out the operations of one communicator, one at a time, in the order of submit(). Whoever waits
+/// drives them (spinning, yielding the core); while nobody waits the communication thread does, with short
+/// sleeps, so that it takes little from computation (docs/decisions/0001-communication-thread.md). Neither
+/// copied nor moved: states point to it.
+class OperationQueue {
+ public:
+  OperationQueue(MpiComm comm, MpiComm roll_call, std::string name);
+  OperationQueue(const OperationQueue&) = delete;
+  OperationQueue& operator=(const OperationQueue&) = delete;
+  /// Waits for what is under way; for at most a moment while an exception unwinds, since others may never
+  /// come.
+  ~OperationQueue();
+
+  /// Returns at once; the communication thread carries on.
+  std::shared_ptr<Work::State> submit(Operation operation);
+  /// Submits and waits, without waking the communication thread. Throws what the operation ended with.
+  void run(Operation operation);
+  /// Returns when `state` is done. Does not throw its error.
+  void wait_for(const Work::State& state);
+
+  [[nodiscard]] MPI_Comm comm() const noexcept { return comm_.get(); }
+
+ private:
+  std::shared_ptr<Work::State> enqueue(Operation operation);
+  std::shared_ptr<Work::State> front();
+  bool change_waiting(int by);       // true: the communication thread has to take over
+  void poll();                       // caller holds turn_
+  bool advance(Work::State& state);  // true: the operation is complete
+  void watch(Work::State& state);    // answers roll calls, throws after the timeout
+  [[noreturn]] void report(Work::State& state, std::chrono::duration<double> waited);
+  void finish(Work::State& state);                // removes the front operation
+  void fail_all(std::exception_ptr error);        // the communicator is unusable from here on
+  void communicate(const std::stop_token& stop);  // body of the thread
+  void drain(std::chrono::steady_clock::time_point deadline);
+
+  MpiComm comm_;
+  RollCall roll_call_;
+  std::string name_;
+  Transport transport_;
+
+  std::mutex turn_;  // held by whoever drives the front operation
+  std::chrono::steady_clock::time_point next_roll_call_{};
+
+  std::mutex queue_mutex_;  // guards the five below
+  std::deque<std::shared_ptr<Work::State>> queue_;
+  std::deque<std::shared_ptr<Work::State>> abandoned_;  // MPI may still write into their buffers
+  std::exception_ptr broken_;
+  std::int64_t next_sequence_ = 1;
+  int waiting_ = 0;  // callers in wait_for
+
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+}  // namespace cohort::comm

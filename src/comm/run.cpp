@@ -1,0 +1,120 @@
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cohort/comm/session.h"
+
+#include "comm/failure.h"
+#include "comm/mpi_call.h"
+
+namespace cohort::comm {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kDefaultTimeout = 600s;
+constexpr auto kMeetingTime = 1s;        // how long a failing rank looks for others that failed alike
+constexpr auto kAgreedMeetingTime = 5s;  // they will come, once their destructors are through
+
+// What failing ranks tell each other.
+struct Fate {
+  std::int64_t code = 0;
+  std::uint64_t text = 0;  // hash
+};
+
+void say(const std::string& text) {
+  std::fflush(stdout);
+  std::fputs(text.c_str(), stderr);
+  std::fflush(stderr);
+}
+
+bool completes_within(MPI_Request& request, std::chrono::milliseconds time) {
+  const auto deadline = std::chrono::steady_clock::now() + time;
+  while (true) {
+    int complete = 0;
+    if (MPI_Test(&request, &complete, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+    if (complete != 0) return true;
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+// The fates of all ranks if all of them failed, else nothing. Buffers are static: MPI may write into them
+// until the end.
+std::vector<Fate> meet(MPI_Comm comm, const Fate& mine, std::chrono::milliseconds time) {
+  static Fate own;
+  static std::vector<Fate> all;
+  own = mine;
+  all.resize(static_cast<std::size_t>(size_of(comm)));
+  constexpr int kBytes = sizeof(Fate);
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (MPI_Iallgather(&own, kBytes, MPI_BYTE, all.data(), kBytes, MPI_BYTE, comm, &request) != MPI_SUCCESS)
+    return {};
+  return completes_within(request, time) ? all : std::vector<Fate>{};
+}
+
+// All ranks failed: each text is said once, by the first rank that has it, and all leave with the code of
+// rank 0.
+int leave_together(const std::vector<Fate>& fates, int rank, const std::string& text) {
+  const auto has_text = [&](const Fate& fate) {
+    return fate.text == fates[static_cast<std::size_t>(rank)].text;
+  };
+  if (std::find_if(fates.begin(), fates.end(), has_text) - fates.begin() == rank) say(text);
+  return static_cast<int>(fates.front().code);
+}
+
+int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
+  const int rank = rank_in(comm), size = size_of(comm);
+  const int code = static_cast<int>(failure.code);
+  const std::string text = message(program, failure);
+  const bool others_may_come = failure.agreed || failure.code != ExitCode::rank_failed;
+  if (others_may_come) {
+    const auto fates = meet(comm, {code, std::hash<std::string>{}(text)},
+                            failure.agreed ? kAgreedMeetingTime : std::chrono::milliseconds(kMeetingTime));
+    if (!fates.empty()) return leave_together(fates, rank, text);
+  }
+  say(fmt::format("[rank {}/{}] {}", rank, size, text));
+  MPI_Abort(MPI_COMM_WORLD, code);
+  return code;
+}
+
+int run_on(const Session& session, const std::string& program,
+           const std::function<ExitCode(Communicator&)>& body) {
+  const MpiComm meeting_point = duplicate_comm(MPI_COMM_WORLD);
+  std::exception_ptr error;
+  try {
+    Communicator world = session.world();
+    return static_cast<int>(body(world));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  return leave(meeting_point.get(), program, describe(error));
+}
+
+}  // namespace
+
+int run_ranks(int& argc, char**& argv, const std::string& program,
+              const std::function<ExitCode(Communicator&)>& body) {
+  return run_alone(program, [&] {
+    const Session session(argc, argv, kDefaultTimeout);
+    return static_cast<ExitCode>(run_on(session, program, body));
+  });
+}
+
+int run_alone(const std::string& program, const std::function<ExitCode()>& body) {
+  try {
+    return static_cast<int>(body());
+  } catch (...) {
+    const Failure failure = describe(std::current_exception());
+    say(message(program, failure));
+    return static_cast<int>(failure.code);
+  }
+}
+
+}  // namespace cohort::comm

@@ -1,0 +1,98 @@
+// What run_ranks_test.cpp starts: the argument says what goes wrong.
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <new>
+#include <string>
+
+#include <torch/types.h>
+
+#include "cohort/comm/session.h"
+
+namespace {
+
+using namespace cohort;
+using comm::Communicator;
+
+[[noreturn]] void fail() {
+  throw DataError({"shard is damaged", "train-3.h5", "fetch it again"});
+}
+
+ExitCode waits_for_rank_one(Communicator& ranks, const std::function<void()>& failure) {
+  if (ranks.rank() == 1) failure();
+  ranks.barrier();
+  return ExitCode::done;
+}
+
+ExitCode fails_with_operations_under_way(Communicator& ranks) {
+  at::Tensor values = torch::ones({100'000});
+  comm::Work work = ranks.all_reduce(values);
+  if (ranks.rank() == 1) fail();
+  work.wait();
+  comm::Work second = ranks.all_reduce(values);
+  second.wait();
+  return ExitCode::done;
+}
+
+ExitCode agrees_with_operations_under_way(Communicator& ranks) {
+  Communicator control = ranks.duplicate("control");
+  at::Tensor values = torch::ones({100'000});
+  comm::Work work = ranks.all_reduce(values);
+  together(control, [&] {
+    if (ranks.rank() == 1) fail();
+  });
+  return ExitCode::done;
+}
+
+const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
+    {"fine", [](Communicator& ranks) { return ranks.barrier(), ExitCode::done; }},
+    {"stopped", [](Communicator&) { return ExitCode::stopped; }},
+    {"one_throws", [](Communicator& ranks) { return waits_for_rank_one(ranks, fail); }},
+    {"one_throws_late", fails_with_operations_under_way},
+    {"all_throw", [](Communicator&) -> ExitCode { fail(); }},
+    {"all_throw_different",
+     [](Communicator& ranks) -> ExitCode {
+       throw UsageError({"text " + std::to_string(ranks.rank()), {}, {}});
+     }},
+    {"agreed",
+     [](Communicator& ranks) {
+       together(ranks, [&] {
+         if (ranks.rank() == 1) fail();
+       });
+       return ExitCode::done;
+     }},
+    {"agreed_late", agrees_with_operations_under_way},
+    {"agreed_in_a_part",
+     [](Communicator& ranks) {
+       Communicator part = ranks.split(ranks.rank() == 0 ? 0 : 1, "part");
+       together(part, [&] {
+         if (ranks.rank() == 1) fail();
+       });
+       ranks.barrier();
+       return ExitCode::done;
+     }},
+    {"bug",
+     [](Communicator& ranks) {
+       return waits_for_rank_one(ranks, [] { COHORT_CHECK(1 + 1 == 3, "sum is {}", 2); });
+     }},
+    {"torch",
+     [](Communicator& ranks) {
+       return waits_for_rank_one(ranks, [] { torch::zeros({2, 3}).mm(torch::zeros({2, 3})); });
+     }},
+    {"memory", [](Communicator& ranks) { return waits_for_rank_one(ranks, [] { throw std::bad_alloc(); }); }},
+    {"timeout",
+     [](Communicator& ranks) {
+       Communicator other = ranks.duplicate("other");
+       if (ranks.rank() == 1) return other.barrier(), ExitCode::done;
+       comm::Session::set_timeout(std::chrono::seconds(1));
+       return ranks.barrier(), ExitCode::done;
+     }},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name == "alone") return comm::run_alone("prog", []() -> ExitCode { fail(); });
+  return comm::run_ranks(argc, argv, "prog", [&](Communicator& ranks) { return kCases.at(name)(ranks); });
+}

@@ -1,0 +1,150 @@
+// World-size invariance, the headline: one configuration on 1, 2, 3 and 4 ranks has the same losses and weights.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <torch/nn/module.h>
+
+#include "cohort/comm/session.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/run_config.h"
+#include "cohort/train/trainer.h"
+#include "support/temporary_folder.h"
+
+namespace cohort {
+namespace {
+
+constexpr int kSteps = 20;
+
+struct Variant {
+  std::string name;
+  nn::Amortization amortization = nn::Amortization::mean_linear;
+  nn::Scope scope = nn::Scope::group;
+  bool plain = false;
+  double dropout = 0.0;
+};
+
+void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+
+struct Result {
+  std::vector<double> losses;
+  std::map<std::string, at::Tensor> weights;
+};
+
+train::RunConfig configuration(const Variant& variant, const std::filesystem::path& folder) {
+  train::RunConfig config;
+  config.run_dir = folder;
+  config.data.path = std::filesystem::path(COHORT_TEST_DATA) / "data" / "nuclei";
+  config.sampler.groups_per_step = 12;
+  config.sampler.images_per_group = 4;
+  config.model = {.name = "vit_tiny", .patch_size = 16, .width = 48, .depth = 3, .heads = 3};
+  config.model.dropout = config.model.drop_path = variant.dropout;
+  config.sampler.group_by = "context";
+  if (!variant.plain) config.context.keys = {"context"};
+  config.context.amortization = variant.amortization;
+  config.context.scope = variant.scope;
+  config.augment.flip_horizontal = config.augment.rotate90 = true;
+  config.augment.crop_scale_min = 0.5;
+  config.optimizer.lr = 1e-3;
+  // Adam divides a gradient by its own size: where the true gradient is 0 (the key third of attn.qkv.bias) or tiny, that turns
+  // rounding noise into steps of full length. A larger epsilon keeps the update a smooth function of the gradient.
+  config.optimizer.epsilon = 1e-3;
+  config.train.max_steps = kSteps;
+  config.eval.splits = {"test"};
+  return config;
+}
+
+std::vector<double> losses_of(const std::filesystem::path& run) {
+  std::vector<double> losses;
+  std::ifstream lines(run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto entry = nlohmann::json::parse(line);
+    if (entry.at("kind") == "step") losses.push_back(entry.at("loss"));
+  }
+  return losses;
+}
+
+Result train_on(comm::Communicator& ranks, const Variant& variant) {
+  std::unique_ptr<testing::TemporaryFolder> temporary;
+  if (ranks.rank() == 0) temporary = std::make_unique<testing::TemporaryFolder>();
+  const std::filesystem::path run = ranks.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
+  train::Trainer trainer(configuration(variant, run), ranks);
+  EXPECT_EQ(trainer.run(), ExitCode::done);
+  Result result;
+  ranks.barrier();
+  result.losses = losses_of(run);
+  for (const auto& parameter : trainer.model().named_parameters()) {
+    result.weights[parameter.key()] = parameter.value().detach().clone();
+  }
+  ranks.barrier();
+  return result;
+}
+
+double relative_difference(const at::Tensor& a, const at::Tensor& b) {
+  const double scale = std::max(a.abs().max().item<double>(), 1e-3);
+  return (a - b).abs().max().item<double>() / scale;
+}
+
+// fp32 sums over ranks in another order differ by about 1e-7 relative; twenty steps of a smooth update let that grow a little.
+constexpr double kBound = 1e-5;
+
+void expect_equal(const Result& expected, const Result& actual, int ranks) {
+  ASSERT_EQ(expected.losses.size(), std::size_t{kSteps});
+  ASSERT_EQ(actual.losses.size(), std::size_t{kSteps});
+  for (std::size_t step = 0; step < expected.losses.size(); ++step) {
+    EXPECT_NEAR(actual.losses[step], expected.losses[step], kBound * std::abs(expected.losses[step]))
+        << "step " << step << " on " << ranks << " ranks against 4";
+  }
+  for (const auto& [name, weight] : expected.weights) {
+    EXPECT_LE(relative_difference(weight, actual.weights.at(name)), kBound) << name << " on " << ranks << " ranks against 4";
+  }
+}
+
+class Invariance : public ::testing::TestWithParam<Variant> {};
+
+// The four ranks train together, then as 3 + 1, then as 2 + 2: every rank count in one launch.
+TEST_P(Invariance, LossesAndWeightsDoNotDependOnTheNumberOfRanks) {
+  int argc = 0;
+  char** argv = nullptr;
+  const comm::Session session(argc, argv, std::chrono::seconds(60));
+  comm::Communicator world = session.world();
+  ASSERT_EQ(world.size(), 4);
+
+  const Result on_four = train_on(world, GetParam());
+  comm::Communicator three_and_one = world.split(world.rank() < 3 ? 0 : 1, "three and one");
+  const Result on_three_or_one = train_on(three_and_one, GetParam());
+  comm::Communicator two_and_two = world.split(world.rank() / 2, "two and two");
+  const Result on_two = train_on(two_and_two, GetParam());
+
+  EXPECT_LT(on_four.losses.back(), on_four.losses.front()) << "it learns nothing: equal losses prove nothing then";
+  expect_equal(on_four, on_three_or_one, three_and_one.size());
+  expect_equal(on_four, on_two, 2);
+}
+
+std::vector<Variant> variants() {
+  using enum nn::Amortization;
+  std::vector<Variant> all;
+  for (const auto scope : {nn::Scope::group, nn::Scope::global}) {
+    for (const auto& [amortization, name] : enum_names(nn::Amortization{})) {
+      if (name.starts_with("linear")) continue;  // an alias
+      all.push_back({std::string(name) + "_in_" + std::string(config::enum_name(scope)) + "_scope", amortization, scope});
+    }
+    all.push_back({"dropout_in_" + std::string(config::enum_name(scope)) + "_scope", mean_linear_layer, scope, false, 0.2});
+  }
+  all.push_back({"plain", mean, nn::Scope::group, true});
+  all.push_back({"plain_with_dropout", mean, nn::Scope::group, true, 0.2});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, Invariance, ::testing::ValuesIn(variants()),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace cohort
