@@ -1,0 +1,255 @@
+#include "cohort/checkpoint/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <span>
+#include <string_view>
+
+#include <ATen/ops/empty.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+namespace cohort::checkpoint {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "safetensors data is little-endian and copied as it is");
+
+constexpr std::uint64_t kLargestHeader = 100'000'000;  // the limit of the reference implementation
+constexpr std::size_t kLengthBytes = sizeof(std::uint64_t);
+
+struct DtypeName {
+  std::string_view name;
+  at::ScalarType type;
+};
+constexpr std::array kDtypes{DtypeName{"F64", at::kDouble}, DtypeName{"F32", at::kFloat},
+                             DtypeName{"F16", at::kHalf},   DtypeName{"BF16", at::kBFloat16},
+                             DtypeName{"I64", at::kLong},   DtypeName{"I32", at::kInt},
+                             DtypeName{"I16", at::kShort},  DtypeName{"I8", at::kChar},
+                             DtypeName{"U8", at::kByte},    DtypeName{"BOOL", at::kBool}};
+
+struct Entry {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<std::int64_t> shape;
+  std::uint64_t begin = 0, end = 0;  // in the data part
+};
+
+class Reader {
+ public:
+  explicit Reader(const std::filesystem::path& file) : file_(file), stream_(file, std::ios::binary) {
+    if (!stream_ || std::filesystem::is_directory(file)) {
+      throw DataError(
+          {"cannot read the file", file.string(), "check that it exists and that you may read it"});
+    }
+    file_bytes_ = std::filesystem::file_size(file);
+  }
+
+  Safetensors read() {
+    const nlohmann::json header = read_header();
+    Safetensors content;
+    std::vector<Entry> entries;
+    for (const auto& [name, value] : header.items()) {
+      if (name == "__metadata__") {
+        content.metadata = parse_metadata(value);
+      } else {
+        entries.push_back(parse_entry(name, value));
+      }
+    }
+    check_layout(entries);
+    for (const Entry& entry : entries) content.tensors.emplace_back(entry.name, read_tensor(entry));
+    return content;
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& what) const {
+    throw DataError({what, file_.string(),
+                     "the file is damaged or not in the safetensors format: copy or download it again"});
+  }
+
+  void read_bytes(void* target, std::uint64_t count) {
+    stream_.read(static_cast<char*>(target), static_cast<std::streamsize>(count));
+    if (static_cast<std::uint64_t>(stream_.gcount()) != count) refuse("the file ended while it was read");
+  }
+
+  nlohmann::json read_header() {
+    std::uint64_t length = 0;
+    if (file_bytes_ < kLengthBytes)
+      refuse(fmt::format("{} bytes are too few for a safetensors file", file_bytes_));
+    read_bytes(&length, kLengthBytes);
+    if (length > kLargestHeader || length > file_bytes_ - kLengthBytes) {
+      refuse(fmt::format("a header of {} bytes does not fit into a file of {} bytes", length, file_bytes_));
+    }
+    std::string text(length, '\0');
+    read_bytes(text.data(), length);
+    data_bytes_ = file_bytes_ - kLengthBytes - length;
+    return parse_header(text);
+  }
+
+  // The JSON library keeps the last of two equal names; the format forbids them.
+  nlohmann::json parse_header(const std::string& text) const {
+    std::set<std::string> names;
+    std::string twice;
+    const auto see = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+      if (depth == 1 && event == nlohmann::json::parse_event_t::key &&
+          !names.insert(parsed.get<std::string>()).second) {
+        twice = parsed.get<std::string>();
+      }
+      return true;
+    };
+    nlohmann::json header = nlohmann::json::parse(text, see, false);
+    if (header.is_discarded() || !header.is_object()) refuse("the header is not a JSON object");
+    if (!twice.empty()) refuse(fmt::format("tensor '{}' appears twice", twice));
+    return header;
+  }
+
+  std::map<std::string, std::string> parse_metadata(const nlohmann::json& value) const {
+    std::map<std::string, std::string> metadata;
+    if (!value.is_object()) refuse("__metadata__ is not an object");
+    for (const auto& [key, text] : value.items()) {
+      if (!text.is_string()) refuse(fmt::format("metadata '{}' is not a text", key));
+      metadata[key] = text.get<std::string>();
+    }
+    return metadata;
+  }
+
+  Entry parse_entry(const std::string& name, const nlohmann::json& value) const {
+    const auto unsigned_list = [](const nlohmann::json& list) {
+      return list.is_array() && std::all_of(list.begin(), list.end(),
+                                            [](const auto& item) { return item.is_number_unsigned(); });
+    };
+    if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
+        !value.contains("shape") || !unsigned_list(value["shape"]) || !value.contains("data_offsets") ||
+        !unsigned_list(value["data_offsets"]) || value["data_offsets"].size() != 2) {
+      refuse(fmt::format("tensor '{}' lacks a valid dtype, shape or data_offsets", name));
+    }
+    Entry entry{name,
+                parse_dtype(name, value["dtype"].get<std::string>()),
+                {},
+                value["data_offsets"][0],
+                value["data_offsets"][1]};
+    std::uint64_t bytes = c10::elementSize(entry.dtype);
+    for (const std::uint64_t size : value["shape"]) {
+      if (__builtin_mul_overflow(bytes, size, &bytes) || bytes > std::numeric_limits<std::int64_t>::max()) {
+        refuse(fmt::format("the shape of tensor '{}' is too large", name));
+      }
+      entry.shape.push_back(static_cast<std::int64_t>(size));
+    }
+    if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
+      refuse(fmt::format("tensor '{}' has data_offsets [{}, {}] but needs {} bytes", name, entry.begin,
+                         entry.end, bytes));
+    }
+    return entry;
+  }
+
+  at::ScalarType parse_dtype(const std::string& name, const std::string& text) const {
+    const auto* found =
+        std::find_if(kDtypes.begin(), kDtypes.end(), [&](const auto& dtype) { return dtype.name == text; });
+    if (found == kDtypes.end()) {
+      throw DataError({fmt::format("tensor '{}' has the dtype {}, which cannot be read", name, text),
+                       file_.string(), "convert it to one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL"});
+    }
+    return found->type;
+  }
+
+  // Sorts by offset. The format allows neither holes nor overlaps nor bytes after the last tensor.
+  void check_layout(std::vector<Entry>& entries) const {
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+    });
+    std::uint64_t position = 0;
+    for (const Entry& entry : entries) {
+      if (entry.begin != position) {
+        refuse(fmt::format("tensor '{}' starts at byte {} of the data, expected {}", entry.name, entry.begin,
+                           position));
+      }
+      position = entry.end;
+    }
+    if (position > data_bytes_)
+      refuse(fmt::format("the file is cut off: {} of {} data bytes are there", data_bytes_, position));
+    if (position < data_bytes_)
+      refuse(fmt::format("{} bytes follow the last tensor", data_bytes_ - position));
+  }
+
+  at::Tensor read_tensor(const Entry& entry) {
+    at::Tensor tensor = at::empty(entry.shape, entry.dtype);
+    if (entry.end != entry.begin) read_bytes(tensor.data_ptr(), entry.end - entry.begin);
+    return tensor;
+  }
+
+  std::filesystem::path file_;
+  std::ifstream stream_;
+  std::uint64_t file_bytes_ = 0, data_bytes_ = 0;
+};
+
+std::string_view dtype_name(const at::Tensor& tensor, const std::string& name) {
+  const auto* found = std::find_if(kDtypes.begin(), kDtypes.end(),
+                                   [&](const auto& dtype) { return dtype.type == tensor.scalar_type(); });
+  COHORT_CHECK(found != kDtypes.end(), "tensor '{}' has a dtype that safetensors cannot hold", name);
+  return found->name;
+}
+
+// Wide values first, as the reference implementation does, so that each tensor is aligned in a mapped file.
+std::vector<std::size_t> file_order(const Safetensors& content) {
+  std::vector<std::size_t> order(content.tensors.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return content.tensors[a].second.element_size() > content.tensors[b].second.element_size();
+  });
+  return order;
+}
+
+std::string header_text(const Safetensors& content, std::span<const std::size_t> order) {
+  nlohmann::json header = nlohmann::json::object();
+  std::size_t position = 0;
+  for (const std::size_t index : order) {
+    const auto& [name, tensor] = content.tensors[index];
+    COHORT_CHECK(name != "__metadata__" && !header.contains(name), "tensor name '{}' is taken", name);
+    const std::size_t end = position + tensor.nbytes();
+    header[name] = {{"dtype", dtype_name(tensor, name)},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {position, end}}};
+    position = end;
+  }
+  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  return text;
+}
+
+}  // namespace
+
+const at::Tensor* Safetensors::find(const std::string& name) const noexcept {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const auto& entry) { return entry.first == name; });
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+Safetensors read_safetensors(const std::filesystem::path& file) {
+  return Reader(file).read();
+}
+
+void write_safetensors(const std::filesystem::path& file, const Safetensors& content) {
+  const std::vector<std::size_t> order = file_order(content);
+  const std::string header = header_text(content, order);
+  const std::uint64_t length = header.size();
+  std::string bytes(reinterpret_cast<const char*>(&length), kLengthBytes);
+  bytes += header;
+  for (const std::size_t index : order) {
+    const at::Tensor tensor = content.tensors[index].second.cpu().contiguous();
+    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+  }
+  write_file_atomically(file, bytes);
+}
+
+}  // namespace cohort::checkpoint

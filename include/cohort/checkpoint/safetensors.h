@@ -9,11 +9,12 @@
 
 namespace cohort::checkpoint {
 
-/// The safetensors format (github.com/huggingface/safetensors): 8 bytes header length, a JSON header, raw little-endian data.
-/// Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
+/// The safetensors format (github.com/huggingface/safetensors): 8 bytes header length, a JSON header, raw
+/// little-endian data. Dtypes: F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL.
 struct Safetensors {
-  std::vector<std::pair<std::string, at::Tensor>> tensors;  ///< CPU, contiguous, in the order of the file's offsets
-  std::map<std::string, std::string> metadata;              ///< "__metadata__"
+  std::vector<std::pair<std::string, at::Tensor>>
+      tensors;                                  ///< CPU, contiguous, in the order of the file's offsets
+  std::map<std::string, std::string> metadata;  ///< "__metadata__"
 
   /// Null when there is none.
   [[nodiscard]] const at::Tensor* find(const std::string& name) const noexcept;

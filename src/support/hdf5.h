@@ -1,0 +1,160 @@
+#pragma once
+
+// HDF5 handles and checks for the .cpp files of layers that read or write HDF5. Header only; never included
+// by a public header. The library is not thread-safe as Debian builds it: one thread of the process calls it.
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include <fmt/core.h>
+#include <hdf5.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/handle.h"
+
+namespace cohort::hdf5 {
+
+template <herr_t (*Close)(hid_t)>
+struct IdTraits {
+  using type = hid_t;
+  static type null() noexcept { return H5I_INVALID_HID; }
+  static void close(type id) noexcept { Close(id); }
+};
+/// After writing, call close(File&, …) instead of leaving it to the destructor: the last error may come only
+/// then.
+using File = Handle<IdTraits<H5Fclose>>;
+using Group = Handle<IdTraits<H5Gclose>>;
+using Dataset = Handle<IdTraits<H5Dclose>>;
+using Attribute = Handle<IdTraits<H5Aclose>>;
+using Space = Handle<IdTraits<H5Sclose>>;
+using Type = Handle<IdTraits<H5Tclose>>;
+using List = Handle<IdTraits<H5Pclose>>;  ///< property list
+
+/// The innermost entry of HDF5's error stack: "file write failed: … errno = 28, error message = 'No space
+/// left on device'".
+inline std::string deepest_error() {
+  std::string text;
+  H5Ewalk2(
+      H5E_DEFAULT, H5E_WALK_UPWARD,
+      [](unsigned depth, const H5E_error2_t* entry, void* out) -> herr_t {
+        if (depth == 0 && entry->desc != nullptr) *static_cast<std::string*>(out) = entry->desc;
+        return 0;
+      },
+      &text);
+  return text.empty() ? "no reason given" : text;
+}
+
+/// Returns `result` of the HDF5 function `call`; throws DataError quoting HDF5's own reason when it is
+/// negative. `where`: the file, and what is read or written in it.
+template <class Result>
+Result check_hdf5(Result result, std::string_view call, const std::string& where,
+                  const std::string& fix = {}) {
+  static_assert(std::is_signed_v<Result>);
+  if (result < 0) throw DataError({fmt::format("{} failed: {}", call, deepest_error()), where, fix});
+  return result;
+}
+
+/// HDF5 prints its error stack to stderr unless told otherwise; ours quote it. The functions below that make
+/// files call it.
+inline void silence() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
+
+/// File access list with the settings of all of Cohort's files: readable by HDF5 1.10 and later.
+inline List file_access() {
+  silence();
+  List access(check_hdf5(H5Pcreate(H5P_FILE_ACCESS), "H5Pcreate", "file access list"));
+  check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_EARLIEST, H5F_LIBVER_V110), "H5Pset_libver_bounds",
+             "file access list");
+  return access;
+}
+
+/// A creation list of `kind` (H5P_FILE_CREATE, H5P_GROUP_CREATE, H5P_DATASET_CREATE) without time stamps, so
+/// that equal content gives equal bytes.
+inline List creation(hid_t kind) {
+  List list(check_hdf5(H5Pcreate(kind), "H5Pcreate", "creation list"));
+  check_hdf5(H5Pset_obj_track_times(list.get(), false), "H5Pset_obj_track_times", "creation list");
+  return list;
+}
+
+/// Replaces what is there. `access`: file_access(), with the MPI-IO driver set where several ranks write one
+/// file.
+inline File create_file(const std::filesystem::path& path, const List& access) {
+  silence();
+  const List create = creation(H5P_FILE_CREATE);
+  return File(check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create.get(), access.get()), "H5Fcreate",
+                         path.string(),
+                         "check that the folder exists, that it is writable and that the disk is not full"));
+}
+
+/// For reading, without file locks: parallel file systems are often mounted without them.
+inline File open_file(const std::filesystem::path& path) {
+  const List access = file_access();
+#if H5_VERSION_GE(1, 10, 7) && !(H5_VERS_MINOR == 12 && H5_VERS_RELEASE == 0)
+  check_hdf5(H5Pset_file_locking(access.get(), false, true), "H5Pset_file_locking", path.string());
+#endif
+  return File(check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "H5Fopen", path.string()));
+}
+
+/// Writes what is still buffered and closes; throws DataError where the destructor could not.
+inline void close(File& file, const std::string& where) {
+  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "H5Fflush", where);
+  check_hdf5(H5Fclose(file.release()), "H5Fclose", where);
+}
+
+/// Whether `name` (one level below `parent`) is there.
+inline bool exists(hid_t parent, const std::string& name, const std::string& where) {
+  return check_hdf5(H5Lexists(parent, name.c_str(), H5P_DEFAULT), "H5Lexists", where) > 0;
+}
+
+inline Group create_group(hid_t parent, const std::string& name, const std::string& where) {
+  const List create = creation(H5P_GROUP_CREATE);
+  return Group(check_hdf5(H5Gcreate2(parent, name.c_str(), H5P_DEFAULT, create.get(), H5P_DEFAULT),
+                          "H5Gcreate2", fmt::format("{}: {}", where, name)));
+}
+
+inline Group open_group(hid_t parent, const std::string& name, const std::string& where) {
+  return Group(check_hdf5(H5Gopen2(parent, name.c_str(), H5P_DEFAULT), "H5Gopen2",
+                          fmt::format("{}: {}", where, name)));
+}
+
+inline Space make_space(std::span<const std::int64_t> shape, const std::string& where) {
+  const std::vector<hsize_t> sizes(shape.begin(), shape.end());
+  return Space(check_hdf5(sizes.empty()
+                              ? H5Screate(H5S_SCALAR)
+                              : H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr),
+                          "H5Screate_simple", where));
+}
+
+/// A contiguous dataset whose space is reserved now and not filled.
+inline Dataset create_dataset(hid_t parent, const std::string& name, hid_t type,
+                              std::span<const std::int64_t> shape, const std::string& where) {
+  const List create = creation(H5P_DATASET_CREATE);
+  check_hdf5(H5Pset_layout(create.get(), H5D_CONTIGUOUS), "H5Pset_layout", where);
+  check_hdf5(H5Pset_alloc_time(create.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time", where);
+  check_hdf5(H5Pset_fill_time(create.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time", where);
+  const Space space = make_space(shape, where);
+  return Dataset(
+      check_hdf5(H5Dcreate2(parent, name.c_str(), type, space.get(), H5P_DEFAULT, create.get(), H5P_DEFAULT),
+                 "H5Dcreate2", fmt::format("{}: {}", where, name)));
+}
+
+inline Dataset open_dataset(hid_t parent, const std::string& name, const std::string& where) {
+  return Dataset(check_hdf5(H5Dopen2(parent, name.c_str(), H5P_DEFAULT), "H5Dopen2",
+                            fmt::format("{}: {}", where, name)));
+}
+
+inline std::vector<std::int64_t> shape_of(const Dataset& dataset, const std::string& where) {
+  const Space space(check_hdf5(H5Dget_space(dataset.get()), "H5Dget_space", where));
+  const int rank = check_hdf5(H5Sget_simple_extent_ndims(space.get()), "H5Sget_simple_extent_ndims", where);
+  std::vector<hsize_t> sizes(static_cast<std::size_t>(rank));
+  check_hdf5(H5Sget_simple_extent_dims(space.get(), sizes.data(), nullptr), "H5Sget_simple_extent_dims",
+             where);
+  return {sizes.begin(), sizes.end()};
+}
+
+}  // namespace cohort::hdf5
