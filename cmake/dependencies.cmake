@@ -1,5 +1,4 @@
-# Every third-party library, once. Targets used elsewhere: cohort::torch, cohort::hdf5, MPI::MPI_CXX, yaml-cpp, …
-include(CMakeFindDependencyMacro)
+# Every third-party library, once. Our own targets: cohort_torch, cohort_hdf5, cohort_xxhash, and with CUDA cohort_cuda and cohort_nccl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)

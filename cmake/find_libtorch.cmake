@@ -1,25 +1,63 @@
-# LibTorch. Gives cohort_torch. The wheel's own find_package(Torch) insists on a CUDA toolkit and links libtorch_cuda,
-# so that the CPU build names the libraries itself: libtorch_cpu and libc10, and nothing else, are loaded at start-up.
-set(COHORT_LIBTORCH "" CACHE PATH "Folder with LibTorch's include/ and lib/ (default: .deps/, then Torch_DIR or CMAKE_PREFIX_PATH)")
+# LibTorch. Gives the target cohort_torch. The wheel's own find_package(Torch) insists on a CUDA toolkit with nvcc and links
+# libtorch_cuda: the CPU build names the libraries itself, so that libtorch_cpu and libc10 alone are loaded at start-up.
+# What libtorch_cpu needs besides (libgomp, libcudart, libcupti) it finds through its own RPATH.
+# Also part of the installed package, where cohortConfig.cmake includes it.
+set(COHORT_LIBTORCH "$ENV{COHORT_LIBTORCH}" CACHE PATH "Folder with LibTorch's include/ and lib/ (default: from scripts/bootstrap.sh, then Torch_DIR)")
 
-set(candidates ${COHORT_LIBTORCH})
-if(COHORT_CUDA)
-  file(GLOB venv_torch ${PROJECT_SOURCE_DIR}/.deps/python/lib/python3*/site-packages/torch)
-  list(APPEND candidates ${venv_torch})
+if(COHORT_LIBTORCH)
+  set(candidates ${COHORT_LIBTORCH})
 else()
-  list(APPEND candidates ${PROJECT_SOURCE_DIR}/.deps/libtorch)
+  if(DEFINED ENV{COHORT_DEPS})
+    set(deps $ENV{COHORT_DEPS})
+  else()
+    set(deps ${PROJECT_SOURCE_DIR}/.deps)
+  endif()
+  if(COHORT_CUDA)
+    file(GLOB candidates ${deps}/python/lib/python3*/site-packages/torch)
+  else()
+    set(candidates ${deps}/libtorch)
+  endif()
+  if(Torch_DIR)
+    get_filename_component(prefix ${Torch_DIR}/../../.. ABSOLUTE)
+    list(APPEND candidates ${prefix})
+  endif()
+  list(APPEND candidates ${COHORT_LIBTORCH_HINT} ${CMAKE_PREFIX_PATH})
 endif()
-list(APPEND candidates ${Torch_DIR}/../../.. ${CMAKE_PREFIX_PATH})
 
-find_library(COHORT_C10_LIBRARY c10 PATHS ${candidates} PATH_SUFFIXES lib)
-find_library(COHORT_TORCH_CPU_LIBRARY torch_cpu PATHS ${candidates} PATH_SUFFIXES lib)
-find_path(COHORT_TORCH_INCLUDE ATen/core/Tensor.h PATHS ${candidates} PATH_SUFFIXES include)
-if(NOT COHORT_C10_LIBRARY OR NOT COHORT_TORCH_CPU_LIBRARY OR NOT COHORT_TORCH_INCLUDE)
-  message(FATAL_ERROR "LibTorch was not found.\n"
-    "  fix: run scripts/bootstrap.sh, or set COHORT_LIBTORCH to a folder with include/ and lib/")
+set(libraries torch_cpu c10)
+if(COHORT_CUDA)
+  list(APPEND libraries torch_cuda c10_cuda)
 endif()
+find_path(torch_include ATen/core/Tensor.h PATHS ${candidates} PATH_SUFFIXES include NO_DEFAULT_PATH NO_CACHE)
+set(torch_missing "")
+foreach(library IN LISTS libraries)
+  find_library(torch_library_${library} ${library} PATHS ${candidates} PATH_SUFFIXES lib NO_DEFAULT_PATH NO_CACHE)
+  if(NOT torch_library_${library})
+    list(APPEND torch_missing lib${library}.so)
+  endif()
+endforeach()
+if(torch_missing OR NOT torch_include)
+  if(COHORT_CUDA)
+    set(option " --cuda")
+  endif()
+  message(FATAL_ERROR "LibTorch was not found: no ${torch_missing} with headers in: ${candidates}\n"
+    "  fix: run scripts/bootstrap.sh${option}, or set COHORT_LIBTORCH to a folder with include/ and lib/ (docs/install.md)")
+endif()
+get_filename_component(COHORT_LIBTORCH_FOUND ${torch_include} DIRECTORY)
+message(STATUS "LibTorch: ${COHORT_LIBTORCH_FOUND}")
 
-add_library(cohort_torch INTERFACE)
-target_include_directories(cohort_torch SYSTEM INTERFACE
-  ${COHORT_TORCH_INCLUDE} ${COHORT_TORCH_INCLUDE}/torch/csrc/api/include)
-target_link_libraries(cohort_torch INTERFACE ${COHORT_TORCH_CPU_LIBRARY} ${COHORT_C10_LIBRARY})
+add_library(cohort_torch INTERFACE IMPORTED GLOBAL)
+# The wheel carries headers of another {fmt}, whose library is not in it: those of the one that is linked come first.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+set(fmt_first ${CMAKE_BINARY_DIR}/fmt_first)
+file(MAKE_DIRECTORY ${fmt_first})
+file(CREATE_LINK ${fmt_include}/fmt ${fmt_first}/fmt SYMBOLIC)
+target_include_directories(cohort_torch SYSTEM INTERFACE ${fmt_first} ${torch_include} ${torch_include}/torch/csrc/api/include)
+target_link_libraries(cohort_torch INTERFACE ${torch_library_torch_cpu} ${torch_library_c10})
+if(COHORT_CUDA)
+  include(${CMAKE_CURRENT_LIST_DIR}/find_cuda.cmake)
+  # Nothing refers to libtorch_cuda by a symbol, it registers itself when loaded: the linker must not drop it.
+  target_link_libraries(cohort_torch INTERFACE
+    "-Wl,--push-state,--no-as-needed,${torch_library_torch_cuda},--pop-state" ${torch_library_c10_cuda} cohort_cuda)
+  target_compile_definitions(cohort_torch INTERFACE COHORT_CUDA=1)
+endif()

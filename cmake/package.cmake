@@ -1,1 +1,16 @@
-# Installation: filled in by the package issue below.
+# `cmake --install`: the programs, libcohort, its headers, and the files behind find_package(cohort).
+include(CMakePackageConfigHelpers)
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
+
+install(TARGETS libcohort EXPORT cohort LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS cohort cohort-data cohort-perf RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY include/cohort DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY configs slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)
+
+configure_package_config_file(cmake/cohortConfig.cmake.in ${PROJECT_BINARY_DIR}/cohortConfig.cmake
+  INSTALL_DESTINATION ${package_folder})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/cohortConfig.cmake ${PROJECT_BINARY_DIR}/cohortConfigVersion.cmake
+  cmake/find_libtorch.cmake cmake/find_cuda.cmake DESTINATION ${package_folder})
+install(EXPORT cohort NAMESPACE cohort:: DESTINATION ${package_folder} FILE cohortTargets.cmake)

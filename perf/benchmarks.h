@@ -1,0 +1,34 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/core/error.h"
+
+namespace cohort::perf {
+
+struct CollectivesOptions {
+  std::vector<std::string> operations{"all_reduce", "all_gather", "reduce_scatter", "broadcast"};
+  std::uint64_t smallest = 1 << 10, largest = 64 << 20;  ///< bytes of the larger of the two buffers
+  std::uint64_t factor = 8;                              ///< from one size to the next
+  double seconds = 0.3;                                  ///< for each measurement
+  bool json = false;
+};
+
+/// Collective. cohort::comm against the same call of MPI and against memcpy. ExitCode::bug if a value is
+/// wrong.
+ExitCode collectives(const CollectivesOptions& options, comm::Communicator& ranks);
+
+struct LoaderOptions {
+  std::string dataset;
+  std::string split = "train";
+  std::int64_t images = 64;  ///< in a batch
+  double seconds = 1.0;      ///< for each measurement
+  bool json = false;
+};
+
+/// Collective. Reading and view making against pread of the same bytes. ExitCode::bug if a value is wrong.
+ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks);
+
+}  // namespace cohort::perf

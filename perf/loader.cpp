@@ -1,0 +1,198 @@
+#include <cstring>
+#include <fcntl.h>
+#include <functional>
+#include <string>
+#include <unistd.h>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "cohort/augment/views.h"
+#include "cohort/core/handle.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/dataset.h"
+#include "cohort/data/shard_reader.h"
+
+#include "benchmarks.h"
+#include "table.h"
+#include "timing.h"
+
+namespace cohort::perf {
+namespace {
+
+struct FileTraits {
+  using type = int;
+  static int null() noexcept { return -1; }
+  static void close(int file) noexcept { ::close(file); }
+};
+using File = Handle<FileTraits>;
+
+/// The bytes of a split's shards as one sequence, read with pread block by block and from the start again at
+/// the end.
+class RawBytes {
+ public:
+  RawBytes(const std::filesystem::path& folder, const data::Split& split) {
+    for (const auto& shard : split.shards) {
+      const auto path = folder / shard.file;
+      files_.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      if (!files_.back())
+        throw DataError({std::string("cannot open: ") + std::strerror(errno), path, "check the dataset"});
+    }
+  }
+  void read(std::vector<char>& block) {
+    std::size_t done = 0;
+    while (done < block.size()) {
+      const ssize_t got = ::pread(files_[file_].get(), block.data() + done, block.size() - done, offset_);
+      if (got < 0)
+        throw DataError(
+            {std::string("cannot read: ") + std::strerror(errno), "a shard", "check the dataset"});
+      offset_ += got;
+      done += static_cast<std::size_t>(got);
+      if (got == 0) next_file();
+    }
+  }
+
+ private:
+  void next_file() {
+    file_ = (file_ + 1) % files_.size();
+    offset_ = 0;
+  }
+  std::vector<File> files_;
+  std::size_t file_ = 0;
+  off_t offset_ = 0;
+};
+
+at::ScalarType scalar_type(data::PixelType type) {
+  switch (type) {
+    case data::PixelType::u8:
+      return at::kByte;
+    case data::PixelType::u16:
+      return at::kUInt16;
+    case data::PixelType::f32:
+      return at::kFloat;
+  }
+  return at::kByte;
+}
+
+/// Values of Dataset::images that differ from the stored ones, over the first images of this rank.
+std::int64_t count_wrong(const data::Dataset& dataset, const std::filesystem::path& folder,
+                         std::int64_t images) {
+  const auto& description = dataset.description();
+  const auto& layout = description.images;
+  const auto& shard = description.split(dataset.split()).shards.front();
+  const auto reader = data::ShardReader::open(folder, shard, layout);
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(images, reader.rows())));
+  at::Tensor stored =
+      at::empty({static_cast<std::int64_t>(rows.size()), layout.channels, layout.height, layout.width},
+                scalar_type(layout.type));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i] = static_cast<std::int64_t>(i);
+    auto* bytes = static_cast<std::byte*>(stored[rows[i]].data_ptr());
+    reader.read(rows[i], {bytes, static_cast<std::size_t>(layout.bytes())});
+  }
+  return dataset.images(rows).ne(stored.to(at::kFloat)).sum().item<std::int64_t>();
+}
+
+/// The batches of this rank: every size()-th piece of the split in dataset order, over and over.
+class Batches {
+ public:
+  Batches(const data::Dataset& dataset, std::int64_t images, comm::Communicator& ranks)
+      : rows_(dataset.rows()),
+        images_(std::min(images, rows_)),
+        next_(ranks.rank() * images_),
+        stride_(ranks.size() * images_) {}
+  const std::vector<data::Group>& next() {
+    groups_[0].rows.resize(static_cast<std::size_t>(images_));
+    for (std::int64_t i = 0; i < images_; ++i)
+      groups_[0].rows[static_cast<std::size_t>(i)] = (next_ + i) % rows_;
+    next_ = (next_ + stride_) % rows_;
+    return groups_;
+  }
+  [[nodiscard]] std::int64_t images() const { return images_; }
+
+ private:
+  std::int64_t rows_, images_, next_, stride_;
+  std::vector<data::Group> groups_{1};
+};
+
+data::ViewMaker whole_training_view(const data::Description& description) {
+  augment::AugmentConfig config;
+  config.flip_horizontal = config.flip_vertical = true;
+  config.crop_scale_min = 0.5;
+  config.brightness = config.contrast = 0.2;
+  return augment::training_view(config, description, augment::Normalisation::dataset, 0, 0);
+}
+
+using Stages = std::vector<std::pair<std::string, std::function<void(const std::vector<data::Group>&)>>>;
+
+Stages stages(const data::Dataset& dataset) {
+  const auto batches_with = [&dataset](data::ViewMaker views) {
+    return [&dataset, views = std::move(views)](const std::vector<data::Group>& groups) {
+      make_batch(dataset, groups, {}, views);
+    };
+  };
+  const auto& description = dataset.description();
+  return {
+      {"images",
+       [&dataset](const std::vector<data::Group>& groups) {
+         static_cast<void>(dataset.images(groups[0].rows));
+       }},
+      {"evaluation", batches_with(augment::evaluation_view(description, augment::Normalisation::dataset))},
+      {"training", batches_with(whole_training_view(description))}};
+}
+
+Table make_table(const LoaderOptions& options, comm::Communicator& ranks) {
+  return {"loader",
+          {options.dataset + ", split " + options.split + ", one thread a rank, files in the page cache",
+           "images: read, check and convert. evaluation: and normalise. training: and flip, crop, change "
+           "brightness and contrast",
+           "limit: pread of as many bytes of the same files in the same blocks"},
+          {{"stage", "", 12},
+           {"batch", "images", 8},
+           {"bytes", "B", 10},
+           {"time p50", "us", 10, 1},
+           {"p99", "us", 10, 1},
+           {"all ranks", "images/s", 10},
+           {"per rank", "GB/s", 8, 3},
+           {"limit", "GB/s", 7, 3},
+           {"of limit", "%", 8, 1},
+           {"#wrong", "", 6}},
+          options.json,
+          ranks};
+}
+
+}  // namespace
+
+ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
+  std::optional<data::Dataset> dataset;
+  std::optional<RawBytes> raw;
+  std::int64_t wrong = 0;
+  comm::together(ranks, [&] {
+    dataset = data::Dataset::open(options.dataset, options.split);
+    raw.emplace(options.dataset, dataset->description().split(options.split));
+    wrong = count_wrong(*dataset, options.dataset, options.images);
+  });
+  wrong = ranks.sum(wrong);
+  Batches batches(*dataset, options.images, ranks);
+  std::vector<char> block(static_cast<std::size_t>(batches.images() * dataset->description().images.bytes()));
+  const auto bytes = static_cast<double>(block.size());
+  const double limit = bytes /
+                       measure(
+                           ranks, options.seconds, [] {}, [&] { raw->read(block); })
+                           .median *
+                       1e-9;
+  const Table table = make_table(options, ranks);
+  for (const auto& [name, run] : stages(*dataset)) {
+    const std::vector<data::Group>* groups = nullptr;
+    const Times times = measure(
+        ranks, options.seconds, [&] { groups = &batches.next(); }, [&] { run(*groups); });
+    const double speed = bytes / times.median * 1e-9;
+    table.add({name, batches.images(), static_cast<std::int64_t>(block.size()), times.median * 1e6,
+               times.p99 * 1e6, static_cast<double>(batches.images() * ranks.size()) / times.median, speed,
+               limit, 100 * speed / limit, wrong});
+  }
+  return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace cohort::perf

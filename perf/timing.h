@@ -1,0 +1,20 @@
+#pragma once
+#include <functional>
+
+#include "cohort/comm/communicator.h"
+
+namespace cohort::perf {
+
+/// Seconds; each sample is the time of the slowest rank.
+struct Times {
+  double median = 0;
+  double p99 = 0;
+};
+
+/// Collective. Runs prepare() and then, timed, run() until about `seconds` have passed, at least 5 and at
+/// most 1000 times, the same number on every rank and after a barrier each; one more run before that is not
+/// counted.
+Times measure(comm::Communicator& ranks, double seconds, const std::function<void()>& prepare,
+              const std::function<void()>& run);
+
+}  // namespace cohort::perf
