@@ -1,0 +1,282 @@
+#include "cohort/data/dataset_writer.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include <torch/types.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "data/shard_format.h"
+#include "data/shard_writer.h"
+
+namespace cohort::data {
+namespace {
+
+/// A shard to be written: a run of the sorted rows of one split.
+struct PlannedShard {
+  std::string file;
+  std::size_t split;
+  std::span<const std::int64_t> rows;
+};
+
+void check_name(const std::string& name, const char* kind) {
+  const bool fits = !name.empty() && name.find('/') == std::string::npos &&
+                    name.find('\0') == std::string::npos && name.front() != '.';
+  if (fits) return;
+  throw DataError({fmt::format("'{}' cannot be the name of a {}", name, kind), "conversion options",
+                   "choose a name that is not empty, has no '/' and does not begin with '.'"});
+}
+
+void check_names(const Description& description) {
+  for (const Split& split : description.splits) check_name(split.name, "split");
+  for (const LabelColumn& label : description.labels) check_name(label.name, "label");
+  for (const ContextColumn& context : description.contexts) check_name(context.name, "context key");
+  COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
+               "{} channel names for {} channels", description.channels.size(), description.images.channels);
+}
+
+template <class Column>
+bool in_vocabulary(const std::vector<std::int32_t>& indices, const std::vector<Column>& columns,
+                   std::vector<std::string> Column::*names, std::int32_t lowest) {
+  if (indices.size() != columns.size()) return false;
+  for (std::size_t i = 0; i < indices.size(); ++i) {
+    if (indices[i] < lowest || indices[i] >= static_cast<std::int32_t>((columns[i].*names).size()))
+      return false;
+  }
+  return true;
+}
+
+void check_rows(std::span<const Row> rows, const Description& description) {
+  std::vector<std::string_view> ids;
+  for (const Row& row : rows) {
+    COHORT_CHECK(row.split >= 0 && row.split < static_cast<std::int32_t>(description.splits.size()),
+                 "split {} of row '{}'", row.split, row.id);
+    COHORT_CHECK(in_vocabulary(row.labels, description.labels, &LabelColumn::classes, -1),
+                 "labels of row '{}'", row.id);
+    COHORT_CHECK(in_vocabulary(row.contexts, description.contexts, &ContextColumn::values, 0),
+                 "contexts of row '{}'", row.id);
+    ids.push_back(row.id);
+  }
+  std::sort(ids.begin(), ids.end());
+  const auto twice = std::adjacent_find(ids.begin(), ids.end());
+  if (twice == ids.end()) return;
+  throw DataError({fmt::format("two images have the id '{}'", *twice), "the images to be converted",
+                   "give every image an id of its own"});
+}
+
+/// A row of a split, in the order of the file.
+std::vector<std::vector<std::int64_t>> sorted_rows(std::span<const Row> rows, std::size_t splits) {
+  std::vector<std::vector<std::int64_t>> order(splits);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    order[static_cast<std::size_t>(rows[i].split)].push_back(static_cast<std::int64_t>(i));
+  }
+  const auto key = [&](std::int64_t index) {
+    const Row& row = rows[static_cast<std::size_t>(index)];
+    return std::tie(row.contexts, row.id);
+  };
+  for (auto& split : order) {
+    std::sort(split.begin(), split.end(), [&](std::int64_t a, std::int64_t b) { return key(a) < key(b); });
+  }
+  return order;
+}
+
+std::int64_t rows_per_shard(std::span<const Row> rows, const Description& description,
+                            std::uint64_t shard_size) {
+  std::size_t longest_id = 1;
+  for (const Row& row : rows) longest_id = std::max(longest_id, row.id.size());
+  const std::uint64_t structure = shard_format::structure_bytes(description);
+  if (shard_size <= structure) return 1;
+  const std::uint64_t count = (shard_size - structure) / shard_format::row_bytes(description, longest_id);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(count));
+}
+
+/// Shards of nearly equal size, so that ranks have equal work.
+std::vector<PlannedShard> cut(const std::vector<std::vector<std::int64_t>>& order,
+                              const Description& description, std::int64_t most_rows) {
+  std::vector<PlannedShard> plan;
+  for (std::size_t split = 0; split < order.size(); ++split) {
+    const auto rows = static_cast<std::int64_t>(order[split].size());
+    const std::int64_t shards = (rows + most_rows - 1) / most_rows;
+    for (std::int64_t i = 0; i < shards; ++i) {
+      const std::int64_t first = rows * i / shards, last = rows * (i + 1) / shards;
+      plan.push_back({fmt::format("{}-{:05}.h5", description.splits[split].name, i), split,
+                      std::span(order[split])
+                          .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first))});
+    }
+  }
+  return plan;
+}
+
+/// Files that an unfinished conversion left: only names that this one could give.
+void remove_stale(const std::filesystem::path& folder, const Description& description) {
+  const auto numbered = [&](std::string name) {
+    if (name.ends_with(".partial")) name.resize(name.size() - std::string(".partial").size());
+    return std::any_of(description.splits.begin(), description.splits.end(), [&](const Split& split) {
+      const std::string start = split.name + "-";
+      if (!name.starts_with(start) || !name.ends_with(".h5") || name.size() < start.size() + 8) return false;
+      const std::string number = name.substr(start.size(), name.size() - start.size() - 3);
+      return number.find_first_not_of("0123456789") == std::string::npos;
+    });
+  };
+  std::vector<std::filesystem::path> stale;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (numbered(entry.path().filename().string())) stale.push_back(entry.path());
+  }
+  for (const auto& path : stale) std::filesystem::remove(path);
+}
+
+void prepare_folder(const std::filesystem::path& folder, const Description& description) {
+  make_writable_folder(folder);
+  if (std::filesystem::exists(folder / "dataset.json")) {
+    throw DataError(
+        {"the folder already holds a dataset", folder.string(), "choose another folder or remove it first"});
+  }
+  remove_stale(folder, description);
+}
+
+/// Everything known of the shards, summed over ranks: all but the writer of a shard have zeros, so that sums
+/// are exact.
+class Results {
+ public:
+  Results(std::size_t shards, std::int64_t channels)
+      : entries_(at::zeros({static_cast<std::int64_t>(shards), 2}, at::kLong)),
+        moments_(at::zeros({static_cast<std::int64_t>(shards), channels, 3}, at::kDouble)) {}
+
+  void put(std::size_t index, const WrittenShard& shard) {
+    auto* entry = entries_.data_ptr<std::int64_t>() + index * 2;
+    entry[0] = static_cast<std::int64_t>(shard.entry.bytes);
+    entry[1] = static_cast<std::int64_t>(shard.entry.checksum);
+    auto* moments = moments_.data_ptr<double>() + index * shard.channels.size() * 3;
+    for (const Moments& channel : shard.channels) {
+      for (const double value : {channel.count, channel.mean, channel.squares}) *moments++ = value;
+    }
+  }
+
+  void combine(comm::Communicator& ranks) {
+    ranks.all_reduce(entries_).wait();
+    ranks.all_reduce(moments_).wait();
+  }
+
+  [[nodiscard]] ShardEntry entry(std::size_t index, const PlannedShard& shard) const {
+    const auto* entry = entries_.data_ptr<std::int64_t>() + index * 2;
+    return {shard.file, static_cast<std::int64_t>(shard.rows.size()), static_cast<std::uint64_t>(entry[0]),
+            static_cast<std::uint64_t>(entry[1])};
+  }
+
+  [[nodiscard]] Moments moments(std::size_t shard, std::size_t channel) const {
+    const auto channels = static_cast<std::size_t>(moments_.size(1));
+    const auto* values = moments_.data_ptr<double>() + (shard * channels + channel) * 3;
+    return {values[0], values[1], values[2]};
+  }
+
+ private:
+  at::Tensor entries_;  // [shards, 2] bytes and checksum
+  at::Tensor moments_;  // [shards, channels, 3] count, mean, squares
+};
+
+void complete(Description& description, const std::vector<PlannedShard>& plan, const Results& results) {
+  for (Split& split : description.splits) split.shards.clear();
+  std::vector<Moments> channels(static_cast<std::size_t>(description.images.channels));
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    description.splits[plan[i].split].shards.push_back(results.entry(i, plan[i]));
+    for (std::size_t c = 0; c < channels.size() && plan[i].split == 0; ++c)
+      channels[c].add(results.moments(i, c));
+  }
+  description.mean.clear();
+  description.deviation.clear();
+  for (const Moments& channel : channels) {
+    description.mean.push_back(channel.mean);
+    description.deviation.push_back(channel.deviation());
+  }
+}
+
+/// What one rank does of the whole.
+class Writing {
+ public:
+  Writing(const std::filesystem::path& folder, const Description& description, std::span<const Row> rows,
+          const PixelSource& pixels, const std::function<void(std::int64_t, std::int64_t)>& progress)
+      : folder_(folder), description_(description), rows_(rows), pixels_(pixels), progress_(progress) {}
+
+  /// Collective. One shard a rank and round, so that an error ends all ranks after the shard at hand.
+  void run(const std::vector<PlannedShard>& plan, Results& results, comm::Communicator& ranks) {
+    const auto first = static_cast<std::size_t>(ranks.rank()), step = static_cast<std::size_t>(ranks.size());
+    for (std::size_t i = first; i < plan.size(); i += step)
+      rows_here_ += static_cast<std::int64_t>(plan[i].rows.size());
+    report_ = ranks.rank() == 0 && progress_;
+    for (std::size_t round = 0; round < plan.size(); round += step) {
+      comm::together(ranks, [&] {
+        if (round + first < plan.size()) results.put(round + first, write(plan[round + first]));
+      });
+    }
+  }
+
+  /// After a failure: without dataset.json the finished shards are of no use.
+  void remove_written() const noexcept {
+    std::error_code ignored;
+    for (const std::string& file : written_) std::filesystem::remove(folder_ / file, ignored);
+  }
+
+ private:
+  WrittenShard write(const PlannedShard& shard) {
+    const auto row_done = [this] {
+      ++rows_done_;
+      if (report_) progress_(rows_done_, rows_here_);
+    };
+    WrittenShard result =
+        write_shard(folder_, shard.file, description_, rows_, shard.rows, pixels_, row_done);
+    written_.push_back(shard.file);
+    return result;
+  }
+
+  const std::filesystem::path& folder_;
+  const Description& description_;
+  std::span<const Row> rows_;
+  const PixelSource& pixels_;
+  const std::function<void(std::int64_t, std::int64_t)>& progress_;
+  bool report_ = false;
+  std::int64_t rows_here_ = 0, rows_done_ = 0;
+  std::vector<std::string> written_;
+};
+
+}  // namespace
+
+Description write_dataset(const std::filesystem::path& folder, Description description,
+                          std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
+                          comm::Communicator& ranks,
+                          const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  comm::together(ranks, [&] {
+    check_names(description);
+    check_rows(rows, description);
+    if (ranks.rank() == 0) prepare_folder(folder, description);
+  });
+  const auto order = sorted_rows(rows, description.splits.size());
+  const auto plan = cut(order, description, rows_per_shard(rows, description, config.shard_size.count));
+  Results results(plan.size(), description.images.channels);
+  Writing writing(folder, description, rows, pixels, progress);
+  try {
+    writing.run(plan, results, ranks);
+    results.combine(ranks);
+    complete(description, plan, results);
+    comm::together(ranks, [&] {
+      if (ranks.rank() != 0) return;
+      sync_folder(folder);
+      description.write(folder);
+    });
+  } catch (...) {
+    writing.remove_written();
+    throw;
+  }
+  return description;
+}
+
+void remove_dataset(const std::filesystem::path& folder) {
+  const Description description = Description::read(folder);
+  std::filesystem::remove(folder / "dataset.json");
+  for (const Split& split : description.splits) {
+    for (const ShardEntry& shard : split.shards) std::filesystem::remove(folder / shard.file);
+  }
+}
+
+}  // namespace cohort::data

@@ -1,0 +1,299 @@
+#include "cohort/data/description.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+
+namespace cohort::data {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr const char* kFile = "dataset.json";
+constexpr const char* kFormat = "cohort-dataset";
+constexpr std::int64_t kMaxSide = 1 << 20;
+
+/// A value of the JSON document that knows its place in it, for messages: "data/x/dataset.json:
+/// splits[0].name".
+class Node {
+ public:
+  Node(const Json& json, std::string file, std::string path)
+      : json_(&json), file_(std::move(file)), path_(std::move(path)) {}
+
+  [[nodiscard]] Node at(const std::string& key) const {
+    if (!json_->is_object()) fail("is not an object");
+    const auto found = json_->find(key);
+    const std::string path = path_.empty() ? key : path_ + "." + key;
+    if (found == json_->end()) throw error(fmt::format("key '{}' is missing", path), path);
+    return {*found, file_, path};
+  }
+
+  [[nodiscard]] std::vector<Node> list() const {
+    if (!json_->is_array()) fail("is not a list");
+    std::vector<Node> nodes;
+    for (std::size_t i = 0; i < json_->size(); ++i)
+      nodes.emplace_back((*json_)[i], file_, fmt::format("{}[{}]", path_, i));
+    return nodes;
+  }
+
+  [[nodiscard]] std::string text() const {
+    if (!json_->is_string()) fail("is not a text");
+    return json_->get<std::string>();
+  }
+
+  [[nodiscard]] std::int64_t integer(std::int64_t low, std::int64_t high = INT64_MAX) const {
+    const bool fits = json_->is_number_integer() && !(json_->is_number_unsigned() &&
+                                                      json_->get<std::uint64_t>() > std::uint64_t{INT64_MAX});
+    if (!fits) fail("is not an integer");
+    const auto value = json_->get<std::int64_t>();
+    if (value < low || value > high) fail(fmt::format("is {}, outside {} … {}", value, low, high));
+    return value;
+  }
+
+  [[nodiscard]] double number() const {
+    if (!json_->is_number()) fail("is not a number");
+    const auto value = json_->get<double>();
+    if (!std::isfinite(value)) fail("is not finite");
+    return value;
+  }
+
+  [[nodiscard]] std::uint64_t checksum() const { return parse_checksum(text(), file_ + ": " + path_); }
+
+  [[noreturn]] void fail(const std::string& problem) const {
+    throw error(fmt::format("key '{}' {}", path_, problem), path_);
+  }
+
+ private:
+  [[nodiscard]] DataError error(const std::string& what, const std::string& path) const {
+    return DataError({what, fmt::format("{}: {}", file_, path),
+                      "the file was damaged or edited by hand: restore it or convert the images again"});
+  }
+
+  const Json* json_;
+  std::string file_, path_;
+};
+
+void check_unique(const Node& node, const std::vector<std::string>& names) {
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (!seen.insert(name).second) node.fail(fmt::format("has '{}' twice", name));
+  }
+}
+
+template <class Element>
+std::vector<std::string> names_of(const std::vector<Element>& elements) {
+  std::vector<std::string> names;
+  for (const Element& element : elements) names.push_back(element.name);
+  return names;
+}
+
+std::vector<std::string> read_names(const Node& node) {
+  std::vector<std::string> names;
+  for (const Node& entry : node.list()) names.push_back(entry.text());
+  check_unique(node, names);
+  return names;
+}
+
+std::vector<double> read_numbers(const Node& node, std::int64_t count) {
+  std::vector<double> numbers;
+  for (const Node& entry : node.list()) numbers.push_back(entry.number());
+  if (static_cast<std::int64_t>(numbers.size()) != count) {
+    node.fail(fmt::format("has {} values for {} channels", numbers.size(), count));
+  }
+  return numbers;
+}
+
+PixelType read_pixel_type(const Node& node) {
+  const std::string name = node.text();
+  for (const PixelType type : {PixelType::u8, PixelType::u16, PixelType::f32}) {
+    if (name == pixel_type_name(type)) return type;
+  }
+  node.fail(fmt::format("is '{}', none of u8, u16, f32", name));
+}
+
+ImageLayout read_layout(const Node& node) {
+  return {read_pixel_type(node.at("type")), node.at("channels").integer(1, 1 << 16),
+          node.at("height").integer(1, kMaxSide), node.at("width").integer(1, kMaxSide)};
+}
+
+ShardEntry read_shard(const Node& node) {
+  ShardEntry shard{node.at("file").text(), node.at("rows").integer(1),
+                   static_cast<std::uint64_t>(node.at("bytes").integer(1)), node.at("checksum").checksum()};
+  const std::filesystem::path file(shard.file);
+  if (file.empty() || file != file.filename() || shard.file == "." || shard.file == "..") {
+    node.at("file").fail(fmt::format("is '{}', not the name of a file in the folder", shard.file));
+  }
+  return shard;
+}
+
+Split read_split(const Node& node) {
+  Split split{node.at("name").text(), {}};
+  if (split.name.empty()) node.at("name").fail("is empty");
+  for (const Node& shard : node.at("shards").list()) split.shards.push_back(read_shard(shard));
+  return split;
+}
+
+void read_statistics(const Node& root, Description& description) {
+  const std::int64_t channels = description.images.channels;
+  description.channels = read_names(root.at("channels"));
+  if (static_cast<std::int64_t>(description.channels.size()) != channels) {
+    root.at("channels")
+        .fail(fmt::format("has {} names for {} channels", description.channels.size(), channels));
+  }
+  description.mean = read_numbers(root.at("mean"), channels);
+  description.deviation = read_numbers(root.at("deviation"), channels);
+  for (const double value : description.deviation) {
+    if (value <= 0) root.at("deviation").fail("has a value that is not positive");
+  }
+}
+
+void read_columns(const Node& root, Description& description) {
+  for (const Node& node : root.at("labels").list()) {
+    description.labels.push_back({node.at("name").text(), read_names(node.at("classes"))});
+  }
+  check_unique(root.at("labels"), names_of(description.labels));
+  for (const Node& node : root.at("contexts").list()) {
+    description.contexts.push_back({node.at("name").text(), read_names(node.at("values"))});
+  }
+  check_unique(root.at("contexts"), names_of(description.contexts));
+}
+
+void read_splits(const Node& root, Description& description) {
+  std::vector<std::string> files;
+  for (const Node& node : root.at("splits").list()) {
+    description.splits.push_back(read_split(node));
+    for (const ShardEntry& shard : description.splits.back().shards) files.push_back(shard.file);
+  }
+  if (description.splits.empty()) root.at("splits").fail("is empty");
+  check_unique(root.at("splits"), names_of(description.splits));
+  check_unique(root.at("splits"), files);
+}
+
+void check_version(const Node& root, const std::string& file) {
+  if (root.at("format").text() != kFormat) root.at("format").fail(fmt::format("is not '{}'", kFormat));
+  const std::int64_t version = root.at("version").integer(1);
+  if (version != Description::kVersion) {
+    throw DataError({fmt::format("version {} of the dataset format is not known", version),
+                     file + ": version",
+                     fmt::format("this program reads version {}: use a newer one", Description::kVersion)});
+  }
+}
+
+Description parse(const Json& json, const std::string& file) {
+  const Node root(json, file, "");
+  check_version(root, file);
+  Description description;
+  description.name = root.at("name").text();
+  description.license = root.at("license").text();
+  description.source = root.at("source").checksum();
+  description.images = read_layout(root.at("images"));
+  read_statistics(root, description);
+  read_columns(root, description);
+  read_splits(root, description);
+  return description;
+}
+
+Json to_json(const ShardEntry& shard) {
+  return {{"file", shard.file},
+          {"rows", shard.rows},
+          {"bytes", shard.bytes},
+          {"checksum", checksum_text(shard.checksum)}};
+}
+
+Json to_json(const Split& split) {
+  Json shards = Json::array();
+  for (const ShardEntry& shard : split.shards) shards.push_back(to_json(shard));
+  return {{"name", split.name}, {"shards", shards}};
+}
+
+Json to_json(const Description& description) {
+  const ImageLayout& images = description.images;
+  Json labels = Json::array(), contexts = Json::array(), splits = Json::array();
+  for (const LabelColumn& label : description.labels)
+    labels.push_back({{"name", label.name}, {"classes", label.classes}});
+  for (const ContextColumn& key : description.contexts)
+    contexts.push_back({{"name", key.name}, {"values", key.values}});
+  for (const Split& split : description.splits) splits.push_back(to_json(split));
+  return {{"format", kFormat},
+          {"version", Description::kVersion},
+          {"name", description.name},
+          {"license", description.license},
+          {"source", checksum_text(description.source)},
+          {"images",
+           {{"type", pixel_type_name(images.type)},
+            {"channels", images.channels},
+            {"height", images.height},
+            {"width", images.width}}},
+          {"channels", description.channels},
+          {"mean", description.mean},
+          {"deviation", description.deviation},
+          {"labels", labels},
+          {"contexts", contexts},
+          {"splits", splits}};
+}
+
+template <class Element>
+const Element& find(const std::vector<Element>& elements, std::string_view name, const char* kind,
+                    const std::string& dataset) {
+  const auto found =
+      std::find_if(elements.begin(), elements.end(), [&](const Element& e) { return e.name == name; });
+  if (found != elements.end()) return *found;
+  const std::vector<std::string> names = names_of(elements);
+  throw UsageError({fmt::format("the dataset has no {} '{}'", kind, name), fmt::format("dataset {}", dataset),
+                    names.empty() ? fmt::format("it has no {} at all", kind) : did_you_mean(name, names)});
+}
+
+}  // namespace
+
+std::int64_t Split::rows() const noexcept {
+  std::int64_t total = 0;
+  for (const ShardEntry& shard : shards) total += shard.rows;
+  return total;
+}
+
+Description Description::read(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / kFile;
+  if (!std::filesystem::is_directory(folder)) {
+    throw DataError(
+        {"there is no such dataset", folder.string(), "check data.path; cohort-data convert makes datasets"});
+  }
+  if (!std::filesystem::exists(file)) {
+    throw DataError({"the folder holds no dataset.json", folder.string(),
+                     "it is not a dataset, or its conversion did not finish: run cohort-data convert again"});
+  }
+  const std::string content = read_file(file);
+  try {
+    return parse(Json::parse(content), file.string());
+  } catch (const Json::exception& error) {
+    throw DataError({fmt::format("dataset.json is not valid: {}", error.what()), file.string(),
+                     "restore it or convert the images again"});
+  }
+}
+
+void Description::write(const std::filesystem::path& folder) const {
+  try {
+    write_file_atomically(folder / kFile, to_json(*this).dump(2) + "\n");
+  } catch (const Json::exception& error) {
+    throw DataError({fmt::format("a name is not valid UTF-8: {}", error.what()), (folder / kFile).string(),
+                     "rename the class, context or file in question"});
+  }
+}
+
+const Split& Description::split(std::string_view wanted) const {
+  return find(splits, wanted, "split", name);
+}
+const LabelColumn& Description::label(std::string_view wanted) const {
+  return find(labels, wanted, "label", name);
+}
+const ContextColumn& Description::context(std::string_view wanted) const {
+  return find(contexts, wanted, "context key", name);
+}
+
+}  // namespace cohort::data

@@ -1,0 +1,88 @@
+#include "cohort/data/loader.h"
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+#include <variant>
+
+#include "cohort/core/error.h"
+
+namespace cohort::data {
+
+struct Loader::Impl {
+  using Made = std::variant<Batch, std::exception_ptr>;
+
+  Make make;
+  std::int64_t next_step, last;  // of the consumer
+  std::size_t capacity;
+  std::mutex mutex;
+  std::condition_variable_any made, taken;
+  std::deque<Made> queue;
+  std::chrono::duration<double> wait{0};
+  std::jthread thread;  // last: it ends before what it uses
+
+  void work(const std::stop_token& stop);
+  Made attempt(std::int64_t step) const;
+  bool push(Made batch, const std::stop_token& stop);
+};
+
+Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) const {
+  try {
+    return make(step);
+  } catch (...) {
+    return std::current_exception();
+  }
+}
+
+/// False when the loader is being destroyed.
+bool Loader::Impl::push(Made batch, const std::stop_token& stop) {
+  std::unique_lock lock(mutex);
+  if (!taken.wait(lock, stop, [this] { return queue.size() < capacity; })) return false;
+  queue.push_back(std::move(batch));
+  made.notify_one();
+  return true;
+}
+
+void Loader::Impl::work(const std::stop_token& stop) {
+  for (std::int64_t step = next_step; step < last && !stop.stop_requested(); ++step) {
+    Made batch = attempt(step);
+    const bool failed = std::holds_alternative<std::exception_ptr>(batch);
+    if (!push(std::move(batch), stop) || failed) return;
+  }
+}
+
+Loader::Loader(Make make, std::int64_t first, std::int64_t last, const LoaderConfig& config)
+    : impl_(std::make_unique<Impl>()) {
+  COHORT_CHECK(first <= last && config.prefetch > 0, "a loader of steps {} to {}, {} ahead", first, last,
+               config.prefetch);
+  impl_->make = std::move(make);
+  impl_->next_step = first;
+  impl_->last = last;
+  impl_->capacity = static_cast<std::size_t>(config.prefetch);
+  impl_->thread = std::jthread([impl = impl_.get()](const std::stop_token& stop) { impl->work(stop); });
+}
+
+Loader::~Loader() = default;
+
+Batch Loader::next() {
+  COHORT_CHECK(impl_->next_step < impl_->last, "the loader has no batch after step {}", impl_->last - 1);
+  const auto start = std::chrono::steady_clock::now();
+  std::unique_lock lock(impl_->mutex);
+  impl_->made.wait(lock, [this] { return !impl_->queue.empty(); });
+  impl_->wait += std::chrono::steady_clock::now() - start;
+  if (const auto* error = std::get_if<std::exception_ptr>(&impl_->queue.front()))
+    std::rethrow_exception(*error);
+  Batch batch = std::get<Batch>(std::move(impl_->queue.front()));
+  impl_->queue.pop_front();
+  ++impl_->next_step;
+  impl_->taken.notify_one();
+  return batch;
+}
+
+std::chrono::duration<double> Loader::take_wait() noexcept {
+  return std::exchange(impl_->wait, {});
+}
+
+}  // namespace cohort::data

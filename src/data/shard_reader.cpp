@@ -1,0 +1,224 @@
+#include "cohort/data/shard_reader.h"
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "data/shard_format.h"
+#include "support/hdf5.h"
+
+namespace cohort::data {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "rows are read as stored: little-endian");
+
+constexpr const char* kVerify =
+    "cohort-data verify lists all damage; restore the file or convert the images again";
+
+[[noreturn]] void damaged(const std::string& what, const std::filesystem::path& path) {
+  throw DataError({what, path.string(), kVerify});
+}
+
+void check_size(const std::filesystem::path& path, const ShardEntry& entry) {
+  std::error_code error;
+  const std::uint64_t bytes = std::filesystem::file_size(path, error);
+  if (error) damaged(fmt::format("the shard cannot be opened: {}", error.message()), path);
+  if (bytes == entry.bytes) return;
+  damaged(fmt::format("the shard {} {} bytes, dataset.json says {}",
+                      bytes < entry.bytes ? "is truncated: it has" : "is not the one of dataset.json: it has",
+                      bytes, entry.bytes),
+          path);
+}
+
+std::string shape_text(std::span<const std::int64_t> shape) {
+  std::string text;
+  for (const std::int64_t size : shape) text += fmt::format("{}{}", text.empty() ? "" : ", ", size);
+  return "[" + text + "]";
+}
+
+void check_shape(const hdf5::Dataset& dataset, const std::string& name,
+                 const std::vector<std::int64_t>& expected, const std::filesystem::path& path) {
+  const std::vector<std::int64_t> shape = hdf5::shape_of(dataset, path.string());
+  if (shape == expected) return;
+  damaged(fmt::format("{} has shape {}, dataset.json says {}", name, shape_text(shape), shape_text(expected)),
+          path);
+}
+
+hdf5::Type type_of(const hdf5::Dataset& dataset, const std::filesystem::path& path) {
+  return hdf5::Type(hdf5::check_hdf5(H5Dget_type(dataset.get()), "H5Dget_type", path.string()));
+}
+
+/// Offset in the file of the first byte of a contiguous dataset of `bytes` bytes.
+std::uint64_t offset_of(const hdf5::Dataset& dataset, const std::string& name, std::uint64_t bytes,
+                        const ShardEntry& entry, const std::filesystem::path& path) {
+  const haddr_t offset = H5Dget_offset(dataset.get());
+  if (offset == HADDR_UNDEF) damaged(fmt::format("{} is not stored contiguously", name), path);
+  if (offset > entry.bytes || bytes > entry.bytes - offset)
+    damaged(fmt::format("{} ends beyond the file", name), path);
+  return offset;
+}
+
+hdf5::File open_shard(const std::filesystem::path& path) {
+  hdf5::silence();
+  if (H5Fis_hdf5(path.c_str()) <= 0) damaged("the shard is not an HDF5 file", path);
+  return hdf5::open_file(path);
+}
+
+hdf5::Dataset open_column(const hdf5::File& file, const std::string& name,
+                          const std::filesystem::path& path) {
+  std::string partial;
+  for (std::size_t at = 1; at != std::string::npos + 1;) {
+    const std::size_t slash = name.find('/', at);
+    partial = name.substr(0, slash);
+    if (!hdf5::exists(file.get(), partial, path.string()))
+      damaged(fmt::format("the shard has no {}", partial), path);
+    if (slash == std::string::npos) break;
+    at = slash + 1;
+  }
+  return hdf5::open_dataset(file.get(), name, path.string());
+}
+
+}  // namespace
+
+struct ShardReader::Impl {
+  std::filesystem::path path;
+  ShardEntry entry;
+  ImageLayout layout;
+  FileDescriptor descriptor;
+  std::vector<std::uint64_t> checksums;  // of every row
+  std::uint64_t images_offset = 0;
+  std::uint64_t ids_offset = 0;
+  std::size_t id_bytes = 0;
+
+  void open_images(const hdf5::File& file);
+  void open_ids(const hdf5::File& file);
+  void read_checksums(const hdf5::File& file);
+  [[nodiscard]] std::vector<std::int32_t> column(const std::string& name) const;
+  void read_at(std::uint64_t offset, std::span<std::byte> out) const;
+  [[nodiscard]] std::string id(std::int64_t row) const;
+};
+
+void ShardReader::Impl::open_images(const hdf5::File& file) {
+  const hdf5::Dataset images = open_column(file, shard_format::kImages, path);
+  check_shape(images, shard_format::kImages, {entry.rows, layout.channels, layout.height, layout.width},
+              path);
+  if (H5Tequal(type_of(images, path).get(), shard_format::stored_type(layout.type)) <= 0) {
+    damaged(fmt::format("/images is not of type {}, as dataset.json says", pixel_type_name(layout.type)),
+            path);
+  }
+  const auto bytes = static_cast<std::uint64_t>(entry.rows) * static_cast<std::uint64_t>(layout.bytes());
+  images_offset = offset_of(images, shard_format::kImages, bytes, entry, path);
+}
+
+void ShardReader::Impl::open_ids(const hdf5::File& file) {
+  const hdf5::Dataset ids = open_column(file, shard_format::kIds, path);
+  check_shape(ids, shard_format::kIds, {entry.rows}, path);
+  const hdf5::Type type = type_of(ids, path);
+  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) != 0) {
+    damaged("/id does not hold texts of fixed length", path);
+  }
+  id_bytes = H5Tget_size(type.get());
+  ids_offset =
+      offset_of(ids, shard_format::kIds, static_cast<std::uint64_t>(entry.rows) * id_bytes, entry, path);
+}
+
+void ShardReader::Impl::read_checksums(const hdf5::File& file) {
+  const hdf5::Dataset dataset = open_column(file, shard_format::kChecksums, path);
+  check_shape(dataset, shard_format::kChecksums, {entry.rows}, path);
+  checksums.resize(static_cast<std::size_t>(entry.rows));
+  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, checksums.data()),
+                   "H5Dread", path.string() + ": /checksum", kVerify);
+}
+
+std::vector<std::int32_t> ShardReader::Impl::column(const std::string& name) const {
+  const hdf5::File file = open_shard(path);
+  const hdf5::Dataset dataset = open_column(file, name, path);
+  check_shape(dataset, name, {entry.rows}, path);
+  std::vector<std::int32_t> values(static_cast<std::size_t>(entry.rows));
+  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+                   "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
+  return values;
+}
+
+void ShardReader::Impl::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  while (!out.empty()) {
+    const ssize_t count = ::pread(descriptor.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) damaged(fmt::format("the shard cannot be read: {}", std::strerror(errno)), path);
+    if (count == 0) damaged("the shard ends too early: it became shorter since it was opened", path);
+    out = out.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
+std::string ShardReader::Impl::id(std::int64_t row) const {
+  std::string text(id_bytes, '\0');
+  read_at(ids_offset + static_cast<std::uint64_t>(row) * id_bytes, std::as_writable_bytes(std::span(text)));
+  return text.substr(0, text.find('\0'));
+}
+
+ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEntry& entry,
+                              const ImageLayout& layout) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = folder / entry.file;
+  impl->entry = entry;
+  impl->layout = layout;
+  check_size(impl->path, entry);
+  const hdf5::File file = open_shard(impl->path);
+  impl->open_images(file);
+  impl->open_ids(file);
+  impl->read_checksums(file);
+  impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!impl->descriptor)
+    damaged(fmt::format("the shard cannot be opened: {}", std::strerror(errno)), impl->path);
+  return ShardReader(std::move(impl));
+}
+
+ShardReader::ShardReader(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+ShardReader::ShardReader(ShardReader&&) noexcept = default;
+ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
+ShardReader::~ShardReader() = default;
+
+std::int64_t ShardReader::rows() const noexcept {
+  return impl_->entry.rows;
+}
+
+std::vector<std::int32_t> ShardReader::labels(const std::string& name) const {
+  return impl_->column(shard_format::label_path(name));
+}
+
+std::vector<std::int32_t> ShardReader::contexts(const std::string& name) const {
+  return impl_->column(shard_format::context_path(name));
+}
+
+std::vector<std::string> ShardReader::ids() const {
+  std::string all(impl_->id_bytes * static_cast<std::size_t>(rows()), '\0');
+  impl_->read_at(impl_->ids_offset, std::as_writable_bytes(std::span(all)));
+  std::vector<std::string> ids;
+  for (std::size_t at = 0; at < all.size(); at += impl_->id_bytes) {
+    const std::string text = all.substr(at, impl_->id_bytes);
+    ids.push_back(text.substr(0, text.find('\0')));
+  }
+  return ids;
+}
+
+void ShardReader::read(std::int64_t row, std::span<std::byte> out) const {
+  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
+  COHORT_CHECK(static_cast<std::int64_t>(out.size()) == impl_->layout.bytes(), "{} bytes for an image of {}",
+               out.size(), impl_->layout.bytes());
+  impl_->read_at(impl_->images_offset + static_cast<std::uint64_t>(row) * out.size(), out);
+  if (checksum(out) != impl_->checksums[static_cast<std::size_t>(row)]) {
+    damaged(fmt::format("row {} ('{}') is damaged: its checksum does not match", row, impl_->id(row)),
+            impl_->path);
+  }
+}
+
+}  // namespace cohort::data

@@ -100,7 +100,9 @@ inline File open_file(const std::filesystem::path& path) {
   return File(check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "H5Fopen", path.string()));
 }
 
-/// Writes what is still buffered and closes; throws DataError where the destructor could not.
+/// Writes what is still buffered and closes; throws DataError where the destructor could not. HDF5 1.10
+/// crashes in MPI_Finalize after a close that failed: make sure that there is room before anything large is
+/// written.
 inline void close(File& file, const std::string& where) {
   check_hdf5(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "H5Fflush", where);
   check_hdf5(H5Fclose(file.release()), "H5Fclose", where);

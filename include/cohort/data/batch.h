@@ -22,7 +22,8 @@ struct Batch {
 };
 
 /// Turns the stored images [B, C, H, W] f32 (stored units) of `rows` into views, normalised.
-using ViewMaker = std::function<std::vector<at::Tensor>(const at::Tensor& images, std::span<const std::int64_t> rows)>;
+using ViewMaker =
+    std::function<std::vector<at::Tensor>(const at::Tensor& images, std::span<const std::int64_t> rows)>;
 
 struct BatchColumns {
   std::vector<std::string> context_keys;  ///< columns of Batch::context
@@ -30,6 +31,7 @@ struct BatchColumns {
 };
 
 /// Reads the rows of `groups`, in order, as one batch. Pure; safe from any thread once the columns were read.
-Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns, const ViewMaker& views);
+Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
+                 const ViewMaker& views);
 
 }  // namespace cohort::data

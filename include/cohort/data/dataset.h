@@ -12,8 +12,8 @@
 
 namespace cohort::data {
 
-/// One split of a dataset, open for reading. Rows are numbered 0 … rows()-1 through its shards, in the order of
-/// dataset.json ("dataset order"). Opened by one thread; the const functions are safe from any thread.
+/// One split of a dataset, open for reading. Rows are numbered 0 … rows()-1 through its shards, in the order
+/// of dataset.json ("dataset order"). Opened by one thread; the const functions are safe from any thread.
 class Dataset {
  public:
   /// Throws DataError (missing, damaged or inconsistent files) or UsageError (no such split).
@@ -27,7 +27,8 @@ class Dataset {
   [[nodiscard]] const Description& description() const noexcept;
   [[nodiscard]] const std::string& split() const noexcept;
   [[nodiscard]] std::int64_t rows() const noexcept;
-  /// Columns [rows], read at first use and kept. UsageError for unknown names. Call from one thread before sharing.
+  /// Columns [rows], read at first use and kept. UsageError for unknown names. Call from one thread before
+  /// sharing.
   [[nodiscard]] const std::vector<std::int32_t>& contexts(const std::string& key) const;
   [[nodiscard]] const std::vector<std::int32_t>& labels(const std::string& name) const;
   [[nodiscard]] const std::vector<std::string>& ids() const;

@@ -21,7 +21,8 @@ struct Row {
   std::vector<std::int32_t> contexts;  ///< one per context column
 };
 
-/// Pixels of row `index` of the list, [C, H, W] in the stored type, into `out` (layout.bytes()). Throws DataError.
+/// Pixels of row `index` of the list, [C, H, W] in the stored type, into `out` (layout.bytes()). Throws
+/// DataError.
 using PixelSource = std::function<void(std::int64_t index, std::span<std::byte> out)>;
 
 struct WriterConfig {
@@ -29,18 +30,25 @@ struct WriterConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("shard_size", shard_size, "largest size of one shard", config::Range<std::uint64_t>{1 << 16, std::uint64_t{1} << 40});
+    visit("shard_size", shard_size, "largest size of one shard",
+          config::Range<std::uint64_t>{1 << 16, std::uint64_t{1} << 40});
   }
 };
 
-/// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout, vocabularies and the
-/// names of the splits; shards, mean and deviation are filled in. Every rank passes the same `rows`. Within a split rows are
-/// sorted by (contexts, id), cut into shards, and every shard is written by one rank: the files are byte-identical for any
-/// number of ranks. A shard is written beside, read back against its checksums and renamed into place; dataset.json comes
-/// last. Throws on every rank when one fails (DataError: unreadable source, disk full, folder already holds a dataset).
-/// `progress` is called on rank 0 with (rows done by rank 0, rows of rank 0); may be empty.
-Description write_dataset(const std::filesystem::path& folder, Description description, std::span<const Row> rows,
-                          const PixelSource& pixels, const WriterConfig& config, comm::Communicator& ranks,
+/// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
+/// vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank passes the
+/// same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard is written
+/// by one rank: the files are byte-identical for any number of ranks. A shard is written beside, read back
+/// against its checksums and renamed into place; dataset.json comes last. Throws on every rank when one fails
+/// (DataError: unreadable source, disk full, folder already holds a dataset). `progress` is called on rank 0
+/// with (rows done by rank 0, rows of rank 0); may be empty.
+Description write_dataset(const std::filesystem::path& folder, Description description,
+                          std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
+                          comm::Communicator& ranks,
                           const std::function<void(std::int64_t, std::int64_t)>& progress = {});
+
+/// Removes dataset.json, then the shards that it lists; nothing else. Throws DataError when `folder` holds no
+/// dataset.
+void remove_dataset(const std::filesystem::path& folder);
 
 }  // namespace cohort::data

@@ -10,6 +10,9 @@ namespace cohort::data {
 
 enum class PixelType { u8, u16, f32 };
 
+/// "u8", "u16", "f32".
+std::string_view pixel_type_name(PixelType type) noexcept;
+
 /// Layout of one image as stored, [C, H, W] row-major: one for the whole dataset.
 struct ImageLayout {
   PixelType type = PixelType::u8;
@@ -50,14 +53,18 @@ struct Description {
   static constexpr int kVersion = 1;
   std::string name;
   ImageLayout images;
-  std::vector<std::string> channels;       ///< names, one per channel
-  std::vector<double> mean, deviation;     ///< per channel, in stored units, over the rows of the first split
+  std::vector<std::string> channels;  ///< names, one per channel
+  /// Per channel, in stored units, over the rows of the first split; the deviation of a constant channel
+  /// counts as 1.
+  std::vector<double> mean, deviation;
   std::vector<LabelColumn> labels;
   std::vector<ContextColumn> contexts;
   std::vector<Split> splits;
-  std::string license;                     ///< of the images, as given at conversion; may be empty
+  std::string license;       ///< of the images, as given at conversion; may be empty
+  std::uint64_t source = 0;  ///< checksum of options and inputs of the conversion; 0: not known
 
-  /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent keys.
+  /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent
+  /// keys.
   static Description read(const std::filesystem::path& folder);
   void write(const std::filesystem::path& folder) const;  ///< atomically; throws DataError
 

@@ -14,7 +14,8 @@ struct LoaderConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("prefetch", prefetch, "batches read ahead of the one in use, by a thread of its own", config::Range<std::int64_t>{1, 64});
+    visit("prefetch", prefetch, "batches read ahead of the one in use, by a thread of its own",
+          config::Range<std::int64_t>{1, 64});
   }
 };
 

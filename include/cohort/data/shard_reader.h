@@ -11,12 +11,15 @@
 
 namespace cohort::data {
 
-/// One HDF5 shard, open for reading. Opening and the column functions use the HDF5 library (one thread in the process);
-/// read() does not (pread at the offset of the contiguous dataset), so that any number of threads may call it. Move-only.
+/// One HDF5 shard, open for reading. Opening and the column functions use the HDF5 library (one thread in the
+/// process); read() does not (pread at the offset of the contiguous dataset), so that any number of threads
+/// may call it. Move-only.
 class ShardReader {
  public:
-  /// Throws DataError: file missing, not HDF5, no /images, shape or type unlike `layout`, rows unlike `entry`, truncated.
-  static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry, const ImageLayout& layout);
+  /// Throws DataError: file missing, not HDF5, no /images, shape or type unlike `layout`, rows unlike
+  /// `entry`, truncated.
+  static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry,
+                          const ImageLayout& layout);
   ShardReader(ShardReader&&) noexcept;
   ShardReader& operator=(ShardReader&&) noexcept;
   ShardReader(const ShardReader&) = delete;
@@ -24,9 +27,11 @@ class ShardReader {
   ~ShardReader();
 
   [[nodiscard]] std::int64_t rows() const noexcept;
-  [[nodiscard]] std::vector<std::int32_t> labels(const std::string& name) const;    ///< [rows]; DataError if missing
-  [[nodiscard]] std::vector<std::int32_t> contexts(const std::string& name) const;  ///< [rows]; DataError if missing
-  [[nodiscard]] std::vector<std::string> ids() const;                               ///< [rows]
+  [[nodiscard]] std::vector<std::int32_t> labels(
+      const std::string& name) const;  ///< [rows]; DataError if missing
+  [[nodiscard]] std::vector<std::int32_t> contexts(
+      const std::string& name) const;                  ///< [rows]; DataError if missing
+  [[nodiscard]] std::vector<std::string> ids() const;  ///< [rows]
   /// One image, [C, H, W] as stored, into `out` (layout.bytes()). Its checksum is verified.
   /// Throws DataError on a short read or a damaged row, naming file, row and id of the block.
   void read(std::int64_t row, std::span<std::byte> out) const;

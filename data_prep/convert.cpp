@@ -1,0 +1,233 @@
+#include "data_prep/convert.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
+
+#include "data_prep/counts.h"
+#include "data_prep/progress.h"
+
+namespace cohort::data_prep {
+namespace {
+
+constexpr const char* kDescriptionFile = "dataset.json";
+
+std::string dataset_name(const ConvertOptions& options) {
+  if (!options.name.empty()) return options.name;
+  const std::filesystem::path folder = options.out.has_filename() ? options.out : options.out.parent_path();
+  return folder.filename().string();
+}
+
+/// In order of appearance, but train or training first: its statistics normalise all splits.
+std::vector<std::string> split_names(const std::vector<std::string>& splits) {
+  std::vector<std::string> names;
+  for (const std::string& name : splits) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  std::stable_partition(names.begin(), names.end(),
+                        [](const std::string& name) { return name == "train" || name == "training"; });
+  return names;
+}
+
+void check_columns(const Source& source, const ConvertOptions& options) {
+  if (source.ids.empty())
+    throw DataError({"there are no images", source.where, "check the path and the options"});
+  const bool rule = options.hold_out.contexts > 0 || options.hold_out.images > 0;
+  if (rule && !source.splits.empty()) {
+    throw UsageError({"the images already have splits", "--hold-out-contexts, --hold-out-images",
+                      "leave out either these options or the splits of the source"});
+  }
+  if (options.hold_out.contexts > 0 && source.contexts.empty()) {
+    throw UsageError({"there are no contexts to hold out", "--hold-out-contexts", "name a context key"});
+  }
+  for (const std::string& split : source.splits) {
+    if (split.empty())
+      throw DataError({"an image has no split", source.where, "name a split for every image"});
+  }
+}
+
+void add_contexts(const Source& source, Plan& plan) {
+  for (const Column& column : source.contexts) {
+    plan.description.contexts.push_back({column.name, distinct(column.values)});
+    const auto values =
+        indices(column.values, plan.description.contexts.back().values, column.name, source.where);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (values[i] < 0) {
+        throw DataError(
+            {fmt::format("image '{}' has no value for context key '{}'", source.ids[i], column.name),
+             source.where, "every image needs a context; give unknown ones a name of their own"});
+      }
+      plan.rows[i].contexts.push_back(values[i]);
+    }
+  }
+}
+
+void add_labels(const Source& source, const ConvertOptions& options, Plan& plan) {
+  for (std::size_t label = 0; label < source.labels.size(); ++label) {
+    const Column& column = source.labels[label];
+    std::vector<std::string> classes = options.classes_of(column.name, label);
+    if (classes.empty()) classes = distinct(column.values);
+    const auto values = indices(column.values, classes, fmt::format("label '{}'", column.name), "--classes");
+    for (std::size_t i = 0; i < values.size(); ++i) plan.rows[i].labels.push_back(values[i]);
+    plan.description.labels.push_back({column.name, std::move(classes)});
+  }
+}
+
+void add_splits(const Source& source, const ConvertOptions& options, Plan& plan) {
+  std::vector<std::string> names = split_names(source.splits);
+  std::vector<std::int32_t> split;
+  if (!names.empty()) {
+    split = indices(source.splits, names, "split", source.where);
+  } else {
+    names = {"train", "seen_test", "unseen_test"};
+    std::vector<std::int32_t> context(source.ids.size(), 0);
+    for (std::size_t i = 0; i < context.size() && !source.contexts.empty(); ++i)
+      context[i] = plan.rows[i].contexts[0];
+    split = hold_out(context, source.ids, options.hold_out);
+    // A rule that is off gives no split: with both off, all is train.
+    if (options.hold_out.contexts == 0) names.pop_back();
+    if (options.hold_out.images == 0) {
+      names.erase(names.begin() + 1);
+      for (std::int32_t& index : split) index = std::min(index, 1);
+    }
+  }
+  for (std::size_t i = 0; i < split.size(); ++i) plan.rows[i].split = split[i];
+  for (std::string& name : names) plan.description.splits.push_back({std::move(name), {}});
+}
+
+std::vector<std::string> channel_names(std::int64_t channels) {
+  if (channels == 1) return {"gray"};
+  if (channels == 3) return {"red", "green", "blue"};
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < channels; ++i) names.push_back(fmt::format("channel_{}", i));
+  return names;
+}
+
+/// As it will be stored.
+Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
+  Image image = source.image(index);
+  const std::int64_t channels = image.layout.channels;
+  if (options.gray && channels != 1 && channels != 3) {
+    throw UsageError(
+        {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
+  }
+  if (options.gray) image = to_gray(image);
+  if (const auto size = options.size()) image = resize(image, size->first, size->second);
+  return image;
+}
+
+std::string layout_text(const data::ImageLayout& layout) {
+  return fmt::format("{} channel{}, {} x {}, {}", layout.channels, layout.channels == 1 ? "" : "s",
+                     layout.height, layout.width, data::pixel_type_name(layout.type));
+}
+
+void check_layout(const data::ImageLayout& found, const data::ImageLayout& wanted, const std::string& id) {
+  if (found == wanted) return;
+  std::string fix = "all images need the same number of channels and pixel type";
+  if (found.height != wanted.height || found.width != wanted.width)
+    fix = "give all images one size with --resize";
+  if (found.channels != wanted.channels) fix = "mix of gray and colour: add --gray";
+  throw DataError({fmt::format("image '{}' has another layout ({}) than the first one ({})", id,
+                               layout_text(found), layout_text(wanted)),
+                   id, fix});
+}
+
+/// Of everything that decides what the files will be.
+std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertOptions& options) {
+  const data::Description& description = plan.description;
+  Checksum sum;
+  const auto add = [&](const std::string& text) {
+    sum.update(std::as_bytes(std::span(text)));
+    sum.update(std::as_bytes(std::span("\n", 1)));
+  };
+  add(fmt::format("{}\n{}\n{}\n{}", description.name, description.license, layout_text(description.images),
+                  options.shard_bytes()));
+  for (const auto& label : description.labels) add(label.name + "\n" + join(label.classes, "\n"));
+  for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
+  for (const auto& split : description.splits) add(split.name);
+  for (const data::Row& row : plan.rows) {
+    add(row.id);
+    sum.update(std::as_bytes(std::span(&row.split, 1)));
+    sum.update(std::as_bytes(std::span(row.labels)));
+    sum.update(std::as_bytes(std::span(row.contexts)));
+  }
+  add(checksum_text(source.content));
+  return sum.value();
+}
+
+/// Rank 0 decides for all. Removes what is to be overwritten.
+bool already_there(const std::filesystem::path& folder, std::uint64_t conversion, bool overwrite) {
+  if (!std::filesystem::exists(folder / kDescriptionFile)) return false;
+  if (overwrite) return data::remove_dataset(folder), false;
+  if (data::Description::read(folder).source == conversion) return true;
+  throw DataError({"the folder already holds another dataset", folder.string(),
+                   "choose another folder, or replace it with --overwrite"});
+}
+
+void write(Plan plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+  const data::ImageLayout layout = plan.description.images;
+  const auto pixels = [&](std::int64_t index, std::span<std::byte> out) {
+    const Image image = prepared(source, options, index);
+    check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+    std::memcpy(out.data(), image.pixels.data(), out.size());
+  };
+  Progress progress(ranks.size());
+  const data::Description written =
+      data::write_dataset(options.out, plan.description, plan.rows, pixels, {{options.shard_bytes()}}, ranks,
+                          [&](std::int64_t done, std::int64_t all) { progress.show(done, all); });
+  if (ranks.rank() != 0) return;
+  std::size_t shards = 0;
+  std::uint64_t bytes = 0;
+  for (const auto& split : written.splits) {
+    shards += split.shards.size();
+    for (const auto& shard : split.shards) bytes += shard.bytes;
+  }
+  fmt::print("{}{} images ({}) in {} shards, {}: {}\n", count_table(written, plan.rows),
+             format_count(static_cast<std::int64_t>(plan.rows.size())), layout_text(layout), shards,
+             format_bytes(bytes), options.out.string());
+}
+
+}  // namespace
+
+Plan make_plan(const Source& source, const ConvertOptions& options) {
+  check_columns(source, options);
+  Plan plan;
+  plan.description.name = dataset_name(options);
+  plan.description.license = options.license;
+  for (const std::string& id : source.ids) plan.rows.push_back({id, 0, {}, {}});
+  add_contexts(source, plan);
+  add_labels(source, options, plan);
+  add_splits(source, options, plan);
+  return plan;
+}
+
+ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+  Plan plan;
+  comm::together(ranks, [&] { plan = make_plan(source, options); });
+  if (options.dry_run) {
+    if (ranks.rank() == 0) fmt::print("{}", count_table(plan.description, plan.rows));
+    return ExitCode::done;
+  }
+  bool same = false;
+  comm::together(ranks, [&] {
+    plan.description.images = prepared(source, options, 0).layout;
+    plan.description.channels = channel_names(plan.description.images.channels);
+    plan.description.source = fingerprint(plan, source, options);
+    if (ranks.rank() == 0) same = already_there(options.out, plan.description.source, options.overwrite);
+  });
+  if (ranks.max(std::int64_t{same}) == 1) {
+    log_info(fmt::format(
+        "{} already holds this dataset, made from the same images with the same options: nothing to do",
+        options.out.string()));
+    return ExitCode::done;
+  }
+  write(std::move(plan), source, options, ranks);
+  return ExitCode::done;
+}
+
+}  // namespace cohort::data_prep

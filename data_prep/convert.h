@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cohort/data/dataset_writer.h"
+
+#include "data_prep/image.h"
+#include "data_prep/options.h"
+
+namespace cohort::data_prep {
+
+/// A column of texts, one for each image; an empty text in a label means that the image has none.
+struct Column {
+  std::string name;
+  std::vector<std::string> values;
+};
+
+/// What a converter found, the same on every rank.
+struct Source {
+  std::string where;                ///< for messages: file or folder
+  std::vector<std::string> ids;     ///< one an image, unique
+  std::vector<std::string> splits;  ///< one an image, or none at all
+  std::vector<Column> labels, contexts;
+  std::uint64_t content = 0;  ///< tells inputs apart without reading all of them; see already_there()
+  std::function<Image(std::int64_t index)> image;
+};
+
+/// Collective. Writes `source` as a dataset, or tells what it would write. When `options.out` holds the same
+/// conversion of the same inputs already, says so and returns. Throws on all ranks alike.
+ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks);
+
+/// Description (names, vocabularies, splits; no layout yet) and rows. Throws UsageError or DataError.
+struct Plan {
+  data::Description description;
+  std::vector<data::Row> rows;
+};
+Plan make_plan(const Source& source, const ConvertOptions& options);
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,131 @@
+// cohort-data convert npz: arrays of a NumPy archive.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "cohort/core/text.h"
+
+#include "data_prep/convert.h"
+#include "data_prep/npz.h"
+
+namespace cohort::data_prep {
+namespace {
+
+struct NpzOptions {
+  std::filesystem::path file;
+  std::string images, axes, split, id;
+  std::vector<std::string> labels, contexts;
+  ConvertOptions common;
+};
+
+data::PixelType pixel_type(const Array& array) {
+  if (array.type == "u1") return data::PixelType::u8;
+  if (array.type == "u2") return data::PixelType::u16;
+  if (array.type == "f4") return data::PixelType::f32;
+  throw DataError({fmt::format("images of type {} are not supported", array.type), array.where,
+                   "store them as uint8, uint16 or float32"});
+}
+
+/// N images in one array.
+struct Stack {
+  Array array;
+  data::ImageLayout layout;
+  bool channels_last = true;
+
+  Stack(Array images, const std::string& axes_wanted) : array(std::move(images)) {
+    const std::string axes = !axes_wanted.empty() ? axes_wanted : array.shape.size() == 3 ? "NHW" : "NHWC";
+    if (axes != "NHW" && axes != "NHWC" && axes != "NCHW") {
+      throw UsageError({fmt::format("'{}' are no axes of images", axes), "--axes", "use NHW, NHWC or NCHW"});
+    }
+    if (axes.size() != array.shape.size()) {
+      throw DataError({fmt::format("the images have {} dimensions, the axes {} have {}", array.shape.size(),
+                                   axes, axes.size()),
+                       array.where, "name the dimensions with --axes NHW, NHWC or NCHW"});
+    }
+    const auto size = [&](char axis) {
+      const std::size_t at = axes.find(axis);
+      return at == std::string::npos ? 1 : array.shape[at];
+    };
+    layout = {pixel_type(array), size('C'), size('H'), size('W')};
+    channels_last = axes == "NHWC";
+  }
+
+  [[nodiscard]] std::int64_t count() const { return array.shape.front(); }
+
+  [[nodiscard]] Image image(std::int64_t index) const {
+    const std::span bytes = std::as_bytes(std::span(array.bytes))
+                                .subspan(static_cast<std::size_t>(index * layout.bytes()),
+                                         static_cast<std::size_t>(layout.bytes()));
+    // A copy: aligned for its type, which the archive's bytes need not be.
+    Image image{layout, {bytes.begin(), bytes.end()}};
+    return channels_last ? from_interleaved(layout, layout.channels, image.pixels.data()) : image;
+  }
+};
+
+std::vector<std::string> column(const Npz& npz, const std::string& name, std::int64_t count) {
+  const Array array = npz.array(name);
+  std::vector<std::string> values = texts(array);
+  if (static_cast<std::int64_t>(values.size()) == count) return values;
+  throw DataError({fmt::format("array '{}' has {} values for {} images", name, values.size(), count),
+                   array.where, "give one value for each image"});
+}
+
+std::vector<std::string> numbered(std::int64_t count) {
+  std::vector<std::string> ids;
+  for (std::int64_t i = 0; i < count; ++i) ids.push_back(fmt::format("{:08}", i));
+  return ids;
+}
+
+Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count) {
+  Source source;
+  source.where = options.file.string();
+  source.content = npz.crc(options.images);
+  source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
+  if (!options.split.empty()) source.splits = column(npz, options.split, count);
+  for (const std::string& text : options.labels) {
+    const auto [array, name] = renamed(text);
+    source.labels.push_back({name, column(npz, array, count)});
+  }
+  for (const std::string& text : options.contexts) {
+    const auto [array, name] = renamed(text);
+    source.contexts.push_back({name, column(npz, array, count)});
+  }
+  return source;
+}
+
+ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
+  std::optional<Stack> images;
+  Source source;
+  comm::together(ranks, [&] {
+    const Npz npz(options.file);
+    images.emplace(npz.array(options.images), options.axes);
+    source = read_source(options, npz, images->count());
+  });
+  source.image = [&](std::int64_t index) { return images->image(index); };
+  return convert(source, options.common, ranks);
+}
+
+}  // namespace
+
+void add_convert_npz(CLI::App& convert, Action& action) {
+  auto options = std::make_shared<NpzOptions>();
+  CLI::App& command =
+      *convert.add_subcommand("npz", "arrays of a NumPy archive; every rank holds the images in memory");
+  command.add_option("file", options->file, "the archive")->required()->type_name("FILE");
+  command.add_option("--images", options->images, "array with the images")->required()->type_name("ARRAY");
+  command.add_option("--axes", options->axes, "its dimensions: NHW, NHWC or NCHW (default: NHW or NHWC)");
+  command.add_option("--labels", options->labels, "arrays with labels, ARRAY or ARRAY=NAME");
+  command.add_option("--contexts", options->contexts, "arrays with contexts, ARRAY or ARRAY=NAME");
+  command.add_option("--split", options->split, "array with the splits");
+  command.add_option("--id", options->id, "array with the ids of the images (default: their numbers)");
+  options->common.add_to(command);
+  command.footer(
+      "Example:\n"
+      "  cohort-data convert npz crops.npz --images X --labels y=micronucleus --contexts context=experiment "
+      "\\\n"
+      "    --split split --out data/nuclei");
+  command.callback(
+      [options, &action] { action = [options](comm::Communicator& ranks) { return run(*options, ranks); }; });
+}
+
+}  // namespace cohort::data_prep

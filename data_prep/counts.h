@@ -1,0 +1,13 @@
+#pragma once
+#include <span>
+#include <string>
+
+#include "cohort/data/dataset_writer.h"
+
+namespace cohort::data_prep {
+
+/// How many images every split has, as a table for the terminal: a line for each value of each context key, a
+/// column for each class of each label.
+std::string count_table(const data::Description& description, std::span<const data::Row> rows);
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,144 @@
+#include "data_prep/image.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "cohort/core/error.h"
+#include "cohort/data/pixel_type.h"
+
+namespace cohort::data_prep {
+namespace {
+
+Image make_image(data::ImageLayout layout) {
+  return {layout, std::vector<std::byte>(static_cast<std::size_t>(layout.bytes()))};
+}
+
+template <class T>
+T* pixels_as(Image& image) {
+  return static_cast<T*>(static_cast<void*>(image.pixels.data()));
+}
+
+/// What source positions one target position is made of: weights are integers and add up to `total`.
+struct Taps {
+  struct Tap {
+    std::int64_t position, weight;
+  };
+  std::vector<std::vector<Tap>> of_target;
+  std::int64_t total;
+};
+
+// In units of 1/target of a source pixel: a source pixel is `target` long, a target pixel `source` long.
+Taps area_taps(std::int64_t source, std::int64_t target) {
+  Taps taps{std::vector<std::vector<Taps::Tap>>(static_cast<std::size_t>(target)), source};
+  for (std::int64_t i = 0; i < target; ++i) {
+    for (std::int64_t position = i * source / target; position * target < (i + 1) * source; ++position) {
+      const std::int64_t start = std::max(position * target, i * source);
+      const std::int64_t end = std::min((position + 1) * target, (i + 1) * source);
+      taps.of_target[static_cast<std::size_t>(i)].push_back({position, end - start});
+    }
+  }
+  return taps;
+}
+
+// Centre of target pixel i: ((2 i + 1) source - target) / (2 target) source pixels right of the first centre.
+Taps linear_taps(std::int64_t source, std::int64_t target) {
+  Taps taps{std::vector<std::vector<Taps::Tap>>(static_cast<std::size_t>(target)), 2 * target};
+  for (std::int64_t i = 0; i < target; ++i) {
+    const std::int64_t place =
+        std::clamp<std::int64_t>((2 * i + 1) * source - target, 0, (source - 1) * 2 * target);
+    const std::int64_t left = place / taps.total, right_weight = place % taps.total;
+    auto& of_target = taps.of_target[static_cast<std::size_t>(i)];
+    of_target.push_back({left, taps.total - right_weight});
+    if (right_weight > 0) of_target.push_back({left + 1, right_weight});
+  }
+  return taps;
+}
+
+Taps taps_for(std::int64_t source, std::int64_t target) {
+  return target <= source ? area_taps(source, target) : linear_taps(source, target);
+}
+
+template <class T, class Sum>
+T rounded(Sum sum, std::int64_t total) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<T>((2 * sum + total) / (2 * total));
+  else
+    return static_cast<T>(sum / static_cast<Sum>(total));
+}
+
+/// One channel: rows first, then columns, without rounding in between.
+template <class T>
+void resize_plane(const T* source, std::int64_t source_width, const Taps& rows, const Taps& columns,
+                  T* target) {
+  using Sum = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
+  std::vector<Sum> line(static_cast<std::size_t>(source_width));
+  for (const auto& row : rows.of_target) {
+    std::fill(line.begin(), line.end(), Sum{0});
+    for (const auto& [position, weight] : row) {
+      const T* values = source + position * source_width;
+      for (std::size_t x = 0; x < line.size(); ++x)
+        line[x] += static_cast<Sum>(weight) * static_cast<Sum>(values[x]);
+    }
+    for (const auto& column : columns.of_target) {
+      Sum sum{0};
+      for (const auto& [position, weight] : column) {
+        sum += static_cast<Sum>(weight) * line[static_cast<std::size_t>(position)];
+      }
+      *target++ = rounded<T>(sum, rows.total * columns.total);
+    }
+  }
+}
+
+}  // namespace
+
+Image from_interleaved(const data::ImageLayout& layout, std::int64_t stored, const std::byte* pixels) {
+  COHORT_CHECK(layout.channels <= stored, "{} of {} channels", layout.channels, stored);
+  Image image = make_image(layout);
+  const std::int64_t plane = layout.height * layout.width;
+  data::visit_pixels(layout.type, pixels, [&](const auto* values) {
+    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(image);
+    for (std::int64_t c = 0; c < layout.channels; ++c) {
+      for (std::int64_t i = 0; i < plane; ++i) *out++ = values[i * stored + c];
+    }
+  });
+  return image;
+}
+
+Image to_gray(const Image& image) {
+  if (image.layout.channels == 1) return image;
+  COHORT_CHECK(image.layout.channels == 3, "{} channels", image.layout.channels);
+  data::ImageLayout layout = image.layout;
+  layout.channels = 1;
+  Image gray = make_image(layout);
+  const std::int64_t plane = layout.height * layout.width;
+  data::visit_pixels(layout.type, image.pixels.data(), [&](const auto* values) {
+    using T = std::remove_cvref_t<decltype(*values)>;
+    using Sum = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
+    T* out = pixels_as<T>(gray);
+    for (std::int64_t i = 0; i < plane; ++i) {
+      const Sum sum = Sum{299} * static_cast<Sum>(values[i]) +
+                      Sum{587} * static_cast<Sum>(values[plane + i]) +
+                      Sum{114} * static_cast<Sum>(values[2 * plane + i]);
+      out[i] = rounded<T>(sum, 1000);
+    }
+  });
+  return gray;
+}
+
+Image resize(const Image& image, std::int64_t height, std::int64_t width) {
+  const data::ImageLayout& from = image.layout;
+  if (from.height == height && from.width == width) return image;
+  Image resized = make_image({from.type, from.channels, height, width});
+  const Taps rows = taps_for(from.height, height), columns = taps_for(from.width, width);
+  data::visit_pixels(from.type, image.pixels.data(), [&](const auto* values) {
+    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(resized);
+    for (std::int64_t c = 0; c < from.channels; ++c) {
+      resize_plane(values + c * from.height * from.width, from.width, rows, columns,
+                   out + c * height * width);
+    }
+  });
+  return resized;
+}
+
+}  // namespace cohort::data_prep

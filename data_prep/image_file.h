@@ -1,0 +1,28 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "data_prep/image.h"
+
+namespace cohort::data_prep {
+
+/// PNG, JPEG or TIFF by content, not by name. Gray or RGB; u8 or u16, TIFF also f32. Palettes and less than 8
+/// bits are expanded, alpha is dropped. Throws DataError naming `where`: another format, damaged, or a
+/// variant not supported.
+Image decode_image(std::string_view content, const std::string& where);
+
+/// The same from a file. Throws DataError naming it when it is missing.
+Image read_image(const std::filesystem::path& file);
+
+/// Whether the name ends like that of an image: png, jpg, jpeg, tif, tiff, in any case.
+bool has_image_name(const std::filesystem::path& file);
+
+// One a format; `where` as above.
+Image decode_png(std::string_view content, const std::string& where);
+Image decode_jpeg(std::string_view content, const std::string& where);
+Image decode_tiff(std::string_view content, const std::string& where);
+
+[[noreturn]] void fail_decoding(const std::string& reason, const std::string& where);
+
+}  // namespace cohort::data_prep

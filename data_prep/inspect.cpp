@@ -1,0 +1,75 @@
+// cohort-data inspect: what a dataset holds.
+#include <fmt/format.h>
+
+#include "cohort/core/text.h"
+#include "cohort/data/dataset.h"
+
+#include "data_prep/counts.h"
+#include "data_prep/options.h"
+
+namespace cohort::data_prep {
+namespace {
+
+void append_rows(const std::filesystem::path& folder, const data::Description& description, std::size_t split,
+                 std::vector<data::Row>& rows) {
+  const data::Dataset dataset = data::Dataset::open(folder, description.splits[split].name);
+  const auto first = static_cast<std::ptrdiff_t>(rows.size());
+  rows.resize(rows.size() + static_cast<std::size_t>(dataset.rows()),
+              {"", static_cast<std::int32_t>(split), {}, {}});
+  const auto add = [&](const std::vector<std::int32_t>& column, std::vector<std::int32_t> data::Row::*to) {
+    for (std::size_t i = 0; i < column.size(); ++i)
+      (rows[static_cast<std::size_t>(first) + i].*to).push_back(column[i]);
+  };
+  for (const auto& label : description.labels) add(dataset.labels(label.name), &data::Row::labels);
+  for (const auto& context : description.contexts) add(dataset.contexts(context.name), &data::Row::contexts);
+}
+
+void print_shards(const data::Description& description) {
+  for (const data::Split& split : description.splits) {
+    std::uint64_t bytes = 0;
+    for (const data::ShardEntry& shard : split.shards) bytes += shard.bytes;
+    fmt::print("split    {}: {} images in {} shards, {}\n", split.name, format_count(split.rows()),
+               split.shards.size(), format_bytes(bytes));
+  }
+}
+
+void print_dataset(const std::filesystem::path& folder) {
+  const data::Description description = data::Description::read(folder);
+  const data::ImageLayout& images = description.images;
+  fmt::print("dataset  {} (format version {})\n", description.name, data::Description::kVersion);
+  fmt::print("licence  {}\n", description.license.empty() ? "not given" : description.license);
+  fmt::print("images   {} x {} x {} {}\n", images.channels, images.height, images.width,
+             data::pixel_type_name(images.type));
+  for (std::size_t c = 0; c < description.channels.size(); ++c) {
+    fmt::print("channel  {}: mean {:.2f}, deviation {:.2f}\n", description.channels[c], description.mean[c],
+               description.deviation[c]);
+  }
+  for (const auto& label : description.labels)
+    fmt::print("label    {}: {}\n", label.name, join(label.classes, ", "));
+  for (const auto& key : description.contexts)
+    fmt::print("context  {}: {} values\n", key.name, key.values.size());
+  print_shards(description);
+  std::vector<data::Row> rows;
+  for (std::size_t split = 0; split < description.splits.size(); ++split)
+    append_rows(folder, description, split, rows);
+  fmt::print("\n{}", count_table(description, rows));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& program, Action& action) {
+  auto folder = std::make_shared<std::filesystem::path>();
+  CLI::App& command = *program.add_subcommand("inspect", "show what a dataset holds");
+  command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
+  command.footer("Example:\n  cohort-data inspect data/elpv");
+  command.callback([folder, &action] {
+    action = [folder](comm::Communicator& ranks) {
+      comm::together(ranks, [&] {
+        if (ranks.rank() == 0) print_dataset(*folder);
+      });
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace cohort::data_prep

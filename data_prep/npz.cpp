@@ -1,0 +1,156 @@
+#include "data_prep/npz.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+namespace cohort::data_prep {
+namespace {
+
+constexpr std::size_t kMagic = 6;  // "\x93NUMPY"
+
+[[noreturn]] void refuse(const std::string& what, const std::string& where, const std::string& fix) {
+  throw DataError({what, where, fix});
+}
+
+[[noreturn]] void not_npy(const std::string& where) {
+  refuse("the entry is not an array in NumPy's format", where,
+         "write the file with numpy.savez or savez_compressed");
+}
+
+/// What stands behind 'key': in the header, a Python dictionary, up to `end`.
+std::string header_value(const std::string& header, const std::string& key, char end,
+                         const std::string& where) {
+  const std::size_t at = header.find("'" + key + "':");
+  if (at == std::string::npos) not_npy(where);
+  const std::size_t start = header.find_first_not_of(' ', at + key.size() + 3);
+  const std::size_t stop = header.find(end, start);
+  if (start == std::string::npos || stop == std::string::npos) not_npy(where);
+  return header.substr(start, stop - start);
+}
+
+std::string parse_type(const std::string& header, const std::string& where) {
+  const std::string text = header_value(header, "descr", ',', where);  // '<u2'
+  if (text.size() < 4 || text.front() != '\'')
+    refuse("structured arrays are not supported", where, "store plain arrays");
+  const std::string type = text.substr(2, text.size() - 3);
+  const bool known = type == "u1" || type == "u2" || type == "f4" || type == "i4" || type == "i8" ||
+                     type == "b1" ||
+                     (type.front() == 'U' && type.find_first_not_of("0123456789", 1) == std::string::npos);
+  if (!known || text[1] == '>') {
+    refuse(fmt::format("type {} is not supported", text), where,
+           "store images as uint8, uint16 or float32; labels and contexts as integers, booleans or unicode "
+           "texts");
+  }
+  return type;
+}
+
+std::vector<std::int64_t> parse_shape(const std::string& header, const std::string& where) {
+  std::string text = header_value(header, "shape", ')', where);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c < '0' || c > '9'; }, ' ');
+  std::vector<std::int64_t> shape;
+  const char* at = text.c_str();
+  while (*(at += std::strspn(at, " ")) != '\0') {
+    char* end = nullptr;
+    shape.push_back(std::strtoll(at, &end, 10));
+    at = end;
+  }
+  return shape;
+}
+
+std::uint64_t bytes_per_value(const std::string& type) {
+  const std::uint64_t size = std::stoull(type.substr(1));
+  return type.front() == 'U' ? 4 * size : size;
+}
+
+Array parse(const std::string& content, const std::string& name, const std::string& where) {
+  if (!content.starts_with("\x93NUMPY") || content.size() < kMagic + 6) not_npy(where);
+  const std::size_t length_bytes = content[kMagic] == 1 ? 2 : 4;
+  std::uint32_t length = 0;
+  std::memcpy(&length, content.data() + kMagic + 2, length_bytes);
+  const std::size_t start = kMagic + 2 + length_bytes;
+  if (start + length > content.size()) not_npy(where);
+  const std::string header = content.substr(start, length);
+  Array array{name, where, parse_type(header, where), parse_shape(header, where),
+              content.substr(start + length)};
+  if (header_value(header, "fortran_order", ',', where) != "False" && array.shape.size() > 1) {
+    refuse("the array is in Fortran order", where, "store numpy.ascontiguousarray(array)");
+  }
+  std::uint64_t bytes = bytes_per_value(array.type);
+  for (const std::int64_t size : array.shape) bytes *= static_cast<std::uint64_t>(size);
+  if (bytes != array.bytes.size()) not_npy(where);
+  return array;
+}
+
+void append_utf8(std::string& text, std::uint32_t point) {
+  if (point < 0x80) {
+    text += static_cast<char>(point);
+  } else if (point < 0x800) {
+    text += {static_cast<char>(0xC0 | point >> 6), static_cast<char>(0x80 | (point & 0x3F))};
+  } else if (point < 0x10000) {
+    text += {static_cast<char>(0xE0 | point >> 12), static_cast<char>(0x80 | (point >> 6 & 0x3F)),
+             static_cast<char>(0x80 | (point & 0x3F))};
+  } else {
+    text += {static_cast<char>(0xF0 | point >> 18), static_cast<char>(0x80 | (point >> 12 & 0x3F)),
+             static_cast<char>(0x80 | (point >> 6 & 0x3F)), static_cast<char>(0x80 | (point & 0x3F))};
+  }
+}
+
+std::string text_of(std::string_view value, char kind) {
+  std::string text;
+  if (kind == 'U') {
+    for (std::size_t at = 0; at < value.size(); at += 4) {
+      std::uint32_t point = 0;
+      std::memcpy(&point, value.data() + at, 4);
+      if (point == 0) break;
+      append_utf8(text, point);
+    }
+    return text;
+  }
+  if (kind == 'b') return value.front() != 0 ? "true" : "false";
+  std::int64_t number = 0;
+  std::memcpy(&number, value.data(), value.size());
+  if (kind == 'i' && value.size() == 4) number = static_cast<std::int32_t>(number);
+  return std::to_string(number);
+}
+
+}  // namespace
+
+std::string Npz::entry(const std::string& name) const {
+  if (zip_.entries().contains(name + ".npy")) return name + ".npy";
+  std::vector<std::string> names;
+  for (const auto& [entry, unused] : zip_.entries()) {
+    if (entry.ends_with(".npy")) names.push_back(entry.substr(0, entry.size() - 4));
+  }
+  refuse(fmt::format("the file has no array '{}'", name), file_.string(), did_you_mean(name, names));
+}
+
+Array Npz::array(const std::string& name) const {
+  return parse(zip_.read(entry(name)), name, fmt::format("{}: {}", file_.string(), name));
+}
+
+std::uint32_t Npz::crc(const std::string& name) const {
+  return zip_.entries().at(entry(name)).crc;
+}
+
+std::vector<std::string> texts(const Array& array) {
+  if (array.shape.size() != 1 || array.type == "f4") {
+    refuse(fmt::format("array '{}' of {} dimensions and type {} cannot name something", array.name,
+                       array.shape.size(), array.type),
+           array.where, "give one integer, boolean or text for each image");
+  }
+  const std::uint64_t size = bytes_per_value(array.type);
+  std::vector<std::string> all;
+  for (std::int64_t i = 0; i < array.shape.front(); ++i) {
+    all.push_back(text_of(std::string_view(array.bytes).substr(static_cast<std::uint64_t>(i) * size, size),
+                          array.type.front()));
+  }
+  return all;
+}
+
+}  // namespace cohort::data_prep

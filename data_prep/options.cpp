@@ -1,0 +1,89 @@
+#include "data_prep/options.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "cohort/config/field.h"
+
+namespace cohort::data_prep {
+namespace {
+
+std::int64_t side(const std::string& text, const std::string& option) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc() && end == text.data() + text.size() && value >= 1 && value <= 65536) return value;
+  throw UsageError({fmt::format("'{}' is not an image size", option), "--resize",
+                    "give one number (64) or height x width (64x48), each 1 … 65536"});
+}
+
+}  // namespace
+
+void ConvertOptions::add_to(CLI::App& command) {
+  command.add_option("--out", out, "folder of the new dataset")->required()->type_name("DIR");
+  command.add_option("--name", name, "name of the dataset (default: that of the folder)");
+  command.add_option("--license", license, "licence of the images, kept in dataset.json");
+  command.add_option(
+      "--resize", resize,
+      "height x width, or one number for both: area mean when shrinking, bilinear when growing; the aspect "
+      "ratio is not kept");
+  command.add_flag("--gray", gray, "turn colour into gray (ITU-R BT.601 luma)");
+  command.add_option("--classes", classes,
+                     "order of the classes: a,b,c for the first label or NAME=a,b,c (repeatable)");
+  command.add_option("--shard-size", shard_size, "largest size of one shard")->capture_default_str();
+  command.add_option("--hold-out-contexts", hold_out.contexts,
+                     "split 'unseen_test': every N-th value of the first context key");
+  command.add_option(
+      "--hold-out-images", hold_out.images,
+      "split 'seen_test': every N-th image of each context that is not held out; the rest is 'train'");
+  command.add_flag("--dry-run", dry_run, "only show how many images each split, label and context would get");
+  command.add_flag("--overwrite", overwrite, "replace the dataset that is in the folder");
+}
+
+std::optional<std::pair<std::int64_t, std::int64_t>> ConvertOptions::size() const {
+  if (resize.empty()) return std::nullopt;
+  const std::size_t by = resize.find('x');
+  const std::int64_t height = side(resize.substr(0, by), resize);
+  return std::pair(height, by == std::string::npos ? height : side(resize.substr(by + 1), resize));
+}
+
+std::vector<std::string> ConvertOptions::classes_of(const std::string& label, std::size_t index) const {
+  for (const std::string& text : classes) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos && index == 0) return split_text(text, ',');
+    if (equals != std::string::npos && text.substr(0, equals) == label)
+      return split_text(text.substr(equals + 1), ',');
+  }
+  return {};
+}
+
+std::uint64_t ConvertOptions::shard_bytes() const {
+  config::Bytes size;
+  try {
+    config::scalar::parse(shard_size, size);
+  } catch (const std::invalid_argument& error) {
+    throw UsageError(
+        {fmt::format("'{}': {}", shard_size, error.what()), "--shard-size", "for example 256MiB"});
+  }
+  constexpr std::uint64_t kLeast = std::uint64_t{64} << 10, kMost = std::uint64_t{1} << 40;
+  if (size.count >= kLeast && size.count <= kMost) return size.count;
+  throw UsageError({fmt::format("'{}' is out of range", shard_size), "--shard-size", "give 64KiB … 1TiB"});
+}
+
+std::vector<std::string> split_text(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::size_t start = 0;
+  for (std::size_t end = 0; end != std::string::npos; start = end + 1) {
+    end = text.find(separator, start);
+    parts.push_back(text.substr(start, end - start));
+  }
+  return parts;
+}
+
+std::pair<std::string, std::string> renamed(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos) return {text, text};
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,56 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/core/error.h"
+
+#include "data_prep/vocabulary.h"
+
+namespace cohort::data_prep {
+
+/// What the chosen sub-command does; collective.
+using Action = std::function<ExitCode(comm::Communicator& ranks)>;
+
+/// Options that all converters share.
+struct ConvertOptions {
+  std::filesystem::path out;
+  std::string name;  ///< empty: the name of the folder `out`
+  std::string license;
+  std::string resize;  ///< "64" or "64x48" (height x width); empty: images stay as they are
+  bool gray = false;
+  std::string shard_size = "256MiB";
+  std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
+  HoldOut hold_out;
+  bool dry_run = false, overwrite = false;
+
+  void add_to(CLI::App& command);
+  /// Height and width. Throws UsageError.
+  [[nodiscard]] std::optional<std::pair<std::int64_t, std::int64_t>> size() const;
+  /// The classes listed for label number `index` called `label`; empty: none were.
+  [[nodiscard]] std::vector<std::string> classes_of(const std::string& label, std::size_t index) const;
+  /// Throws UsageError.
+  [[nodiscard]] std::uint64_t shard_bytes() const;
+};
+
+std::vector<std::string> split_text(const std::string& text, char separator);
+
+/// "array=name" as a pair; "name" stands for "name=name".
+std::pair<std::string, std::string> renamed(const std::string& text);
+
+// The sub-commands, one file each. `action` is set when the command line chooses one.
+void add_convert_images(CLI::App& convert, Action& action);
+void add_convert_manifest(CLI::App& convert, Action& action);
+void add_convert_npz(CLI::App& convert, Action& action);
+void add_convert_elpv(CLI::App& convert, Action& action);
+void add_inspect(CLI::App& program, Action& action);
+void add_verify(CLI::App& program, Action& action);
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,27 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cohort::data_prep {
+
+/// The different values in `column` without the empty text; by number if all are integers, else by bytes.
+std::vector<std::string> distinct(const std::vector<std::string>& column);
+
+/// Index of every value of `column` in `vocabulary`, -1 for the empty text. Throws DataError for values it
+/// does not know, with `what` ("label 'class'") and `option` in the message.
+std::vector<std::int32_t> indices(const std::vector<std::string>& column,
+                                  const std::vector<std::string>& vocabulary, const std::string& what,
+                                  const std::string& option);
+
+/// A split as `hold_out` gives it. n-th: counted from 1; 0 switches a rule off.
+struct HoldOut {
+  std::int64_t contexts = 0;  ///< every n-th value of the first context key (in vocabulary order) is held out
+  std::int64_t images = 0;    ///< every n-th image of each other context (in order of id) is held out
+};
+
+/// train, seen_test (images held out) or unseen_test (contexts held out) for every image, 0, 1 or 2.
+std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context,
+                                   const std::vector<std::string>& ids, const HoldOut& rule);
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,31 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace cohort::data_prep {
+
+/// A zip archive (also .npz and Python wheels), open for reading: stored and deflated entries, zip64.
+class Zip {
+ public:
+  struct Entry {
+    std::uint64_t offset = 0, packed = 0,
+                  size = 0;  ///< of the local header; bytes in the archive and unpacked
+    std::uint32_t crc = 0;
+    std::uint16_t method = 0;
+  };
+  /// Throws DataError: missing, not a zip archive, damaged directory.
+  static Zip open(const std::filesystem::path& file);
+
+  [[nodiscard]] const std::map<std::string, Entry>& entries() const noexcept { return entries_; }
+  /// Unpacked. Throws DataError: no such entry, unknown method, wrong checksum.
+  [[nodiscard]] std::string read(const std::string& name) const;
+
+ private:
+  explicit Zip(std::filesystem::path file) : file_(std::move(file)) {}
+  std::filesystem::path file_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,19 @@
+#include "cohort/data/pixel_type.h"
+
+namespace cohort::data {
+
+std::string_view pixel_type_name(PixelType type) noexcept {
+  if (type == PixelType::u8) return "u8";
+  return type == PixelType::u16 ? "u16" : "f32";
+}
+
+std::int64_t pixel_type_bytes(PixelType type) noexcept {
+  if (type == PixelType::u8) return 1;
+  return type == PixelType::u16 ? 2 : 4;
+}
+
+std::int64_t ImageLayout::bytes() const noexcept {
+  return values() * pixel_type_bytes(type);
+}
+
+}  // namespace cohort::data

@@ -1,0 +1,33 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cohort/data/dataset_writer.h"
+
+namespace cohort::data {
+
+/// Mean and sum of squared distances from it, of the pixels of one channel.
+struct Moments {
+  double count = 0, mean = 0, squares = 0;
+
+  /// Chan, Golub, LeVeque 1979: moments of two sets from those of each.
+  void add(const Moments& other) noexcept;
+  [[nodiscard]] double deviation() const noexcept;  ///< population; 1 for a constant channel
+};
+
+struct WrittenShard {
+  ShardEntry entry;
+  std::vector<Moments> channels;
+};
+
+/// Writes one shard with the `order`ed rows, alone: beside it, then checked by reading it back, synced,
+/// renamed. `row_done` is called after each row. Throws DataError and then leaves nothing behind.
+WrittenShard write_shard(const std::filesystem::path& folder, const std::string& file,
+                         const Description& description, std::span<const Row> rows,
+                         std::span<const std::int64_t> order, const PixelSource& pixels,
+                         const std::function<void()>& row_done);
+
+}  // namespace cohort::data

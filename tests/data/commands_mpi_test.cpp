@@ -1,0 +1,318 @@
+// The sub-commands of cohort-data, as they are typed, on several ranks.
+#include <map>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/data/dataset.h"
+
+#include "data/image_files.h"
+#include "data_prep/options.h"
+#include "support/ranks.h"
+#include "support/tiny_dataset.h"
+
+namespace cohort::data_prep {
+namespace {
+
+using testing::SharedFolder;
+
+const std::filesystem::path kNuclei = std::filesystem::path(COHORT_TEST_DATA) / "data" / "nuclei";
+
+ExitCode run(const std::string& line, comm::Communicator& ranks) {
+  CLI::App program;
+  Action action;
+  CLI::App& convert = *program.add_subcommand("convert");
+  add_convert_images(convert, action);
+  add_convert_manifest(convert, action);
+  add_convert_npz(convert, action);
+  add_convert_elpv(convert, action);
+  add_inspect(program, action);
+  add_verify(program, action);
+  program.parse(line, false);
+  return action(ranks);
+}
+
+std::string refusal(const std::string& line, comm::Communicator& ranks) {
+  try {
+    run(line, ranks);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was refused";
+}
+
+class Commands : public ::testing::Test {
+ protected:
+  /// photos/<site>/<kind>/<n>.png of 4 x 6 pixels: 2 sites, 2 kinds, 3 of each.
+  void make_photos() {
+    if (world_.rank() == 0) {
+      std::uint8_t level = 0;
+      for (const char* folder : {"north/cat", "north/dog", "south/cat", "south/dog"}) {
+        for (int i = 0; i < 3; ++i) {
+          testing::write_png(path("photos") / folder / fmt::format("{}.png", i), 4, 6, 1,
+                             std::vector<std::uint8_t>(24, level += 10));
+        }
+      }
+    }
+    world_.barrier();
+  }
+  void write(const std::string& name, const std::string& content) {
+    if (world_.rank() == 0) {
+      std::filesystem::create_directories(path(name).parent_path());
+      write_file_atomically(path(name), content);
+    }
+    world_.barrier();
+  }
+  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_.path() / name; }
+  ExitCode in_folder(const std::string& format) {
+    return run(fmt::format(fmt::runtime(format), folder_.path().string()), world_);
+  }
+  std::string refused(const std::string& format) {
+    return refusal(fmt::format(fmt::runtime(format), folder_.path().string()), world_);
+  }
+
+  comm::Communicator world_ = test::world();
+  SharedFolder folder_{world_};
+};
+
+TEST_F(Commands, ImagesTakesColumnsFromFolderNames) {
+  make_photos();
+
+  EXPECT_EQ(in_folder("convert images {0}/photos --layout context:site/label:kind --hold-out-contexts 2 "
+                      "--hold-out-images 3 "
+                      "--resize 2 --out {0}/d"),
+            ExitCode::done);
+
+  const data::Dataset train = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(train.rows(), 4);
+  EXPECT_EQ(train.description().images, (data::ImageLayout{data::PixelType::u8, 1, 2, 2}));
+  EXPECT_EQ(train.description().context("site").values, (std::vector<std::string>{"north", "south"}));
+  EXPECT_EQ(train.ids()[2], "north/dog/0.png");
+  EXPECT_EQ(train.labels("kind")[2], 1);
+  const at::Tensor image = train.images(std::vector<std::int64_t>{2});
+  EXPECT_EQ(image.data_ptr<float>()[3], 40.0F);
+  EXPECT_EQ(data::Dataset::open(path("d"), "seen_test").ids(),
+            (std::vector<std::string>{"north/cat/2.png", "north/dog/2.png"}));
+  EXPECT_EQ(data::Dataset::open(path("d"), "unseen_test").rows(), 6);
+}
+
+TEST_F(Commands, TheSameConversionTwiceDoesNothingAnotherIsRefused) {
+  make_photos();
+  const std::string line = "convert images {0}/photos --out {0}/d";
+  in_folder(line);
+  const auto written = std::filesystem::last_write_time(path("d") / "train-00000.h5");
+
+  EXPECT_EQ(in_folder(line), ExitCode::done);
+  EXPECT_EQ(std::filesystem::last_write_time(path("d") / "train-00000.h5"), written);
+  EXPECT_NE(refused(line + " --resize 2").find("already holds another dataset"), std::string::npos);
+  world_.barrier();
+  EXPECT_EQ(in_folder(line + " --resize 2 --overwrite"), ExitCode::done);
+  EXPECT_EQ(data::Description::read(path("d")).images.height, 2);
+}
+
+TEST_F(Commands, ADryRunWritesNothing) {
+  make_photos();
+  EXPECT_EQ(in_folder("convert images {0}/photos --dry-run --out {0}/d"), ExitCode::done);
+  EXPECT_FALSE(std::filesystem::exists(path("d")));
+}
+
+TEST_F(Commands, ImagesNamesWhatDoesNotFit) {
+  make_photos();
+  EXPECT_NE(refused("convert images {0}/photos --layout label --out {0}/d")
+                .find("lies 2 folders deep, the layout label has 1"),
+            std::string::npos);
+  EXPECT_NE(refused("convert images {0}/photos --layout site/label --out {0}/d").find("'site' is no level"),
+            std::string::npos);
+  EXPECT_NE(refused("convert images {0}/none --out {0}/d").find("there is no such folder"),
+            std::string::npos);
+  write("photos/north/cat/9.png", "no image");
+  EXPECT_NE(refused("convert images {0}/photos --out {0}/d").find("north/cat/9.png"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path("d") / "dataset.json"));
+}
+
+TEST_F(Commands, ImagesOfAnotherSizeAreNamed) {
+  make_photos();
+  if (world_.rank() == 0)
+    testing::write_png(path("photos/south/dog/8.png"), 5, 5, 1, std::vector<std::uint8_t>(25, 1));
+  world_.barrier();
+  const std::string message = refused("convert images {0}/photos --out {0}/d");
+  EXPECT_NE(message.find("'south/dog/8.png' has another layout (1 channel, 5 x 5, u8) than the first one (1 "
+                         "channel, 4 x 6, u8)"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("--resize"), std::string::npos);
+}
+
+TEST_F(Commands, ManifestTakesColumnsFromATable) {
+  make_photos();
+  write("list.csv",
+        "file,site,kind,part\nphotos/north/cat/0.png,N,cat,test\nphotos/north/dog/1.png,N,,train\nphotos/"
+        "south/dog/0.png,S,dog,train\n");
+
+  EXPECT_EQ(
+      in_folder(
+          "convert manifest {0}/list.csv --path file --label kind --context site --split part --out {0}/d"),
+      ExitCode::done);
+
+  const data::Dataset train = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(train.labels("kind"), (std::vector<std::int32_t>{-1, 1}));
+  EXPECT_EQ(train.contexts("site"), (std::vector<std::int32_t>{0, 1}));
+  EXPECT_NE(refused("convert manifest {0}/list.csv --path file --context sit --out {0}/e")
+                .find("did you mean 'site'?"),
+            std::string::npos);
+  EXPECT_NE(refused("convert manifest {0}/list.csv --path file --root {0}/x --out {0}/e")
+                .find("the image file is missing"),
+            std::string::npos);
+}
+
+TEST_F(Commands, NpzOfNuclei) {
+  const std::string file = (std::filesystem::path(COHORT_TEST_DATA) / "data" / "arrays.npz").string();
+  EXPECT_EQ(in_folder("convert npz " + file +
+                      " --images images_u2 --labels flags=flag --contexts i4=number --out {0}/d"),
+            ExitCode::done);
+
+  const data::Dataset train = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(train.description().images, (data::ImageLayout{data::PixelType::u16, 1, 3, 5}));
+  EXPECT_EQ(train.labels("flag"), (std::vector<std::int32_t>{1, 0, 1, 1}));
+  EXPECT_EQ(train.images(std::vector<std::int64_t>{3}).data_ptr<float>()[14], 59000.0F);
+  EXPECT_NE(
+      refused("convert npz " + file + " --images images_u2 --axes NCHW --out {0}/e").find("3 dimensions"),
+      std::string::npos);
+}
+
+TEST_F(Commands, ElpvDerivesModulesFromTheOrderOfRows) {
+  std::string labels;
+  for (int i = 1; i <= 2624; ++i)
+    labels +=
+        fmt::format("images/cell{:04}.png  {}  mono  train\n", i, i % 3 == 0 ? "0.6666666666666666" : "0.0");
+  write("wheel/elpv_dataset/data/labels.csv", labels);
+  if (world_.rank() == 0) {
+    for (int i = 1; i <= 2624; ++i) {
+      testing::write_png(path(fmt::format("wheel/elpv_dataset/data/images/cell{:04}.png", i)), 2, 2, 1,
+                         {1, 2, 3, 4});
+    }
+  }
+  world_.barrier();
+
+  EXPECT_EQ(in_folder("convert elpv {0}/wheel --size 1 --out {0}/d"), ExitCode::done);
+
+  const data::Dataset unseen = data::Dataset::open(path("d"), "unseen_test");
+  EXPECT_EQ(unseen.description().context("module").values.size(), 44U);
+  EXPECT_EQ(unseen.description().label("condition").classes,
+            (std::vector<std::string>{"functional", "defective"}));
+  EXPECT_EQ(unseen.ids()[0], "images/cell0181.png");  // module 3 begins with row 180
+  EXPECT_EQ(unseen.labels("condition")[2], 1);
+  for (const std::int32_t module : unseen.contexts("module")) EXPECT_EQ(module % 4, 3);
+  EXPECT_EQ(unseen.ids().back(), "images/cell2624.png");
+  EXPECT_EQ(unseen.contexts("module").back(), 43);
+
+  write("wheel/elpv_dataset/data/labels.csv", labels.substr(0, labels.size() / 2));
+  EXPECT_NE(refused("convert elpv {0}/wheel --out {0}/e").find("labels.csv"), std::string::npos);
+}
+
+TEST_F(Commands, VerifyFindsNoDamageInTheFixture) {
+  EXPECT_EQ(run("verify " + kNuclei.string(), world_), ExitCode::done);
+  EXPECT_EQ(run("inspect " + kNuclei.string(), world_), ExitCode::done);
+}
+
+/// A copy of the fixture with `edit` applied; what verify prints on rank 0, and its exit code everywhere.
+class Damage : public Commands {
+ protected:
+  Damage() {
+    if (world_.rank() == 0) std::filesystem::copy(kNuclei, path("d"));
+    world_.barrier();
+  }
+  std::pair<ExitCode, std::string> verify() {
+    world_.barrier();
+    ::testing::internal::CaptureStdout();
+    const ExitCode code = in_folder("verify {0}/d");
+    std::fflush(stdout);
+    return {code, ::testing::internal::GetCapturedStdout()};
+  }
+  void edit(const std::string& file, const std::function<void(std::string&)>& change) {
+    if (world_.rank() != 0) return;
+    std::string content = read_file(path("d") / file);
+    change(content);
+    write_file_atomically(path("d") / file, content);
+  }
+};
+
+TEST_F(Damage, EveryDamagedRowIsNamed) {
+  const data::Dataset train = data::Dataset::open(kNuclei, "train");
+  for (const std::int64_t row : {2, 11}) {
+    const at::Tensor image = train.images(std::vector<std::int64_t>{row}).to(at::kByte);
+    edit("train-00000.h5", [&](std::string& content) {
+      const void* pixels = image.data_ptr();
+      const std::size_t at = content.find(std::string_view(static_cast<const char*>(pixels), 4096));
+      ASSERT_NE(at, std::string::npos);
+      ++content[at + 100];
+    });
+  }
+
+  const auto [code, output] = verify();
+
+  EXPECT_EQ(code, ExitCode::data);
+  if (world_.rank() != 0) return;
+  EXPECT_NE(output.find("train-00000.h5: row 2 ('"), std::string::npos) << output;
+  EXPECT_NE(output.find("train-00000.h5: row 11 ('"), std::string::npos) << output;
+  EXPECT_NE(output.find("3 problems"), std::string::npos) << output;  // two rows and the file itself
+}
+
+TEST_F(Damage, MissingAndTruncatedShardsAreNamed) {
+  if (world_.rank() == 0) std::filesystem::remove(path("d") / "test-00000.h5");
+  edit("train-00001.h5", [](std::string& content) { content.resize(content.size() - 1); });
+
+  const auto [code, output] = verify();
+
+  EXPECT_EQ(code, ExitCode::data);
+  if (world_.rank() != 0) return;
+  EXPECT_NE(output.find("test-00000.h5: the shard cannot be opened"), std::string::npos) << output;
+  EXPECT_NE(output.find("train-00001.h5: the shard is truncated"), std::string::npos) << output;
+}
+
+TEST_F(Damage, ValuesOutsideTheVocabularyAreNamed) {
+  edit("dataset.json", [](std::string& content) {
+    const std::size_t start = content.find("\"classes\""), end = content.find(']', start);
+    content.replace(start, end - start + 1, "\"classes\": [\"0\"]");
+  });
+
+  const auto [code, output] = verify();
+
+  EXPECT_EQ(code, ExitCode::data);
+  if (world_.rank() == 0) {
+    EXPECT_NE(output.find("label micronucleus is 1, outside -1 … 0"), std::string::npos) << output;
+  }
+}
+
+TEST_F(Damage, IdsThatOccurTwiceAreNamed) {
+  edit("dataset.json", [](std::string& content) {
+    // The shards of test a second time, as a split of their own and under other file names.
+    const std::size_t at = content.find("\"name\": \"test\"");
+    const std::size_t start = content.rfind('{', at), end = content.find(']', at);
+    std::string again = content.substr(start, content.find('}', end) - start + 1);
+    again.replace(again.find("\"test\""), 6, "\"more\"");
+    for (std::size_t file = 0; (file = again.find("\"test-", file)) != std::string::npos;)
+      again.replace(file, 6, "\"more-");
+    content.insert(start, again + ",\n");
+  });
+  if (world_.rank() == 0) {
+    std::vector<std::filesystem::path> shards;
+    for (const auto& entry : std::filesystem::directory_iterator(path("d"))) shards.push_back(entry.path());
+    for (const auto& shard : shards) {
+      const std::string name = shard.filename().string();
+      if (name.starts_with("test-")) std::filesystem::copy(shard, path("d") / ("more-" + name.substr(5)));
+    }
+  }
+
+  const auto [code, output] = verify();
+
+  EXPECT_EQ(code, ExitCode::data);
+  if (world_.rank() == 0) {
+    EXPECT_NE(output.find("the id occurs more than once"), std::string::npos) << output;
+  }
+}
+
+}  // namespace
+}  // namespace cohort::data_prep

@@ -1,0 +1,107 @@
+// The committed dataset tests/data/nuclei: real images, 12 contexts, several shards.
+#include "cohort/data/dataset.h"
+
+#include <numeric>
+#include <set>
+
+#include <gtest/gtest.h>
+#include <torch/types.h>
+
+#include "cohort/core/error.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/shard_reader.h"
+
+namespace cohort::data {
+namespace {
+
+const std::filesystem::path kNuclei = std::filesystem::path(COHORT_TEST_DATA) / "data" / "nuclei";
+
+std::vector<std::int64_t> all_rows(const Dataset& dataset) {
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset.rows()));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
+
+TEST(Nuclei, StatisticsAreThoseOfTheTrainingImages) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+
+  const at::Tensor images = train.images(all_rows(train)).to(at::kDouble);  // [N, 1, 64, 64]
+
+  ASSERT_GT(train.description().split("train").shards.size(), 1U);
+  EXPECT_NEAR(images.mean().item<double>(), train.description().mean[0], 1e-9);
+  EXPECT_NEAR(images.std(false).item<double>(), train.description().deviation[0], 1e-9);
+}
+
+TEST(Nuclei, RowsAreSortedByContextAndIdThroughTheShards) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const auto& contexts = train.contexts("context");
+  const auto& ids = train.ids();
+
+  ASSERT_EQ(static_cast<std::int64_t>(ids.size()), train.rows());
+  for (std::size_t i = 1; i < ids.size(); ++i) {
+    EXPECT_LT(std::tie(contexts[i - 1], ids[i - 1]), std::tie(contexts[i], ids[i]));
+  }
+  EXPECT_EQ(std::set<std::int32_t>(contexts.begin(), contexts.end()).size(), 7U);
+  EXPECT_EQ(train.description().context("context").values.size(), 12U);
+}
+
+TEST(Nuclei, ImagesOfAnyRowsAreThoseOfTheShards) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const ShardEntry& second = train.description().split("train").shards[1];
+  const ShardReader reader = ShardReader::open(kNuclei, second, train.description().images);
+  std::vector<std::byte> stored(64 * 64);
+  reader.read(3, stored);
+
+  const std::int64_t row = train.description().split("train").shards[0].rows + 3;
+  const at::Tensor images = train.images(std::vector<std::int64_t>{0, row});  // [2, 1, 64, 64]
+
+  const auto* values = images[1].data_ptr<float>();
+  for (std::size_t i = 0; i < stored.size(); ++i) ASSERT_EQ(values[i], static_cast<float>(stored[i]));
+  EXPECT_FALSE(images[0].equal(images[1]));
+}
+
+TEST(Nuclei, UnknownNamesAreUsageErrors) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  EXPECT_THROW(Dataset::open(kNuclei, "dev"), UsageError);
+  EXPECT_THROW(static_cast<void>(train.labels("contxt")), UsageError);
+  EXPECT_THROW(static_cast<void>(train.contexts("micronucleus")), UsageError);
+}
+
+TEST(MakeBatch, HasRowsOfTheGroupsInOrder) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const std::vector<Group> groups{{train.contexts("context")[4], 6, {4, 2}},
+                                  {train.contexts("context")[9], 7, {9}}};
+  const std::vector<std::int64_t> rows{4, 2, 9};
+  const auto views = [](const at::Tensor& images, std::span<const std::int64_t>) {
+    return std::vector<at::Tensor>{images, images * 2};
+  };
+
+  const Batch batch = make_batch(train, groups, {{"context"}, "micronucleus"}, views);
+
+  ASSERT_EQ(batch.views.size(), 2U);
+  EXPECT_TRUE(batch.views[0].equal(train.images(rows)));
+  EXPECT_TRUE(batch.sample.equal(at::tensor(rows, at::kLong)));
+  EXPECT_TRUE(batch.group.equal(at::tensor({6, 6, 7}, at::kLong)));
+  ASSERT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{3, 1}));
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]);
+    EXPECT_EQ(batch.context[i][0].item<std::int64_t>(), train.contexts("context")[row]);
+    EXPECT_EQ(batch.label[i].item<std::int64_t>(), train.labels("micronucleus")[row]);
+  }
+}
+
+TEST(MakeBatch, WithoutKeysAndLabel) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const std::vector<Group> groups{{0, 0, {1, 2}}};
+  const auto views = [](const at::Tensor& images, std::span<const std::int64_t>) {
+    return std::vector{images};
+  };
+
+  const Batch batch = make_batch(train, groups, {}, views);
+
+  EXPECT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{2, 0}));
+  EXPECT_FALSE(batch.label.defined());
+}
+
+}  // namespace
+}  // namespace cohort::data

@@ -1,0 +1,229 @@
+#include <csignal>
+#include <map>
+#include <optional>
+#include <sys/resource.h>
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/random.h"
+#include "cohort/data/dataset.h"
+#include "cohort/data/dataset_writer.h"
+
+#include "support/ranks.h"
+#include "support/tiny_dataset.h"
+
+namespace cohort::data {
+namespace {
+
+constexpr std::int64_t kRows = 211;
+// Two splits of 16 x 16 u16 images: several shards of 64 KiB.
+const WriterConfig kConfig{{std::uint64_t{64} << 10}};
+
+Description description() {
+  Description description;
+  description.name = "noise";
+  description.images = {PixelType::u16, 1, 16, 16};
+  description.channels = {"gray"};
+  description.labels = {{"kind", {"a", "b"}}};
+  description.contexts = {{"site", {"x", "y", "z"}}};
+  description.splits = {{"train", {}}, {"test", {}}};
+  return description;
+}
+
+std::vector<Row> rows() {
+  std::vector<Row> rows;
+  for (std::int32_t i = 0; i < kRows; ++i)
+    rows.push_back({fmt::format("{}", i * 7 % 211), i % 4 == 3, {i % 3 - 1}, {i % 3}});
+  return rows;
+}
+
+void noise(std::int64_t index, std::span<std::byte> out) {
+  RandomStream random({.seed = 1, .purpose = Purpose::synthetic, .sample = index});
+  for (std::byte& value : out) value = static_cast<std::byte>(random.below(256));
+}
+
+std::map<std::string, std::string> files_of(const std::filesystem::path& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    files.emplace(entry.path().filename().string(), read_file(entry.path()));
+  }
+  return files;
+}
+
+TEST(WriteDataset, FilesDoNotDependOnTheNumberOfRanks) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  comm::Communicator alone = world.split(world.rank(), "alone");
+
+  write_dataset(folder.path() / "together", description(), rows(), noise, kConfig, world);
+  if (world.rank() == 0) write_dataset(folder.path() / "alone", description(), rows(), noise, kConfig, alone);
+  world.barrier();
+
+  const auto together = files_of(folder.path() / "together"), by_one = files_of(folder.path() / "alone");
+  EXPECT_EQ(together.size(), 4U);  // train: 2 shards, test: 1, dataset.json
+  EXPECT_TRUE(together == by_one);
+}
+
+TEST(WriteDataset, IsReadBackAsItWasGiven) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  const std::vector<Row> given = rows();
+
+  const Description written = write_dataset(folder.path() / "d", description(), given, noise, kConfig, world);
+
+  const Dataset test = Dataset::open(folder.path() / "d", "test");
+  ASSERT_EQ(test.rows(), 52);
+  EXPECT_EQ(test.description().mean, written.mean);
+  std::map<std::string, std::size_t> index;
+  for (std::size_t i = 0; i < given.size(); ++i) index[given[i].id] = i;
+  for (std::size_t i = 0; i < test.ids().size(); ++i) {
+    const std::size_t source = index.at(test.ids()[i]);
+    EXPECT_EQ(test.labels("kind")[i], given[source].labels[0]);
+    EXPECT_EQ(test.contexts("site")[i], given[source].contexts[0]);
+    std::vector<std::byte> pixels(512);
+    noise(static_cast<std::int64_t>(source), pixels);
+    const at::Tensor image = test.images(std::vector<std::int64_t>{static_cast<std::int64_t>(i)});
+    const auto* values = image.data_ptr<float>();
+    for (std::size_t p = 0; p < 256; ++p) {
+      const int expected = static_cast<int>(pixels[2 * p]) + 256 * static_cast<int>(pixels[2 * p + 1]);
+      ASSERT_EQ(values[p], static_cast<float>(expected));
+    }
+  }
+}
+
+TEST(WriteDataset, AnUnreadableImageEndsAllRanksAndLeavesNothing) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  const auto failing = [](std::int64_t index, std::span<std::byte> out) {
+    if (index == 200) throw DataError({"the image cannot be read", "image 200", ""});
+    noise(index, out);
+  };
+
+  try {
+    write_dataset(folder.path() / "d", description(), rows(), failing, kConfig, world);
+    ADD_FAILURE() << "the failure of one rank did not reach this one";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("image 200"), std::string::npos);
+  }
+  world.barrier();
+
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "d"));
+}
+
+/// While it lives, files of this process cannot grow beyond `bytes`: writes fail as on a full disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &old_);
+    rlimit limit = old_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &old_);
+    std::signal(SIGXFSZ, old_handler_);
+  }
+
+ private:
+  void (*old_handler_)(int);
+  rlimit old_{};
+};
+
+TEST(WriteDataset, AFullDiskIsNamedAndLeavesNothing) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  {
+    const FileSizeLimit limit(20000);  // found before the first image is read
+    EXPECT_THROW(write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world), DataError);
+  }
+  world.barrier();
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "d"));
+  world.barrier();
+
+  write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world);
+
+  EXPECT_EQ(Dataset::open(folder.path() / "d", "train").rows(), 159);
+}
+
+TEST(WriteDataset, ADiskThatFillsUpMeanwhileIsNamedAndLeavesNothing) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  std::optional<FileSizeLimit> limit;
+  const auto filling = [&](std::int64_t index, std::span<std::byte> out) {
+    if (!limit) limit.emplace(20000);
+    noise(index, out);
+  };
+  try {
+    write_dataset(folder.path() / "d", description(), rows(), filling, kConfig, world);
+    ADD_FAILURE() << "the full disk went unnoticed";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("the shard cannot be written: File too large"),
+              std::string::npos)
+        << error.what();
+  }
+  limit.reset();
+  world.barrier();
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "d"));
+}
+
+TEST(WriteDataset, RefusesAFolderThatHoldsOne) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world);
+  const auto before = files_of(folder.path() / "d");
+
+  EXPECT_THROW(write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world), DataError);
+
+  EXPECT_TRUE(files_of(folder.path() / "d") == before);
+}
+
+TEST(WriteDataset, RemovesWhatAnInterruptedConversionLeft) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  const std::filesystem::path target = folder.path() / "d";
+  if (world.rank() == 0) {
+    std::filesystem::create_directories(target);
+    for (const char* name : {"train-00000.h5.partial", "train-00077.h5", "notes-00001.h5", "train-x.h5"}) {
+      write_file_atomically(target / name, "left over");
+    }
+  }
+  world.barrier();
+
+  write_dataset(target, description(), rows(), noise, kConfig, world);
+
+  const auto files = files_of(target);
+  EXPECT_FALSE(files.contains("train-00077.h5"));
+  EXPECT_FALSE(files.contains("train-00000.h5.partial"));
+  EXPECT_TRUE(files.contains("notes-00001.h5"));
+  EXPECT_TRUE(files.contains("train-x.h5"));
+}
+
+TEST(WriteDataset, RefusesTwoImagesOfOneIdAndNamesThatAreNoFiles) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  std::vector<Row> twice = rows();
+  twice[5].id = twice[100].id;
+  EXPECT_THROW(write_dataset(folder.path() / "d", description(), twice, noise, kConfig, world), DataError);
+
+  Description bad = description();
+  bad.splits[1].name = "a/b";
+  EXPECT_THROW(write_dataset(folder.path() / "d", bad, rows(), noise, kConfig, world), DataError);
+}
+
+TEST(RemoveDataset, RemovesItsFilesAndNoOthers) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  write_dataset(folder.path(), description(), rows(), noise, kConfig, world);
+  if (world.rank() == 0) {
+    write_file_atomically(folder.path() / "README.md", "mine");
+    remove_dataset(folder.path());
+    EXPECT_EQ(files_of(folder.path()).size(), 1U);
+  }
+}
+
+}  // namespace
+}  // namespace cohort::data

@@ -1,0 +1,185 @@
+#include "cohort/data/description.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/random.h"
+
+#include "support/temporary_folder.h"
+
+namespace cohort::data {
+namespace {
+
+using Json = nlohmann::json;
+
+Description sample() {
+  Description description;
+  description.name = "nuclei";
+  description.license = "MIT";
+  description.source = 0xfedcba9876543210;
+  description.images = {PixelType::u16, 2, 5, 7};
+  description.channels = {"dapi", "actin"};
+  description.mean = {0.1, 300.25};
+  description.deviation = {1.0 / 3.0, 7};
+  description.labels = {{"kind", {"round", "long"}}};
+  description.contexts = {{"plate", {"p1", "p2", "Platte ü"}}};
+  description.splits = {
+      {"train", {{"train-00000.h5", 3, 4096, 1}, {"train-00001.h5", 2, 4097, 0xffffffffffffffff}}},
+      {"test", {}}};
+  return description;
+}
+
+class DescriptionFile : public ::testing::Test {
+ protected:
+  DescriptionFile() { sample().write(folder_.path()); }
+
+  /// What read() says once `edit` changed the file.
+  std::string refusal(const std::function<void(Json&)>& edit) {
+    Json json = Json::parse(read_file(folder_.path() / "dataset.json"));
+    edit(json);
+    folder_.write("dataset.json", json.dump());
+    try {
+      static_cast<void>(Description::read(folder_.path()));
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "it was accepted";
+  }
+
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(DescriptionFile, ReadsBackWhatWasWritten) {
+  const Description read = Description::read(folder_.path()), wrote = sample();
+
+  EXPECT_EQ(read.name, wrote.name);
+  EXPECT_EQ(read.license, wrote.license);
+  EXPECT_EQ(read.source, wrote.source);
+  EXPECT_EQ(read.images, wrote.images);
+  EXPECT_EQ(read.channels, wrote.channels);
+  EXPECT_EQ(read.mean, wrote.mean);
+  EXPECT_EQ(read.deviation, wrote.deviation);
+  EXPECT_EQ(read.label("kind").classes, wrote.labels[0].classes);
+  EXPECT_EQ(read.context("plate").values, wrote.contexts[0].values);
+  ASSERT_EQ(read.split("train").shards.size(), 2U);
+  EXPECT_EQ(read.split("train").shards[1].file, "train-00001.h5");
+  EXPECT_EQ(read.split("train").shards[1].checksum, 0xffffffffffffffff);
+  EXPECT_EQ(read.split("train").rows(), 5);
+  EXPECT_EQ(read.split("test").rows(), 0);
+}
+
+TEST_F(DescriptionFile, NamesEveryMissingKeyAndTheFile) {
+  for (const char* pointer : {"/format",
+                              "/version",
+                              "/name",
+                              "/license",
+                              "/source",
+                              "/images",
+                              "/images/type",
+                              "/images/channels",
+                              "/images/height",
+                              "/images/width",
+                              "/channels",
+                              "/mean",
+                              "/deviation",
+                              "/labels",
+                              "/labels/0/name",
+                              "/labels/0/classes",
+                              "/contexts",
+                              "/contexts/0/values",
+                              "/splits",
+                              "/splits/0/name",
+                              "/splits/0/shards",
+                              "/splits/0/shards/1/rows",
+                              "/splits/0/shards/1/checksum"}) {
+    sample().write(folder_.path());
+    const Json::json_pointer place(pointer);
+    const std::string message =
+        refusal([&](Json& json) { json[place.parent_pointer()].erase(place.back()); });
+    EXPECT_NE(message.find("key '"), std::string::npos) << pointer << ": " << message;
+    EXPECT_NE(message.find(place.back() + "' is missing"), std::string::npos) << pointer << ": " << message;
+    EXPECT_NE(message.find("dataset.json"), std::string::npos) << message;
+  }
+}
+
+TEST_F(DescriptionFile, NamesInconsistentValues) {
+  const std::vector<std::pair<std::string, std::function<void(Json&)>>> cases{
+      {"key 'mean' has 1 values for 2 channels", [](Json& j) { j["mean"] = {1.0}; }},
+      {"key 'channels' has 3 names for 2 channels",
+       [](Json& j) {
+         j["channels"] = {"a", "b", "c"};
+       }},
+      {"key 'deviation' has a value that is not positive",
+       [](Json& j) {
+         j["deviation"] = {1.0, 0.0};
+       }},
+      {"key 'images.type' is 'i8', none of u8, u16, f32", [](Json& j) { j["images"]["type"] = "i8"; }},
+      {"key 'images.height' is 0, outside 1", [](Json& j) { j["images"]["height"] = 0; }},
+      {"key 'images.width' is not an integer", [](Json& j) { j["images"]["width"] = 2.5; }},
+      {"key 'contexts[0].values' has 'p1' twice",
+       [](Json& j) {
+         j["contexts"][0]["values"] = {"p1", "p1"};
+       }},
+      {"key 'splits[0].shards[0].file' is '../x.h5', not the name of a file",
+       [](Json& j) { j["splits"][0]["shards"][0]["file"] = "../x.h5"; }},
+      {"'12' is not a checksum", [](Json& j) { j["splits"][0]["shards"][0]["checksum"] = "12"; }},
+      {"key 'splits' has 'train' twice", [](Json& j) { j["splits"][1]["name"] = "train"; }},
+      {"key 'format' is not 'cohort-dataset'", [](Json& j) { j["format"] = "other"; }},
+      {"version 9 of the dataset format is not known", [](Json& j) { j["version"] = 9; }},
+      {"key 'labels' is not a list", [](Json& j) { j["labels"] = "none"; }},
+  };
+  for (const auto& [expected, edit] : cases) {
+    sample().write(folder_.path());
+    const std::string message = refusal(edit);
+    EXPECT_NE(message.find(expected), std::string::npos) << message;
+  }
+}
+
+TEST_F(DescriptionFile, IgnoresKeysOfLaterProgramsAndSaysWhatIsMissing) {
+  EXPECT_EQ(refusal([](Json& json) { json["masks"] = true; }), "it was accepted");
+  EXPECT_THROW(static_cast<void>(Description::read(folder_.path() / "nothing")), DataError);
+  const testing::TemporaryFolder empty;
+  EXPECT_THROW(static_cast<void>(Description::read(empty.path())), DataError);
+}
+
+TEST_F(DescriptionFile, UnknownNamesGetASuggestion) {
+  const Description description = Description::read(folder_.path());
+  try {
+    static_cast<void>(description.split("trian"));
+    FAIL() << "an unknown split was found";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what, "the dataset has no split 'trian'");
+    EXPECT_NE(error.text().fix.find("'train'"), std::string::npos);
+  }
+  EXPECT_THROW(static_cast<void>(description.label("plate")), UsageError);
+  EXPECT_THROW(static_cast<void>(description.context("kind")), UsageError);
+}
+
+// Whatever the file holds, read() returns or throws DataError.
+TEST_F(DescriptionFile, FuzzedFilesNeverDoMoreThanThrow) {
+  const std::string whole = read_file(folder_.path() / "dataset.json");
+  int refused = 0;
+  for (std::int64_t round = 0; round < 2000; ++round) {
+    RandomStream random({.seed = 3, .purpose = Purpose::synthetic, .time = round});
+    std::string text = whole;
+    for (std::uint64_t edits = 1 + random.below(3); edits > 0; --edits) {
+      const std::size_t at = random.below(text.size());
+      if (random.below(2) == 0)
+        text[at] = static_cast<char>(random.below(256));
+      else
+        text.erase(at, 1 + random.below(8));
+    }
+    folder_.write("dataset.json", text);
+    try {
+      static_cast<void>(Description::read(folder_.path()));
+    } catch (const DataError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 1000);
+}
+
+}  // namespace
+}  // namespace cohort::data

@@ -1,0 +1,215 @@
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/data/pixel_type.h"
+#include "cohort/data/shard_reader.h"
+
+#include "data/shard_format.h"
+#include "data/shard_writer.h"
+#include "support/hdf5.h"
+#include "support/temporary_folder.h"
+
+namespace cohort::data {
+namespace {
+
+constexpr std::int64_t kRows = 5;
+
+/// Byte `i` of row `row`: all rows differ.
+std::byte pixel(std::int64_t row, std::size_t i) {
+  return static_cast<std::byte>(static_cast<std::size_t>(row) * 37 + i * 11);
+}
+
+void fill(std::int64_t row, std::span<std::byte> out) {
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = pixel(row, i);
+}
+
+class Shard : public ::testing::TestWithParam<PixelType> {
+ protected:
+  Shard() {
+    description_.images = {GetParam(), 2, 3, 4};
+    description_.labels = {{"kind", {"a", "b"}}};
+    description_.contexts = {{"site", {"x", "y"}}, {"plate", {"p"}}};
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      rows_.push_back({"image" + std::string(static_cast<std::size_t>(i), '-'),
+                       0,
+                       {static_cast<std::int32_t>(i % 3) - 1},
+                       {static_cast<std::int32_t>(i % 2), 0}});
+    }
+    written_ = write();
+  }
+
+  WrittenShard write(const PixelSource& source = fill) {
+    const std::vector<std::int64_t> order{4, 3, 2, 1, 0};
+    return write_shard(folder_.path(), "train-00000.h5", description_, rows_, order, source, [] {});
+  }
+
+  [[nodiscard]] ShardReader open() const {
+    return ShardReader::open(folder_.path(), written_.entry, description_.images);
+  }
+
+  [[nodiscard]] std::filesystem::path path() const { return folder_.path() / "train-00000.h5"; }
+
+  /// What open() and, if that goes well, reading all rows say.
+  std::string refusal() {
+    try {
+      const ShardReader reader = open();
+      std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+      for (std::int64_t row = 0; row < kRows; ++row) reader.read(row, image);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "nothing was refused";
+  }
+
+  /// Adds 1 to the first byte of what follows `content`'s place in the file.
+  void damage(std::span<const std::byte> content) {
+    std::string file = read_file(path());
+    const void* start = content.data();
+    const std::size_t at = file.find(std::string_view(static_cast<const char*>(start), content.size()));
+    ASSERT_NE(at, std::string::npos);
+    ++file[at];
+    folder_.write("train-00000.h5", file);
+  }
+
+  testing::TemporaryFolder folder_;
+  Description description_;
+  std::vector<Row> rows_;
+  WrittenShard written_;
+};
+
+TEST_P(Shard, ReadsBackWhatWasWritten) {
+  const ShardReader reader = open();
+
+  ASSERT_EQ(reader.rows(), kRows);
+  std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    reader.read(row, image);
+    for (std::size_t i = 0; i < image.size(); ++i) ASSERT_EQ(image[i], pixel(4 - row, i)) << "row " << row;
+  }
+  EXPECT_EQ(reader.labels("kind"), (std::vector<std::int32_t>{0, -1, 1, 0, -1}));
+  EXPECT_EQ(reader.contexts("site"), (std::vector<std::int32_t>{0, 1, 0, 1, 0}));
+  EXPECT_EQ(reader.ids(), (std::vector<std::string>{"image----", "image---", "image--", "image-", "image"}));
+}
+
+TEST_P(Shard, EqualContentGivesEqualBytes) {
+  const std::string first = read_file(path());
+
+  const WrittenShard again = write();
+
+  EXPECT_EQ(read_file(path()), first);
+  EXPECT_EQ(again.entry.checksum, checksum(std::as_bytes(std::span(first))));
+  EXPECT_EQ(again.entry.bytes, first.size());
+}
+
+TEST_P(Shard, ADamagedPixelNamesFileRowAndId) {
+  std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+  fill(2, image);
+  damage(image);
+
+  const std::string message = refusal();
+
+  EXPECT_NE(message.find("row 2 ('image--') is damaged"), std::string::npos) << message;
+  EXPECT_NE(message.find("train-00000.h5"), std::string::npos) << message;
+  EXPECT_NE(message.find("cohort-data verify"), std::string::npos) << message;
+}
+
+TEST_P(Shard, TruncatedMissingAndForeignFilesAreNamed) {
+  const std::string whole = read_file(path());
+  folder_.write("train-00000.h5", whole.substr(0, whole.size() / 2));
+  EXPECT_NE(refusal().find("the shard is truncated: it has"), std::string::npos) << refusal();
+
+  folder_.write("train-00000.h5", std::string(whole.size(), 'x'));
+  EXPECT_NE(refusal().find("the shard is not an HDF5 file"), std::string::npos) << refusal();
+
+  std::filesystem::remove(path());
+  EXPECT_NE(refusal().find("the shard cannot be opened: No such file"), std::string::npos) << refusal();
+}
+
+TEST_P(Shard, AnotherLayoutThanThatOfTheDescriptionIsRefused) {
+  description_.images.width = 5;
+  EXPECT_NE(refusal().find("/images has shape [5, 2, 3, 4], dataset.json says [5, 2, 3, 5]"),
+            std::string::npos)
+      << refusal();
+
+  description_.images.width = 4;
+  description_.images.type = GetParam() == PixelType::u8 ? PixelType::u16 : PixelType::u8;
+  EXPECT_NE(refusal().find("/images is not of type"), std::string::npos) << refusal();
+
+  description_.images.type = GetParam();
+  written_.entry.rows = 4;
+  EXPECT_NE(refusal().find("dataset.json says [4, 2, 3, 4]"), std::string::npos) << refusal();
+}
+
+TEST_P(Shard, AMissingColumnIsNamed) {
+  const ShardReader reader = open();
+  EXPECT_THROW(static_cast<void>(reader.labels("size")), DataError);
+  EXPECT_THROW(static_cast<void>(reader.contexts("kind")), DataError);
+}
+
+TEST_P(Shard, AFailingSourceLeavesNothingBehind) {
+  std::filesystem::remove(path());
+  const auto failing = [](std::int64_t row, std::span<std::byte> out) {
+    if (row == 1) throw DataError({"the image is missing", "x.png", ""});
+    fill(row, out);
+  };
+
+  EXPECT_THROW(write(failing), DataError);
+
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTypes, Shard, ::testing::Values(PixelType::u8, PixelType::u16, PixelType::f32),
+                         [](const auto& type) { return std::string(pixel_type_name(type.param)); });
+
+TEST(ShardFile, WithoutImagesIsRefused) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "train-00000.h5";
+  {
+    hdf5::File file = hdf5::create_file(path, hdf5::file_access());
+    hdf5::close(file, path.string());
+  }
+  const ShardEntry entry{"train-00000.h5", 1, std::filesystem::file_size(path), 0};
+
+  try {
+    ShardReader::open(folder.path(), entry, {PixelType::u8, 1, 1, 1});
+    FAIL() << "a file without images was opened";
+  } catch (const DataError& error) {
+    EXPECT_EQ(error.text().what, "the shard has no /images");
+  }
+}
+
+TEST(Hdf5, ErrorsQuoteTheInnermostReason) {
+  const testing::TemporaryFolder folder;
+  try {
+    hdf5::open_file(folder.path() / "none.h5");
+    FAIL() << "a missing file was opened";
+  } catch (const DataError& error) {
+    EXPECT_NE(error.text().what.find("H5Fopen failed: "), std::string::npos);
+    EXPECT_NE(error.text().what.find("No such file or directory"), std::string::npos) << error.text().what;
+  }
+}
+
+TEST(Moments, OfPartsAreThoseOfTheWhole) {
+  const std::vector<double> values{3, 5, 4, 10, 1000, -7, 2.5};
+  Moments parts;
+  for (const double value : values) parts.add({1, value, 0});
+  Moments left, right;
+  for (std::size_t i = 0; i < values.size(); ++i) (i < 3 ? left : right).add({1, values[i], 0});
+  left.add(right);
+
+  double mean = 0, squares = 0;
+  for (const double value : values) mean += value / 7;
+  for (const double value : values) squares += (value - mean) * (value - mean);
+
+  EXPECT_NEAR(parts.mean, mean, 1e-10);
+  EXPECT_NEAR(left.mean, mean, 1e-10);
+  EXPECT_NEAR(left.deviation(), std::sqrt(squares / 7), 1e-9);
+  EXPECT_EQ((Moments{5, 3, 0}).deviation(), 1);
+}
+
+}  // namespace
+}  // namespace cohort::data

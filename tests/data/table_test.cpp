@@ -1,0 +1,155 @@
+#include "data_prep/table.h"
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+
+#include "data_prep/convert.h"
+#include "data_prep/counts.h"
+#include "data_prep/options.h"
+#include "data_prep/vocabulary.h"
+#include "support/temporary_folder.h"
+
+namespace cohort::data_prep {
+namespace {
+
+template <class Action>
+std::string message_of(const Action& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+class TableFile : public ::testing::Test {
+ protected:
+  Table read(const std::string& content) { return Table::read(folder_.write("t.csv", content)); }
+  testing::TemporaryFolder folder_;
+};
+
+TEST_F(TableFile, CommasAndQuotes) {
+  const Table table = read("path,note\r\na.png,\"x, \"\"y\"\"\nz\"\r\n\nb.png,\n");
+  EXPECT_EQ(table.columns, (std::vector<std::string>{"path", "note"}));
+  ASSERT_EQ(table.lines.size(), 2U);
+  EXPECT_EQ(table.lines[0].cells[1], "x, \"y\"\nz");
+  EXPECT_EQ(table.lines[1].cells, (std::vector<std::string>{"b.png", ""}));
+  EXPECT_EQ(table.lines[1].number, 5);
+}
+
+TEST_F(TableFile, BlanksAndTabs) {
+  EXPECT_EQ(read("a  b\n 1   2 \n").lines[0].cells, (std::vector<std::string>{"1", "2"}));
+  EXPECT_EQ(read("a\tb\n1 2\t\n").lines[0].cells, (std::vector<std::string>{"1 2", ""}));
+}
+
+TEST_F(TableFile, RefusalsNameTheLine) {
+  EXPECT_NE(message_of([&] { read("a,b\n1,2\n1,2,3\n"); }).find("the line has 3 cells for 2 columns\n"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] { read("a,b\n1,2\n1,2,3\n"); }).find("t.csv:3"), std::string::npos);
+  EXPECT_NE(message_of([&] { read("a,b\n1,\"2\n"); }).find("a quoted cell does not end"), std::string::npos);
+  EXPECT_NE(message_of([&] { read("a,a\n"); }).find("two columns are called 'a'"), std::string::npos);
+  EXPECT_NE(message_of([&] { read(""); }).find("the table is empty"), std::string::npos);
+  const Table table = read("path,label\n");
+  EXPECT_NE(
+      message_of([&] { static_cast<void>(table.column("lable", "--label")); }).find("did you mean 'label'?"),
+      std::string::npos);
+}
+
+TEST(Vocabulary, NumbersByValueTextsByBytes) {
+  EXPECT_EQ(distinct({"10", "9", "", "-1", "9"}), (std::vector<std::string>{"-1", "9", "10"}));
+  EXPECT_EQ(distinct({"b10", "b9", "a"}), (std::vector<std::string>{"a", "b10", "b9"}));
+  EXPECT_EQ(indices({"b", "", "a"}, {"a", "b"}, "label", ""), (std::vector<std::int32_t>{1, -1, 0}));
+  EXPECT_NE(message_of([] {
+              indices({"bad"}, {"bat"}, "label 'x'", "--classes");
+            }).find("label 'x' has the value 'bad'"),
+            std::string::npos);
+}
+
+TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
+  const std::vector<std::int32_t> context{0, 0, 0, 1, 1, 1, 1, 0};
+  const std::vector<std::string> ids{"h", "b", "c", "d", "e", "f", "g", "a"};  // context 0 in order: a b c h
+  EXPECT_EQ(hold_out(context, ids, {2, 2}), (std::vector<std::int32_t>{1, 1, 0, 2, 2, 2, 2, 0}));
+  EXPECT_EQ(hold_out(context, ids, {0, 0}), std::vector<std::int32_t>(8, 0));
+}
+
+Source three_images() {
+  Source source;
+  source.where = "here";
+  source.ids = {"a", "b", "c"};
+  source.splits = {"test", "training", "test"};
+  source.labels = {{"kind", {"x", "", "y"}}};
+  source.contexts = {{"site", {"2", "10", "2"}}};
+  return source;
+}
+
+TEST(MakePlan, OrdersSplitsVocabulariesAndClasses) {
+  ConvertOptions options;
+  options.out = "data/mine/";
+  options.classes = {"y,x"};
+  const Plan plan = make_plan(three_images(), options);
+  EXPECT_EQ(plan.description.name, "mine");
+  EXPECT_EQ(plan.description.splits[0].name, "training");
+  EXPECT_EQ(plan.description.contexts[0].values, (std::vector<std::string>{"2", "10"}));
+  EXPECT_EQ(plan.rows[0].labels, std::vector<std::int32_t>{1});
+  EXPECT_EQ(plan.rows[1].labels, std::vector<std::int32_t>{-1});
+  EXPECT_EQ(plan.rows[2].split, 1);
+  EXPECT_EQ(count_table(plan.description, plan.rows),
+            "split     context    images    kind=y    kind=x\n"
+            "training  all             1         0         0\n"
+            "training  site=10         1         0         0\n"
+            "test      all             2         1         1\n"
+            "test      site=2          2         1         1\n");
+}
+
+TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {
+  ConvertOptions rule;
+  rule.hold_out.images = 4;
+  EXPECT_NE(message_of([&] { make_plan(three_images(), rule); }).find("the images already have splits"),
+            std::string::npos);
+  Source source = three_images();
+  source.contexts[0].values[1] = "";
+  EXPECT_NE(message_of([&] { make_plan(source, {}); }).find("image 'b' has no value for context key 'site'"),
+            std::string::npos);
+  source = three_images();
+  source.contexts.clear();
+  source.splits.clear();
+  rule.hold_out = {3, 0};
+  EXPECT_NE(message_of([&] { make_plan(source, rule); }).find("there are no contexts to hold out"),
+            std::string::npos);
+}
+
+TEST(MakePlan, RulesThatAreOffGiveNoSplit) {
+  Source source = three_images();
+  source.splits.clear();
+  const auto names = [&](HoldOut rule) {
+    ConvertOptions options;
+    options.hold_out = rule;
+    std::string all;
+    for (const auto& split : make_plan(source, options).description.splits) all += split.name + " ";
+    return all;
+  };
+  EXPECT_EQ(names({0, 0}), "train ");
+  EXPECT_EQ(names({2, 0}), "train unseen_test ");
+  EXPECT_EQ(names({0, 2}), "train seen_test ");
+  EXPECT_EQ(names({2, 2}), "train seen_test unseen_test ");
+}
+
+TEST(Options, SizesAreChecked) {
+  ConvertOptions options;
+  options.resize = "64x48";
+  EXPECT_EQ(options.size(), std::pair(std::int64_t{64}, std::int64_t{48}));
+  options.resize = "32";
+  EXPECT_EQ(options.size(), std::pair(std::int64_t{32}, std::int64_t{32}));
+  for (const char* bad : {"0", "x", "3x", "64 x 64", "-2", "70000"}) {
+    options.resize = bad;
+    EXPECT_THROW(static_cast<void>(options.size()), UsageError) << bad;
+  }
+  options.shard_size = "3";
+  EXPECT_THROW(static_cast<void>(options.shard_bytes()), UsageError);
+  EXPECT_EQ(renamed("y=kind"), std::pair(std::string("y"), std::string("kind")));
+  EXPECT_EQ(renamed("y"), std::pair(std::string("y"), std::string("y")));
+}
+
+}  // namespace
+}  // namespace cohort::data_prep
