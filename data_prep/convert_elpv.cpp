@@ -132,7 +132,8 @@ void add_convert_elpv(CLI::App& convert, Action& action) {
                    "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
   command.footer(
-      "Splits: every 4th module is unseen_test; of the others every 4th image is seen_test, the rest train.\n"
+      "Splits: every 4th module (0, 4 … 40) is unseen_test; of the others every 4th image is seen_test, the "
+      "rest train.\n"
       "Example:\n"
       "  mpirun -n 2 cohort-data convert elpv elpv_dataset-1.0.0-py3-none-any.whl --out data/elpv");
   command.callback(

@@ -32,7 +32,7 @@ void ConvertOptions::add_to(CLI::App& command) {
                      "order of the classes: a,b,c for the first label or NAME=a,b,c (repeatable)");
   command.add_option("--shard-size", shard_size, "largest size of one shard")->capture_default_str();
   command.add_option("--hold-out-contexts", hold_out.contexts,
-                     "split 'unseen_test': every N-th value of the first context key");
+                     "split 'unseen_test': the first and every N-th value after it of the first context key");
   command.add_option(
       "--hold-out-images", hold_out.images,
       "split 'seen_test': every N-th image of each context that is not held out; the rest is 'train'");

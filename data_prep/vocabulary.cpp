@@ -56,16 +56,16 @@ std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context,
   std::vector<std::size_t> order(ids.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
-  const auto is_last = [](std::int64_t index, std::int64_t every) {
-    return every > 0 && index % every == every - 1;
+  const auto is_held_out = [](std::int64_t index, std::int64_t every) {
+    return every > 0 && index % every == 0;
   };
   std::map<std::int32_t, std::int64_t> seen;
   std::vector<std::int32_t> split(ids.size());
   for (const std::size_t i : order) {
-    if (is_last(context[i], rule.contexts)) {
+    if (is_held_out(context[i], rule.contexts)) {
       split[i] = 2;
     } else {
-      split[i] = is_last(seen[context[i]]++, rule.images) ? 1 : 0;
+      split[i] = is_held_out(seen[context[i]]++, rule.images) ? 1 : 0;
     }
   }
   return split;

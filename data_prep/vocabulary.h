@@ -14,7 +14,7 @@ std::vector<std::int32_t> indices(const std::vector<std::string>& column,
                                   const std::vector<std::string>& vocabulary, const std::string& what,
                                   const std::string& option);
 
-/// A split as `hold_out` gives it. n-th: counted from 1; 0 switches a rule off.
+/// A split as `hold_out` gives it. n-th: the first and every n-th after it; 0 switches a rule off.
 struct HoldOut {
   std::int64_t contexts = 0;  ///< every n-th value of the first context key (in vocabulary order) is held out
   std::int64_t images = 0;    ///< every n-th image of each other context (in order of id) is held out

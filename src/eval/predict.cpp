@@ -1,0 +1,137 @@
+#include "cohort/eval/predict.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "cohort/core/error.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/context_sampler.h"
+#include "cohort/data/loader.h"
+#include "cohort/eval/autocast.h"
+
+namespace cohort::eval {
+namespace {
+
+/// Images of one forward pass: enough to fill the cores, few enough for the cache. Small groups share a pass.
+constexpr std::int64_t kImagesPerPass = 128;
+
+using Groups = std::span<const data::Group>;
+
+/// The contiguous groups of `rank`: a group belongs to the rank that its middle row falls on when rows are
+/// cut evenly.
+Groups share_by_rows(const data::StepPlan& plan, std::int64_t rows, int rank, int size) {
+  std::int64_t before = 0;
+  std::size_t first = plan.size(), last = plan.size();
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const auto count = static_cast<std::int64_t>(plan[i].rows.size());
+    const std::int64_t owner = (2 * before + count) * size / (2 * rows);
+    if (owner >= rank) first = std::min(first, i);
+    if (owner > rank) last = std::min(last, i);
+    before += count;
+  }
+  return Groups(plan).subspan(first, last - first);
+}
+
+std::vector<Groups> passes_of(Groups groups) {
+  std::vector<Groups> passes;
+  std::size_t begin = 0;
+  std::int64_t images = 0;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const auto count = static_cast<std::int64_t>(groups[i].rows.size());
+    if (i > begin && images + count > kImagesPerPass) {
+      passes.push_back(groups.subspan(begin, i - begin));
+      begin = i;
+      images = 0;
+    }
+    images += count;
+  }
+  if (begin < groups.size()) passes.push_back(groups.subspan(begin));
+  return passes;
+}
+
+/// What this rank computed, rows in the order of its groups.
+struct Rows {
+  std::vector<at::Tensor> sample, logits, features, context;
+};
+
+void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, Rows& rows) {
+  const at::Device device = model.parameters().front().device();
+  nn::Conditions conditions;
+  conditions.context = batch.context.to(device);
+  conditions.group = batch.group.to(device);
+  conditions.sample = batch.sample.to(device);
+  const Bf16Scope scope(bf16, device.type());
+  const auto output = model.forward(batch.views.front().to(device), conditions);
+  const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
+  rows.sample.push_back(batch.sample);
+  rows.features.push_back(keep(output.cls));
+  if (output.logits.defined()) rows.logits.push_back(keep(output.logits));
+  if (output.context.defined()) rows.context.push_back(keep(output.context));
+}
+
+Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, Groups groups,
+                augment::Normalisation normalisation, bool bf16) {
+  const std::vector<Groups> passes = passes_of(groups);
+  const data::BatchColumns columns{model.shape().context.keys, ""};
+  const data::ViewMaker view = augment::evaluation_view(dataset.description(), normalisation);
+  data::Loader loader(
+      [&](std::int64_t i) {
+        return data::make_batch(dataset, passes[static_cast<std::size_t>(i)], columns, view);
+      },
+      0, static_cast<std::int64_t>(passes.size()), {});
+  const at::NoGradGuard no_gradients;
+  Rows rows;
+  for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, rows);
+  return rows;
+}
+
+/// Collective. The rows of all ranks in dataset order. `row_shape`: of one row, for ranks without any.
+at::Tensor assemble(const std::vector<at::Tensor>& parts, std::vector<std::int64_t> row_shape,
+                    const at::Tensor& order, comm::Communicator& ranks) {
+  row_shape.insert(row_shape.begin(), 0);
+  const at::Tensor local = parts.empty() ? at::empty(row_shape) : at::cat(parts).contiguous();
+  const at::Tensor gathered = ranks.gather_rows(local);
+  at::Tensor ordered = at::empty_like(gathered);
+  return ordered.index_copy_(0, order, gathered);
+}
+
+std::vector<std::int32_t> contexts_for_groups(const data::Dataset& dataset, const std::string& group_by) {
+  if (group_by.empty()) return std::vector<std::int32_t>(static_cast<std::size_t>(dataset.rows()), 0);
+  return dataset.contexts(group_by);
+}
+
+}  // namespace
+
+Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
+                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                   comm::Communicator& ranks) {
+  using Clock = std::chrono::steady_clock;
+  Rows local;
+  const auto start = Clock::now();
+  comm::together(ranks, [&] {
+    for (const std::string& key : model.shape().context.keys) (void)dataset.contexts(key);
+    const auto plan = data::evaluation_plan(contexts_for_groups(dataset, group_by), config.context_images);
+    local = run_passes(model, dataset, share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()),
+                       normalisation, bf16);
+  });
+  const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
+
+  const nn::VitShape& shape = model.shape();
+  const at::Tensor samples = local.sample.empty() ? at::empty({0}, at::kLong) : at::cat(local.sample);
+  const at::Tensor order = ranks.gather_rows(samples);
+  COHORT_CHECK(order.size(0) == dataset.rows(), "{} of {} images were evaluated", order.size(0),
+               dataset.rows());
+  Prediction prediction;
+  prediction.features = assemble(local.features, {shape.embed_dim}, order, ranks);
+  if (shape.classes > 0) prediction.logits = assemble(local.logits, {shape.classes}, order, ranks);
+  const auto keys = static_cast<std::int64_t>(shape.context.keys.size());
+  if (keys > 0) prediction.context = assemble(local.context, {keys, shape.embed_dim}, order, ranks);
+  prediction.images_per_second = static_cast<double>(dataset.rows()) / seconds;
+  return prediction;
+}
+
+}  // namespace cohort::eval

@@ -1,0 +1,187 @@
+#include "cohort/nn/vit.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+#include "cohort/nn/dropout.h"
+
+#include "block.h"
+#include "initialise.h"
+
+namespace cohort::nn {
+namespace {
+
+struct NamedSize {
+  std::string_view name;
+  std::int64_t width, depth, heads;
+};
+
+// ViT (arXiv 2010.11929) and DeiT (arXiv 2012.12877).
+constexpr std::array kSizes{NamedSize{"vit_tiny", 192, 12, 3}, NamedSize{"vit_small", 384, 12, 6},
+                            NamedSize{"vit_base", 768, 12, 12}, NamedSize{"vit_large", 1024, 24, 16}};
+
+NamedSize find_size(const std::string& name) {
+  const auto* const found =
+      std::find_if(kSizes.begin(), kSizes.end(), [&](const NamedSize& size) { return size.name == name; });
+  if (found != kSizes.end()) return *found;
+  std::vector<std::string> names;
+  for (const NamedSize& size : kSizes) names.emplace_back(size.name);
+  throw UsageError({fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, names)});
+}
+
+void check_divides(std::int64_t patch, std::int64_t height, std::int64_t width) {
+  if (height % patch == 0 && width % patch == 0 && height > 0 && width > 0) return;
+  std::vector<std::string> divisors;
+  for (std::int64_t size = 2; size <= std::min(height, width); ++size) {
+    if (height % size == 0 && width % size == 0) divisors.push_back(std::to_string(size));
+  }
+  throw UsageError(
+      {fmt::format("patches of {0} x {0} pixels do not divide images of {1} x {2}", patch, height, width),
+       "model.patch_size", "use one of " + join(divisors, ", ")});
+}
+
+void check_heads(std::int64_t width, std::int64_t heads) {
+  if (width % heads == 0) return;
+  std::vector<std::string> divisors;
+  for (std::int64_t count = 1; count <= std::min<std::int64_t>(width, 32); ++count) {
+    if (width % count == 0) divisors.push_back(std::to_string(count));
+  }
+  throw UsageError({fmt::format("{} attention heads do not divide a width of {}", heads, width),
+                    "model.heads", "use one of " + join(divisors, ", ")});
+}
+
+PatchGrid grid_of(std::int64_t height, std::int64_t width, std::int64_t patch) {
+  return {height / patch, width / patch};
+}
+
+// Linear from 0 at the first block to `last` at the last.
+double drop_path_of(std::int64_t block, std::int64_t depth, double last) {
+  return depth < 2 ? 0.0 : last * static_cast<double>(block) / static_cast<double>(depth - 1);
+}
+
+std::int64_t tokens_before_patches(const VitShape& shape) {
+  return 1 + static_cast<std::int64_t>(shape.context.keys.size());
+}
+
+}  // namespace
+
+VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
+                   std::vector<std::int64_t> vocabulary, std::int64_t channels, std::int64_t height,
+                   std::int64_t width, std::int64_t classes) {
+  const NamedSize size = find_size(config.name);
+  VitShape shape{.channels = channels,
+                 .height = height,
+                 .width = width,
+                 .patch_size = config.patch_size,
+                 .embed_dim = config.width > 0 ? config.width : size.width,
+                 .depth = config.depth > 0 ? config.depth : size.depth,
+                 .heads = config.heads > 0 ? config.heads : size.heads,
+                 .mlp_ratio = config.mlp_ratio,
+                 .dropout = config.dropout,
+                 .drop_path = config.drop_path,
+                 .classes = classes,
+                 .context = context,
+                 .vocabulary = std::move(vocabulary)};
+  check_divides(shape.patch_size, height, width);
+  check_heads(shape.embed_dim, shape.heads);
+  check_context_keys(context);
+  return shape;
+}
+
+VisionTransformer::VisionTransformer(VitShape shape, std::uint64_t seed) : shape_(std::move(shape)) {
+  using namespace torch::nn;
+  const std::int64_t width = shape_.embed_dim, patch = shape_.patch_size;
+  const auto make_context = [&] {
+    return std::make_shared<ContextInference>(shape_.context, shape_.vocabulary, width);
+  };
+  cls_token_ = register_parameter("cls_token", at::zeros({1, 1, width}));
+  const PatchGrid grid = grid_of(shape_.height, shape_.width, patch);
+  pos_embed_ =
+      register_parameter("pos_embed", at::zeros({1, tokens_before_patches(shape_) + grid.count(), width}));
+  projection_ = Conv2d(Conv2dOptions(shape_.channels, width, patch).stride(patch)).ptr();
+  register_module("patch_embed", std::make_shared<Module>())->register_module("proj", projection_);
+  if (!shape_.context.keys.empty()) context_ = register_module("cin", make_context());
+  const auto blocks = register_module("blocks", std::make_shared<Module>());
+  for (std::int64_t l = 0; l < shape_.depth; ++l) {
+    const BlockShape block{width, shape_.heads,
+                           static_cast<std::int64_t>(static_cast<double>(width) * shape_.mlp_ratio),
+                           shape_.dropout, drop_path_of(l, shape_.depth, shape_.drop_path)};
+    blocks_.push_back(blocks->register_module(std::to_string(l), std::make_shared<Block>(block, l)));
+  }
+  if (context_ != nullptr && is_layerwise(shape_.context.amortization)) {
+    const auto contexts = register_module("cin_blocks", std::make_shared<Module>());
+    for (std::int64_t l = 0; l < shape_.depth; ++l) {
+      block_contexts_.push_back(contexts->register_module(std::to_string(l), make_context()));
+    }
+  }
+  norm_ = register_module("norm", make_layer_norm(width).ptr());
+  if (shape_.classes > 0) head_ = register_module("head", Linear(width, shape_.classes).ptr());
+  initialise(*this, seed);
+}
+
+VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions) {
+  Output output;
+  const at::Tensor patches = embed_patches(images);  // [B, N, D]
+  if (context_ != nullptr) output.context = context_->forward(patches, conditions);
+  const PatchGrid grid = grid_of(images.size(2), images.size(3), shape_.patch_size);
+  at::Tensor tokens =
+      dropout(assemble(patches, output.context, grid), shape_.dropout, conditions, /*layer=*/0);
+  for (std::size_t l = 0; l < blocks_.size(); ++l) {
+    // By value: a runner may call the body again in the backward pass.
+    tokens = runner_->run(l, tokens,
+                          [this, l, conditions](const at::Tensor& x) { return run_unit(l, x, conditions); });
+  }
+  output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
+  output.cls = output.tokens.select(1, 0);
+  if (head_ != nullptr) output.logits = head_->as<torch::nn::Linear>()->forward(output.cls);
+  return output;
+}
+
+// [B, C, h, w] -> [B, N, D], patches row by row
+at::Tensor VisionTransformer::embed_patches(const at::Tensor& images) {
+  COHORT_CHECK(
+      images.dim() == 4 && images.size(1) == shape_.channels && images.size(2) % shape_.patch_size == 0 &&
+          images.size(3) % shape_.patch_size == 0 && images.size(2) > 0 && images.size(3) > 0,
+      "images of {} channels and multiples of {} pixels were promised", shape_.channels, shape_.patch_size);
+  return projection_->as<torch::nn::Conv2d>()->forward(images).flatten(2).transpose(1, 2);
+}
+
+// [B, 1 + K + N, D]: cls, context tokens, patches, with their positions
+at::Tensor VisionTransformer::assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid) {
+  std::vector<at::Tensor> parts{cls_token_.expand({patches.size(0), 1, shape_.embed_dim})};
+  if (context.defined()) parts.push_back(context);
+  parts.push_back(patches);
+  const PatchGrid table_grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
+  return at::cat(parts, 1) +
+         interpolate_positions(pos_embed_, tokens_before_patches(shape_), table_grid, grid);
+}
+
+at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& tokens,
+                                       const Conditions& conditions) {
+  const at::Tensor out = blocks_[index]->forward(tokens, conditions);
+  if (block_contexts_.empty() || index + 1 == blocks_.size()) return out;
+  const std::int64_t before = tokens_before_patches(shape_);
+  const at::Tensor patches = out.narrow(1, before, out.size(1) - before);
+  const at::Tensor context = block_contexts_[index]->forward(patches, conditions);
+  return at::cat({out.narrow(1, 0, 1), context, patches}, 1);
+}
+
+std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> VisionTransformer::units() const {
+  std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units;
+  for (std::size_t l = 0; l < blocks_.size(); ++l) {
+    units.push_back({blocks_[l]});
+    if (!block_contexts_.empty()) units.back().push_back(block_contexts_[l]);
+  }
+  return units;
+}
+
+}  // namespace cohort::nn

@@ -1,0 +1,108 @@
+#include "cohort/train/metrics.h"
+
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "support/json.h"
+
+namespace cohort::train {
+namespace {
+
+Json parse_line(const std::filesystem::path& file, std::size_t number, std::string_view line) {
+  Json json = Json::parse(line, nullptr, false);
+  if (!json.is_object() || !json.contains("kind") || !json.contains("step")) {
+    throw DataError(
+        {"not a line of metrics", fmt::format("{}:{}", file.string(), number), "repair or remove the file"});
+  }
+  return json;
+}
+
+std::vector<std::string_view> whole_lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string_view::npos;
+       begin = end + 1) {
+    lines.push_back(text.substr(begin, end - begin));
+  }
+  return lines;
+}
+
+bool is_kept(const Json& json, std::int64_t step, bool drop_evaluation) {
+  const std::string kind = json["kind"];
+  const std::int64_t of_line = json["step"];
+  if (kind == "end" || of_line > step) return false;
+  return !(drop_evaluation && kind == "evaluation" && of_line == step);
+}
+
+}  // namespace
+
+std::string step_json(const StepRecord& record) {
+  Json json{{"kind", "step"},
+            {"step", record.step},
+            {"epoch", record.epoch},
+            {"loss", nine_digits(record.loss)},
+            {"lr", nine_digits(record.lr)},
+            {"grad_norm", nine_digits(record.grad_norm)},
+            {"images_per_second", nine_digits(record.images_per_second)},
+            {"seconds", nine_digits(record.seconds)},
+            {"data_wait", nine_digits(record.data_wait)},
+            {"comm_wait", nine_digits(record.comm_wait)},
+            {"memory_bytes", record.memory_bytes}};
+  for (const auto& [name, value] : record.metrics) json[name] = nine_digits(value);
+  return json.dump();
+}
+
+std::string end_json(const EndRecord& record) {
+  return Json{{"kind", "end"},
+              {"step", record.step},
+              {"seconds", nine_digits(record.seconds)},
+              {"images_per_second", nine_digits(record.images_per_second)},
+              {"ranks", record.ranks},
+              {"parameters", record.parameters}}
+      .dump();
+}
+
+MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)), stream_(file_, std::ios::app) {
+  if (!stream_)
+    throw DataError({"cannot open the metrics", file_.string(), "check the folder's permissions"});
+}
+
+void MetricsFile::write(const std::string& line) {
+  stream_ << line << '\n' << std::flush;
+  if (!stream_)
+    throw DataError({"cannot write the metrics", file_.string(), "check that the disk is not full"});
+}
+
+void MetricsFile::sync() {
+  sync_file(file_);
+}
+
+KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation) {
+  KeptMetrics kept;
+  if (!std::filesystem::exists(file)) return kept;
+  std::string content;
+  std::size_t number = 0;
+  const std::string text = read_file(file);
+  for (const std::string_view line : whole_lines(text)) {
+    const Json json = parse_line(file, ++number, line);
+    if (!is_kept(json, step, drop_evaluation)) continue;
+    content.append(line).push_back('\n');
+    if (json["kind"] != "step") continue;
+    ++kept.steps;
+    kept.seconds += json.value("seconds", 0.0);
+  }
+  write_file_atomically(file, content);
+  return kept;
+}
+
+bool has_ended(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return false;
+  const std::string text = read_file(file);
+  const auto lines = whole_lines(text);
+  return !lines.empty() && parse_line(file, lines.size(), lines.back())["kind"] == "end";
+}
+
+}  // namespace cohort::train

@@ -1,0 +1,98 @@
+#include "cohort/train/run_config.h"
+
+#include <array>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "cohort/config/load.h"
+#include "cohort/core/error.h"
+
+namespace cohort::train {
+namespace {
+
+constexpr std::string_view kNoGroups = "none";
+
+constexpr std::string_view kDocumentHead = R"(# Configuration
+
+Every key of `cohort train`, from the option structs of the code. This file is generated: `cohort docs config > docs/config.md`;
+a test holds it in step. On the command line a key is overridden as `optimizer.lr=1e-3`; `cohort train CONFIG --print-config`
+shows every value and where it came from.
+
+)";
+
+bool is_dictionary(nn::Amortization amortization) {
+  return amortization == nn::Amortization::dictionary || amortization == nn::Amortization::dictionary_layer;
+}
+
+void validate_context(const RunConfig& config, const std::string& where) {
+  const auto& keys = config.context.keys;
+  const bool needs_groups = !keys.empty() && config.context.scope == nn::Scope::group &&
+                            !is_dictionary(config.context.amortization);
+  if (needs_groups && config.sampler.group_by == kNoGroups) {
+    throw UsageError(
+        {"sampler.group_by is 'none', so that a group mixes contexts and none of them has a token of its own",
+         where, fmt::format("set sampler.group_by={}, or context.scope=global", keys.front())});
+  }
+}
+
+}  // namespace
+
+std::span<const config::EnumName<Precision>> enum_names(Precision) {
+  static constexpr std::array<config::EnumName<Precision>, 2> names{
+      {{Precision::fp32, "fp32"}, {Precision::bf16, "bf16"}}};
+  return names;
+}
+
+std::span<const config::EnumName<Device>> enum_names(Device) {
+  static constexpr std::array<config::EnumName<Device>, 2> names{
+      {{Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
+  return names;
+}
+
+void validate(const RunConfig& config, const std::string& where) {
+  if (config.data.path.empty()) {
+    throw UsageError({"data.path is empty: there is nothing to train on", where,
+                      "set data.path=FOLDER, a folder with dataset.json"});
+  }
+  if (config.schedule.lr_end > config.optimizer.lr) {
+    throw UsageError({fmt::format("schedule.lr_end ({:g}) is above optimizer.lr ({:g})",
+                                  config.schedule.lr_end, config.optimizer.lr),
+                      where,
+                      "the learning rate falls from optimizer.lr to schedule.lr_end: lower the latter"});
+  }
+  if (config.resume.empty()) {
+    throw UsageError({"resume is empty", where, "set resume to auto, never, or the folder of a checkpoint"});
+  }
+  validate_context(config, where);
+}
+
+ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {
+  config::load(file, fields);
+  config::override_with(overrides, fields);
+  if (values.run_dir.empty()) values.run_dir = std::filesystem::path("runs") / file.stem();
+  validate(values, file.string());
+}
+
+RunConfig load_run_config(const std::filesystem::path& file, std::span<const std::string> overrides) {
+  return ConfigFile(file, overrides).values;
+}
+
+std::string dump_run_config(const RunConfig& config) {
+  RunConfig copy = config;
+  return config::dump(config::Fields(copy), false);
+}
+
+std::string config_document() {
+  RunConfig defaults;
+  return std::string(kDocumentHead) + config::markdown(config::Fields(defaults));
+}
+
+std::string training_group_key(const RunConfig& config) {
+  const std::string& key = config.sampler.group_by;
+  if (key == kNoGroups) return "";
+  if (!key.empty()) return key;
+  return config.context.keys.empty() ? "" : config.context.keys.front();
+}
+
+}  // namespace cohort::train

@@ -1,0 +1,291 @@
+#include "cohort/train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/nn/module.h>
+
+#include "cohort/core/file.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
+#include "cohort/data/loader.h"
+#include "cohort/eval/autocast.h"
+#include "cohort/eval/evaluation.h"
+#include "cohort/eval/weights.h"
+#include "cohort/method/supervised.h"
+#include "cohort/shard/optimizer.h"
+#include "cohort/shard/sharded_model.h"
+#include "cohort/train/metrics.h"
+#include "cohort/train/schedule.h"
+
+#include "train/parts.h"
+#include "train/progress.h"
+#include "train/run_folder.h"
+#include "train/state.h"
+#include "train/step_totals.h"
+#include "train/stop_signal.h"
+
+namespace cohort::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Seconds = std::chrono::duration<double>;
+
+data::Batch moved(data::Batch batch, const at::Device& device) {
+  for (at::Tensor& view : batch.views) view = view.to(device);
+  for (at::Tensor* column : {&batch.context, &batch.group, &batch.label, &batch.sample}) {
+    if (column->defined()) *column = column->to(device);
+  }
+  return batch;
+}
+
+}  // namespace
+
+struct Trainer::Impl {
+  Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite);
+
+  void restore();
+  void open_run_folder();
+  ExitCode run();
+  void train_step(data::Loader& loader, std::int64_t step);
+  StepShare compute(const data::Batch& batch, const method::Step& where);
+  StepRecord make_record(const StepTotals& totals, std::int64_t step, double lr, double norm,
+                         Seconds time) const;
+  void record(const StepRecord& record);
+  void check_finite(double loss, double norm, std::int64_t step);
+  [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
+  void evaluate(std::int64_t steps_done);
+  void save(std::int64_t steps_done);
+  void finish();
+  [[nodiscard]] std::int64_t epoch_of(std::int64_t step) const {
+    return step / parts->data.steps_per_epoch();
+  }
+  [[nodiscard]] bool speaks() const { return ranks.rank() == 0; }
+
+  const RunConfig config;
+  comm::Communicator& ranks;
+  RunFolder folder{config.run_dir};
+  std::unique_ptr<Parts> parts;
+  std::int64_t total_steps;
+  std::string dataset;
+  Start start;
+  bool complete = false;
+  std::unique_ptr<method::Method> method;
+  shard::ShardedModel sharded;
+  shard::AdamW optimizer;
+  checkpoint::Store store;
+  std::optional<MetricsFile> metrics;  // rank 0 only
+  Progress progress;
+  StopSignal signal;
+  bool stop = false;
+  double trained_seconds = 0.0;
+};
+
+Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite)
+    : config(run_config),
+      ranks(all_ranks),
+      parts(make_parts(config, ranks)),
+      total_steps(config.train.max_steps > 0 ? config.train.max_steps
+                                             : config.train.epochs * parts->data.steps_per_epoch()),
+      dataset(dataset_identity(parts->data.dataset().description(), config.data.train_split)),
+      start(choose_start(config, overwrite, dataset, ranks)),
+      method(method::make_supervised(parts->model, config.supervised, config.context.scope)),
+      sharded(parts->model, config.sharding, ranks),
+      optimizer(sharded.shards(), config.optimizer),
+      store(folder.checkpoints(), ranks, config.checkpoint.keep_last),
+      progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
+                isatty(STDERR_FILENO) == 1}) {
+  restore();
+  open_run_folder();
+}
+
+void Trainer::Impl::restore() {
+  if (start.checkpoints.empty()) return;
+  std::vector<checkpoint::Slice> state = state_to_load(sharded, optimizer);
+  checkpoint::Store(start.checkpoints, ranks, config.checkpoint.keep_last).load(start.step, state);
+  optimizer.set_steps(start.step);
+}
+
+void Trainer::Impl::open_run_folder() {
+  comm::together(ranks, [&] {
+    if (!speaks()) return;
+    complete = start.step >= total_steps && has_ended(folder.metrics());
+    start_log_file(folder.log());
+    if (complete) return;
+    write_file_atomically(folder.config(), dump_run_config(config));
+    trained_seconds = trim_metrics(folder.metrics(), start.step, evaluation_due(start.step)).seconds;
+    metrics.emplace(folder.metrics());
+  });
+  complete = ranks.max(std::int64_t{complete}) == 1;
+}
+
+ExitCode Trainer::Impl::run() {
+  if (complete) {
+    log_info(
+        fmt::format("{}: this run is complete ({} steps); nothing to do", folder.path.string(), start.step));
+    return ExitCode::done;
+  }
+  log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
+  if (start.step > 0) {
+    log_info(fmt::format("going on from {}",
+                         (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
+    if (evaluation_due(start.step)) evaluate(start.step);
+  }
+  const auto make = [this](std::int64_t step) { return parts->data.batch(step, ranks.rank(), ranks.size()); };
+  data::Loader loader(make, start.step, std::max(start.step, total_steps), config.data.loader);
+  for (std::int64_t step = start.step; step < total_steps; ++step) {
+    train_step(loader, step);
+    const std::int64_t done = step + 1, every = config.checkpoint.every_steps;
+    const bool last = done == total_steps;
+    if (last || stop || (every > 0 && done % every == 0)) save(done);
+    if (stop && !last) {
+      progress.clear();
+      log_info(fmt::format("stopped by a signal after step {}; the same command goes on from there", done));
+      return ExitCode::stopped;
+    }
+    if (evaluation_due(done)) evaluate(done);
+  }
+  finish();
+  return ExitCode::done;
+}
+
+void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
+  const auto begin = Clock::now();
+  const data::Batch batch = moved(loader.next(), parts->device);
+  const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
+                           config.seed, &ranks};
+  StepShare share = compute(batch, where);
+  share.data_wait = loader.take_wait();
+  share.stop = signal.received();
+  const double norm = sharded.gradient_norm();
+  const StepTotals totals = sum_over_ranks(share, ranks);
+  check_finite(totals.loss, norm, step + 1);
+  const double lr = warmup_cosine(config.optimizer.lr, config.schedule.lr_end, step, total_steps,
+                                  config.schedule.warmup_steps);
+  optimizer.step(lr, config.optimizer.weight_decay, norm);
+  method->after_step(where);
+  stop = totals.stop;
+  record(make_record(totals, step + 1, lr, norm, Clock::now() - begin));
+}
+
+StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& where) {
+  StepShare share;
+  sharded.zero_gradients();
+  at::Tensor loss;
+  {
+    const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
+    loss = method->loss(batch, where, share.metrics);
+  }
+  loss.backward();
+  sharded.finish_backward();
+  share.loss = loss.item<double>();
+  share.comm_wait = sharded.take_wait();
+  share.memory_bytes = peak_memory_bytes();
+  return share;
+}
+
+StepRecord Trainer::Impl::make_record(const StepTotals& totals, std::int64_t step, double lr, double norm,
+                                      Seconds time) const {
+  const double seconds = std::max(time.count(), 1e-9);
+  return {step,
+          epoch_of(step - 1),
+          totals.loss,
+          lr,
+          norm,
+          seconds,
+          static_cast<double>(parts->data.global_images()) / seconds,
+          std::min(totals.data_seconds / seconds, 1.0),
+          std::min(totals.comm_seconds / seconds, 1.0),
+          totals.memory_bytes,
+          totals.metrics};
+}
+
+void Trainer::Impl::record(const StepRecord& record) {
+  trained_seconds += record.seconds;
+  if (!speaks()) return;
+  metrics->write(step_json(record));
+  progress.step(record);
+}
+
+/// Both numbers are the same on all ranks, and so is the decision.
+void Trainer::Impl::check_finite(double loss, double norm, std::int64_t step) {
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  progress.clear();
+  ranks.agree(std::make_exception_ptr(NumericalError(
+      {fmt::format("step {}: the {} is not finite (loss {}, gradient norm {})", step,
+                   std::isfinite(loss) ? "gradient" : "loss", loss, norm),
+       folder.path.string(), "lower optimizer.lr, set optimizer.clip_norm, or use precision=fp32"})));
+}
+
+bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
+  if (steps_done == 0 || parts->splits.empty()) return false;
+  const std::int64_t every = config.eval.every_epochs * parts->data.steps_per_epoch();
+  return steps_done == total_steps || (every > 0 && steps_done % every == 0);
+}
+
+void Trainer::Impl::evaluate(std::int64_t steps_done) {
+  progress.clear();
+  for (const data::Dataset& split : parts->splits.datasets()) {
+    const eval::EvaluationColumns columns{parts->data.label(), parts->splits.group_key()};
+    const eval::Evaluation evaluation =
+        eval::evaluate(*parts->model, split, columns, config.eval, config.data.normalisation,
+                       config.precision == Precision::bf16, ranks);
+    if (!speaks()) continue;
+    metrics->write(eval::evaluation_json(evaluation, steps_done, epoch_of(steps_done - 1)));
+    log_info(eval::evaluation_line(evaluation));
+  }
+}
+
+void Trainer::Impl::save(std::int64_t steps_done) {
+  comm::together(ranks, [&] {
+    if (speaks()) metrics->sync();
+  });
+  store.save(state_to_save(sharded, optimizer),
+             {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
+}
+
+void Trainer::Impl::finish() {
+  progress.clear();
+  comm::together(ranks, [&] {
+    if (!speaks()) return;
+    checkpoint::write_safetensors(folder.weights(), eval::weights_of(*parts->model));
+    const auto images = static_cast<double>(total_steps * parts->data.global_images());
+    const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
+                        ranks.size(), count_parameters(*parts->model)};
+    metrics->write(end_json(end));
+    metrics->sync();
+    log_info(fmt::format("{} steps in {}, {} img/s all ranks; weights in {}", total_steps,
+                         format_duration(Seconds(trained_seconds)),
+                         format_count(std::llround(end.images_per_second)), folder.weights().string()));
+  });
+}
+
+Trainer::Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite)
+    : impl_(std::make_unique<Impl>(config, ranks, overwrite)) {}
+
+Trainer::~Trainer() = default;
+
+ExitCode Trainer::run() {
+  return impl_->run();
+}
+
+std::int64_t Trainer::first_step() const noexcept {
+  return impl_->start.step;
+}
+
+std::int64_t Trainer::total_steps() const noexcept {
+  return impl_->total_steps;
+}
+
+nn::VisionTransformer& Trainer::model() noexcept {
+  return *impl_->parts->model;
+}
+
+}  // namespace cohort::train

@@ -89,12 +89,12 @@ TEST_F(Commands, ImagesTakesColumnsFromFolderNames) {
   EXPECT_EQ(train.rows(), 4);
   EXPECT_EQ(train.description().images, (data::ImageLayout{data::PixelType::u8, 1, 2, 2}));
   EXPECT_EQ(train.description().context("site").values, (std::vector<std::string>{"north", "south"}));
-  EXPECT_EQ(train.ids()[2], "north/dog/0.png");
+  EXPECT_EQ(train.ids()[2], "south/dog/1.png");
   EXPECT_EQ(train.labels("kind")[2], 1);
   const at::Tensor image = train.images(std::vector<std::int64_t>{2});
-  EXPECT_EQ(image.data_ptr<float>()[3], 40.0F);
+  EXPECT_EQ(image.data_ptr<float>()[3], 110.0F);
   EXPECT_EQ(data::Dataset::open(path("d"), "seen_test").ids(),
-            (std::vector<std::string>{"north/cat/2.png", "north/dog/2.png"}));
+            (std::vector<std::string>{"south/cat/0.png", "south/dog/0.png"}));
   EXPECT_EQ(data::Dataset::open(path("d"), "unseen_test").rows(), 6);
 }
 
@@ -202,11 +202,11 @@ TEST_F(Commands, ElpvDerivesModulesFromTheOrderOfRows) {
   EXPECT_EQ(unseen.description().context("module").values.size(), 44U);
   EXPECT_EQ(unseen.description().label("condition").classes,
             (std::vector<std::string>{"functional", "defective"}));
-  EXPECT_EQ(unseen.ids()[0], "images/cell0181.png");  // module 3 begins with row 180
+  EXPECT_EQ(unseen.ids()[0], "images/cell0001.png");
   EXPECT_EQ(unseen.labels("condition")[2], 1);
-  for (const std::int32_t module : unseen.contexts("module")) EXPECT_EQ(module % 4, 3);
-  EXPECT_EQ(unseen.ids().back(), "images/cell2624.png");
-  EXPECT_EQ(unseen.contexts("module").back(), 43);
+  for (const std::int32_t module : unseen.contexts("module")) EXPECT_EQ(module % 4, 0);
+  EXPECT_EQ(unseen.ids().back(), "images/cell2444.png");
+  EXPECT_EQ(unseen.contexts("module").back(), 40);
 
   write("wheel/elpv_dataset/data/labels.csv", labels.substr(0, labels.size() / 2));
   EXPECT_NE(refused("convert elpv {0}/wheel --out {0}/e").find("labels.csv"), std::string::npos);

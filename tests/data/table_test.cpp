@@ -69,7 +69,7 @@ TEST(Vocabulary, NumbersByValueTextsByBytes) {
 TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
   const std::vector<std::int32_t> context{0, 0, 0, 1, 1, 1, 1, 0};
   const std::vector<std::string> ids{"h", "b", "c", "d", "e", "f", "g", "a"};  // context 0 in order: a b c h
-  EXPECT_EQ(hold_out(context, ids, {2, 2}), (std::vector<std::int32_t>{1, 1, 0, 2, 2, 2, 2, 0}));
+  EXPECT_EQ(hold_out(context, ids, {2, 2}), (std::vector<std::int32_t>{2, 2, 2, 1, 0, 1, 0, 2}));
   EXPECT_EQ(hold_out(context, ids, {0, 0}), std::vector<std::int32_t>(8, 0));
 }
 

@@ -26,12 +26,17 @@ struct AugmentConfig {
     visit("flip_vertical", flip_vertical, "mirror top and bottom, with probability 1/2");
     visit("rotate90", rotate90, "rotate by 0, 90, 180 or 270 degrees; needs square images");
     visit("crop_scale_min", crop_scale_min,
-          "smallest area of a random square crop, as a part of the image; 1: no crop. Resized back, bilinear",
+          "smallest area of a random crop of the image's own shape, as a part of the image; 1: no crop. "
+          "Resized back, bilinear",
           config::Range{0.01, 1.0});
-    visit("brightness", brightness, "largest change of brightness, in standard deviations of the dataset", config::Range{0.0, 10.0});
-    visit("contrast", contrast, "largest relative change of contrast about the image's mean", config::Range{0.0, 1.0});
-    visit("noise", noise, "standard deviation of added Gaussian noise, in standard deviations of the dataset", config::Range{0.0, 10.0});
-    visit("erase", erase, "probability of replacing a random rectangle of 2 … 20 % of the area by the mean", config::Range{0.0, 1.0});
+    visit("brightness", brightness, "largest change of brightness, in standard deviations of the dataset",
+          config::Range{0.0, 10.0});
+    visit("contrast", contrast, "largest relative change of contrast about each channel's mean in the image",
+          config::Range{0.0, 1.0});
+    visit("noise", noise, "standard deviation of added Gaussian noise, in standard deviations of the dataset",
+          config::Range{0.0, 10.0});
+    visit("erase", erase, "probability of replacing a random rectangle of 2 … 20 % of the area by the mean",
+          config::Range{0.0, 1.0});
   }
 };
 
@@ -39,14 +44,18 @@ struct AugmentConfig {
 enum class Normalisation { dataset, image };
 std::span<const config::EnumName<Normalisation>> enum_names(Normalisation);
 
-/// (image - mean) / deviation per channel, with the dataset's or the image's own statistics (deviation at least 1e-6).
-/// `images` [B, C, H, W] f32 in stored units.
-at::Tensor normalise(const at::Tensor& images, const data::Description& description, Normalisation normalisation);
+/// (image - mean) / deviation per channel, with the dataset's or the image's own statistics (deviation at
+/// least 1e-6). `images` [B, C, H, W] f32 in stored units; the result is f32, contiguous.
+at::Tensor normalise(const at::Tensor& images, const data::Description& description,
+                     Normalisation normalisation);
 
-/// One view of every image, for training: normalised, then changed at random. Numbers are keyed by
-/// (seed, Purpose::augment, epoch, row, view 0): the same on any number of ranks.
-data::ViewMaker training_view(const AugmentConfig& config, const data::Description& description, Normalisation normalisation,
-                              std::uint64_t seed, std::int64_t epoch);
+/// One view of every image, for training: normalised, then changed at random, in this order: flips, rotation,
+/// crop, contrast, brightness, noise, erasing. Takes and gives [B, C, H, W] f32. Numbers are keyed by (seed,
+/// Purpose::augment, epoch, row, view 0): the same on any number of ranks and in any batch; each change draws
+/// its own, whether or not the others are on. The result is safe from any thread. Throws UsageError: rotate90
+/// with images that are not square.
+data::ViewMaker training_view(const AugmentConfig& config, const data::Description& description,
+                              Normalisation normalisation, std::uint64_t seed, std::int64_t epoch);
 
 /// The whole image, normalised: for evaluation.
 data::ViewMaker evaluation_view(const data::Description& description, Normalisation normalisation);

@@ -20,10 +20,12 @@ struct EvalConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("context_images", context_images, "images of a context behind its token; the last group of a context may have fewer",
+    visit("context_images", context_images,
+          "images of a context behind its token; the last group of a context may have fewer",
           config::Range<std::int64_t>{1, 1 << 20});
     visit("splits", splits, "splits to evaluate; empty: all but the training split");
-    visit("every_epochs", every_epochs, "epochs between evaluations; 0: at the end only", config::Range<std::int64_t>{0, 1 << 20});
+    visit("every_epochs", every_epochs, "epochs between evaluations; 0: at the end only",
+          config::Range<std::int64_t>{0, 1 << 20});
   }
 };
 
@@ -34,9 +36,12 @@ struct Prediction {
   double images_per_second = 0.0;  ///< over all ranks
 };
 
-/// Collective. Every image of the split exactly once, its context token inferred from groups of `context_images` in dataset order:
-/// the result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32 output.
+/// Collective. Every image of the split exactly once, its context token inferred from groups of
+/// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
+/// result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32
+/// output.
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
-                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks);
+                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                   comm::Communicator& ranks);
 
 }  // namespace cohort::eval

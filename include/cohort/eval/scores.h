@@ -24,14 +24,15 @@ struct Scores {
   std::optional<double> auc;  ///< two classes only: area under the ROC curve, ties count one half
   double loss = 0.0;          ///< mean cross-entropy
   double confidence = 0.0;
-  double majority = 0.0;      ///< accuracy of always answering the most frequent class of these images
-  std::vector<ContextScore> contexts;                 ///< by vocabulary index; contexts without images left out
+  double majority = 0.0;  ///< accuracy of always answering the most frequent class of these images
+  std::vector<ContextScore> contexts;  ///< by vocabulary index; contexts without images left out
   [[nodiscard]] const ContextScore* worst() const noexcept;  ///< lowest accuracy; null without contexts
 };
 
-/// `logits` [N, classes] f32, `labels` [N] (-1: left out), `contexts` [N] index into `context_names`; empty: no contexts.
-/// Pure; the result does not depend on the number of ranks. Throws DataError when no image has a label.
-Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts,
-             std::span<const std::string> context_names);
+/// `logits` [N, classes] f32, `labels` [N] (-1: left out), `contexts` [N] index into `context_names`; empty:
+/// no contexts. Pure; the result does not depend on the number of ranks. Throws DataError when no image has a
+/// label.
+Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
+             std::span<const std::int32_t> contexts, std::span<const std::string> context_names);
 
 }  // namespace cohort::eval

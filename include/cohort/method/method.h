@@ -15,7 +15,8 @@ class UnitModel;
 
 namespace cohort::method {
 
-/// Where training stands. `global_images` normalises losses, so that the sum over ranks is the mean over the global batch.
+/// Where training stands. `global_images` normalises losses, so that the sum over ranks is the mean over the
+/// global batch.
 struct Step {
   std::int64_t step = 0, total_steps = 0, epoch = 0;
   std::int64_t global_images = 0;
@@ -31,7 +32,9 @@ class Metrics {
     double sum;
     std::int64_t count;
   };
-  void add(std::string name, double sum, std::int64_t count) { entries_.push_back({std::move(name), sum, count}); }
+  void add(std::string name, double sum, std::int64_t count) {
+    entries_.push_back({std::move(name), sum, count});
+  }
   [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,18 +13,28 @@
 namespace cohort::nn {
 
 /// How the token of a context comes about ("Contextual Vision Transformers", arXiv 2305.19402, section 3).
-/// `_detach`: no gradient through the statistics. `_layer`: inferred anew after every block, by that block's own network.
+/// `_detach`: no gradient through the statistics. `_layer`: inferred anew after every block, by that block's
+/// own network.
 enum class Amortization {
-  dictionary, mean, mean_linear, mean_detach, mean_linear_detach,
-  dictionary_layer, mean_layer, mean_linear_layer, mean_detach_layer, mean_linear_detach_layer,
+  dictionary,
+  mean,
+  mean_linear,
+  mean_detach,
+  mean_linear_detach,
+  dictionary_layer,
+  mean_layer,
+  mean_linear_layer,
+  mean_detach_layer,
+  mean_linear_detach_layer,
 };
-std::span<const config::EnumName<Amortization>> enum_names(Amortization);  ///< `linear_mean…` are accepted aliases
+/// `linear_mean…` are accepted aliases of `mean_linear…`.
+std::span<const config::EnumName<Amortization>> enum_names(Amortization);
 bool is_layerwise(Amortization amortization) noexcept;
 
 /// Over which images of a context the token's statistics go.
 enum class Scope {
   group,   ///< the images of the group: no communication
-  global,  ///< all images of the context in the step, on whatever rank: a differentiable all-reduce of sums and counts
+  global,  ///< all images of the context in the step, on all ranks: a differentiable all-reduce
 };
 std::span<const config::EnumName<Scope>> enum_names(Scope);
 
@@ -40,11 +51,14 @@ struct ContextConfig {
   }
 };
 
+/// Throws UsageError when a key cannot be part of a parameter's name (empty, a dot) or is given twice.
+void check_context_keys(const ContextConfig& config);
+
 /// What a forward pass knows of its images beside the pixels. B images, K context keys.
 struct Conditions {
-  at::Tensor context;   ///< [B, K] i64, vocabulary index per key
-  at::Tensor group;     ///< [B] i64, number of the group; images of one group share statistics in group scope
-  at::Tensor sample;    ///< [B] i64: key of dropout and stochastic depth
+  at::Tensor context;  ///< [B, K] i64, vocabulary index per key
+  at::Tensor group;    ///< [B] i64, number of the group; images of one group share statistics in group scope
+  at::Tensor sample;   ///< [B] i64: key of dropout and stochastic depth
   std::uint64_t seed = 0;
   std::int64_t step = 0;
   bool training = false;                ///< dropout and stochastic depth on
@@ -54,18 +68,30 @@ struct Conditions {
 
 /// Context inference: tokens [B, K, D] of every image's contexts from patch tokens [B, N, D].
 /// Parameter names: model.<key>.weight (dictionary), model.<key>.1.{weight,bias} (mean_linear), none (mean).
+/// The mean of a context goes over the patches of all images of one segment: (group, value of the key) in
+/// group scope, the value in global scope, where one all-reduce carries sums and counts of all keys: [values
+/// of all keys, D + 1].
 class ContextInference : public torch::nn::Module {
  public:
   /// `vocabulary` [K]: number of values of every key.
+  /// Of `config` only keys and amortization count: the scope is that of the conditions. Throws UsageError:
+  /// check_context_keys().
   ContextInference(const ContextConfig& config, std::vector<std::int64_t> vocabulary, std::int64_t width);
-  /// Collective over conditions.ranks in global scope. Statistics are summed in fp32 (or fp64 if the patches are).
-  /// Throws DataError when a dictionary meets a value outside its table (a context unseen in training).
+  /// Collective over conditions.ranks in global scope (forward and backward), unless the amortization is a
+  /// dictionary. Statistics are summed in fp32 (or fp64 if the patches are), under autocast too. Images of a
+  /// segment need not be neighbours. Throws DataError when a dictionary, or global scope, meets a value
+  /// outside the vocabulary (a context unseen in training); the message gives key and index, not the name,
+  /// which this layer does not know.
   at::Tensor forward(const at::Tensor& patches, const Conditions& conditions);
 
  private:
+  at::Tensor look_up(const Conditions& conditions) const;
+  at::Tensor mean_of_segments(const at::Tensor& patches, const Conditions& conditions) const;
+  at::Tensor transform(const at::Tensor& means) const;
+
   ContextConfig config_;
   std::vector<std::int64_t> vocabulary_;
-  std::vector<std::string> module_names_;
+  std::vector<std::shared_ptr<torch::nn::Module>> networks_;  ///< one per key; none for plain means
 };
 
 }  // namespace cohort::nn

@@ -1,14 +1,18 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "cohort/config/field.h"
 #include "cohort/nn/context.h"
+#include "cohort/nn/position.h"
 #include "cohort/nn/unit_model.h"
 
 namespace cohort::nn {
+
+class Block;
 
 struct ModelConfig {
   std::string name = "vit_small";
@@ -16,17 +20,23 @@ struct ModelConfig {
   std::int64_t width = 0, depth = 0, heads = 0;
   double mlp_ratio = 4.0;
   double dropout = 0.0, drop_path = 0.0;
+  std::filesystem::path weights{};
 
   template <class Visit>
   void fields(Visit& visit) {
     visit("name", name, "size: vit_tiny, vit_small, vit_base or vit_large (width 192, 384, 768, 1024)");
-    visit("patch_size", patch_size, "height and width of a patch, in pixels", config::Range<std::int64_t>{1, 1024});
+    visit("patch_size", patch_size, "height and width of a patch, in pixels",
+          config::Range<std::int64_t>{1, 1024});
     visit("width", width, "width of a token; 0: that of model.name", config::Range<std::int64_t>{0, 1 << 16});
     visit("depth", depth, "transformer blocks; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
     visit("heads", heads, "attention heads; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
-    visit("mlp_ratio", mlp_ratio, "width of the MLP's hidden layer, relative to the token's", config::Range{0.1, 64.0});
-    visit("dropout", dropout, "dropout after the position embedding, projections and MLP layers", config::Range{0.0, 0.99});
-    visit("drop_path", drop_path, "stochastic depth of the last block; grows linearly from 0", config::Range{0.0, 0.99});
+    visit("mlp_ratio", mlp_ratio, "width of the MLP's hidden layer, relative to the token's",
+          config::Range{0.1, 64.0});
+    visit("dropout", dropout, "dropout after the position embedding, projections and MLP layers",
+          config::Range{0.0, 0.99});
+    visit("drop_path", drop_path, "stochastic depth of the last block; grows linearly from 0",
+          config::Range{0.0, 0.99});
+    visit("weights", weights, "safetensors file that training starts from; empty: random weights");
   }
 };
 
@@ -40,13 +50,18 @@ struct VitShape {
   std::vector<std::int64_t> vocabulary;  ///< values of each context key
 };
 
-/// Fills in the size of `config.name`. Throws UsageError: unknown name, patch does not divide the image, heads do not divide the width.
-VitShape vit_shape(const ModelConfig& config, const ContextConfig& context, std::vector<std::int64_t> vocabulary,
-                   std::int64_t channels, std::int64_t height, std::int64_t width, std::int64_t classes);
+/// Fills in the size of `config.name`. Throws UsageError: unknown name, patch does not divide the image,
+/// heads do not divide the width, a context key that cannot be a parameter's name. `vocabulary` [K]: number
+/// of values of every context key.
+VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
+                   std::vector<std::int64_t> vocabulary, std::int64_t channels, std::int64_t height,
+                   std::int64_t width, std::int64_t classes);
 
-/// Vision transformer [cls, context tokens, patches], pre-norm (methods: ViT arXiv 2010.11929; ContextViT arXiv 2305.19402).
-/// Parameter names are those of timm and of ContextViT's reference, so that weights can be exchanged.
-/// Weights are drawn from (seed, Purpose::initialise, parameter name): the same on any number of ranks.
+/// Vision transformer [cls, context tokens, patches], pre-norm (methods: ViT arXiv 2010.11929; ContextViT
+/// arXiv 2305.19402). Parameter names are those of timm and of ContextViT's reference, so that weights can be
+/// exchanged. Weights are drawn from (seed, Purpose::initialise, parameter name): the same on any number of
+/// ranks. Unit l is block l, with its context network if inference is layerwise. Not copyable. One thread at
+/// a time.
 class VisionTransformer final : public UnitModel {
  public:
   VisionTransformer(VitShape shape, std::uint64_t seed);
@@ -57,8 +72,10 @@ class VisionTransformer final : public UnitModel {
     at::Tensor tokens;   ///< [B, 1+K+N, D] after the final norm
     at::Tensor context;  ///< [B, K, D]: the tokens inferred at the input; undefined without keys
   };
-  /// `images` [B, C, h, w] normalised; other sizes than the table's interpolate it (bicubic). h and w are multiples of the patch.
-  /// Collective over conditions.ranks in global scope.
+  /// `images` [B, C, h, w] normalised; other sizes than the table's interpolate it (bicubic). h and w are
+  /// multiples of the patch. Collective over conditions.ranks in global scope, forward and backward. Errors:
+  /// ContextInference::forward(). Layerwise context networks work after every block but the last, where they
+  /// could change nothing: the parameters of the last one get no gradient.
   Output forward(const at::Tensor& images, const Conditions& conditions);
 
   [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
@@ -66,8 +83,19 @@ class VisionTransformer final : public UnitModel {
   void use(UnitRunner& runner) override { runner_ = &runner; }
 
  private:
+  at::Tensor embed_patches(const at::Tensor& images);
+  at::Tensor assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid);
+  at::Tensor run_unit(std::size_t index, const at::Tensor& tokens, const Conditions& conditions);
+
   VitShape shape_;
-  UnitRunner* runner_;
+  UnitRunner plain_runner_;
+  UnitRunner* runner_ = &plain_runner_;
+  std::shared_ptr<torch::nn::Module> projection_;  ///< Conv2d
+  std::shared_ptr<ContextInference> context_;      ///< null without keys
+  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<ContextInference>> block_contexts_;  ///< layerwise only
+  std::shared_ptr<torch::nn::Module> norm_, head_;                 ///< LayerNorm, Linear; no head: null
+  at::Tensor cls_token_, pos_embed_;
 };
 
 }  // namespace cohort::nn

@@ -2,7 +2,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "cohort/augment/views.h"
 #include "cohort/checkpoint/store.h"
@@ -39,7 +41,8 @@ struct DataConfig {
     visit("train_split", train_split, "split to train on");
     visit("label", label, "label column to learn; empty: the dataset's only one");
     visit("contexts", contexts, "train on these contexts of the grouping key only; empty: all");
-    visit("normalisation", normalisation, "statistics that pixel values are normalised with: the dataset's or each image's own");
+    visit("normalisation", normalisation,
+          "statistics that pixel values are normalised with: the dataset's or each image's own");
     visit.section("loader", loader, "reading ahead");
   }
 };
@@ -51,9 +54,12 @@ struct TrainConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("max_steps", max_steps, "steps to train; 0: as many as train.epochs makes", config::Range<std::int64_t>{0, INT64_MAX});
-    visit("epochs", epochs, "passes over the training split, if max_steps is 0", config::Range<std::int64_t>{1, 1 << 30});
-    visit("log_every_steps", log_every_steps, "steps between lines on the terminal", config::Range<std::int64_t>{1, 1 << 30});
+    visit("max_steps", max_steps, "steps to train; 0: as many as train.epochs makes",
+          config::Range<std::int64_t>{0, INT64_MAX});
+    visit("epochs", epochs, "passes over the training split, if max_steps is 0",
+          config::Range<std::int64_t>{1, 1 << 30});
+    visit("log_every_steps", log_every_steps, "steps between lines on the terminal",
+          config::Range<std::int64_t>{1, 1 << 30});
   }
 };
 
@@ -62,12 +68,14 @@ struct CommConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("timeout", timeout, "how long a rank waits for the others before the job ends with the names of the missing ranks",
+    visit("timeout", timeout,
+          "how long a rank waits for the others before the job ends with the names of the missing ranks",
           config::Range<std::int64_t>{1, 86400});
   }
 };
 
-/// All options of `cohort train`, composed from those of the components. docs/config.md is generated from this.
+/// All options of `cohort train`, composed from those of the components. docs/config.md is generated from
+/// this.
 struct RunConfig {
   std::filesystem::path run_dir;
   std::uint64_t seed = 1;
@@ -91,10 +99,12 @@ struct RunConfig {
   template <class Visit>
   void fields(Visit& visit) {
     visit("run_dir", run_dir, "folder of the run; empty: runs/<name of the configuration file>");
-    visit("seed", seed, "key of every random number", config::Range<std::int64_t>{0, INT64_MAX});
+    visit("seed", seed, "key of every random number");
     visit("device", device, "where tensors live; cuda needs a build with the cuda preset");
     visit("precision", precision, "of the computation; weights, gradients and optimizer are fp32");
-    visit("resume", resume, "auto: go on from the newest checkpoint of run_dir if there is one; never; or the path of a checkpoint");
+    visit("resume", resume,
+          "auto: go on from the newest checkpoint of run_dir if there is one; never; or the path of a "
+          "checkpoint");
     visit.section("data", data, "what is learnt from");
     visit.section("augment", augment, "random changes of training images");
     visit.section("sampler", sampler, "which images meet in a step");
@@ -110,5 +120,35 @@ struct RunConfig {
     visit.section("comm", comm, "ranks");
   }
 };
+
+/// Options that contradict each other. Throws UsageError naming the keys; `where`: the configuration's file.
+/// What needs the dataset (columns, contexts, sizes) is checked when the run is built.
+void validate(const RunConfig& config, const std::string& where);
+
+/// A configuration file with overrides on top, and where every value came from. Not movable: `fields` point
+/// into `values`.
+struct ConfigFile {
+  /// Throws UsageError (config/load.h, validate). run_dir is filled in: runs/<stem of the file> if it was
+  /// empty.
+  ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides);
+  ConfigFile(const ConfigFile&) = delete;
+  ConfigFile& operator=(const ConfigFile&) = delete;
+  ~ConfigFile() = default;
+
+  RunConfig values;
+  config::Fields fields{values};
+};
+
+/// ConfigFile without the origins.
+RunConfig load_run_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+
+/// The resolved configuration as YAML that load_run_config() reads back to the same values.
+std::string dump_run_config(const RunConfig& config);
+
+/// docs/config.md: every key, from the structs above.
+std::string config_document();
+
+/// The context key whose images form groups while training; empty: groups of any images.
+std::string training_group_key(const RunConfig& config);
 
 }  // namespace cohort::train

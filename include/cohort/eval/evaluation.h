@@ -1,0 +1,46 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cohort/eval/predict.h"
+#include "cohort/eval/scores.h"
+
+namespace cohort::eval {
+
+/// Scores of a model on one split.
+struct Evaluation {
+  std::string split, label;
+  std::vector<std::string> classes;
+  std::string context_key;  ///< contexts that scores are given for; empty: none
+  Scores scores;
+  double images_per_second = 0.0;  ///< over all ranks
+};
+
+/// What evaluate() reads of a dataset.
+struct EvaluationColumns {
+  std::string label;        ///< column to score against
+  std::string context_key;  ///< groups images and names the contexts of the scores; empty: neither
+};
+
+/// Collective. predict() and score().
+Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
+                    const EvaluationColumns& columns, const EvalConfig& config,
+                    augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks);
+
+/// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
+/// significant digits.
+std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std::int64_t epoch);
+
+/// "unseen_test  accuracy 0.8123  …  worst module_03 0.6000": one line.
+std::string evaluation_line(const Evaluation& evaluation);
+
+/// For the terminal: a line for all images, then one a context, worst first.
+std::string evaluation_table(const Evaluation& evaluation);
+
+/// The context key that evaluation groups by: `group_by`, else the model's first key, else the dataset's
+/// first.
+std::string evaluation_group_key(const std::string& group_by, const std::vector<std::string>& model_keys,
+                                 const data::Description& description);
+
+}  // namespace cohort::eval

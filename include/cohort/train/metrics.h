@@ -1,0 +1,67 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cohort::train {
+
+/// What is known of one training step, the same on every rank.
+struct StepRecord {
+  std::int64_t step = 0;  ///< steps done, this one included
+  std::int64_t epoch = 0;
+  double loss = 0.0;  ///< mean over the global batch
+  double lr = 0.0;
+  double grad_norm = 0.0;                   ///< before clipping
+  double seconds = 0.0;                     ///< of the whole step
+  double images_per_second = 0.0;           ///< over all ranks
+  double data_wait = 0.0, comm_wait = 0.0;  ///< parts of `seconds` spent waiting, mean over ranks, 0 … 1
+  std::int64_t memory_bytes = 0;            ///< peak resident memory of the largest rank
+  std::vector<std::pair<std::string, double>> metrics;  ///< of the method: "accuracy" …
+};
+
+struct EndRecord {
+  std::int64_t step = 0;
+  double seconds = 0.0;  ///< of all steps, earlier parts of a resumed run included; evaluation left out
+  double images_per_second = 0.0;  ///< over all ranks
+  int ranks = 0;
+  std::int64_t parameters = 0;
+};
+
+/// Lines of metrics.jsonl: one JSON object each, without the line break; numbers have 9 significant digits.
+std::string step_json(const StepRecord& record);
+std::string end_json(const EndRecord& record);
+
+/// metrics.jsonl, open for appending. Each line reaches the system at once, so that a killed process loses
+/// none.
+class MetricsFile {
+ public:
+  /// Throws DataError when it cannot be opened.
+  explicit MetricsFile(std::filesystem::path file);
+  /// Throws DataError (disk full).
+  void write(const std::string& line);
+  /// Makes all lines durable; before a checkpoint, which must not be newer than its lines.
+  void sync();
+
+ private:
+  std::filesystem::path file_;
+  std::ofstream stream_;
+};
+
+/// What is left of a run's metrics when it goes on from a checkpoint.
+struct KeptMetrics {
+  std::int64_t steps = 0;  ///< step lines
+  double seconds = 0.0;    ///< of these steps
+};
+
+/// Drops, atomically, lines of steps beyond `step`, end lines, half-written lines, and with `drop_evaluation`
+/// the evaluation lines of `step` itself (they are made again). No file: nothing kept. Throws DataError when
+/// a whole line is no JSON object.
+KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation);
+
+/// Whether the last line is an end line: training, evaluation and export are done.
+bool has_ended(const std::filesystem::path& file);
+
+}  // namespace cohort::train

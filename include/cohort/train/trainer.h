@@ -1,0 +1,44 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/core/error.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::nn {
+class VisionTransformer;
+}
+
+namespace cohort::train {
+
+/// Trains one configuration to its end, in a run folder (docs/architecture.md names its files). The loop and
+/// nothing else: what it uses is built from the configuration, one short function a part. Not movable; one at
+/// a time in a process, since it listens to SIGTERM and SIGUSR2 while it runs.
+class Trainer {
+ public:
+  /// Collective. Opens the dataset, makes model and optimizer, and restores the checkpoint to go on from, if
+  /// any (RunConfig:: resume). `overwrite`: remove what an earlier run left in run_dir. `ranks` outlives the
+  /// trainer. Throws UsageError or DataError, the same on every rank.
+  Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite = false);
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+  ~Trainer();
+
+  /// Collective; once. Trains, logs, evaluates and saves until the last step is done (ExitCode::done) or a
+  /// stop signal came: then the step is finished and saved (ExitCode::stopped). A run that is complete
+  /// already returns at once. Throws NumericalError on every rank when loss or gradients are not finite;
+  /// DataError when data or disk fail.
+  ExitCode run();
+
+  [[nodiscard]] std::int64_t first_step()
+      const noexcept;  ///< steps done before: 0, or those of the checkpoint
+  [[nodiscard]] std::int64_t total_steps() const noexcept;
+  [[nodiscard]] nn::VisionTransformer& model() noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace cohort::train

@@ -1,0 +1,26 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "cohort/comm/session.h"
+
+namespace cohort::jobs {
+
+/// What a command line asks for: exactly one of the two functions is set once it was parsed.
+struct Job {
+  std::string program;  ///< "cohort train": opens every message
+  std::function<ExitCode(comm::Communicator&)> with_ranks;
+  std::function<ExitCode()> alone;  ///< without MPI
+};
+
+// Each adds a sub-command, which fills in `job` when it was chosen.
+void add_train(CLI::App& app, Job& job);
+void add_eval(CLI::App& app, Job& job);
+void add_extract(CLI::App& app, Job& job);
+void add_export(CLI::App& app, Job& job);
+void add_report(CLI::App& app, Job& job);
+void add_docs(CLI::App& app, Job& job);
+
+}  // namespace cohort::jobs

@@ -1,0 +1,77 @@
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cohort/core/file.h"
+#include "cohort/data/dataset.h"
+#include "cohort/eval/evaluation.h"
+#include "cohort/train/model.h"
+
+#include "commands.h"
+#include "trained_model.h"
+
+namespace cohort::jobs {
+namespace {
+
+struct Options {
+  ModelSource model;
+  std::vector<std::string> splits;
+  std::string out;
+};
+
+std::vector<data::Dataset> open_splits(const Options& options, const train::RunConfig& config) {
+  std::vector<std::string> names = options.splits.empty() ? config.eval.splits : options.splits;
+  if (names.empty()) {
+    for (const data::Split& split : data::Description::read(config.data.path).splits) {
+      if (split.name != config.data.train_split) names.push_back(split.name);
+    }
+  }
+  std::vector<data::Dataset> datasets;
+  for (const std::string& name : names) datasets.push_back(data::Dataset::open(config.data.path, name));
+  return datasets;
+}
+
+ExitCode evaluate_model(const Options& options, comm::Communicator& ranks) {
+  const TrainedModel trained = load_trained_model(options.model, true, ranks);
+  const train::RunConfig& config = trained.config;
+  std::vector<data::Dataset> datasets;
+  comm::together(ranks, [&] { datasets = open_splits(options, config); });
+  std::string lines;
+  for (const data::Dataset& dataset : datasets) {
+    const eval::EvaluationColumns columns{
+        train::label_column(config, dataset.description()),
+        eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
+                                   dataset.description())};
+    const eval::Evaluation evaluation =
+        eval::evaluate(*trained.model, dataset, columns, config.eval, config.data.normalisation,
+                       config.precision == train::Precision::bf16, ranks);
+    lines += eval::evaluation_json(evaluation, trained.step, 0) + "\n";
+    if (ranks.rank() == 0) fmt::print("{}\n", eval::evaluation_table(evaluation));
+  }
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0 && !options.out.empty()) write_file_atomically(options.out, lines);
+  });
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("eval", "Score a model on splits of a dataset, over all images and per context");
+  add_model_options(*command, options->model);
+  command
+      ->add_option("--split", options->splits,
+                   "split to score; may be repeated; without it those of the configuration")
+      ->allow_extra_args(false);
+  command->add_option("--out", options->out,
+                      "write the scores to this file, a JSON object a line for each split");
+  command->callback([options, &job] {
+    job.program = "cohort eval";
+    job.with_ranks = [options](comm::Communicator& ranks) { return evaluate_model(*options, ranks); };
+  });
+}
+
+}  // namespace cohort::jobs

@@ -1,0 +1,60 @@
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+
+#include "commands.h"
+
+namespace cohort::jobs {
+namespace {
+
+/// One message from rank 0, on however many ranks the program was started.
+int refuse(int& argc, char**& argv, const CLI::App& app, const CLI::ParseError& error) {
+  const auto chosen = app.get_subcommands();
+  const std::string program = chosen.empty() ? "cohort" : "cohort " + chosen.front()->get_name();
+  return comm::run_ranks(argc, argv, program, [&](comm::Communicator& ranks) {
+    ranks.agree(std::make_exception_ptr(UsageError({error.what(), "command line", program + " --help"})));
+    return ExitCode::usage;
+  });
+}
+
+int run(int& argc, char**& argv, const Job& job) {
+  if (job.alone) return comm::run_alone(job.program, job.alone);
+  return comm::run_ranks(argc, argv, job.program, job.with_ranks);
+}
+
+/// "train --help config" asks for the keys of configurations, not for the help of train.
+bool asks_for_keys(std::span<char*> arguments) {
+  return arguments.size() == 4 && std::string_view(arguments[1]) == "train" &&
+         std::string_view(arguments[2]) == "--help" && std::string_view(arguments[3]) == "config";
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app{"Trains contextual vision transformers on HPC clusters"};
+  app.require_subcommand(1);
+  Job job;
+  for (const auto add : {add_train, add_eval, add_extract, add_export, add_report, add_docs}) add(app, job);
+  const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  std::string help_config = "--help-config";
+  if (asks_for_keys(arguments)) {
+    arguments[2] = help_config.data();
+    argc = 3;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+    return refuse(argc, argv, app, error);
+  }
+  return run(argc, argv, job);
+}
+
+}  // namespace
+}  // namespace cohort::jobs
+
+int main(int argc, char** argv) {
+  return cohort::jobs::run_program(argc, argv);
+}

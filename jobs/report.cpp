@@ -1,0 +1,41 @@
+#include "cohort/report/report.h"
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+
+namespace cohort::jobs {
+namespace {
+
+struct Options {
+  std::vector<std::filesystem::path> runs;
+  std::string out;
+};
+
+ExitCode report_runs(const Options& options) {
+  fmt::print("{}", report::table(options.runs));
+  if (options.out.empty()) return ExitCode::done;
+  report::write_html(options.runs, options.out);
+  fmt::print("{}\n", options.out);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_report(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command =
+      app.add_subcommand("report", "Compare runs: a table, and a page with curves and scores per context");
+  command->add_option("RUN", options->runs, "folders of runs")->required();
+  command->add_option("--out", options->out, "HTML page to write");
+  command->callback([options, &job] {
+    job.program = "cohort report";
+    job.alone = [options] { return report_runs(*options); };
+  });
+}
+
+}  // namespace cohort::jobs

@@ -1,0 +1,58 @@
+#pragma once
+#include <cstdint>
+
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+#include "cohort/nn/context.h"
+
+namespace cohort::nn {
+
+struct BlockShape {
+  std::int64_t width, heads, hidden;
+  double dropout, drop_path;
+};
+
+/// Multi-head self-attention, softmax(q k^T / sqrt(D / heads)) v. `tokens` [B, T, D] -> [B, T, D] before
+/// dropout. Rows of qkv.weight [3D, D] are ordered as in timm: all of q, all of k, all of v, heads contiguous
+/// in each.
+class Attention final : public torch::nn::Module {
+ public:
+  Attention(std::int64_t width, std::int64_t heads);
+  at::Tensor forward(const at::Tensor& tokens);
+
+ private:
+  std::int64_t heads_;
+  torch::nn::Linear qkv_, proj_;
+};
+
+/// Two linear layers with an exact (erf) GELU between them; dropout after both.
+class Mlp final : public torch::nn::Module {
+ public:
+  Mlp(std::int64_t width, std::int64_t hidden, double dropout);
+  at::Tensor forward(const at::Tensor& tokens, const Conditions& conditions, std::uint32_t layer);
+
+ private:
+  double dropout_;
+  torch::nn::Linear fc1_, fc2_;
+};
+
+/// Pre-norm transformer block: x += drop_path(attention(norm1(x))), x += drop_path(mlp(norm2(x))).
+class Block final : public torch::nn::Module {
+ public:
+  /// `index` of the block in the model: part of the keys of its random numbers.
+  Block(const BlockShape& shape, std::int64_t index);
+  at::Tensor forward(const at::Tensor& tokens, const Conditions& conditions);
+
+ private:
+  BlockShape shape_;
+  std::uint32_t index_;
+  torch::nn::LayerNorm norm1_, norm2_;
+  std::shared_ptr<Attention> attention_;
+  std::shared_ptr<Mlp> mlp_;
+};
+
+/// Eps 1e-6, over the last dimension.
+torch::nn::LayerNorm make_layer_norm(std::int64_t width);
+
+}  // namespace cohort::nn

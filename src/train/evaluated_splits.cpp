@@ -1,0 +1,76 @@
+#include "train/evaluated_splits.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/log.h"
+#include "cohort/eval/evaluation.h"
+
+namespace cohort::train {
+namespace {
+
+bool has_dictionary(const nn::ContextConfig& context) {
+  if (context.keys.empty()) return false;
+  return context.amortization == nn::Amortization::dictionary ||
+         context.amortization == nn::Amortization::dictionary_layer;
+}
+
+std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
+  if (!config.eval.splits.empty()) return config.eval.splits;
+  std::vector<std::string> names;
+  for (const data::Split& split : description.splits) {
+    if (split.name != config.data.train_split && split.rows() > 0) names.push_back(split.name);
+  }
+  return names;
+}
+
+/// "module 'module_03'": a context of `evaluated` without images in `training`.
+std::optional<std::string> unseen_context(const RunConfig& config, const data::Dataset& training,
+                                          const data::Dataset& evaluated) {
+  for (const std::string& key : config.context.keys) {
+    const data::ContextColumn& column = training.description().context(key);
+    std::vector<bool> seen(column.values.size());
+    for (const std::int32_t context : training.contexts(key)) seen[static_cast<std::size_t>(context)] = true;
+    for (const std::int32_t context : evaluated.contexts(key)) {
+      const auto index = static_cast<std::size_t>(context);
+      if (!seen[index]) return fmt::format("{} '{}'", key, column.values[index]);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training)
+    : group_key_(eval::evaluation_group_key(training_group_key(config), config.context.keys,
+                                            training.description())) {
+  for (const std::string& name : split_names(config, training.description())) {
+    data::Dataset dataset = data::Dataset::open(config.data.path, name);
+    const auto unseen =
+        has_dictionary(config.context) ? unseen_context(config, training, dataset) : std::nullopt;
+    if (unseen && !config.eval.splits.empty()) {
+      throw UsageError(
+          {fmt::format(
+               "split '{}' has images of {}, of which training sees none: a dictionary has no token for it",
+               name, *unseen),
+           "eval.splits, context.amortization",
+           "choose context.amortization=mean_linear, or take the split out of eval.splits"});
+    }
+    if (unseen) {
+      log_warning(
+          fmt::format("split '{}' is not evaluated: a dictionary has no token for {}", name, *unseen));
+      continue;
+    }
+    datasets_.push_back(std::move(dataset));
+  }
+}
+
+std::vector<std::string> EvaluatedSplits::names() const {
+  std::vector<std::string> names;
+  for (const data::Dataset& dataset : datasets_) names.push_back(dataset.split());
+  return names;
+}
+
+}  // namespace cohort::train

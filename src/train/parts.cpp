@@ -1,0 +1,83 @@
+#include "train/parts.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/text.h"
+#include "cohort/train/model.h"
+
+namespace cohort::train {
+namespace {
+
+std::int64_t number_of_classes(const TrainingData& data) {
+  return static_cast<std::int64_t>(data.dataset().description().label(data.label()).classes.size());
+}
+
+std::string context_text(const nn::ContextConfig& context) {
+  if (context.keys.empty()) return "none: a plain vision transformer";
+  return fmt::format("{}, {}, scope {}", join(context.keys, ", "), config::enum_name(context.amortization),
+                     config::enum_name(context.scope));
+}
+
+std::string model_text(const RunConfig& config, const nn::VisionTransformer& model) {
+  const nn::VitShape& shape = model.shape();
+  return fmt::format("{}: width {}, depth {}, {} heads, patch {}, {} parameters", config.model.name,
+                     shape.embed_dim, shape.depth, shape.heads, shape.patch_size,
+                     format_count(count_parameters(model)));
+}
+
+std::string data_text(const RunConfig& config, const TrainingData& data) {
+  const data::Description& description = data.dataset().description();
+  const data::ImageLayout& images = description.images;
+  return fmt::format("{}, split {}: {} images of {} x {} x {}, label {}", description.name,
+                     config.data.train_split, format_count(data.images()), images.channels, images.height,
+                     images.width, data.label());
+}
+
+std::string batch_text(const RunConfig& config, int ranks) {
+  const std::int64_t groups = config.sampler.groups_per_step, images = config.sampler.images_per_group;
+  const std::string key = training_group_key(config);
+  return fmt::format("{} groups of {} images{} = {} images; {} ranks with {} groups each", groups, images,
+                     key.empty() ? "" : " of one " + key, groups * images, ranks, groups / ranks);
+}
+
+}  // namespace
+
+Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
+    : data(config, ranks.size()),
+      splits(config, data.dataset()),
+      device(device_of(config, ranks.rank())),
+      model(build_model(config, data.dataset().description(), number_of_classes(data))) {
+  model->to(device);
+}
+
+std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
+  std::unique_ptr<Parts> parts;
+  comm::together(ranks, [&] { parts = std::make_unique<Parts>(config, ranks); });
+  return parts;
+}
+
+std::int64_t count_parameters(const nn::VisionTransformer& model) {
+  std::int64_t count = 0;
+  for (const at::Tensor& parameter : model.parameters()) count += parameter.numel();
+  return count;
+}
+
+std::string run_table(const RunConfig& config, const Parts& parts, const RunExtent& extent) {
+  std::string table = fmt::format("training in {}", config.run_dir.string());
+  const auto row = [&](std::string_view name, const std::string& value) {
+    table += fmt::format("\n  {:<10} {}", name, value);
+  };
+  row("model", model_text(config, *parts.model));
+  row("context", context_text(config.context));
+  row("dataset", data_text(config, parts.data));
+  row("batch", batch_text(config, extent.ranks));
+  row("precision",
+      fmt::format("{} on {}", config::enum_name(config.precision), config::enum_name(config.device)));
+  row("steps", fmt::format("{} to {}, {} an epoch; evaluation on {}", extent.first_step, extent.total_steps,
+                           parts.data.steps_per_epoch(),
+                           parts.splits.empty() ? "no split" : join(parts.splits.names(), ", ")));
+  return table;
+}
+
+}  // namespace cohort::train

@@ -1,0 +1,41 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/run_config.h"
+
+#include "train/evaluated_splits.h"
+#include "train/training_data.h"
+
+namespace cohort::train {
+
+/// What every rank makes for itself of configuration and dataset.
+struct Parts {
+  /// `config` outlives the parts. Throws UsageError or DataError.
+  Parts(const RunConfig& config, const comm::Communicator& ranks);
+
+  TrainingData data;
+  EvaluatedSplits splits;
+  at::Device device;
+  std::shared_ptr<nn::VisionTransformer> model;
+};
+
+/// Collective: when one rank cannot make its parts, all leave with its error.
+std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks);
+
+std::int64_t count_parameters(const nn::VisionTransformer& model);
+
+struct RunExtent {
+  std::int64_t first_step, total_steps;
+  int ranks;
+};
+
+/// What is about to be trained, as lines for the log.
+std::string run_table(const RunConfig& config, const Parts& parts, const RunExtent& extent);
+
+}  // namespace cohort::train

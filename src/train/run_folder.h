@@ -1,0 +1,48 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "cohort/checkpoint/store.h"
+#include "cohort/comm/communicator.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::train {
+
+/// Names inside a run folder; other tools rely on them.
+struct RunFolder {
+  std::filesystem::path path;
+  [[nodiscard]] std::filesystem::path config() const { return path / "config.yaml"; }
+  [[nodiscard]] std::filesystem::path metrics() const { return path / "metrics.jsonl"; }
+  [[nodiscard]] std::filesystem::path log() const { return path / "log.txt"; }
+  [[nodiscard]] std::filesystem::path checkpoints() const { return path / "checkpoints"; }
+  [[nodiscard]] std::filesystem::path weights() const { return path / "weights.safetensors"; }
+  [[nodiscard]] std::filesystem::path report() const { return path / "report.html"; }
+  /// Configuration in the checkpoint that the run last went on from.
+  [[nodiscard]] std::filesystem::path resumed_from() const { return path / "resumed_from.yaml"; }
+};
+
+/// Where a run begins.
+struct Start {
+  std::int64_t step = 0;              ///< steps already done
+  std::filesystem::path checkpoints;  ///< folder of the checkpoints to load `step` from; empty: a new run
+};
+
+/// Collective. Makes the folder and decides, on rank 0, from config.resume and what the folder holds:
+///  auto   the newest complete checkpoint, or a new run if there is none (a run killed before its first
+///  checkpoint begins again) never  a new run; refuses a folder that already holds one PATH   that checkpoint
+///  (step-… folder), in a folder that holds no run yet
+/// `overwrite` first removes what an earlier run left in the folder. A checkpoint must fit: `dataset`
+/// (dataset_identity) and the keys that decide what a step is (must_match). Throws UsageError or DataError on
+/// every rank.
+Start choose_start(const RunConfig& config, bool overwrite, const std::string& dataset,
+                   comm::Communicator& ranks);
+
+/// Keys of two configurations that differ, as "optimizer.lr: 0.001 -> 0.002".
+struct Differences {
+  std::vector<std::string> forbidden;  ///< the model, the data, their order, the seed
+  std::vector<std::string> allowed;
+};
+Differences differences(const RunConfig& before, const RunConfig& now);
+
+}  // namespace cohort::train

@@ -1,0 +1,37 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/method/method.h"
+
+namespace cohort::train {
+
+/// What a rank knows of a step that all ranks have to know.
+struct StepShare {
+  double loss = 0.0;  ///< this rank's share of the global loss
+  bool stop = false;  ///< it received a stop signal
+  std::chrono::duration<double> data_wait{0}, comm_wait{0};
+  std::int64_t memory_bytes = 0;
+  method::Metrics metrics;
+};
+
+/// The same over all ranks, equal on each of them.
+struct StepTotals {
+  double loss = 0.0;
+  bool stop = false;                              ///< some rank received a stop signal
+  double data_seconds = 0.0, comm_seconds = 0.0;  ///< mean over ranks
+  std::int64_t memory_bytes = 0;                  ///< of the largest rank
+  std::vector<std::pair<std::string, double>> metrics;
+};
+
+/// Collective. One all-reduce carries everything, the agreement to stop as well.
+StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks);
+
+/// Largest resident memory that this process has had.
+std::int64_t peak_memory_bytes() noexcept;
+
+}  // namespace cohort::train

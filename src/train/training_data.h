@@ -1,0 +1,42 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cohort/data/batch.h"
+#include "cohort/data/context_sampler.h"
+#include "cohort/data/dataset.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::train {
+
+/// The training split and the order in which a run sees it. batch() is safe from any thread.
+class TrainingData {
+ public:
+  /// Checks all that the configuration says of the dataset. Throws UsageError (unknown split, column or
+  /// context; `ranks` does not divide the groups of a step) or DataError (damaged dataset; contexts with too
+  /// few images or none).
+  TrainingData(const RunConfig& config, int ranks);
+
+  [[nodiscard]] const data::Dataset& dataset() const noexcept { return dataset_; }
+  [[nodiscard]] const std::string& label() const noexcept { return columns_.label; }
+  [[nodiscard]] std::int64_t steps_per_epoch() const noexcept { return sampler_.steps_per_epoch(); }
+  [[nodiscard]] std::int64_t images() const noexcept { return static_cast<std::int64_t>(rows_.size()); }
+  /// Images in the global batch.
+  [[nodiscard]] std::int64_t global_images() const noexcept;
+  /// What `rank` of `size` works on in step `step` of the run, on the CPU.
+  [[nodiscard]] data::Batch batch(std::int64_t step, int rank, int size) const;
+
+ private:
+  const RunConfig& config_;
+  data::Dataset dataset_;
+  data::BatchColumns columns_;
+  std::vector<std::int64_t> rows_;  ///< dataset rows that are trained on; the sampler numbers these
+  data::ContextSampler sampler_;
+};
+
+/// Name and checksum of what a resumed run must find again: layout, vocabularies, classes and the shards of
+/// `split`.
+std::string dataset_identity(const data::Description& description, const std::string& split);
+
+}  // namespace cohort::train

@@ -1,0 +1,140 @@
+#include "cohort/eval/predict.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/eval/evaluation.h"
+#include "cohort/eval/feature_file.h"
+
+#include "support/hdf5.h"
+#include "support/ranks.h"
+#include "support/tiny_dataset.h"
+
+namespace cohort::eval {
+namespace {
+
+nn::VitShape tiny_shape(bool contextual) {
+  nn::VitShape shape{};
+  shape.channels = 1;
+  shape.height = shape.width = 8;
+  shape.patch_size = 4;
+  shape.embed_dim = 12;
+  shape.depth = 2;
+  shape.heads = 2;
+  shape.mlp_ratio = 2.0;
+  shape.classes = 2;
+  if (contextual) {
+    shape.context.keys = {"site"};
+    shape.vocabulary = {6};
+  }
+  return shape;
+}
+
+EvalConfig groups_of(std::int64_t images) {
+  EvalConfig config;
+  config.context_images = images;
+  return config;
+}
+
+Prediction predict_test_split(nn::VisionTransformer& model, const data::Dataset& dataset,
+                              comm::Communicator& ranks) {
+  return predict(model, dataset, "site", groups_of(3), augment::Normalisation::dataset, false, ranks);
+}
+
+// Seven images a context in groups of three: 3, 3, 1.
+TEST(Predict, DoesNotDependOnTheNumberOfRanks) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  for (const bool contextual : {true, false}) {
+    nn::VisionTransformer model(tiny_shape(contextual), 5);
+
+    const Prediction together = predict_test_split(model, dataset, world);
+    const Prediction single = predict_test_split(model, dataset, alone);
+
+    ASSERT_EQ(together.logits.sizes(), (at::IntArrayRef{testing::kTinyTest, 2}));
+    EXPECT_TRUE(at::allclose(together.logits, single.logits, 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(together.features, single.features, 1e-5, 1e-6));
+    EXPECT_EQ(together.context.defined(), contextual);
+    if (contextual) {
+      EXPECT_TRUE(at::allclose(together.context, single.context, 1e-5, 1e-6));
+    }
+  }
+}
+
+TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  nn::VisionTransformer model(tiny_shape(true), 5);
+
+  const Prediction prediction = predict_test_split(model, dataset, world);
+
+  // Rows 0 1 2 of the first context alone, as one group: the same numbers.
+  const std::vector<data::Group> group{{1, 0, {0, 1, 2}}};
+  const data::Batch batch =
+      data::make_batch(dataset, group, {{"site"}, ""},
+                       augment::evaluation_view(dataset.description(), augment::Normalisation::dataset));
+  const at::NoGradGuard no_gradients;
+  const auto output = model.forward(batch.views.front(),
+                                    {.context = batch.context, .group = batch.group, .sample = batch.sample});
+  EXPECT_TRUE(at::allclose(prediction.features.narrow(0, 0, 3), output.cls, 1e-5, 1e-6));
+  EXPECT_TRUE(at::equal(prediction.context[0], prediction.context[2]));
+  EXPECT_FALSE(at::allclose(prediction.context[2], prediction.context[3], 1e-6, 1e-7));
+}
+
+TEST(Evaluate, ScoresEveryContextOnce) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  nn::VisionTransformer model(tiny_shape(true), 5);
+
+  const Evaluation evaluation =
+      evaluate(model, dataset, {"corner", "site"}, groups_of(4), augment::Normalisation::image, true, world);
+
+  EXPECT_EQ(evaluation.scores.images, testing::kTinyTest);
+  ASSERT_EQ(evaluation.scores.contexts.size(), 4u);
+  EXPECT_EQ(evaluation.scores.contexts.back().context, "e");
+  EXPECT_EQ(evaluation.scores.contexts.back().images, 7);
+  const std::string line = evaluation_json(evaluation, 12, 3);
+  EXPECT_EQ(
+      line.find(
+          R"({"kind":"evaluation","step":12,"epoch":3,"split":"test","label":"corner","classes":["dark","bright"])"),
+      0u)
+      << line;
+}
+
+TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  nn::VisionTransformer model(tiny_shape(true), 5);
+  const Prediction prediction = predict_test_split(model, dataset, world);
+  if (world.rank() != 0) return;
+
+  write_features(folder.path() / "f.h5", dataset, prediction, {"site"});
+
+  const std::string where = "f.h5";
+  const hdf5::File file = hdf5::open_file(folder.path() / "f.h5");
+  const auto shape_of = [&](const std::string& name) {
+    return hdf5::shape_of(hdf5::open_dataset(file.get(), name, where), where);
+  };
+  EXPECT_EQ(shape_of("id"), std::vector<std::int64_t>{testing::kTinyTest});
+  EXPECT_EQ(shape_of("labels/corner"), std::vector<std::int64_t>{testing::kTinyTest});
+  EXPECT_EQ(shape_of("context/site"), std::vector<std::int64_t>{testing::kTinyTest});
+  EXPECT_EQ(shape_of("context_tokens/site"), (std::vector<std::int64_t>{testing::kTinyTest, 12}));
+  at::Tensor features = at::empty_like(prediction.features);
+  const hdf5::Dataset stored = hdf5::open_dataset(file.get(), "features", where);
+  hdf5::check_hdf5(
+      H5Dread(stored.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, features.data_ptr<float>()),
+      "H5Dread", where);
+  EXPECT_TRUE(at::equal(features, prediction.features));
+}
+
+}  // namespace
+}  // namespace cohort::eval

@@ -1,0 +1,107 @@
+#include "cohort/eval/scores.h"
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/random.h"
+
+namespace cohort::eval {
+namespace {
+
+using Labels = std::vector<std::int32_t>;
+const std::vector<std::string> kNoNames;
+
+at::Tensor logits_of_margins(const std::vector<float>& margins) {
+  at::Tensor logits = at::zeros({static_cast<std::int64_t>(margins.size()), 2});
+  for (std::size_t i = 0; i < margins.size(); ++i) logits[static_cast<std::int64_t>(i)][1] = margins[i];
+  return logits;
+}
+
+/// Pairs of one image of each class in which the positive one has the larger margin; ties count one half.
+double brute_force_auc(const std::vector<float>& margins, const Labels& labels) {
+  double won = 0, pairs = 0;
+  for (std::size_t i = 0; i < margins.size(); ++i) {
+    for (std::size_t j = 0; j < margins.size(); ++j) {
+      if (labels[i] != 1 || labels[j] != 0) continue;
+      ++pairs;
+      won += margins[i] > margins[j] ? 1.0 : margins[i] == margins[j] ? 0.5 : 0.0;
+    }
+  }
+  return won / pairs;
+}
+
+TEST(Scores, AucEqualsCountingAllPairsWithTies) {
+  RandomStream random({.seed = 3, .purpose = Purpose::synthetic});
+  std::vector<float> margins;
+  Labels labels;
+  for (int i = 0; i < 200; ++i) {
+    labels.push_back(random.below(3) == 0 ? 1 : 0);
+    margins.push_back(static_cast<float>(random.below(12)) + 3 * static_cast<float>(labels.back()));
+  }
+
+  const Scores scores = score(logits_of_margins(margins), labels, {}, kNoNames);
+
+  ASSERT_TRUE(scores.auc.has_value());
+  EXPECT_NEAR(*scores.auc, brute_force_auc(margins, labels), 1e-12);
+  EXPECT_GT(*scores.auc, 0.55);
+}
+
+TEST(Scores, AucOfOneClassIsAbsent) {
+  EXPECT_FALSE(score(logits_of_margins({1, 2, 3}), Labels{1, 1, 1}, {}, kNoNames).auc.has_value());
+  EXPECT_FALSE(score(at::zeros({3, 3}), Labels{0, 1, 2}, {}, kNoNames).auc.has_value());
+}
+
+TEST(Scores, CountsByHand) {
+  // Class 0 three times (2 right), class 1 once (right), class 2 absent; one image without a label.
+  const at::Tensor logits =
+      at::tensor({2.f, 0.f, 0.f, 2.f, 0.f, 0.f, 0.f, 2.f, 0.f, 0.f, 2.f, 0.f, 9.f, 0.f, 0.f}).view({5, 3});
+  const Labels labels{0, 0, 0, 1, -1};
+
+  const Scores scores = score(logits, labels, {}, kNoNames);
+
+  const double right = std::exp(2.0) / (std::exp(2.0) + 2.0), wrong = 1.0 / (std::exp(2.0) + 2.0);
+  EXPECT_EQ(scores.images, 4);
+  EXPECT_DOUBLE_EQ(scores.accuracy, 0.75);
+  EXPECT_DOUBLE_EQ(scores.balanced_accuracy, (2.0 / 3.0 + 1.0) / 2);
+  EXPECT_DOUBLE_EQ(scores.majority, 0.75);
+  EXPECT_NEAR(scores.confidence, right, 1e-12);
+  EXPECT_NEAR(scores.loss, -(3 * std::log(right) + std::log(wrong)) / 4, 1e-12);
+}
+
+TEST(Scores, WilsonIntervalsOfContexts) {
+  // 8 of 10 right in "b", 1 of 1 in "d". The interval's ends solve (p - accuracy)² = z² p (1 - p) / n.
+  std::vector<float> margins(11, 1.f);
+  Labels labels(11, 1), contexts(11, 1);
+  labels[0] = labels[1] = 0;
+  contexts[10] = 3;
+  const std::vector<std::string> names{"a", "b", "c", "d"};
+
+  const Scores scores = score(logits_of_margins(margins), labels, contexts, names);
+
+  ASSERT_EQ(scores.contexts.size(), 2u);
+  const ContextScore& b = scores.contexts[0];
+  EXPECT_EQ(b.context, "b");
+  EXPECT_EQ(b.images, 10);
+  EXPECT_DOUBLE_EQ(b.accuracy, 0.8);
+  const double z = 1.959963984540054;
+  for (const double p : {b.low, b.high}) EXPECT_NEAR((p - 0.8) * (p - 0.8), z * z * p * (1 - p) / 10, 1e-12);
+  EXPECT_NEAR(b.low, 0.4902, 5e-5);  // R: prop.test(8, 10, correct = FALSE)
+  EXPECT_NEAR(b.high, 0.9433, 5e-5);
+  EXPECT_EQ(scores.contexts[1].context, "d");
+  EXPECT_DOUBLE_EQ(scores.contexts[1].high, 1.0);
+  ASSERT_NE(scores.worst(), nullptr);
+  EXPECT_EQ(scores.worst()->context, "b");
+}
+
+TEST(Scores, RefusesImagesWithoutLabels) {
+  EXPECT_THROW(score(at::zeros({2, 2}), Labels{-1, -1}, {}, kNoNames), DataError);
+}
+
+}  // namespace
+}  // namespace cohort::eval

@@ -1,0 +1,123 @@
+// World-size invariance: a fixed global batch, divided over the ranks in whole groups, gives the loss and the
+// gradients of one rank.
+#include <chrono>
+#include <map>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/comm/session.h"
+#include "cohort/config/field.h"
+#include "cohort/nn/vit.h"
+
+#include "../support/golden.h"
+#include "small_model.h"
+
+namespace cohort {
+namespace {
+
+using nn::Amortization;
+using nn::Scope;
+using testing::normal_values;
+using testing::relative_difference;
+using testing::small_model;
+using testing::small_shape;
+
+constexpr std::int64_t kGroups = 12, kImagesPerGroup = 2, kImages = kGroups * kImagesPerGroup;
+
+struct Piece {
+  at::Tensor images, weight;
+  nn::Conditions conditions;
+};
+
+// Groups of three plates, which all ranks hold; images of a group differ in their camera.
+Piece global_batch(Scope scope) {
+  Piece batch{normal_values({kImages, 1, 8, 8}), normal_values({kImages, 24}, 1), {}};
+  const at::Tensor image = at::arange(kImages);
+  batch.conditions.group = image.div(kImagesPerGroup, "floor");
+  batch.conditions.context = at::stack({batch.conditions.group % 3, image.mul(5) % 4}, 1);
+  batch.conditions.sample = image * 37 + 11;
+  batch.conditions.training = true;
+  batch.conditions.scope = scope;
+  return batch;
+}
+
+Piece share(const Piece& batch, std::int64_t rank, std::int64_t ranks) {
+  const std::int64_t count = kImages / ranks, begin = rank * count;
+  Piece piece{batch.images.narrow(0, begin, count), batch.weight.narrow(0, begin, count), batch.conditions};
+  for (at::Tensor nn::Conditions::*field :
+       {&nn::Conditions::group, &nn::Conditions::context, &nn::Conditions::sample}) {
+    piece.conditions.*field = (batch.conditions.*field).narrow(0, begin, count);
+  }
+  return piece;
+}
+
+nn::VitShape dropping_shape(Amortization amortization) {
+  nn::VitShape shape = small_shape({"plate", "camera"}, amortization, {3, 4});
+  shape.dropout = 0.1;
+  shape.drop_path = 0.3;
+  return shape;
+}
+
+// The loss of `piece` and its gradients, in a map with the loss under "loss".
+std::map<std::string, at::Tensor> loss_and_gradients(nn::VisionTransformer& model, const Piece& piece) {
+  for (const auto& parameter : model.parameters()) parameter.mutable_grad().reset();
+  const at::Tensor cls = model.forward(piece.images, piece.conditions).cls;
+  const at::Tensor loss = (cls.square() * piece.weight).sum() / static_cast<double>(kImages);
+  loss.backward();
+  auto result = testing::gradients(model);
+  result["loss"] = loss.detach().clone();
+  return result;
+}
+
+class Ranks : public ::testing::Test {
+ protected:
+  void expect_invariant(Amortization amortization, Scope scope) {
+    const auto model = small_model(dropping_shape(amortization), /*gain=*/3.0);
+    const Piece batch = global_batch(scope);
+    const auto expected = loss_and_gradients(*model, batch);
+    Piece piece = share(batch, world_.rank(), world_.size());
+    piece.conditions.ranks = &world_;
+
+    auto summed = loss_and_gradients(*model, piece);
+
+    for (auto& [name, tensor] : summed) {
+      world_.all_reduce(tensor).wait();
+      EXPECT_LE(relative_difference(tensor, expected.at(name)), 1e-5)
+          << config::enum_name(amortization) << ' ' << name;
+    }
+  }
+
+  void expect_all_invariant(Scope scope) {
+    for (const auto& entry : enum_names(Amortization{})) expect_invariant(entry.value, scope);
+  }
+
+  int argc_ = 0;
+  char** argv_ = nullptr;
+  comm::Session session_{argc_, argv_, std::chrono::seconds(60)};
+  comm::Communicator world_ = session_.world();
+};
+
+TEST_F(Ranks, GroupScopeGivesTheLossAndGradientsOfOneRank) {
+  expect_all_invariant(Scope::group);
+}
+
+TEST_F(Ranks, GlobalScopeGivesTheLossAndGradientsOfOneRank) {
+  expect_all_invariant(Scope::global);
+}
+
+// Guards the test above: without the sum over ranks the means are others.
+TEST_F(Ranks, GlobalScopeDependsOnTheOtherRanks) {
+  if (world_.size() == 1) GTEST_SKIP() << "one rank has no others";
+  const auto model = small_model(dropping_shape(Amortization::mean), /*gain=*/3.0);
+  Piece piece = share(global_batch(Scope::global), world_.rank(), world_.size());
+  const at::Tensor alone = model->forward(piece.images, piece.conditions).context.detach();
+  piece.conditions.ranks = &world_;
+  const at::Tensor together = model->forward(piece.images, piece.conditions).context.detach();
+  EXPECT_GT(relative_difference(alone, together), 1e-2);
+}
+
+}  // namespace
+}  // namespace cohort

@@ -1,0 +1,79 @@
+#include "cohort/train/metrics.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "support/temporary_folder.h"
+
+namespace cohort::train {
+namespace {
+
+const std::string kStep1 = R"({"kind":"step","step":1,"loss":0.7,"seconds":0.25})";
+const std::string kStep2 = R"({"kind":"step","step":2,"loss":0.6,"seconds":0.5})";
+const std::string kEvaluation2 = R"({"kind":"evaluation","step":2,"split":"test"})";
+const std::string kStep3 = R"({"kind":"step","step":3,"loss":0.5,"seconds":0.5})";
+const std::string kEnd = R"({"kind":"end","step":3})";
+
+TEST(Metrics, AStepLineHasTheKeysThatToolsRead) {
+  StepRecord record{12, 0, 0.69314718055994531, 1e-3, 1.2, 0.31, 810.2, 0.02, 0.05, 123, {{"accuracy", 0.5}}};
+
+  EXPECT_EQ(
+      step_json(record),
+      R"({"kind":"step","step":12,"epoch":0,"loss":0.693147181,"lr":0.001,"grad_norm":1.2,"images_per_second":810.2,)"
+      R"("seconds":0.31,"data_wait":0.02,"comm_wait":0.05,"memory_bytes":123,"accuracy":0.5})");
+  EXPECT_EQ(
+      end_json({480, 118.2, 812.0, 2, 812345}),
+      R"({"kind":"end","step":480,"seconds":118.2,"images_per_second":812.0,"ranks":2,"parameters":812345})");
+}
+
+TEST(Metrics, TrimmingDropsLaterStepsTheEndAndHalfALine) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("metrics.jsonl", kStep1 + "\n" + kStep2 + "\n" + kEvaluation2 + "\n" +
+                                                      kStep3 + "\n" + kEnd + "\n{\"kin");
+
+  const KeptMetrics kept = trim_metrics(file, 2, false);
+
+  EXPECT_EQ(read_file(file), kStep1 + "\n" + kStep2 + "\n" + kEvaluation2 + "\n");
+  EXPECT_EQ(kept.steps, 2);
+  EXPECT_DOUBLE_EQ(kept.seconds, 0.75);
+}
+
+TEST(Metrics, TrimmingDropsEvaluationsThatAreMadeAgain) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("metrics.jsonl", kStep1 + "\n" + kStep2 + "\n" + kEvaluation2 + "\n");
+
+  trim_metrics(file, 2, true);
+
+  EXPECT_EQ(read_file(file), kStep1 + "\n" + kStep2 + "\n");
+}
+
+TEST(Metrics, OnlyAnEndLineEndsARun) {
+  const testing::TemporaryFolder folder;
+
+  EXPECT_FALSE(has_ended(folder.path() / "metrics.jsonl"));
+  EXPECT_FALSE(has_ended(folder.write("a.jsonl", kEnd + "\n" + kStep3 + "\n")));
+  EXPECT_TRUE(has_ended(folder.write("b.jsonl", kStep3 + "\n" + kEnd + "\n")));
+}
+
+TEST(Metrics, ADamagedLineIsNamed) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("metrics.jsonl", kStep1 + "\nnonsense\n");
+
+  try {
+    trim_metrics(file, 2, false);
+    FAIL() << "a damaged line was accepted";
+  } catch (const DataError& error) {
+    EXPECT_EQ(error.text().where, file.string() + ":2");
+  }
+}
+
+TEST(Metrics, AFileThatCannotBeOpenedIsRefused) {
+  EXPECT_THROW(MetricsFile("/nonexistent/metrics.jsonl"), DataError);
+}
+
+}  // namespace
+}  // namespace cohort::train

@@ -1,0 +1,98 @@
+// Runs that cannot be: one message, the same on every rank, before anything is trained.
+#include <fstream>
+#include <functional>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "cohort/train/trainer.h"
+
+#include "support/ranks.h"
+#include "tiny_run.h"
+
+namespace cohort::train {
+namespace {
+
+class Refusals : public ::testing::Test {
+ protected:
+  Refusals() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+
+  /// The message of the refusal; empty when the run was accepted.
+  std::string refusal(ExitCode code, const std::function<void(RunConfig&)>& change, bool overwrite = false) {
+    RunConfig config = tiny_run(folder.path(), "run");
+    config.train.max_steps = 1;
+    change(config);
+    try {
+      Trainer(config, world, overwrite).run();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), code) << error.what();
+      return error.what();
+    }
+    return "";
+  }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+void expect_has(const std::string& message, const std::string& text) {
+  EXPECT_NE(message.find(text), std::string::npos) << "'" << text << "' is not in: " << message;
+}
+
+TEST_F(Refusals, OfTheDataset) {
+  expect_has(refusal(ExitCode::data, [&](RunConfig& c) { c.data.path = folder.path() / "none"; }), "none");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.data.train_split = "trian"; }), "train");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.data.label = "corne"; }), "corner");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.context.keys = {"sight"}; }), "site");
+}
+
+TEST_F(Refusals, OfContextsAndGroups) {
+  expect_has(refusal(ExitCode::data,
+                     [](RunConfig& c) {
+                       c.data.contexts = {"a", "e"};
+                     }),
+             "context 'e' has no images in split 'train'");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.data.contexts = {"zz"}; }), "'zz'");
+  expect_has(refusal(ExitCode::data, [](RunConfig& c) { c.sampler.images_per_group = 25; }), "25");
+  if (world.size() > 1) {
+    expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.sampler.groups_per_step = 5; }), "5");
+  }
+}
+
+TEST_F(Refusals, OfADictionaryThatMeetsNewContexts) {
+  const auto dictionary = [](RunConfig& c) { c.context.amortization = nn::Amortization::dictionary; };
+  const auto named = [&](RunConfig& c) {
+    dictionary(c);
+    c.eval.splits = {"test"};
+  };
+
+  expect_has(refusal(ExitCode::usage, named), "site 'e'");
+  EXPECT_EQ(refusal(ExitCode::usage, dictionary), "");
+}
+
+TEST_F(Refusals, OfARunFolderThatCannotBeWritten) {
+  if (world.rank() == 0) std::ofstream(folder.path() / "file") << "in the way";
+  world.barrier();
+
+  expect_has(refusal(ExitCode::data, [&](RunConfig& c) { c.run_dir = folder.path() / "file" / "run"; }),
+             "file");
+}
+
+TEST_F(Refusals, OfAResumeThatDoesNotFit) {
+  ASSERT_EQ(refusal(ExitCode::usage, [](RunConfig&) {}), "");
+  const auto longer = [](RunConfig& c) { c.train.max_steps = 2; };
+  const std::string seed =
+      refusal(ExitCode::usage, [&](RunConfig& c) { longer(c), c.seed = 9, c.model.depth = 3; });
+  expect_has(seed, "seed: 1 -> 9");
+  expect_has(seed, "model.depth: 2 -> 3");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.resume = "never"; }), "already holds a run");
+  expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.resume = "nowhere", c.run_dir /= "new"; }),
+             "nowhere");
+  EXPECT_EQ(refusal(ExitCode::usage, [&](RunConfig& c) { longer(c), c.optimizer.lr = 1e-3; }), "");
+  EXPECT_EQ(refusal(
+                ExitCode::usage, [](RunConfig& c) { c.resume = "never"; }, true),
+            "");
+}
+
+}  // namespace
+}  // namespace cohort::train

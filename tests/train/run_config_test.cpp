@@ -1,0 +1,86 @@
+#include "cohort/train/run_config.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "support/temporary_folder.h"
+#include "train/run_folder.h"
+
+namespace cohort::train {
+namespace {
+
+using Overrides = std::vector<std::string>;
+
+TEST(RunConfig, TheRunFolderIsNamedAfterTheFile) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("small_run.yaml", "data: {path: data/x}\n");
+
+  EXPECT_EQ(load_run_config(file).run_dir, "runs/small_run");
+  EXPECT_EQ(load_run_config(file, Overrides{"run_dir=elsewhere"}).run_dir, "elsewhere");
+}
+
+TEST(RunConfig, DumpReadsBackToTheSame) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write(
+      "a.yaml", "data: {path: data/x, contexts: [a, \"b, c\"]}\ncontext: {keys: [site]}\nprecision: bf16\n");
+  const RunConfig config = load_run_config(file, Overrides{"optimizer.lr=0.00123", "comm.timeout=90s"});
+
+  const RunConfig again = load_run_config(folder.write("b.yaml", dump_run_config(config)));
+
+  EXPECT_EQ(dump_run_config(again), dump_run_config(config));
+  EXPECT_EQ(again.data.contexts, (Overrides{"a", "b, c"}));
+  EXPECT_EQ(again.precision, Precision::bf16);
+  EXPECT_EQ(again.comm.timeout.count(), 90);
+}
+
+TEST(RunConfig, ContradictionsAreRefused) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("a.yaml", "data: {path: data/x}\n");
+
+  EXPECT_THROW(load_run_config(file, Overrides{"data.path="}), UsageError);
+  EXPECT_THROW(load_run_config(file, Overrides{"schedule.lr_end=1e-2", "optimizer.lr=1e-3"}), UsageError);
+  EXPECT_THROW(load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none"}), UsageError);
+  EXPECT_NO_THROW(
+      load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none", "context.scope=global"}));
+  EXPECT_NO_THROW(load_run_config(
+      file, Overrides{"context.keys=site", "sampler.group_by=none", "context.amortization=dictionary"}));
+}
+
+TEST(RunConfig, GroupsFollowTheFirstContextKey) {
+  RunConfig config;
+  EXPECT_EQ(training_group_key(config), "");
+  config.context.keys = {"site", "plate"};
+  EXPECT_EQ(training_group_key(config), "site");
+  config.sampler.group_by = "plate";
+  EXPECT_EQ(training_group_key(config), "plate");
+  config.sampler.group_by = "none";
+  EXPECT_EQ(training_group_key(config), "");
+}
+
+TEST(RunConfig, DifferencesTellWhatAResumeMayChange) {
+  RunConfig before, now;
+  now.seed = 2;
+  now.model.depth = 3;
+  now.optimizer.lr = 0.25;
+  now.run_dir = "elsewhere";
+  now.model.weights = "w.safetensors";
+
+  const Differences found = differences(before, now);
+
+  EXPECT_EQ(found.forbidden, (Overrides{"seed: 1 -> 2", "model.depth: 0 -> 3"}));
+  EXPECT_EQ(found.allowed, Overrides{"optimizer.lr: 0.0005 -> 0.25"});
+}
+
+TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {
+  EXPECT_EQ(read_file(std::string(COHORT_TEST_DATA) + "/../docs/config.md"), config_document())
+      << "run: cohort docs config > docs/config.md";
+}
+
+}  // namespace
+}  // namespace cohort::train
