@@ -1,4 +1,5 @@
-// World-size invariance, the headline: one configuration on 1, 2, 3 and 4 ranks has the same losses and weights.
+// World-size invariance, the headline: one configuration on 1, 2, 3 and 4 ranks has the same losses and
+// weights.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -16,6 +17,7 @@
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
 #include "cohort/train/trainer.h"
+
 #include "support/temporary_folder.h"
 
 namespace cohort {
@@ -31,7 +33,9 @@ struct Variant {
   double dropout = 0.0;
 };
 
-void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
+void PrintTo(const Variant& variant, std::ostream* out) {
+  *out << variant.name;
+}
 
 struct Result {
   std::vector<double> losses;
@@ -53,8 +57,9 @@ train::RunConfig configuration(const Variant& variant, const std::filesystem::pa
   config.augment.flip_horizontal = config.augment.rotate90 = true;
   config.augment.crop_scale_min = 0.5;
   config.optimizer.lr = 1e-3;
-  // Adam divides a gradient by its own size: where the true gradient is 0 (the key third of attn.qkv.bias) or tiny, that turns
-  // rounding noise into steps of full length. A larger epsilon keeps the update a smooth function of the gradient.
+  // Adam divides a gradient by its own size: where the true gradient is 0 (the key third of attn.qkv.bias) or
+  // tiny, that turns rounding noise into steps of full length. A larger epsilon keeps the update a smooth
+  // function of the gradient.
   config.optimizer.epsilon = 1e-3;
   config.train.max_steps = kSteps;
   config.eval.splits = {"test"};
@@ -74,7 +79,8 @@ std::vector<double> losses_of(const std::filesystem::path& run) {
 Result train_on(comm::Communicator& ranks, const Variant& variant) {
   std::unique_ptr<testing::TemporaryFolder> temporary;
   if (ranks.rank() == 0) temporary = std::make_unique<testing::TemporaryFolder>();
-  const std::filesystem::path run = ranks.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
+  const std::filesystem::path run =
+      ranks.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
   train::Trainer trainer(configuration(variant, run), ranks);
   EXPECT_EQ(trainer.run(), ExitCode::done);
   Result result;
@@ -92,7 +98,8 @@ double relative_difference(const at::Tensor& a, const at::Tensor& b) {
   return (a - b).abs().max().item<double>() / scale;
 }
 
-// fp32 sums over ranks in another order differ by about 1e-7 relative; twenty steps of a smooth update let that grow a little.
+// fp32 sums over ranks in another order differ by about 1e-7 relative; twenty steps of a smooth update let
+// that grow a little.
 constexpr double kBound = 1e-5;
 
 void expect_equal(const Result& expected, const Result& actual, int ranks) {
@@ -103,7 +110,8 @@ void expect_equal(const Result& expected, const Result& actual, int ranks) {
         << "step " << step << " on " << ranks << " ranks against 4";
   }
   for (const auto& [name, weight] : expected.weights) {
-    EXPECT_LE(relative_difference(weight, actual.weights.at(name)), kBound) << name << " on " << ranks << " ranks against 4";
+    EXPECT_LE(relative_difference(weight, actual.weights.at(name)), kBound)
+        << name << " on " << ranks << " ranks against 4";
   }
 }
 
@@ -123,7 +131,8 @@ TEST_P(Invariance, LossesAndWeightsDoNotDependOnTheNumberOfRanks) {
   comm::Communicator two_and_two = world.split(world.rank() / 2, "two and two");
   const Result on_two = train_on(two_and_two, GetParam());
 
-  EXPECT_LT(on_four.losses.back(), on_four.losses.front()) << "it learns nothing: equal losses prove nothing then";
+  EXPECT_LT(on_four.losses.back(), on_four.losses.front())
+      << "it learns nothing: equal losses prove nothing then";
   expect_equal(on_four, on_three_or_one, three_and_one.size());
   expect_equal(on_four, on_two, 2);
 }
@@ -134,9 +143,11 @@ std::vector<Variant> variants() {
   for (const auto scope : {nn::Scope::group, nn::Scope::global}) {
     for (const auto& [amortization, name] : enum_names(nn::Amortization{})) {
       if (name.starts_with("linear")) continue;  // an alias
-      all.push_back({std::string(name) + "_in_" + std::string(config::enum_name(scope)) + "_scope", amortization, scope});
+      all.push_back({std::string(name) + "_in_" + std::string(config::enum_name(scope)) + "_scope",
+                     amortization, scope});
     }
-    all.push_back({"dropout_in_" + std::string(config::enum_name(scope)) + "_scope", mean_linear_layer, scope, false, 0.2});
+    all.push_back({"dropout_in_" + std::string(config::enum_name(scope)) + "_scope", mean_linear_layer, scope,
+                   false, 0.2});
   }
   all.push_back({"plain", mean, nn::Scope::group, true});
   all.push_back({"plain_with_dropout", mean, nn::Scope::group, true, 0.2});

@@ -6,8 +6,9 @@
 
 namespace cohort::nn {
 
-/// The seam between a model and the engine that shards it. A model runs each of its units (usually one transformer block)
-/// through the runner it was given; the plain one below just calls it. nn/ knows nothing else of sharding.
+/// The seam between a model and the engine that shards it. A model runs each of its units (usually one
+/// transformer block) through the runner it was given; the plain one below just calls it. nn/ knows nothing
+/// else of sharding.
 class UnitRunner {
  public:
   using Body = std::function<at::Tensor(const at::Tensor&)>;

@@ -8,8 +8,8 @@
 
 namespace cohort::nn {
 
-/// A model made of units that run one after another: what the sharded engine can hold. Parameters outside all units (cls
-/// token, position embedding, final norm, head) form the root unit.
+/// A model made of units that run one after another: what the sharded engine can hold. Parameters outside all
+/// units (cls token, position embedding, final norm, head) form the root unit.
 class UnitModel : public torch::nn::Module {
  public:
   /// Modules of each unit, in the order of the forward pass; unit i is run as runner.run(i, …).
