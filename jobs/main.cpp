@@ -1,22 +1,37 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/text.h"
 
 #include "commands.h"
 
 namespace cohort::jobs {
 namespace {
 
+/// What is wrong with a command line, and what to type instead.
+Error::Text explain(std::span<char*> arguments, const CLI::App& app, const CLI::ParseError& error) {
+  const auto chosen = app.get_subcommands();
+  if (!chosen.empty())
+    return {error.what(), "command line", fmt::format("cohort {} --help", chosen.front()->get_name())};
+  if (arguments.size() < 2) return {"which command?", "command line", "cohort --help"};
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  return {fmt::format("unknown command '{}'", arguments[1]), "command line",
+          did_you_mean(arguments[1], known)};
+}
+
 /// One message from rank 0, on however many ranks the program was started.
 int refuse(int& argc, char**& argv, const CLI::App& app, const CLI::ParseError& error) {
+  const Error::Text text = explain({argv, static_cast<std::size_t>(argc)}, app, error);
   const auto chosen = app.get_subcommands();
   const std::string program = chosen.empty() ? "cohort" : "cohort " + chosen.front()->get_name();
   return comm::run_ranks(argc, argv, program, [&](comm::Communicator& ranks) {
-    ranks.agree(std::make_exception_ptr(UsageError({error.what(), "command line", program + " --help"})));
+    ranks.agree(std::make_exception_ptr(UsageError(text)));
     return ExitCode::usage;
   });
 }

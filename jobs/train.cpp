@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "cohort/config/load.h"
-#include "cohort/core/log.h"
 #include "cohort/report/report.h"
 #include "cohort/train/run_config.h"
 #include "cohort/train/trainer.h"
@@ -39,8 +38,7 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
     if (ranks.rank() != 0) return;
     const std::vector<std::filesystem::path> runs{run};
     report::write_html(runs, run / "report.html");
-    fmt::print("{}", report::table(runs));
-    log_info(fmt::format("report in {}", (run / "report.html").string()));
+    fmt::print("{}report in {}\n", report::table(runs), (run / "report.html").string());
   });
 }
 

@@ -37,8 +37,8 @@ std::string data_text(const RunConfig& config, const TrainingData& data) {
 std::string batch_text(const RunConfig& config, int ranks) {
   const std::int64_t groups = config.sampler.groups_per_step, images = config.sampler.images_per_group;
   const std::string key = training_group_key(config);
-  return fmt::format("{} groups of {} images{} = {} images; {} ranks with {} groups each", groups, images,
-                     key.empty() ? "" : " of one " + key, groups * images, ranks, groups / ranks);
+  return fmt::format("{} groups of {} images{} = {} images, {} of them on each of {} ranks", groups, images,
+                     key.empty() ? "" : " of one " + key, groups * images, groups / ranks * images, ranks);
 }
 
 }  // namespace

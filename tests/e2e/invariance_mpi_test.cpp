@@ -155,7 +155,7 @@ std::vector<Variant> variants() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, Invariance, ::testing::ValuesIn(variants()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& variant) { return variant.param.name; });
 
 }  // namespace
 }  // namespace cohort

@@ -121,10 +121,12 @@ class GoldenModel : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(GoldenModel, TokensBetweenTheLayers) {
-  auto* projection =
-      model_.named_modules("", /*include_self=*/false)["patch_embed.proj"]->as<torch::nn::Conv2d>();
-  expect_close("patch_embed", projection->forward(images_).flatten(2).transpose(1, 2),
-               golden_["tok.patch_embed"]);
+  if (golden_.has("tok.patch_embed")) {
+    const auto modules = model_.named_modules("", /*include_self=*/false);
+    auto* projection = modules["patch_embed.proj"]->as<torch::nn::Conv2d>();
+    const at::Tensor patches = projection->forward(images_).flatten(2).transpose(1, 2);
+    expect_close("patch_embed", patches, golden_["tok.patch_embed"]);
+  }
   expect_close("pos_drop", recorder_.first_input, golden_["tok.pos_drop"]);
   for (std::size_t l = 0; l < recorder_.outputs.size(); ++l) {
     const std::string name = "tok.blocks." + std::to_string(l);

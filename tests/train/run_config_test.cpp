@@ -78,7 +78,7 @@ TEST(RunConfig, DifferencesTellWhatAResumeMayChange) {
 }
 
 TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {
-  EXPECT_EQ(read_file(std::string(COHORT_TEST_DATA) + "/../docs/config.md"), config_document())
+  EXPECT_EQ(read_file(COHORT_TEST_DATA "/../docs/config.md"), config_document())
       << "run: cohort docs config > docs/config.md";
 }
 

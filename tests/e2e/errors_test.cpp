@@ -1,0 +1,206 @@
+// What users get to see when something is wrong: one message, the documented exit code, on any number of
+// ranks.
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "support/spawn.h"
+#include "support/temporary_folder.h"
+
+namespace cohort {
+namespace {
+
+namespace fs = std::filesystem;
+using test::Outcome;
+
+constexpr int kPatienceSeconds = 60;  // a job that takes longer hangs
+
+const fs::path kNuclei = fs::path(COHORT_TEST_DATA) / "data" / "nuclei";
+const fs::path kConfig = fs::path(COHORT_TEST_DATA) / ".." / "configs" / "tests" / "nuclei.yaml";
+
+std::string on_ranks(int ranks, const std::string& command) {
+  return fmt::format("{} -n {} {}", COHORT_MPIEXEC, ranks, command);
+}
+
+std::string train(const fs::path& run, const std::string& overrides = "") {
+  return fmt::format("{} train {} data.path={} run_dir={} {}", COHORT_PROGRAM, kConfig.string(),
+                     kNuclei.string(), run.string(), overrides);
+}
+
+class ErrorsOnRanks : public ::testing::TestWithParam<int> {
+ protected:
+  Outcome run(const std::string& command) {
+    return test::spawn(on_ranks(GetParam(), command), kPatienceSeconds);
+  }
+
+  void expect_one_message(const Outcome& outcome, int exit_code, const std::string& what,
+                          const std::string& fix) {
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+    EXPECT_EQ(outcome.occurrences(what), 1) << outcome.output;
+    EXPECT_EQ(outcome.occurrences("  where: "), 1) << outcome.output;
+    EXPECT_EQ(outcome.occurrences("  fix:   "), 1) << outcome.output;
+    EXPECT_TRUE(outcome.says(fix)) << outcome.output;
+  }
+
+  testing::TemporaryFolder folder_;
+  fs::path run_folder_ = folder_.path() / "run";
+};
+
+TEST_P(ErrorsOnRanks, UnknownKeySuggestsTheNearest) {
+  const Outcome outcome = run(train(run_folder_, "optimiser.lr=1e-3"));
+
+  expect_one_message(outcome, 2, "unknown key", "did you mean");
+  EXPECT_TRUE(outcome.says("optimizer.lr")) << outcome.output;
+  EXPECT_FALSE(fs::exists(run_folder_));
+}
+
+TEST_P(ErrorsOnRanks, ValueOutOfRangeNamesTheRange) {
+  const Outcome outcome = run(train(run_folder_, "model.drop_path=1.5"));
+
+  expect_one_message(outcome, 2, "model.drop_path must be", "0.99");
+}
+
+TEST_P(ErrorsOnRanks, MissingDataset) {
+  const Outcome outcome = run(train(run_folder_, "data.path=" + (folder_.path() / "nothing").string()));
+
+  expect_one_message(outcome, 3, "nothing", "check the path");
+}
+
+TEST_P(ErrorsOnRanks, ContextWithoutImages) {
+  const Outcome outcome = run(train(run_folder_, "data.contexts=[no_such_context]"));
+
+  expect_one_message(outcome, 2, "no_such_context", "fix:");
+}
+
+TEST_P(ErrorsOnRanks, TooFewImagesForAGroup) {
+  const Outcome outcome = run(train(run_folder_, "sampler.images_per_group=5000"));
+
+  expect_one_message(outcome, 3, "fewer images than a group of 5000", "lower sampler.images_per_group");
+}
+
+TEST_P(ErrorsOnRanks, UnwritableRunFolder) {
+  const fs::path file = folder_.write("a_file", "not a folder");
+
+  const Outcome outcome = run(train(file / "run"));
+
+  expect_one_message(outcome, 3, "cannot create the folder", "check the path");
+}
+
+TEST_P(ErrorsOnRanks, ResumeThatCannotMatchListsTheDifferences) {
+  ASSERT_EQ(run(train(run_folder_)).exit_code, 0);
+
+  const Outcome outcome =
+      run(train(run_folder_, "model.width=96 sampler.images_per_group=2 train.max_steps=9"));
+
+  expect_one_message(outcome, 2, "does not fit the checkpoint", "--overwrite");
+  EXPECT_TRUE(outcome.says("model.width: 48 -> 96")) << outcome.output;
+  EXPECT_TRUE(outcome.says("sampler.images_per_group: 4 -> 2")) << outcome.output;
+}
+
+/// A copy of the fixture, one byte of one image of the training split flipped.
+fs::path damaged_copy(const fs::path& folder) {
+  const fs::path copy = folder / "damaged";
+  fs::copy(kNuclei, copy, fs::copy_options::recursive);
+  for (const auto& entry : fs::directory_iterator(copy)) {
+    fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
+  }
+  std::fstream shard(copy / "train-00000.h5", std::ios::in | std::ios::out | std::ios::binary);
+  const auto middle = static_cast<std::streamoff>(fs::file_size(copy / "train-00000.h5") / 2);
+  shard.seekg(middle);
+  const char byte = static_cast<char>(shard.get() ^ 1);
+  shard.seekp(middle);
+  shard.put(byte);
+  return copy;
+}
+
+// Only the rank that reads the damaged row knows: it speaks, and takes the others down.
+TEST_P(ErrorsOnRanks, DamagedRowEndsTheJobFromTheRankThatReadsIt) {
+  const fs::path damaged = damaged_copy(folder_.path());
+
+  const Outcome outcome =
+      run(train(run_folder_,
+                fmt::format("data.path={} train.max_steps=400 checkpoint.every_steps=0", damaged.string())));
+
+  expect_one_message(outcome, 3, "train-00000.h5", "cohort-data verify");
+}
+
+TEST_P(ErrorsOnRanks, VerifyNamesTheDamagedRow) {
+  const fs::path damaged = damaged_copy(folder_.path());
+
+  const Outcome outcome = run(fmt::format("{} verify {}", COHORT_DATA_PROGRAM, damaged.string()));
+
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+  EXPECT_TRUE(outcome.says("train-00000.h5")) << outcome.output;
+}
+
+TEST_P(ErrorsOnRanks, UnknownSubCommandOption) {
+  const Outcome outcome = run(fmt::format("{} train --no-such-option", COHORT_PROGRAM));
+
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("--no-such-option"), 1) << outcome.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, ErrorsOnRanks, ::testing::Values(1, 2, 3));
+
+TEST(Errors, RanksThatDoNotDivideTheGroups) {
+  const testing::TemporaryFolder folder;
+
+  const Outcome outcome =
+      test::spawn(on_ranks(3, train(folder.path() / "run", "sampler.groups_per_step=4")), kPatienceSeconds);
+
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("3 ranks cannot share 4 groups evenly"), 1) << outcome.output;
+}
+
+// Starts a long run on 2 ranks, waits for its first step, sends the signal to one rank and tells how the job
+// ended.
+Outcome signal_one_rank(const testing::TemporaryFolder& folder, const std::string& signal) {
+  const fs::path run = folder.path() / "run";
+  const std::string job =
+      on_ranks(2, train(run, "train.max_steps=1000000 checkpoint.every_steps=0 comm.timeout=3s"));
+  const fs::path script = folder.write(
+      "signal.sh",
+      fmt::format(
+          "{} &\njob=$!\n"
+          "until grep -q kind {}/metrics.jsonl 2>/dev/null; do kill -0 $job || exit 99; sleep 0.1; done\n"
+          "kill -{} $(pgrep -f '^{} train.*run_dir={} ' | tail -n 1)\nwait $job\n",
+          job, run.string(), signal, COHORT_PROGRAM, run.string()));
+  return test::spawn("bash " + script.string(), kPatienceSeconds);
+}
+
+TEST(Errors, KilledRankEndsTheJob) {
+  const testing::TemporaryFolder folder;
+
+  const Outcome outcome = signal_one_rank(folder, "KILL");
+
+  EXPECT_EQ(outcome.exit_code, 137) << outcome.output;
+  EXPECT_TRUE(outcome.says("signal 9")) << outcome.output;
+}
+
+TEST(Errors, StoppedRankIsNamedAfterTheTimeout) {
+  const testing::TemporaryFolder folder;
+
+  const Outcome outcome = signal_one_rank(folder, "STOP");
+
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
+  EXPECT_TRUE(outcome.says("rank 1") || outcome.says("rank 0")) << outcome.output;
+}
+
+TEST(Errors, SigtermSavesACheckpointAndGoesOn) {
+  const testing::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+
+  const Outcome stopped = signal_one_rank(folder, "TERM");
+  EXPECT_EQ(stopped.exit_code, 75) << stopped.output;
+  ASSERT_TRUE(fs::exists(run / "checkpoints" / "latest"));
+
+  const Outcome resumed = test::spawn(on_ranks(1, train(run, "train.max_steps=1")), kPatienceSeconds);
+  EXPECT_EQ(resumed.exit_code, 0) << resumed.output;
+}
+
+}  // namespace
+}  // namespace cohort
