@@ -21,3 +21,6 @@ target_link_libraries(cohort_xxhash INTERFACE ${COHORT_XXHASH_LIBRARY})
 
 include(find_hdf5)
 include(find_libtorch)
+
+# Installed programs find LibTorch where it was linked. CMake adds such folders itself, but none below the project's.
+list(APPEND CMAKE_INSTALL_RPATH ${COHORT_LIBTORCH_FOUND}/lib)

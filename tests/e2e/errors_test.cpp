@@ -67,7 +67,7 @@ TEST_P(ErrorsOnRanks, ValueOutOfRangeNamesTheRange) {
 TEST_P(ErrorsOnRanks, MissingDataset) {
   const Outcome outcome = run(train(run_folder_, "data.path=" + (folder_.path() / "nothing").string()));
 
-  expect_one_message(outcome, 3, "nothing", "check the path");
+  expect_one_message(outcome, 3, "there is no such dataset", "check data.path");
 }
 
 TEST_P(ErrorsOnRanks, ContextWithoutImages) {

@@ -62,7 +62,6 @@ train::RunConfig configuration(const Variant& variant, const std::filesystem::pa
   // function of the gradient.
   config.optimizer.epsilon = 1e-3;
   config.train.max_steps = kSteps;
-  config.eval.splits = {"test"};
   return config;
 }
 
