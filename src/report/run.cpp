@@ -174,9 +174,9 @@ const Context* Evaluation::worst() const noexcept {
 }
 
 std::int64_t Run::steps() const noexcept {
-  double last = -1.0;
-  for (const auto& [key, points] : series) last = points.empty() ? last : std::max(last, points.back().first);
-  return static_cast<std::int64_t>(last) + 1;
+  std::size_t most = 0;
+  for (const auto& [key, points] : series) most = std::max(most, points.size());
+  return static_cast<std::int64_t>(most);
 }
 
 const Evaluation* Run::last(const std::string& split) const noexcept {

@@ -50,7 +50,7 @@ struct Run {
   std::vector<Evaluation> evaluations;        ///< in order of steps
   std::optional<End> end;                     ///< nothing while the run goes on, or was stopped
 
-  [[nodiscard]] std::int64_t steps() const noexcept;  ///< number of the last one, counted from 1
+  [[nodiscard]] std::int64_t steps() const noexcept;  ///< steps on record
   /// The last evaluation of a split; null if there is none.
   [[nodiscard]] const Evaluation* last(const std::string& split) const noexcept;
   /// In training over all ranks: of the whole run, or of the steps so far. Nothing without steps.
