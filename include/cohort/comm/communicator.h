@@ -21,7 +21,8 @@ class [[nodiscard]] Work {
   Work& operator=(Work&&) noexcept;
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
-  ~Work();  ///< waits, if nobody did; an error is then logged, not thrown
+  /// Waits, if nobody did; an error is then logged, not thrown. Does not wait while an exception unwinds.
+  ~Work();
   /// CPU: blocks until the result is there. CUDA: the current stream waits, the host does not.
   /// Throws RankError when a rank is dead, stopped or later than the timeout of the session. May be called
   /// once or more.
