@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <sstream>
 
 #include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "cohort/core/error.h"
@@ -66,6 +68,23 @@ UsageError section_without_options(const Fields& fields, const std::string& key,
                      fmt::format("set the options in it, for example {}", example)});
 }
 
+/// Where a YAML document begins.
+struct DocumentStart final : YAML::EventHandler {
+  YAML::Mark mark;
+
+  void OnDocumentStart(const YAML::Mark& start) override { mark = start; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+};
+
 /// One file of a composition; reads its defaults first.
 class FileReader {
  public:
@@ -92,17 +111,28 @@ class FileReader {
 
   [[nodiscard]] std::optional<YAML::Node> parse() const {
     try {
-      const std::vector<YAML::Node> documents = YAML::LoadAll(read_file(file_));
-      if (documents.empty()) return std::nullopt;
-      if (documents.size() == 1) return documents.front();
-      throw UsageError({fmt::format("the file holds {} YAML documents", documents.size()),
-                        place(documents[1].Mark()), "remove the lines '---' between them"});
+      const std::string text = read_file(file_);
+      refuse_several_documents(text);
+      const YAML::Node root = YAML::Load(text);
+      return root.IsDefined() ? std::optional(root) : std::nullopt;
     } catch (const DataError& error) {
       throw UsageError(error.text());
     } catch (const YAML::Exception& error) {
       throw UsageError({fmt::format("this is not YAML: {}", error.msg), place(error.mark),
                         "check indentation, quotes and brackets there and in the line above"});
     }
+  }
+
+  /// YAML::Load drops all documents but the first; YAML::LoadAll never ends on text that starts with ',' or
+  /// ']'.
+  void refuse_several_documents(const std::string& text) const {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStart first, second;
+    if (!parser.HandleNextDocument(first) || !parser.HandleNextDocument(second)) return;
+    if (second.mark.pos == first.mark.pos) throw YAML::ParserException(first.mark, "unexpected character");
+    throw UsageError(
+        {"the file holds several YAML documents", place(second.mark), "remove the lines '---' between them"});
   }
 
   static bool is_defaults(const YAML::Node& key) { return key.IsScalar() && key.Scalar() == "defaults"; }

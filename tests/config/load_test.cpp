@@ -244,10 +244,12 @@ TEST_F(Load, RefusesOptionsWithoutValue) {
 TEST_F(Load, RefusesWhatIsNoConfiguration) {
   expect_text(refused_yaml("- a\n- b\n"), "a configuration consists of lines 'key: value'", "run.yaml:1",
               "see --help config for the keys");
-  expect_text(refused_yaml("depth: 1\n---\ndepth: 2\n"), "the file holds 2 YAML documents", "run.yaml:3",
-              "remove the lines '---' between them");
+  expect_text(refused_yaml("depth: 1\n---\ndepth: 2\n"), "the file holds several YAML documents",
+              "run.yaml:2", "remove the lines '---' between them");
   expect_text(refused_yaml("[a, b]: 1\n"), "a key must be text", "run.yaml:1",
               "write 'key: value'; quote keys and values with brackets");
+  expect_text(refused_yaml(",depth: 1\n"), "this is not YAML: unexpected character", "run.yaml:1",
+              "check indentation, quotes and brackets there and in the line above");
   const Error::Text syntax = refused_yaml("depth: 1\nname: [a\n");
   EXPECT_TRUE(syntax.what.starts_with("this is not YAML: ")) << syntax.what;
   EXPECT_EQ(syntax.where, "run.yaml:3");
