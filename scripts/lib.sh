@@ -34,6 +34,13 @@ quietly() {
 # Processors that this process may use.
 processors() { nproc; }
 
+# Cores of this machine, each of which may be two processors; processors where lscpu cannot tell (no /sys).
+cores() {
+  local list
+  list=$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u) || list=$(seq "$(processors)")
+  wc -l <<<"$list"
+}
+
 # Packages of the list that dpkg does not have installed.
 missing_packages() {
   local installed
@@ -41,7 +48,10 @@ missing_packages() {
   comm -23 <(printf '%s\n' "$@" | sort -u) <(sort -u <<<"$installed")
 }
 
-# install_packages NAME…: installs what is missing, as root or with sudo that asks nothing; else tells what to run.
+# Whether sudo works here; it may ask for a password where somebody sits at a terminal.
+may_use_sudo() { sudo -n true 2>/dev/null || { [ -t 0 ] && [ -t 2 ] && sudo -v; }; }
+
+# install_packages NAME…: installs what is missing, as root or with sudo; else tells what to run.
 # Exit code 2 when an administrator is needed.
 install_packages() {
   local missing as_root=()
@@ -55,11 +65,11 @@ install_packages() {
     return
   fi
   if [ "$(id -u)" -ne 0 ]; then
-    if ! sudo -n true 2>/dev/null; then
+    if ! may_use_sudo; then
       fail 2 "${#missing[@]} Debian packages are missing and this user may not install them" \
         "let an administrator run: apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
     fi
-    as_root=(sudo -n)
+    as_root=(sudo)
   fi
   say "      installing ${missing[*]}"
   quietly "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update
@@ -74,9 +84,7 @@ prepare_mpi() {
     # Root mostly means a container, where reading another process's memory is often forbidden.
     export OMPI_MCA_btl_vader_single_copy_mechanism=none
   fi
-  local cores
-  cores=$(lscpu -p=CORE,SOCKET | grep -v '^#' | sort -u | wc -l)
-  if [ "$1" -gt "$cores" ] || [ "$1" -gt "$(processors)" ]; then
+  if [ "$1" -gt "$(cores)" ] || [ "$1" -gt "$(processors)" ]; then
     export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none
   fi
 }
