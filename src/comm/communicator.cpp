@@ -114,7 +114,10 @@ Work Communicator::all_reduce(at::Tensor values, Reduce op) {
 
 Work Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
   check_pair(output, input, impl_->size, "all_gather");
-  if (impl_->size == 1) return output.view_as(input).copy_(input), Work(nullptr);
+  if (impl_->size == 1) {
+    if (output.const_data_ptr() != input.const_data_ptr()) output.view_as(input).copy_(input);
+    return Work(nullptr);
+  }
   if (input.is_cuda()) return impl_->on(input.device()).all_gather(output, input);
   mpi::check_tensor(output, "all_gather");
   return Work(impl_->queue->submit(mpi::all_gather(output, input)));
@@ -126,6 +129,16 @@ Work Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Re
   if (input.is_cuda()) return impl_->on(input.device()).reduce_scatter(output, input, op);
   mpi::check_tensor(input, "reduce_scatter");
   return Work(impl_->queue->submit(mpi::reduce_scatter(output, input, op, impl_->size)));
+}
+
+Work Communicator::all_to_all(at::Tensor output, const at::Tensor& input) {
+  check_pair(output, input, 1, "all_to_all");
+  COHORT_CHECK(output.numel() % impl_->size == 0, "all_to_all: {} elements over {} ranks", output.numel(),
+               impl_->size);
+  if (impl_->size == 1) return output.view_as(input).copy_(input), Work(nullptr);
+  if (input.is_cuda()) return impl_->on(input.device()).all_to_all(output, input, impl_->size);
+  mpi::check_tensor(input, "all_to_all");
+  return Work(impl_->queue->submit(mpi::all_to_all(output, input)));
 }
 
 Work Communicator::broadcast(at::Tensor values, int root) {

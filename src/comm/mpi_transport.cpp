@@ -1,6 +1,7 @@
 #include "comm/mpi_transport.h"
 
 #include <algorithm>
+#include <array>
 #include <climits>
 #include <numeric>
 
@@ -15,10 +16,11 @@ namespace {
 constexpr std::int64_t kExchangeFromBytes = 4 << 20;  // smaller all-reduces are left to MPI
 constexpr std::int64_t kSegmentBytes = 16 << 20;      // bounds the scratch memory
 
-// Open MPI 4.1 adds bytes with saturating AVX instructions (255 where 144 is due), in vector-sized parts of a
-// message only.
+// MPI knows no bf16. Open MPI 4.1 adds bytes with saturating AVX instructions (255 where 144 is due), in
+// vector-sized parts of a message only.
 bool mpi_reduces(const at::Tensor& values) {
-  return static_cast<std::int64_t>(values.nbytes()) < kExchangeFromBytes && values.scalar_type() != at::kByte;
+  return static_cast<std::int64_t>(values.nbytes()) < kExchangeFromBytes &&
+         values.scalar_type() != at::kByte && values.scalar_type() != at::kBFloat16;
 }
 
 MPI_Op mpi_op(Reduce op) {
@@ -40,11 +42,9 @@ struct Dtype {
 };
 
 const Dtype* find_dtype(at::ScalarType type) {
-  static const Dtype known[] = {{at::kFloat, MPI_FLOAT, "f32"},
-                                {at::kDouble, MPI_DOUBLE, "f64"},
-                                {at::kInt, MPI_INT32_T, "i32"},
-                                {at::kLong, MPI_INT64_T, "i64"},
-                                {at::kByte, MPI_UINT8_T, "u8"}};
+  static const Dtype known[] = {{at::kFloat, MPI_FLOAT, "f32"},        {at::kDouble, MPI_DOUBLE, "f64"},
+                                {at::kBFloat16, MPI_UINT16_T, "bf16"}, {at::kInt, MPI_INT32_T, "i32"},
+                                {at::kLong, MPI_INT64_T, "i64"},       {at::kByte, MPI_UINT8_T, "u8"}};
   const auto* found =
       std::find_if(std::begin(known), std::end(known), [type](const Dtype& d) { return d.torch == type; });
   return found == std::end(known) ? nullptr : found;
@@ -134,6 +134,22 @@ void combine(const Transport& transport, void* target, std::size_t count, Reduce
     accumulate(total, versions + static_cast<std::size_t>(r) * count, count, op);
 }
 
+// Partial results stay in f32, block by block in the cache, and are rounded once.
+void combine_bf16(const Transport& transport, void* target, std::size_t count, Reduce op) {
+  constexpr std::size_t kBlock = 2048;
+  std::array<float, kBlock> total, version;
+  const auto* versions = reinterpret_cast<const c10::BFloat16*>(transport.scratch.data());
+  for (std::size_t begin = 0; begin < count; begin += kBlock) {
+    const std::size_t n = std::min(kBlock, count - begin);
+    std::copy_n(versions + begin, n, total.data());
+    for (int r = 1; r < transport.size; ++r) {
+      std::copy_n(versions + static_cast<std::size_t>(r) * count + begin, n, version.data());
+      accumulate(total.data(), version.data(), n, op);
+    }
+    std::copy_n(total.data(), n, static_cast<c10::BFloat16*>(target) + begin);
+  }
+}
+
 void combine(const Transport& transport, const at::Tensor& tensor, std::int64_t at_element, int count,
              Reduce op) {
   void* target = static_cast<std::byte*>(tensor.data_ptr()) + at_element * tensor.element_size();
@@ -143,6 +159,8 @@ void combine(const Transport& transport, const at::Tensor& tensor, std::int64_t 
       return combine<float>(transport, target, n, op);
     case at::kDouble:
       return combine<double>(transport, target, n, op);
+    case at::kBFloat16:
+      return combine_bf16(transport, target, n, op);
     case at::kInt:
       return combine<std::int32_t>(transport, target, n, op);
     case at::kLong:
@@ -225,13 +243,27 @@ Operation all_reduce(const at::Tensor& values, Reduce op) {
 
 Operation all_gather(const at::Tensor& output, const at::Tensor& input) {
   const auto step = [=](Transport& transport) {
+    const std::size_t offset = input.nbytes() * static_cast<std::size_t>(transport.rank);
+    const bool in_place = input.data_ptr() == static_cast<std::byte*>(output.data_ptr()) + offset;
     MPI_Request request = MPI_REQUEST_NULL;
-    check_mpi(MPI_Iallgather(input.data_ptr(), count(input), mpi_type(input), output.data_ptr(), count(input),
-                             mpi_type(input), transport.comm, &request),
+    check_mpi(MPI_Iallgather(in_place ? MPI_IN_PLACE : input.data_ptr(), count(input), mpi_type(input),
+                             output.data_ptr(), count(input), mpi_type(input), transport.comm, &request),
               "MPI_Iallgather");
     return request;
   };
   return tensor_operation("all_gather", input, {step});
+}
+
+Operation all_to_all(const at::Tensor& output, const at::Tensor& input) {
+  const auto step = [=](Transport& transport) {
+    const int block = count(input) / transport.size;
+    MPI_Request request = MPI_REQUEST_NULL;
+    check_mpi(MPI_Ialltoall(input.data_ptr(), block, mpi_type(input), output.data_ptr(), block,
+                            mpi_type(output), transport.comm, &request),
+              "MPI_Ialltoall");
+    return request;
+  };
+  return tensor_operation("all_to_all", input, {step});
 }
 
 Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size) {

@@ -7,12 +7,14 @@
 // caller.
 namespace cohort::comm::mpi {
 
-/// Throws UsageError unless MPI carries the dtype (f32, f64, i32, i64, u8) and a count of it fits MPI's int.
+/// Throws UsageError unless MPI carries the dtype (f32, f64, bf16, i32, i64, u8) and a count of it fits MPI's
+/// int.
 void check_tensor(const at::Tensor& tensor, const char* operation);
 
 Operation all_reduce(const at::Tensor& values, Reduce op);
 Operation all_gather(const at::Tensor& output, const at::Tensor& input);
 Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size);
+Operation all_to_all(const at::Tensor& output, const at::Tensor& input);
 Operation broadcast(const at::Tensor& values, int root);
 Operation barrier();
 

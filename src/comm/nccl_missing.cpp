@@ -22,6 +22,9 @@ Work NcclTransport::all_gather(const at::Tensor&, const at::Tensor&) {
 Work NcclTransport::reduce_scatter(const at::Tensor&, const at::Tensor&, Reduce) {
   return Work(nullptr);
 }
+Work NcclTransport::all_to_all(const at::Tensor&, const at::Tensor&, int) {
+  return Work(nullptr);
+}
 Work NcclTransport::broadcast(const at::Tensor&, int) {
   return Work(nullptr);
 }

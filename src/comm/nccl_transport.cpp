@@ -211,6 +211,19 @@ Work NcclTransport::reduce_scatter(const at::Tensor& output, const at::Tensor& i
   });
 }
 
+Work NcclTransport::all_to_all(const at::Tensor& output, const at::Tensor& input, int size) {
+  return impl_->launch("ncclSend, ncclRecv", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
+    const std::size_t n = count(input) / static_cast<std::size_t>(size), bytes = n * input.element_size();
+    ncclGroupStart();
+    for (int rank = 0; rank < size; ++rank) {
+      const std::size_t at = static_cast<std::size_t>(rank) * bytes;
+      ncclSend(static_cast<const std::byte*>(input.data_ptr()) + at, n, nccl_type(input), rank, comm, stream);
+      ncclRecv(static_cast<std::byte*>(output.data_ptr()) + at, n, nccl_type(output), rank, comm, stream);
+    }
+    return ncclGroupEnd();
+  });
+}
+
 Work NcclTransport::broadcast(const at::Tensor& values, int root) {
   return impl_->launch("ncclBroadcast", {values}, [&](ncclComm_t comm, cudaStream_t stream) {
     return ncclBroadcast(values.data_ptr(), values.data_ptr(), count(values), nccl_type(values), root, comm,

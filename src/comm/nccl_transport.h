@@ -23,6 +23,7 @@ class NcclTransport {
   Work all_reduce(const at::Tensor& values, Reduce op);
   Work all_gather(const at::Tensor& output, const at::Tensor& input);
   Work reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op);
+  Work all_to_all(const at::Tensor& output, const at::Tensor& input, int size);
   Work broadcast(const at::Tensor& values, int root);
 
  private:

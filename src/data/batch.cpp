@@ -41,4 +41,21 @@ Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const Ba
   return batch;
 }
 
+Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end) {
+  const std::int64_t images = batch.sample.size(0);
+  COHORT_CHECK(groups > 0 && images % groups == 0 && 0 <= begin && begin < end && end <= groups,
+               "groups {} to {} of {} with {} images", begin, end, groups, images);
+  const std::int64_t first = images / groups * begin, count = images / groups * (end - begin);
+  const auto part = [&](const at::Tensor& column) {
+    return column.defined() ? column.narrow(0, first, count) : column;
+  };
+  Batch result;
+  for (const at::Tensor& view : batch.views) result.views.push_back(part(view));
+  result.context = part(batch.context);
+  result.group = part(batch.group);
+  result.label = part(batch.label);
+  result.sample = part(batch.sample);
+  return result;
+}
+
 }  // namespace cohort::data

@@ -73,9 +73,10 @@ void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16,
   if (output.context.defined()) rows.context.push_back(keep(output.context));
 }
 
-Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, Groups groups,
-                augment::Normalisation normalisation, bool bf16) {
-  const std::vector<Groups> passes = passes_of(groups);
+/// `extra` more passes, whose results nobody keeps, help other ranks with theirs when forward passes are
+/// collective.
+Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
+                std::int64_t extra, augment::Normalisation normalisation, bool bf16) {
   const data::BatchColumns columns{model.shape().context.keys, ""};
   const data::ViewMaker view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
@@ -86,6 +87,11 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, Grou
   const at::NoGradGuard no_gradients;
   Rows rows;
   for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, rows);
+  if (extra == 0) return rows;
+  const data::Group single{.rows = {0}};
+  const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, view);
+  Rows unused;
+  for (; extra > 0; --extra) run_pass(model, batch, bf16, unused);
   return rows;
 }
 
@@ -110,14 +116,22 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                    comm::Communicator& ranks) {
   using Clock = std::chrono::steady_clock;
-  Rows local;
   const auto start = Clock::now();
+  data::StepPlan plan;
+  std::vector<Groups> passes;
   comm::together(ranks, [&] {
     for (const std::string& key : model.shape().context.keys) (void)dataset.contexts(key);
-    const auto plan = data::evaluation_plan(contexts_for_groups(dataset, group_by), config.context_images);
-    local = run_passes(model, dataset, share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()),
-                       normalisation, bf16);
+    plan = data::evaluation_plan(contexts_for_groups(dataset, group_by), config.context_images);
+    passes = passes_of(share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()));
   });
+  Rows local;
+  if (model.runner().is_collective()) {
+    // Ranks wait for each other inside a pass: an error on one of them ends the job.
+    const std::int64_t extra = ranks.max(std::ssize(passes)) - std::ssize(passes);
+    local = run_passes(model, dataset, passes, extra, normalisation, bf16);
+  } else {
+    comm::together(ranks, [&] { local = run_passes(model, dataset, passes, 0, normalisation, bf16); });
+  }
   const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
 
   const nn::VitShape& shape = model.shape();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -70,29 +71,33 @@ checkpoint::Safetensors weights_of(const nn::VisionTransformer& model) {
   return weights;
 }
 
-bool load_weights(nn::VisionTransformer& model, const checkpoint::Safetensors& weights,
-                  const std::string& where) {
+std::map<std::string, at::Tensor> fitted_weights(const nn::VisionTransformer& model,
+                                                 const checkpoint::Safetensors& weights,
+                                                 const std::string& where) {
   const auto parameters = model.named_parameters();
   refuse_unknown(parameters.keys(), weights, where);
-  bool whole = true;
-  std::vector<std::pair<at::Tensor, at::Tensor>> copies;
+  std::map<std::string, at::Tensor> fitting;
   for (const auto& parameter : parameters) {
     const at::Tensor* stored = weights.find(parameter.key());
-    if (is_head(parameter.key()) && (stored == nullptr || stored->sizes() != parameter.value().sizes())) {
-      whole = false;
+    if (is_head(parameter.key()) && (stored == nullptr || stored->sizes() != parameter.value().sizes()))
       continue;
-    }
     if (stored == nullptr) {
       throw DataError(
           {fmt::format("'{}' is missing", parameter.key()), where,
            "check model.* and context.* of the configuration against those the weights come from"});
     }
-    copies.emplace_back(parameter.value(),
-                        fitted(model.shape(), parameter.key(), parameter.value(), *stored, where));
+    fitting[parameter.key()] = fitted(model.shape(), parameter.key(), parameter.value(), *stored, where);
   }
+  return fitting;
+}
+
+bool load_weights(nn::VisionTransformer& model, const checkpoint::Safetensors& weights,
+                  const std::string& where) {
+  const auto fitting = fitted_weights(model, weights, where);
   const at::NoGradGuard no_gradients;
-  for (auto& [parameter, values] : copies) parameter.copy_(values);
-  return whole;
+  auto parameters = model.named_parameters();
+  for (const auto& [name, values] : fitting) parameters[name].copy_(values);
+  return fitting.size() == parameters.size();
 }
 
 }  // namespace cohort::eval

@@ -21,23 +21,26 @@ class Supervised final : public Method {
 
   std::vector<Part> parts() override { return {{"model", model_}}; }
 
+  // The sum over ranks travels while the model computes.
+  void begin_step(const data::Batch& whole, const Step& step) override {
+    COHORT_CHECK(whole.label.defined(), "supervised training needs labels");
+    global_count_ = whole.label.ne(kNoLabel).sum().view(1);
+    if (step.ranks != nullptr) counting_.emplace(step.ranks->all_reduce(global_count_));
+  }
+
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
-    COHORT_CHECK(batch.label.defined() && batch.views.size() == 1,
-                 "supervised training needs one view and labels");
+    COHORT_CHECK(global_count_.defined() && batch.views.size() == 1,
+                 "supervised training needs begin_step() first, and one view");
     const at::Tensor labelled = batch.label.ne(kNoLabel);
-    const at::Tensor local_count = labelled.sum();
-    at::Tensor global_count = local_count.clone().view(1);
-    // The sum over ranks travels while the model computes.
-    std::optional<comm::Work> counting;
-    if (step.ranks != nullptr) counting.emplace(step.ranks->all_reduce(global_count));
     const at::Tensor logits =
         model_->forward(batch.views[0], conditions(batch, step)).logits.to(at::kFloat);  // [B, classes]
     const at::Tensor correct = logits.argmax(1).eq(batch.label).logical_and_(labelled).sum();
-    metrics.add("accuracy", correct.item<double>(), local_count.item<std::int64_t>());
-    if (counting) counting->wait();
+    metrics.add("accuracy", correct.item<double>(), labelled.sum().item<std::int64_t>());
+    if (counting_) counting_->wait();
+    counting_.reset();
     return at::cross_entropy_loss(logits, batch.label, /*weight=*/{}, at::Reduction::Sum, kNoLabel,
                                   config_.label_smoothing) /
-           global_count[0].clamp_min(1);
+           global_count_[0].clamp_min(1);
   }
 
  private:
@@ -55,6 +58,8 @@ class Supervised final : public Method {
   std::shared_ptr<nn::VisionTransformer> model_;
   SupervisedConfig config_;
   nn::Scope scope_;
+  at::Tensor global_count_;  // [1] i64, labelled images of the step
+  std::optional<comm::Work> counting_;
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "initialise.h"
+#include "cohort/nn/initialise.h"
 
 #include <cmath>
 #include <numbers>
@@ -12,6 +12,7 @@
 #include <torch/nn/modules/normalization.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/error.h"
 #include "cohort/core/random.h"
 
 namespace cohort::nn {
@@ -45,34 +46,54 @@ void fill_kaiming_uniform(at::Tensor& parameter, const at::Tensor& uniform, std:
   parameter.copy_(uniform.mul(2.0 * bound).sub_(bound));
 }
 
-void initialise_parameter(const torch::nn::Module& owner, const std::string& local_name, at::Tensor parameter,
-                          const std::string& name, std::uint64_t seed) {
-  if (owner.as<torch::nn::LayerNorm>() != nullptr) {
-    parameter.fill_(local_name == "weight" ? 1.0 : 0.0);
-  } else if (const auto* convolution = owner.as<torch::nn::Conv2d>()) {
-    fill_kaiming_uniform(parameter, uniform_for(name, parameter, seed), convolution->weight[0].numel());
-  } else if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") {
-    parameter.zero_();
-  } else {
-    fill_truncated_normal(parameter, uniform_for(name, parameter, seed));
+}  // namespace
+
+Initialiser::Initialiser(const torch::nn::Module& model, std::uint64_t seed) : seed_(seed) {
+  // The model itself apart: named_modules() could only include it once a shared_ptr owns it, after its
+  // constructor.
+  add(model, "");
+  for (const auto& module : model.named_modules(/*name_prefix=*/"", /*include_self=*/false)) {
+    add(*module.value(), module.key() + ".");
   }
 }
 
-}  // namespace
+void Initialiser::add(const torch::nn::Module& owner, const std::string& prefix) {
+  for (const auto& parameter : owner.named_parameters(/*recurse=*/false)) {
+    draws_[prefix + parameter.key()] = draw_of(owner, parameter.key());
+  }
+}
+
+Initialiser::Draw Initialiser::draw_of(const torch::nn::Module& owner, const std::string& local_name) {
+  if (owner.as<torch::nn::LayerNorm>() != nullptr) return {local_name == "weight" ? Rule::one : Rule::zero};
+  if (const auto* convolution = owner.as<torch::nn::Conv2d>()) {
+    return {Rule::kaiming_uniform, c10::multiply_integers(convolution->weight.sizes().slice(1))};
+  }
+  if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") return {Rule::zero};
+  return {Rule::truncated_normal};
+}
+
+void Initialiser::operator()(const std::string& name, at::Tensor& values) const {
+  const auto found = draws_.find(name);
+  COHORT_CHECK(found != draws_.end(), "no parameter '{}' to initialise", name);
+  const c10::NoGradGuard no_grad;
+  switch (found->second.rule) {
+    case Rule::one:
+      values.fill_(1.0);
+      return;
+    case Rule::zero:
+      values.zero_();
+      return;
+    case Rule::kaiming_uniform:
+      return fill_kaiming_uniform(values, uniform_for(name, values, seed_), found->second.fan_in);
+    case Rule::truncated_normal:
+      return fill_truncated_normal(values, uniform_for(name, values, seed_));
+  }
+}
 
 void initialise(torch::nn::Module& model, std::uint64_t seed) {
   const c10::NoGradGuard no_grad;
-  const auto draw_all = [&](const torch::nn::Module& owner, const std::string& prefix) {
-    for (const auto& parameter : owner.named_parameters(/*recurse=*/false)) {
-      initialise_parameter(owner, parameter.key(), parameter.value(), prefix + parameter.key(), seed);
-    }
-  };
-  // The model itself apart: named_modules() could only include it once a shared_ptr owns it, after its
-  // constructor.
-  draw_all(model, "");
-  for (const auto& module : model.named_modules(/*name_prefix=*/"", /*include_self=*/false)) {
-    draw_all(*module.value(), module.key() + ".");
-  }
+  const Initialiser fill(model, seed);
+  for (auto& parameter : model.named_parameters()) fill(parameter.key(), parameter.value());
 }
 
 }  // namespace cohort::nn

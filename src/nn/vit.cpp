@@ -13,9 +13,9 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/nn/dropout.h"
+#include "cohort/nn/initialise.h"
 
 #include "block.h"
-#include "initialise.h"
 
 namespace cohort::nn {
 namespace {
@@ -97,7 +97,16 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
   return shape;
 }
 
-VisionTransformer::VisionTransformer(VitShape shape, std::uint64_t seed) : shape_(std::move(shape)) {
+VisionTransformer::VisionTransformer(VitShape shape, std::uint64_t seed)
+    : VisionTransformer(std::move(shape), [](torch::nn::Module&) {}) {
+  initialise(*this, seed);
+}
+
+VisionTransformer::VisionTransformer(VitShape shape) : VisionTransformer(std::move(shape), discard_values) {}
+
+// `finish` is called with every block as soon as it is made, and with the whole at the end.
+VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(torch::nn::Module&)>& finish)
+    : shape_(std::move(shape)) {
   using namespace torch::nn;
   const std::int64_t width = shape_.embed_dim, patch = shape_.patch_size;
   const auto make_context = [&] {
@@ -116,20 +125,23 @@ VisionTransformer::VisionTransformer(VitShape shape, std::uint64_t seed) : shape
                            static_cast<std::int64_t>(static_cast<double>(width) * shape_.mlp_ratio),
                            shape_.dropout, drop_path_of(l, shape_.depth, shape_.drop_path)};
     blocks_.push_back(blocks->register_module(std::to_string(l), std::make_shared<Block>(block, l)));
+    finish(*blocks_.back());
   }
   if (context_ != nullptr && is_layerwise(shape_.context.amortization)) {
     const auto contexts = register_module("cin_blocks", std::make_shared<Module>());
     for (std::int64_t l = 0; l < shape_.depth; ++l) {
       block_contexts_.push_back(contexts->register_module(std::to_string(l), make_context()));
+      finish(*block_contexts_.back());
     }
   }
   norm_ = register_module("norm", make_layer_norm(width).ptr());
   if (shape_.classes > 0) head_ = register_module("head", Linear(width, shape_.classes).ptr());
-  initialise(*this, seed);
+  finish(*this);
 }
 
 VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions) {
   Output output;
+  runner().begin();
   const at::Tensor patches = embed_patches(images);  // [B, N, D]
   if (context_ != nullptr) output.context = context_->forward(patches, conditions);
   const PatchGrid grid = grid_of(images.size(2), images.size(3), shape_.patch_size);
@@ -137,7 +149,7 @@ VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, c
       dropout(assemble(patches, output.context, grid), shape_.dropout, conditions, /*layer=*/0);
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     // By value: a runner may call the body again in the backward pass.
-    tokens = runner_->run(l, tokens,
+    tokens = runner().run(l, tokens,
                           [this, l, conditions](const at::Tensor& x) { return run_unit(l, x, conditions); });
   }
   output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
@@ -182,6 +194,13 @@ std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> VisionTransformer::
     if (!block_contexts_.empty()) units.back().push_back(block_contexts_[l]);
   }
   return units;
+}
+
+int VisionTransformer::layer_of(const std::string& parameter) const {
+  const std::size_t dot = parameter.find('.');
+  const std::string part = parameter.substr(0, dot);
+  if (part == "blocks" || part == "cin_blocks") return std::stoi(parameter.substr(dot + 1)) + 1;
+  return part == "norm" || part == "head" ? static_cast<int>(shape_.depth) + 1 : 0;
 }
 
 }  // namespace cohort::nn

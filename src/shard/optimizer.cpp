@@ -19,7 +19,11 @@ struct Views {
 
 // Values of the shard that belong to decayed parameters: they come first.
 std::int64_t decayed_in(const FlatShard& shard) {
-  return std::clamp<std::int64_t>(shard.decayed - shard.begin, 0, shard.value.numel());
+  std::int64_t decayed = 0;
+  for (const ParameterSlot& slot : shard.slots) {
+    if (slot.shape.size() >= 2) decayed = slot.offset + (c10::multiply_integers(slot.shape) + 15) / 16 * 16;
+  }
+  return std::clamp<std::int64_t>(decayed - shard.begin, 0, shard.value.numel());
 }
 
 }  // namespace
@@ -40,7 +44,9 @@ void AdamW::step(double lr, double weight_decay, double gradient_norm) {
   }
   const double coefficient = config_.clip_norm > 0.0 ? config_.clip_norm / (gradient_norm + 1e-6) : 1.0;
   if (coefficient < 1.0) {
-    for (FlatShard& shard : shards_) shard.gradient.mul_(coefficient);
+    for (FlatShard& shard : shards_) {
+      if (shard.trained) shard.gradient.mul_(coefficient);
+    }
   }
   ++steps_;
   update(true, lr, weight_decay);
@@ -53,7 +59,7 @@ void AdamW::update(bool decayed, double lr, double weight_decay) {
     const FlatShard& shard = shards_[i];
     const std::int64_t split = decayed_in(shard);
     const std::int64_t begin = decayed ? 0 : split, count = decayed ? split : shard.value.numel() - split;
-    if (count == 0) continue;
+    if (count == 0 || !shard.trained) continue;
     views.value.push_back(shard.value.narrow(0, begin, count));
     views.gradient.push_back(shard.gradient.narrow(0, begin, count));
     views.mean.push_back(mean_[i].narrow(0, begin, count));

@@ -1,52 +1,24 @@
 #include "cohort/shard/sharded_model.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
-#include <deque>
-#include <optional>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
+#include <ATen/ATen.h>
 #include <c10/util/StringUtil.h>
-#include <torch/csrc/autograd/utils/lambda_post_hook.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include "cohort/core/error.h"
 #include "cohort/nn/unit_model.h"
 
-#include "flat_unit.h"
+#include "gradient_reducer.h"
+#include "norms.h"
+#include "recompute.h"
+#include "unit.h"
 
 namespace cohort::shard {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// The trained parameters of each unit, the root unit last; units without any are left out. A parameter that
-// appears twice (tied weights) belongs to the first unit that has it and keeps the first name.
-std::vector<std::vector<NamedParameter>> trained_by_unit(const nn::UnitModel& model) {
-  std::unordered_map<const c10::TensorImpl*, std::string> names;
-  for (const auto& item : model.named_parameters())
-    names.emplace(item.value().unsafeGetTensorImpl(), item.key());
-  std::unordered_set<const c10::TensorImpl*> taken;
-  std::vector<std::vector<NamedParameter>> result;
-  const auto take = [&](const std::vector<at::Tensor>& parameters, std::vector<NamedParameter>& unit) {
-    for (const at::Tensor& parameter : parameters) {
-      const auto* key = parameter.unsafeGetTensorImpl();
-      COHORT_CHECK(names.contains(key), "a unit has a parameter that its model does not know");
-      if (parameter.requires_grad() && taken.insert(key).second) unit.push_back({names.at(key), parameter});
-    }
-  };
-  for (const auto& modules : model.units()) {
-    std::vector<NamedParameter> unit;
-    for (const auto& module : modules) take(module->parameters(), unit);
-    if (!unit.empty()) result.push_back(std::move(unit));
-  }
-  std::vector<NamedParameter> root;
-  take(model.parameters(), root);
-  if (!root.empty()) result.push_back(std::move(root));
-  return result;
-}
 
 std::string description_of(const nn::UnitModel& model) {
   std::string text;
@@ -57,190 +29,253 @@ std::string description_of(const nn::UnitModel& model) {
   return text;
 }
 
-// Overwrites a frozen parameter or buffer of any dtype with that of rank 0.
-void broadcast_bytes(const at::Tensor& tensor, comm::Communicator& ranks) {
-  if (tensor.numel() == 0) return;
-  const at::Tensor values = tensor.detach().contiguous().flatten().view(at::kByte);
-  ranks.broadcast(values).wait();
-  if (!tensor.is_contiguous()) tensor.detach().copy_(values.view(tensor.scalar_type()).view(tensor.sizes()));
+void check_alike(const nn::UnitModel& model, comm::Communicator& ranks) {
+  const std::string mine = description_of(model), theirs = ranks.broadcast_text(mine);
+  comm::together(ranks, [&] {
+    COHORT_CHECK(mine == theirs, "the models of the ranks differ:\n{}of rank 0:\n{}", mine, theirs);
+  });
 }
 
-// The length is a multiple of the number of lanes. Lanes let the compiler use vector registers without
-// changing the order in which any one sum is formed.
-double sum_of_squares(const at::Tensor& values) {
-  constexpr std::int64_t kLanes = 8;
-  const at::Tensor host = values.cpu();
-  const float* value = host.const_data_ptr<float>();
-  std::array<double, kLanes> lanes{};
-  for (std::int64_t i = 0; i + kLanes <= host.numel(); i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
-      const double x = value[i + lane];
-      lanes[static_cast<std::size_t>(lane)] += x * x;
-    }
+// Those of rank 0, on `device`.
+void share_buffers(nn::UnitModel& model, c10::Device device, comm::Communicator& ranks) {
+  const at::NoGradGuard no_grad;
+  for (at::Tensor& buffer : model.buffers()) {
+    const at::Tensor values = buffer.detach().contiguous().flatten().view(at::kByte);
+    if (values.numel() > 0) ranks.broadcast(values).wait();
+    buffer.set_data(values.view(buffer.scalar_type()).view(buffer.sizes()).to(device));
   }
-  double sum = 0.0;
-  for (const double lane : lanes) sum += lane;
-  return sum;
+}
+
+// Copies of the values that the parameters have now.
+ShardedModel::Fill current_values(const std::vector<NamedParameter>& parameters) {
+  std::unordered_map<std::string, at::Tensor> values;
+  for (const NamedParameter& parameter : parameters)
+    values[parameter.name] = parameter.tensor.detach().cpu().clone();
+  return
+      [values = std::move(values)](const std::string& name, at::Tensor& out) { out.copy_(values.at(name)); };
+}
+
+bool keeps_whole(const ShardingConfig& config, const comm::DeviceMesh& mesh) {
+  return mesh.shards() == 1 || config.strategy == Strategy::optimizer;
 }
 
 }  // namespace
 
 std::span<const config::EnumName<Strategy>> enum_names(Strategy) {
-  static constexpr std::array names{config::EnumName<Strategy>{Strategy::replicate, "replicate"}};
+  using enum Strategy;
+  static constexpr std::array names{
+      config::EnumName<Strategy>{replicate, "replicate"}, config::EnumName<Strategy>{optimizer, "optimizer"},
+      config::EnumName<Strategy>{full, "full"}, config::EnumName<Strategy>{hybrid, "hybrid"}};
   return names;
 }
 
+std::span<const config::EnumName<WireType>> enum_names(WireType) {
+  static constexpr std::array names{config::EnumName<WireType>{WireType::fp32, "fp32"},
+                                    config::EnumName<WireType>{WireType::bf16, "bf16"}};
+  return names;
+}
+
+int shards_of(const ShardingConfig& config, const comm::Communicator& ranks) {
+  switch (config.strategy) {
+    case Strategy::replicate:
+      return 1;
+    case Strategy::optimizer:
+    case Strategy::full:
+      return ranks.size();
+    case Strategy::hybrid:
+      break;
+  }
+  return config.shard_size > 0 ? static_cast<int>(config.shard_size) : comm::ranks_per_node(ranks);
+}
+
 struct ShardedModel::Impl {
-  struct Pending {
-    std::size_t unit = 0;
-    std::size_t expected = 0;  // gradients still to come in this step
-  };
-  struct Hook {
-    std::shared_ptr<torch::autograd::Node> accumulator;
-    std::uintptr_t key = 0;
-    std::size_t place = 0;  // of its unit in the queue
-    int arrived = 0;        // gradients in this step
-  };
-
   std::shared_ptr<nn::UnitModel> model;
-  std::deque<FlatUnit> units;
+  Options options;
+  comm::DeviceMesh& mesh;
+  std::shared_ptr<BufferPool> pool;
+  std::vector<Unit> units;  // the root unit last
   std::vector<FlatShard> shards;
-  std::optional<comm::Communicator> gradients;  // none on a single rank
-  std::deque<Hook> hooks;
-  std::vector<Pending> queue;
-  int passes = 1;           // backward passes in this step
-  std::size_t started = 0;  // reductions of `queue` under way
-  bool reduced = false;     // finish_backward() was called and zero_gradients() was not
-  std::vector<comm::Work> work;
-  Clock::duration wait{};
+  std::unique_ptr<GradientReducer> reducer;
+  std::vector<int> open;      // by unit: forward passes that the backward pass has not reached
+  std::vector<bool> entered;  // by unit: the backward pass has reached it
+  std::chrono::duration<double> wait{};
 
-  Impl(std::shared_ptr<nn::UnitModel> whole, comm::Communicator& ranks) : model(std::move(whole)) {
-    comm::together(ranks, [&] {
-      for (auto& parameters : trained_by_unit(*model)) units.emplace_back(std::move(parameters));
-    });
-    if (ranks.size() > 1) {
-      make_alike(ranks);
-      gradients.emplace(ranks.duplicate("gradients"));
+  Impl(std::shared_ptr<nn::UnitModel> whole, Options how, comm::DeviceMesh& where)
+      : model(std::move(whole)),
+        options(std::move(how)),
+        mesh(where),
+        pool(std::make_shared<BufferPool>(options.device)) {
+    check_alike(*model, mesh.world());
+    for (auto& parameters : parameters_by_unit(*model)) add_unit(std::move(parameters));
+    share_buffers(*model, options.device, mesh.world());
+    for (const Unit& unit : units) {
+      for (const auto& flat : unit.flats()) shards.push_back(flat->shard(mesh));
     }
-    for (const FlatUnit& unit : units) {
-      shards.push_back(unit.shard());
-      shards.back().replica = ranks.rank();
-      shards.back().replicas = ranks.size();
+    const bool recomputes = options.config.activation_checkpointing;
+    reducer = std::make_unique<GradientReducer>(
+        units, GradientReducer::Options{options.reproducible, options.reduce_every_pass, !recomputes}, mesh);
+    open.assign(units.size(), 0);
+    entered.assign(units.size(), false);
+  }
+
+  [[nodiscard]] std::size_t root() const { return units.size() - 1; }
+
+  // Matrices of blocks may be computed with in bf16; the root unit, norms and biases stay in fp32.
+  [[nodiscard]] FlatParameter::Traits traits_of(const NamedParameter& parameter, bool is_root) const {
+    FlatParameter::Traits traits;
+    traits.trained = parameter.tensor.requires_grad();
+    traits.keeps_whole = keeps_whole(options.config, mesh);
+    const bool narrow = options.config.gather == WireType::bf16 && !is_root && parameter.tensor.dim() >= 2;
+    traits.whole_type = narrow ? at::kBFloat16 : at::kFloat;
+    const bool narrow_gradient = options.config.reduce == WireType::bf16 && !options.reproducible;
+    traits.reduce_type = narrow_gradient ? at::kBFloat16 : at::kFloat;
+    traits.whole_gradient_is_shard =
+        mesh.shards() == 1 && !narrow_gradient && !options.reproducible && !options.reduce_every_pass;
+    traits.device = options.device;
+    return traits;
+  }
+
+  void add_unit(std::vector<NamedParameter> parameters) {
+    const bool is_root = units.size() == model->units().size();
+    const Fill fill = options.fill ? options.fill : current_values(parameters);
+    std::stable_partition(parameters.begin(), parameters.end(),
+                          [](const NamedParameter& parameter) { return parameter.tensor.requires_grad(); });
+    std::vector<std::unique_ptr<FlatParameter>> flats;
+    while (!parameters.empty()) {
+      const FlatParameter::Traits traits = traits_of(parameters.front(), is_root);
+      const auto differs = [&](const NamedParameter& other) {
+        const FlatParameter::Traits its = traits_of(other, is_root);
+        return its.trained != traits.trained || its.whole_type != traits.whole_type;
+      };
+      const auto rest = std::stable_partition(parameters.begin(), parameters.end(), std::not_fn(differs));
+      flats.push_back(std::make_unique<FlatParameter>(std::vector<NamedParameter>(parameters.begin(), rest),
+                                                      traits, mesh, pool));
+      parameters.erase(parameters.begin(), rest);
+      flats.back()->initialise(fill, mesh);
+      flats.back()->release();
     }
-    fill_queue();
-    add_hooks();
-    expect(1);
+    units.emplace_back(std::move(flats));
   }
 
-  ~Impl() {
-    for (const Hook& hook : hooks) hook.accumulator->del_post_hook(hook.key);
+  void make_whole(std::size_t unit) {
+    const auto begin = std::chrono::steady_clock::now();
+    units[unit].make_whole(mesh);
+    wait += std::chrono::steady_clock::now() - begin;
   }
 
-  void make_alike(comm::Communicator& ranks) const {
-    const std::string mine = description_of(*model), theirs = ranks.broadcast_text(mine);
-    comm::together(ranks, [&] {
-      COHORT_CHECK(mine == theirs, "the models of the ranks differ:\n{}of rank 0:\n{}", mine, theirs);
-    });
-    for (const FlatUnit& unit : units) ranks.broadcast(unit.value()).wait();
-    for (const at::Tensor& parameter : model->parameters()) {
-      if (!parameter.requires_grad()) broadcast_bytes(parameter, ranks);
+  // When the gradient of `output` is there, the backward pass is about to enter the unit.
+  void watch(std::size_t unit, const at::Tensor& output) {
+    ++open[unit];
+    output.register_hook([this, unit](const at::Tensor&) { enter_backward(unit); });
+  }
+
+  void enter_backward(std::size_t unit) {
+    if (unit + 1 < root()) leave_backward(unit + 1);
+    make_whole(unit);
+    if (unit > 0) units[unit - 1].start_gather(mesh);
+    --open[unit];
+    entered[unit] = true;
+  }
+
+  // The gradient of the unit's input is complete, so that none of its parameters' is missing.
+  void leave_backward(std::size_t unit) {
+    if (!entered[unit]) return;
+    units[unit].release();
+    if (open[unit] == 0 && reducer->is_open()) reducer->complete(unit);
+  }
+
+  void end_backward() {
+    for (std::size_t unit = 0; unit < units.size(); ++unit) {
+      open[unit] = 0;
+      entered[unit] = false;
+      units[unit].release();
     }
-    for (const at::Tensor& buffer : model->buffers()) broadcast_bytes(buffer, ranks);
-  }
-
-  // Reductions start in one order on all ranks, whatever order gradients become complete in: last unit first,
-  // as the backward pass goes. The root unit holds embeddings, whose gradients come last, so that it stands
-  // at the end.
-  void fill_queue() {
-    if (units.empty()) return;
-    const std::size_t root = units.size() - 1;
-    for (std::size_t i = root; i-- > 0;) queue.push_back({i, 0});
-    queue.push_back({root, 0});
-  }
-
-  void add_hooks() {
-    for (std::size_t place = 0; place < queue.size(); ++place) {
-      for (const NamedParameter& parameter : units[queue[place].unit].parameters()) {
-        Hook& hook = hooks.emplace_back();  // a deque: it stays where it is
-        hook.accumulator = torch::autograd::impl::grad_accumulator(parameter.tensor);
-        hook.place = place;
-        hook.key = hook.accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
-            [this, &hook](const auto& outputs, const auto&) { return gradient_arrived(hook), outputs; }));
-      }
-    }
-  }
-
-  void expect(int backward_passes) {
-    for (Pending& pending : queue) {
-      pending.expected = units[pending.unit].parameters().size() * static_cast<std::size_t>(backward_passes);
-    }
-    for (Hook& hook : hooks) hook.arrived = 0;
-    passes = backward_passes;
-    started = 0;
-    reduced = false;
-  }
-
-  void gradient_arrived(Hook& hook) {
-    COHORT_CHECK(!reduced, "a backward pass after finish_backward(); zero_gradients() starts the next step");
-    COHORT_CHECK(++hook.arrived <= passes, "more backward passes than the {} that zero_gradients() was told",
-                 passes);
-    --queue[hook.place].expected;
-    while (started < queue.size() && queue[started].expected == 0) start_next();
-  }
-
-  void start_next() {
-    const FlatUnit& unit = units[queue[started++].unit];
-    if (gradients) work.push_back(gradients->all_reduce(unit.gradient()));
-  }
-
-  void finish() {
-    COHORT_CHECK(!reduced, "finish_backward() twice in a step");
-    for (const FlatUnit& unit : units) unit.check_views();
-    while (started < queue.size()) start_next();
-    const auto begin = Clock::now();
-    for (comm::Work& each : work) each.wait();
-    wait += Clock::now() - begin;
-    work.clear();
-    reduced = true;
   }
 };
 
-ShardedModel::ShardedModel(std::shared_ptr<nn::UnitModel> model, const ShardingConfig& config,
-                           comm::Communicator& ranks) {
-  COHORT_CHECK(config.strategy == Strategy::replicate, "unknown strategy");
-  impl_ = std::make_unique<Impl>(std::move(model), ranks);
+ShardedModel::ShardedModel(std::shared_ptr<nn::UnitModel> model, Options options, comm::DeviceMesh& mesh)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(options), mesh)) {
   impl_->model->use(*this);
 }
 
 ShardedModel::~ShardedModel() = default;
 
-at::Tensor ShardedModel::run(std::size_t /*index*/, const at::Tensor& input, const Body& body) {
-  return body(input);
+void ShardedModel::begin() {
+  impl_->make_whole(impl_->root());
+  if (impl_->root() > 0) impl_->units.front().start_gather(impl_->mesh);
 }
 
-void ShardedModel::zero_gradients(int backward_passes) {
-  COHORT_CHECK(backward_passes >= 1, "{} backward passes", backward_passes);
-  COHORT_CHECK(impl_->work.empty(), "zero_gradients() before finish_backward(): gradients are on their way");
-  for (FlatShard& shard : impl_->shards) shard.gradient.zero_();
-  impl_->expect(backward_passes);
+at::Tensor ShardedModel::run(std::size_t index, const at::Tensor& input, const Body& body) {
+  Impl& engine = *impl_;
+  engine.make_whole(index);
+  const bool is_last = index + 1 == engine.root();
+  if (!is_last) engine.units[index + 1].start_gather(engine.mesh);
+  const bool records = at::GradMode::is_enabled();
+  const ShardingConfig& config = engine.options.config;
+  at::Tensor output = config.activation_checkpointing && records ? recomputed(body, input) : body(input);
+  if (records && output.requires_grad()) engine.watch(index, output);
+  // The backward pass begins with the last unit.
+  if (!records || (config.reshard_after_forward && !is_last)) engine.units[index].release();
+  return output;
+}
+
+bool ShardedModel::is_collective() const noexcept {
+  return impl_->mesh.shards() > 1;
+}
+
+void ShardedModel::begin_step(int backward_passes) {
+  for (const Unit& unit : impl_->units) {
+    for (const auto& flat : unit.flats()) flat->check_views();
+  }
+  impl_->reducer->begin_step(backward_passes);
+  impl_->end_backward();
 }
 
 void ShardedModel::finish_backward() {
-  impl_->finish();
+  impl_->reducer->finish_pass();
+  impl_->end_backward();
+}
+
+void ShardedModel::parameters_changed() noexcept {
+  for (Unit& unit : impl_->units) unit.make_stale();
 }
 
 std::chrono::duration<double> ShardedModel::take_wait() noexcept {
-  return std::exchange(impl_->wait, {});
+  return std::exchange(impl_->wait, {}) + impl_->reducer->take_wait();
 }
 
 std::span<FlatShard> ShardedModel::shards() noexcept {
   return impl_->shards;
 }
 
+std::vector<std::vector<double>> ShardedModel::squared_norms(std::span<const at::Tensor> values) {
+  return shard::squared_norms(impl_->shards, values, impl_->mesh.gradients());
+}
+
 double ShardedModel::gradient_norm() {
+  std::vector<at::Tensor> gradients;
+  for (const FlatShard& shard : impl_->shards) gradients.push_back(shard.gradient);
   double sum = 0.0;
-  for (const FlatShard& shard : impl_->shards) sum += sum_of_squares(shard.gradient);
+  for (const auto& of_shard : squared_norms(gradients)) {
+    for (const double squared : of_shard) sum += squared;
+  }
   return std::sqrt(sum);
+}
+
+void ShardedModel::for_each_parameter(
+    const std::function<void(const std::string& name, const at::Tensor& values)>& visit) {
+  for (const Unit& unit : impl_->units) {
+    for (const auto& flat : unit.flats()) {
+      const at::Tensor values = flat->gathered(impl_->mesh).to(at::kCPU);
+      comm::together(impl_->mesh.world(), [&] {
+        if (impl_->mesh.world().rank() != 0) return;
+        for (const ParameterSlot& slot : flat->slots()) {
+          const std::int64_t count = c10::multiply_integers(slot.shape);
+          visit(slot.name, values.narrow(0, slot.offset, count).view(slot.shape));
+        }
+      });
+    }
+  }
 }
 
 }  // namespace cohort::shard

@@ -1,5 +1,8 @@
 #include "cohort/train/model.h"
 
+#include <map>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -9,6 +12,7 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/eval/weights.h"
+#include "cohort/nn/initialise.h"
 
 namespace cohort::train {
 
@@ -26,24 +30,62 @@ std::string label_column(const RunConfig& config, const data::Description& descr
                     fmt::format("set data.label to one of {}", join(names, ", "))});
 }
 
-std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
-                                                   const data::Description& description,
-                                                   std::int64_t classes) {
+namespace {
+
+nn::VitShape shape_of(const RunConfig& config, const data::Description& description, std::int64_t classes) {
   std::vector<std::int64_t> vocabulary;
   for (const std::string& key : config.context.keys) {
     vocabulary.push_back(static_cast<std::int64_t>(description.context(key).values.size()));
   }
   const data::ImageLayout& images = description.images;
-  auto shape = nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels,
-                             images.height, images.width, classes);
-  auto model = std::make_shared<nn::VisionTransformer>(std::move(shape), config.seed);
-  const std::string weights = config.model.weights.string();
-  if (!weights.empty() && !eval::load_weights(*model, checkpoint::read_safetensors(weights), weights) &&
-      classes > 0) {
+  return nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels, images.height,
+                       images.width, classes);
+}
+
+std::map<std::string, at::Tensor> stored_values(const std::string& weights,
+                                                const nn::VisionTransformer& model) {
+  auto values = eval::fitted_weights(model, checkpoint::read_safetensors(weights), weights);
+  const std::int64_t classes = model.shape().classes;
+  if (classes > 0 && values.size() < model.named_parameters().size()) {
     log_info(
         fmt::format("{}: no head for {} classes, so that it starts from random weights", weights, classes));
   }
+  return values;
+}
+
+}  // namespace
+
+std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
+                                                   const data::Description& description,
+                                                   std::int64_t classes) {
+  auto model = std::make_shared<nn::VisionTransformer>(shape_of(config, description, classes), config.seed);
+  if (config.model.weights.empty()) return model;
+  const at::NoGradGuard no_gradients;
+  auto parameters = model->named_parameters();
+  for (const auto& [name, values] : stored_values(config.model.weights, *model))
+    parameters[name].copy_(values);
   return model;
+}
+
+std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
+                                                                  const data::Description& description,
+                                                                  std::int64_t classes) {
+  return std::make_shared<nn::VisionTransformer>(shape_of(config, description, classes));
+}
+
+shard::ShardedModel::Fill first_values(const RunConfig& config,
+                                       std::shared_ptr<const nn::VisionTransformer> model) {
+  const nn::Initialiser random(*model, config.seed);
+  std::optional<std::map<std::string, at::Tensor>> stored;
+  return [random, stored, model = std::move(model), weights = config.model.weights.string()](
+             const std::string& name, at::Tensor& values) mutable {
+    if (!weights.empty() && !stored) stored = stored_values(weights, *model);
+    if (stored && stored->contains(name)) {
+      values.copy_(stored->at(name));
+    } else {
+      random(name, values);
+    }
+  };
 }
 
 void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step) {

@@ -47,9 +47,7 @@ Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
     : data(config, ranks.size()),
       splits(config, data.dataset()),
       device(device_of(config, ranks.rank())),
-      model(build_model(config, data.dataset().description(), number_of_classes(data))) {
-  model->to(device);
-}
+      model(build_model_without_values(config, data.dataset().description(), number_of_classes(data))) {}
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
   std::unique_ptr<Parts> parts;

@@ -22,7 +22,7 @@ struct Parts {
   TrainingData data;
   EvaluatedSplits splits;
   at::Device device;
-  std::shared_ptr<nn::VisionTransformer> model;
+  std::shared_ptr<nn::VisionTransformer> model;  ///< without values
 };
 
 /// Collective: when one rank cannot make its parts, all leave with its error.

@@ -36,6 +36,35 @@ void validate_context(const RunConfig& config, const std::string& where) {
   }
 }
 
+void validate_micro_batches(const RunConfig& config, const std::string& where) {
+  const bool splits = config.reproducible || config.train.micro_batches > 1;
+  const bool across_groups = !config.context.keys.empty() && config.context.scope == nn::Scope::global &&
+                             !is_dictionary(config.context.amortization);
+  if (splits && across_groups) {
+    throw UsageError(
+        {fmt::format("context.scope is 'global', so that tokens need all images of a step at once, but {}",
+                     config.reproducible ? "reproducible makes each group a micro-batch"
+                                         : "train.micro_batches divides them"),
+         where, "set context.scope=group"});
+  }
+  if (config.reproducible && config.train.micro_batches > 1) {
+    throw UsageError({"reproducible makes each group a micro-batch, but train.micro_batches is set as well",
+                      where, "leave out train.micro_batches"});
+  }
+}
+
+void validate_sharding(const RunConfig& config, const std::string& where) {
+  const shard::ShardingConfig& sharding = config.sharding;
+  if (sharding.gather == shard::WireType::bf16 && config.precision != Precision::bf16) {
+    throw UsageError({"sharding.gather is bf16, but precision is fp32", where,
+                      "set precision=bf16, or sharding.gather=fp32"});
+  }
+  if (config.reproducible && sharding.reduce == shard::WireType::bf16) {
+    throw UsageError({"sharding.reduce is bf16, but reproducible adds gradients in fp32", where,
+                      "set sharding.reduce=fp32"});
+  }
+}
+
 }  // namespace
 
 std::span<const config::EnumName<Precision>> enum_names(Precision) {
@@ -65,6 +94,8 @@ void validate(const RunConfig& config, const std::string& where) {
     throw UsageError({"resume is empty", where, "set resume to auto, never, or the folder of a checkpoint"});
   }
   validate_context(config, where);
+  validate_micro_batches(config, where);
+  validate_sharding(config, where);
 }
 
 ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {

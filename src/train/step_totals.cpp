@@ -1,6 +1,7 @@
 #include "train/step_totals.h"
 
 #include <algorithm>
+#include <numeric>
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
@@ -8,19 +9,27 @@
 namespace cohort::train {
 namespace {
 
-constexpr std::size_t kFixed = 4;  // loss, stop, data wait, communication wait
+constexpr std::size_t kFixed = 3;  // stop, data wait, communication wait
 
-/// [kFixed values, sum and count of every metric, the memory of every rank at its own place].
+/// `values` of every rank, those of the others zero: their sum over ranks is exact in any order.
+void append_by_rank(std::vector<double>& packed, const std::vector<double>& values,
+                    const comm::Communicator& ranks) {
+  const auto size = static_cast<std::size_t>(ranks.size()), rank = static_cast<std::size_t>(ranks.rank());
+  const std::size_t begin = packed.size();
+  packed.resize(begin + size * values.size());
+  std::copy(values.begin(), values.end(),
+            packed.begin() + static_cast<std::ptrdiff_t>(begin + rank * values.size()));
+}
+
+/// [kFixed values, sum and count of every metric, losses by rank, memory by rank].
 std::vector<double> packed(const StepShare& share, const comm::Communicator& ranks) {
-  std::vector<double> values{share.loss, share.stop ? 1.0 : 0.0, share.data_wait.count(),
-                             share.comm_wait.count()};
+  std::vector<double> values{share.stop ? 1.0 : 0.0, share.data_wait.count(), share.comm_wait.count()};
   for (const auto& entry : share.metrics.entries()) {
     values.push_back(entry.sum);
     values.push_back(static_cast<double>(entry.count));
   }
-  values.resize(values.size() + static_cast<std::size_t>(ranks.size()));
-  values[values.size() - static_cast<std::size_t>(ranks.size() - ranks.rank())] =
-      static_cast<double>(share.memory_bytes);
+  append_by_rank(values, share.losses, ranks);
+  append_by_rank(values, {static_cast<double>(share.memory_bytes)}, ranks);
   return values;
 }
 
@@ -31,18 +40,19 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
   const auto size = static_cast<std::int64_t>(values.size());
   ranks.all_reduce(at::from_blob(values.data(), {size}, at::kDouble)).wait();
   StepTotals totals;
-  totals.loss = values[0];
-  totals.stop = values[1] > 0;
-  totals.data_seconds = values[2] / ranks.size();
-  totals.comm_seconds = values[3] / ranks.size();
+  totals.stop = values[0] > 0;
+  totals.data_seconds = values[1] / ranks.size();
+  totals.comm_seconds = values[2] / ranks.size();
   std::size_t next = kFixed;
   for (const auto& entry : share.metrics.entries()) {
     const double count = values[next + 1];
     totals.metrics.emplace_back(entry.name, count > 0 ? values[next] / count : 0.0);
     next += 2;
   }
-  totals.memory_bytes = static_cast<std::int64_t>(
-      *std::max_element(values.begin() + static_cast<std::ptrdiff_t>(next), values.end()));
+  const auto losses = values.begin() + static_cast<std::ptrdiff_t>(next),
+             memory = values.end() - ranks.size();
+  totals.loss = std::accumulate(losses, memory, 0.0);
+  totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, values.end()));
   return totals;
 }
 

@@ -12,7 +12,8 @@ namespace cohort::train {
 
 /// What a rank knows of a step that all ranks have to know.
 struct StepShare {
-  double loss = 0.0;  ///< this rank's share of the global loss
+  std::vector<double>
+      losses;         ///< this rank's shares of the global loss, one a backward pass, as many on every rank
   bool stop = false;  ///< it received a stop signal
   std::chrono::duration<double> data_wait{0}, comm_wait{0};
   std::int64_t memory_bytes = 0;

@@ -23,6 +23,7 @@
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
 #include "cohort/train/metrics.h"
+#include "cohort/train/model.h"
 #include "cohort/train/schedule.h"
 
 #include "train/parts.h"
@@ -44,6 +45,11 @@ data::Batch moved(data::Batch batch, const at::Device& device) {
     if (column->defined()) *column = column->to(device);
   }
   return batch;
+}
+
+shard::ShardedModel::Options engine_options(const RunConfig& config, const Parts& parts) {
+  return {config.sharding, parts.device, config.reproducible, config.train.reduce_every_micro_batch,
+          first_values(config, parts.model)};
 }
 
 }  // namespace
@@ -78,6 +84,7 @@ struct Trainer::Impl {
   Start start;
   bool complete = false;
   std::unique_ptr<method::Method> method;
+  comm::DeviceMesh mesh;
   shard::ShardedModel sharded;
   shard::AdamW optimizer;
   checkpoint::Store store;
@@ -97,7 +104,8 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       dataset(dataset_identity(parts->data.dataset().description(), config.data.train_split)),
       start(choose_start(config, overwrite, dataset, ranks)),
       method(method::make_supervised(parts->model, config.supervised, config.context.scope)),
-      sharded(parts->model, config.sharding, ranks),
+      mesh(ranks, shard::shards_of(config.sharding, ranks)),
+      sharded(parts->model, engine_options(config, *parts), mesh),
       optimizer(sharded.shards(), config.optimizer),
       store(folder.checkpoints(), ranks, config.checkpoint.keep_last),
       progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
@@ -111,6 +119,7 @@ void Trainer::Impl::restore() {
   std::vector<checkpoint::Slice> state = state_to_load(sharded, optimizer);
   checkpoint::Store(start.checkpoints, ranks, config.checkpoint.keep_last).load(start.step, state);
   optimizer.set_steps(start.step);
+  sharded.parameters_changed();
 }
 
 void Trainer::Impl::open_run_folder() {
@@ -170,6 +179,7 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   const double lr = warmup_cosine(config.optimizer.lr, config.schedule.lr_end, step, total_steps,
                                   config.schedule.warmup_steps);
   optimizer.step(lr, config.optimizer.weight_decay, norm);
+  sharded.parameters_changed();
   method->after_step(where);
   stop = totals.stop;
   record(make_record(totals, step + 1, lr, norm, Clock::now() - begin));
@@ -177,15 +187,22 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
 
 StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& where) {
   StepShare share;
-  sharded.zero_gradients();
-  at::Tensor loss;
-  {
-    const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
-    loss = method->loss(batch, where, share.metrics);
+  const std::int64_t groups = config.sampler.groups_per_step / ranks.size(),
+                     passes = parts->data.backward_passes(ranks.size());
+  sharded.begin_step(static_cast<int>(passes));
+  method->begin_step(batch, where);
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    const data::Batch part =
+        data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes);
+    at::Tensor loss;
+    {
+      const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
+      loss = method->loss(part, where, share.metrics);
+    }
+    loss.backward();
+    sharded.finish_backward();
+    share.losses.push_back(loss.item<double>());
   }
-  loss.backward();
-  sharded.finish_backward();
-  share.loss = loss.item<double>();
   share.comm_wait = sharded.take_wait();
   share.memory_bytes = peak_memory_bytes();
   return share;
@@ -253,9 +270,14 @@ void Trainer::Impl::save(std::int64_t steps_done) {
 
 void Trainer::Impl::finish() {
   progress.clear();
+  checkpoint::Safetensors weights;
+  weights.metadata["format"] = "pt";
+  sharded.for_each_parameter([&](const std::string& name, const at::Tensor& values) {
+    weights.tensors.emplace_back(name, values.clone());
+  });
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    checkpoint::write_safetensors(folder.weights(), eval::weights_of(*parts->model));
+    checkpoint::write_safetensors(folder.weights(), weights);
     const auto images = static_cast<double>(total_steps * parts->data.global_images());
     const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
                         ranks.size(), count_parameters(*parts->model)};

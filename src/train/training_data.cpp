@@ -91,6 +91,16 @@ TrainingData::TrainingData(const RunConfig& config, int ranks)
       rows_(training_rows(config, dataset_)),
       sampler_(make_sampler(config, dataset_, rows_)) {
   (void)data::share(sampler_.plan(0, 0), 0, ranks);
+  const std::int64_t groups = config.sampler.groups_per_step / ranks;
+  if (groups % backward_passes(ranks) == 0) return;
+  throw UsageError(
+      {fmt::format("{} micro-batches cannot share the {} groups that each of {} ranks has in a step equally",
+                   config.train.micro_batches, groups, ranks),
+       "train.micro_batches", fmt::format("use a divisor of {}", groups)});
+}
+
+std::int64_t TrainingData::backward_passes(int ranks) const {
+  return config_.reproducible ? config_.sampler.groups_per_step / ranks : config_.train.micro_batches;
 }
 
 std::int64_t TrainingData::global_images() const noexcept {

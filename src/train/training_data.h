@@ -24,6 +24,8 @@ class TrainingData {
   [[nodiscard]] std::int64_t images() const noexcept { return static_cast<std::int64_t>(rows_.size()); }
   /// Images in the global batch.
   [[nodiscard]] std::int64_t global_images() const noexcept;
+  /// Backward passes of a step on each of `ranks`: of one group each when the run is reproducible.
+  [[nodiscard]] std::int64_t backward_passes(int ranks) const;
   /// What `rank` of `size` works on in step `step` of the run, on the CPU.
   [[nodiscard]] data::Batch batch(std::int64_t step, int rank, int size) const;
 

@@ -2,23 +2,12 @@
 // weights.
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
-#include <torch/nn/module.h>
 
-#include "cohort/comm/session.h"
-#include "cohort/nn/vit.h"
-#include "cohort/train/run_config.h"
-#include "cohort/train/trainer.h"
-
-#include "support/temporary_folder.h"
+#include "trained_result.h"
 
 namespace cohort {
 namespace {
@@ -37,59 +26,14 @@ void PrintTo(const Variant& variant, std::ostream* out) {
   *out << variant.name;
 }
 
-struct Result {
-  std::vector<double> losses;
-  std::map<std::string, at::Tensor> weights;
-};
-
-train::RunConfig configuration(const Variant& variant, const std::filesystem::path& folder) {
-  train::RunConfig config;
-  config.run_dir = folder;
-  config.data.path = std::filesystem::path(COHORT_TEST_DATA) / "data" / "nuclei";
-  config.sampler.groups_per_step = 12;
-  config.sampler.images_per_group = 4;
-  config.model = {.name = "vit_tiny", .patch_size = 16, .width = 48, .depth = 3, .heads = 3};
+train::RunConfig configuration(const Variant& variant) {
+  train::RunConfig config = e2e::nuclei_run();
+  if (variant.plain) config.context.keys.clear();
   config.model.dropout = config.model.drop_path = variant.dropout;
-  config.sampler.group_by = "context";
-  if (!variant.plain) config.context.keys = {"context"};
   config.context.amortization = variant.amortization;
   config.context.scope = variant.scope;
-  config.augment.flip_horizontal = config.augment.rotate90 = true;
-  config.augment.crop_scale_min = 0.5;
-  config.optimizer.lr = 1e-3;
-  // Adam divides a gradient by its own size: where the true gradient is 0 (the key third of attn.qkv.bias) or
-  // tiny, that turns rounding noise into steps of full length. A larger epsilon keeps the update a smooth
-  // function of the gradient.
-  config.optimizer.epsilon = 1e-3;
   config.train.max_steps = kSteps;
   return config;
-}
-
-std::vector<double> losses_of(const std::filesystem::path& run) {
-  std::vector<double> losses;
-  std::ifstream lines(run / "metrics.jsonl");
-  for (std::string line; std::getline(lines, line);) {
-    const auto entry = nlohmann::json::parse(line);
-    if (entry.at("kind") == "step") losses.push_back(entry.at("loss"));
-  }
-  return losses;
-}
-
-Result train_on(comm::Communicator& ranks, const Variant& variant) {
-  std::unique_ptr<testing::TemporaryFolder> temporary;
-  if (ranks.rank() == 0) temporary = std::make_unique<testing::TemporaryFolder>();
-  const std::filesystem::path run =
-      ranks.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
-  train::Trainer trainer(configuration(variant, run), ranks);
-  EXPECT_EQ(trainer.run(), ExitCode::done);
-  Result result;
-  ranks.barrier();
-  result.losses = losses_of(run);
-  for (const auto& parameter : trainer.model().named_parameters()) {
-    result.weights[parameter.key()] = parameter.value().detach().clone();
-  }
-  ranks.barrier();
-  return result;
 }
 
 double relative_difference(const at::Tensor& a, const at::Tensor& b) {
@@ -101,7 +45,7 @@ double relative_difference(const at::Tensor& a, const at::Tensor& b) {
 // that grow a little.
 constexpr double kBound = 1e-5;
 
-void expect_equal(const Result& expected, const Result& actual, int ranks) {
+void expect_equal(const e2e::Result& expected, const e2e::Result& actual, int ranks) {
   ASSERT_EQ(expected.losses.size(), std::size_t{kSteps});
   ASSERT_EQ(actual.losses.size(), std::size_t{kSteps});
   for (std::size_t step = 0; step < expected.losses.size(); ++step) {
@@ -124,11 +68,11 @@ TEST_P(Invariance, LossesAndWeightsDoNotDependOnTheNumberOfRanks) {
   comm::Communicator world = session.world();
   ASSERT_EQ(world.size(), 4);
 
-  const Result on_four = train_on(world, GetParam());
+  const e2e::Result on_four = e2e::train_on(world, configuration(GetParam()));
   comm::Communicator three_and_one = world.split(world.rank() < 3 ? 0 : 1, "three and one");
-  const Result on_three_or_one = train_on(three_and_one, GetParam());
+  const e2e::Result on_three_or_one = e2e::train_on(three_and_one, configuration(GetParam()));
   comm::Communicator two_and_two = world.split(world.rank() / 2, "two and two");
-  const Result on_two = train_on(two_and_two, GetParam());
+  const e2e::Result on_two = e2e::train_on(two_and_two, configuration(GetParam()));
 
   EXPECT_LT(on_four.losses.back(), on_four.losses.front())
       << "it learns nothing: equal losses prove nothing then";

@@ -85,6 +85,13 @@ class SupervisedOnRanks : public ::testing::TestWithParam<nn::Scope> {
     return method::make_supervised(model_, {.label_smoothing = kSmoothing}, GetParam());
   }
 
+  // Of a step whose whole batch on this rank is `batch`.
+  at::Tensor loss_of(const data::Batch& batch, method::Metrics& metrics) {
+    const auto supervised = make();
+    supervised->begin_step(batch, step_);
+    return supervised->loss(batch, step_, metrics);
+  }
+
   int argc_ = 0;
   char** argv_ = nullptr;
   comm::Session session_{argc_, argv_, std::chrono::seconds(60)};
@@ -102,7 +109,7 @@ TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
   for (const auto& parameter : model_->parameters()) parameter.mutable_grad().reset();
 
   method::Metrics metrics;
-  const at::Tensor loss = make()->loss(share(batch, world_.rank(), world_.size()), step_, metrics);
+  const at::Tensor loss = loss_of(share(batch, world_.rank(), world_.size()), metrics);
   loss.backward();
 
   EXPECT_EQ(loss.dim(), 0);
@@ -122,7 +129,7 @@ TEST_P(SupervisedOnRanks, AccuracyCountsLabelledRows) {
   const at::Tensor correct = logits.argmax(1).eq(batch.label);  // no class is -1
 
   method::Metrics metrics;
-  make()->loss(mine, step_, metrics);
+  loss_of(mine, metrics);
 
   ASSERT_EQ(metrics.entries().size(), 1U);
   const auto& entry = metrics.entries()[0];
@@ -135,7 +142,7 @@ TEST_P(SupervisedOnRanks, ABatchWithoutLabelsCostsNothing) {
   data::Batch batch = share(global_batch(), world_.rank(), world_.size());
   batch.label = at::full_like(batch.label, -1);
   method::Metrics metrics;
-  const at::Tensor loss = make()->loss(batch, step_, metrics);
+  const at::Tensor loss = loss_of(batch, metrics);
   loss.backward();
   EXPECT_EQ(loss.item<double>(), 0.0);
   for (const auto& [name, gradient] : testing::gradients(*model_)) {
@@ -163,7 +170,8 @@ TEST(Supervised, NeedsAHeadAndLabels) {
   method::Metrics metrics;
   const auto supervised =
       method::make_supervised(testing::small_model(dropping_shape()), {}, nn::Scope::group);
-  EXPECT_THROW(supervised->loss(batch, {}, metrics), Bug);
+  EXPECT_THROW(supervised->loss(batch, {}, metrics), Bug);  // without begin_step()
+  EXPECT_THROW(supervised->begin_step(batch, {}), Bug);
 }
 
 }  // namespace

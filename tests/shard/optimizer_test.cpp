@@ -26,11 +26,11 @@ class FlatGolden {
       for (const std::string name : golden.description()["groups"][static_cast<std::size_t>(group)]) {
         const at::Tensor& init = golden["init." + name];
         slots_.push_back({name, init.sizes().vec(), size_});
-        size_ += init.numel();
+        size_ += (init.numel() + 15) / 16 * 16;  // the engine's alignment
       }
       if (group == 0) decayed_ = size_;
     }
-    value_ = at::empty({size_});
+    value_ = at::zeros({size_});
     gradient_ = at::zeros({size_});
     for (const ParameterSlot& slot : slots_) view(value_, slot).copy_(golden["init." + slot.name]);
     const std::vector<std::int64_t> cuts{0, 7, decayed_ + 2, size_};
@@ -38,7 +38,6 @@ class FlatGolden {
       FlatShard shard;
       shard.slots = slots_;
       shard.begin = cuts[i];
-      shard.decayed = decayed_;
       shard.value = value_.narrow(0, cuts[i], cuts[i + 1] - cuts[i]);
       shard.gradient = gradient_.narrow(0, cuts[i], cuts[i + 1] - cuts[i]);
       shards.push_back(shard);

@@ -7,124 +7,81 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
-#include "cohort/shard/optimizer.h"
 
-#include "support/ranks.h"
-#include "tiny_model.h"
+#include "sharded_fixture.h"
 
 namespace cohort::shard {
 namespace {
 
-class ShardedModelTest : public testing::Test {
- protected:
-  // Ranks begin with different numbers: what they agree on comes from the broadcast.
-  ShardedModelTest() : ranks_(test::world()), model_(std::make_shared<TinyModel>(1.0 + ranks_.rank())) {}
-
-  // A model of rank 0's numbers that no engine touches, on every rank.
-  static std::shared_ptr<TinyModel> reference() { return std::make_shared<TinyModel>(1.0); }
-
-  static std::map<std::string, at::Tensor> gradients(const TinyModel& model) {
-    std::map<std::string, at::Tensor> result;
-    for (const auto& item : model.named_parameters()) {
-      const at::Tensor& p = item.value();
-      if (p.requires_grad()) result[item.key()] = p.grad().defined() ? p.grad() : at::zeros_like(p);
-    }
-    return result;
-  }
-
-  // fp32 sums of at most 4 ranks in another order: a few units in the last place of the largest gradient.
-  static void expect_close(const TinyModel& actual, const TinyModel& expected) {
-    const auto wanted = gradients(expected);
-    for (const auto& [name, gradient] : gradients(actual)) {
-      const at::Tensor& other = wanted.at(name);
-      const double scale = std::max(1e-3, other.abs().max().item<double>());
-      EXPECT_LE((gradient - other).abs().max().item<double>(), 2e-6 * scale) << name;
-    }
-  }
-
-  void expect_equal_bits_on_all_ranks(const at::Tensor& values) {
-    const at::Tensor all = ranks_.gather_rows(values.detach().reshape({1, -1}).contiguous());
-    for (int rank = 1; rank < ranks_.size(); ++rank)
-      EXPECT_TRUE(at::equal(all[0], all[rank])) << "rank " << rank;
-  }
-
-  comm::Communicator ranks_;
-  std::shared_ptr<TinyModel> model_;
-};
-
-TEST_F(ShardedModelTest, StartsWithTheNumbersOfRank0) {
-  const ShardedModel sharded(model_, {}, ranks_);
+TEST_P(ShardedModelTest, StartsWithTheNumbersOfRank0) {
+  ShardedModel sharded = make();
 
   const auto wanted = reference();
   const auto expected = wanted->named_parameters();
-  for (const auto& item : model_->named_parameters())
-    EXPECT_TRUE(at::equal(item.value(), expected[item.key()])) << item.key();
+  std::size_t seen = 0;
+  sharded.for_each_parameter([&](const std::string& name, const at::Tensor& values) {
+    EXPECT_TRUE(at::equal(values, expected[name])) << name;
+    ++seen;
+  });
+  EXPECT_EQ(seen, ranks_.rank() == 0 ? expected.size() : 0);
   EXPECT_TRUE(at::equal(model_->count, wanted->count));
 }
 
-TEST_F(ShardedModelTest, LaysMatricesFirstAndKeepsFrozenParametersOut) {
-  ShardedModel sharded(model_, {}, ranks_);
+TEST_P(ShardedModelTest, CutsEveryFlatParameterIntoEqualShardsMatricesFirst) {
+  ShardedModel sharded = make();
 
-  ASSERT_EQ(sharded.shards().size(), 4U);
+  ASSERT_EQ(sharded.shards().size(), 5U);  // three blocks; trained and frozen parameters of the root
   for (const FlatShard& shard : sharded.shards()) {
     std::int64_t end = 0;
+    bool matrices = true;
     for (const ParameterSlot& slot : shard.slots) {
-      EXPECT_EQ(slot.shape.size() >= 2, slot.offset < shard.decayed) << slot.name;
+      matrices = matrices && slot.shape.size() >= 2;
+      EXPECT_EQ(slot.shape.size() >= 2, matrices) << slot.name;
       EXPECT_EQ(slot.offset % 16, 0) << slot.name;
       EXPECT_GE(slot.offset, end) << slot.name;
-      EXPECT_NE(slot.name, "frozen");
+      EXPECT_EQ(shard.trained, slot.name != "frozen");
       end = slot.offset + 1;
     }
+    EXPECT_EQ(shard.begin % 1024, 0);
+    EXPECT_EQ(shard.begin, shard.value.numel() * mesh_.shard());
+    EXPECT_EQ(shard.gradient.defined(), shard.trained);
   }
   EXPECT_EQ(sharded.shards()[0].slots[0].name, "block0.unused");
+  EXPECT_EQ(sharded.shards()[0].slots[0].layer, 1);
   EXPECT_EQ(sharded.shards()[3].slots[0].name, "embed.weight");
 }
 
-TEST_F(ShardedModelTest, GradientsAreSumsOverRanks) {
-  ShardedModel sharded(model_, {}, ranks_);
+TEST_P(ShardedModelTest, GradientsAreSumsOverRanks) {
+  ShardedModel sharded = make();
   const auto expected = reference();
   for (int rank = 0; rank < ranks_.size(); ++rank) expected->loss(samples(rank)).backward();
 
-  sharded.zero_gradients();
-  model_->loss(samples(ranks_.rank())).backward();
-  sharded.finish_backward();
+  for (int step = 0; step < 2; ++step) {
+    sharded.begin_step();
+    backward(sharded, samples(ranks_.rank()));
+    expect_close(gradients_of(sharded), gradients_of(*expected));
+  }
 
-  expect_close(*model_, *expected);
-  for (const FlatShard& shard : sharded.shards()) expect_equal_bits_on_all_ranks(shard.gradient);
   EXPECT_GE(sharded.take_wait().count(), 0.0);
   EXPECT_EQ(sharded.take_wait().count(), 0.0);
 }
 
-TEST_F(ShardedModelTest, AutogradAddsIntoTheFlatGradientInPlace) {
-  ShardedModel sharded(model_, {}, ranks_);
-  const void* before = model_->embed->weight.grad().const_data_ptr();
+TEST_P(ShardedModelTest, AddsUpOverBackwardPasses) {
+  for (const bool every_pass : {false, true}) {
+    model_ = reference();
+    ShardedModel sharded(model_, {.config = GetParam(), .reduce_every_pass = every_pass}, mesh_);
+    const auto expected = reference();
+    for (int part = 0; part < 3 * ranks_.size(); ++part) expected->loss(samples(part)).backward();
 
-  for (int step = 0; step < 2; ++step) {
-    sharded.zero_gradients();
-    model_->loss(samples(0)).backward();
-    sharded.finish_backward();
+    sharded.begin_step(3);
+    for (int pass = 0; pass < 3; ++pass) backward(sharded, samples(3 * ranks_.rank() + pass));
+
+    expect_close(gradients_of(sharded), gradients_of(*expected));
   }
-
-  EXPECT_EQ(model_->embed->weight.grad().const_data_ptr(), before);
-  EXPECT_EQ(before, sharded.shards()[3].gradient.const_data_ptr());
-  EXPECT_GT(sharded.shards()[3].gradient.abs().max().item<float>(), 0.0F);
 }
 
-TEST_F(ShardedModelTest, AddsUpOverBackwardPasses) {
-  ShardedModel sharded(model_, {}, ranks_);
-  const auto expected = reference();
-  for (int part = 0; part < 2 * ranks_.size(); ++part) expected->loss(samples(part)).backward();
-
-  sharded.zero_gradients(2);
-  model_->loss(samples(2 * ranks_.rank())).backward();
-  model_->loss(samples(2 * ranks_.rank() + 1)).backward();
-  sharded.finish_backward();
-
-  expect_close(*model_, *expected);
-}
-
-TEST_F(ShardedModelTest, AParameterThatOneRankUsesCountsForAll) {
-  ShardedModel sharded(model_, {}, ranks_);
+TEST_P(ShardedModelTest, AParameterThatOneRankUsesCountsForAll) {
+  ShardedModel sharded = make();
   const auto expected = reference();
   const int user = ranks_.size() - 1;
   for (int rank = 0; rank < ranks_.size(); ++rank) {
@@ -133,95 +90,130 @@ TEST_F(ShardedModelTest, AParameterThatOneRankUsesCountsForAll) {
   }
 
   model_->use_shift = ranks_.rank() == user;
-  sharded.zero_gradients();
-  model_->loss(samples(ranks_.rank())).backward();
-  sharded.finish_backward();
+  sharded.begin_step();
+  backward(sharded, samples(ranks_.rank()));
 
-  expect_close(*model_, *expected);
-  EXPECT_GT(model_->shift.grad().abs().max().item<float>(), 0.0F);
-  EXPECT_EQ(model_->blocks[0]->unused.grad().abs().max().item<float>(), 0.0F);
+  const auto gradients = gradients_of(sharded);
+  expect_close(gradients, gradients_of(*expected));
+  EXPECT_GT(gradients.at("shift").abs().max().item<float>(), 0.0F);
+  EXPECT_EQ(gradients.at("block0.unused").abs().max().item<float>(), 0.0F);
 }
 
-// Every unit is complete in backward, but on odd ranks in the opposite order: reductions still meet their
-// like.
-TEST_F(ShardedModelTest, ReducesInOneOrderWhateverTheOrderOfTheBackwardPass) {
-  for (auto& block : model_->blocks) block->unused.set_requires_grad(false);
-  ShardedModel sharded(model_, {}, ranks_);
+TEST_P(ShardedModelTest, TwoForwardPassesMayShareABackwardPass) {
+  ShardedModel sharded = make();
   const auto expected = reference();
-  for (int rank = 0; rank < ranks_.size(); ++rank) {
-    expected->backwards = rank % 2 == 1;
-    expected->loss(samples(rank)).backward();
-  }
+  const auto both = [&](TinyModel& model, int rank) {
+    return model.loss(samples(rank)) * model.loss(samples(rank + 7)).log();
+  };
+  for (int rank = 0; rank < ranks_.size(); ++rank) both(*expected, rank).backward();
 
-  model_->backwards = ranks_.rank() % 2 == 1;
-  sharded.zero_gradients();
-  model_->loss(samples(ranks_.rank())).backward();
+  sharded.begin_step();
+  both(*model_, ranks_.rank()).backward();
   sharded.finish_backward();
 
-  expect_close(*model_, *expected);
+  expect_close(gradients_of(sharded), gradients_of(*expected));
 }
 
-TEST_F(ShardedModelTest, FiveStepsGiveEqualBitsOnAllRanksAndTheWeightsOfOneProcess) {
-  ShardedModel sharded(model_, {}, ranks_);
-  AdamW optimizer(sharded.shards(), {});
+TEST_P(ShardedModelTest, StepsOfAnOptimizerGiveTheWeightsOfOneProcess) {
+  ShardedModel sharded = make();
   const auto alone = reference();
-  comm::Communicator self = ranks_.split(ranks_.rank(), "alone");
-  ShardedModel alone_sharded(alone, {}, self);
-  AdamW alone_optimizer(alone_sharded.shards(), {});
 
-  for (int step = 0; step < 5; ++step) {
-    sharded.zero_gradients();
-    model_->loss(samples(step * ranks_.size() + ranks_.rank())).backward();
-    sharded.finish_backward();
-    optimizer.step(1e-2, 0.05, sharded.gradient_norm());
-    alone_sharded.zero_gradients(ranks_.size());
+  for (int step = 0; step < 4; ++step) {
+    sharded.begin_step();
+    backward(sharded, samples(step * ranks_.size() + ranks_.rank()));
+    descend(sharded);
+    for (at::Tensor& parameter : alone->parameters()) parameter.mutable_grad() = at::Tensor();
     for (int rank = 0; rank < ranks_.size(); ++rank)
       alone->loss(samples(step * ranks_.size() + rank)).backward();
-    alone_sharded.finish_backward();
-    alone_optimizer.step(1e-2, 0.05, alone_sharded.gradient_norm());
+    const at::NoGradGuard no_grad;
+    for (at::Tensor& parameter : alone->parameters()) {
+      if (parameter.grad().defined()) parameter.sub_(parameter.grad(), kRate);
+    }
   }
 
   const auto expected = alone->named_parameters();
-  for (const FlatShard& shard : sharded.shards()) expect_equal_bits_on_all_ranks(shard.value);
-  for (const auto& item : model_->named_parameters()) {
-    // A step moves by about lr; the direction of a tiny gradient may turn with its rounding.
-    EXPECT_LE((item.value() - expected[item.key()]).abs().max().item<double>(), 1e-4) << item.key();
-  }
+  sharded.for_each_parameter([&](const std::string& name, const at::Tensor& values) {
+    EXPECT_LE((values - expected[name]).abs().max().item<double>(), 1e-5) << name;
+  });
+  const at::NoGradGuard no_grad;
+  EXPECT_NEAR(model_->loss(samples(0)).item<double>(), alone->loss(samples(0)).item<double>(), 1e-3);
 }
 
-TEST_F(ShardedModelTest, NormIsThatOfAllGradients) {
-  ShardedModel sharded(model_, {}, ranks_);
-  sharded.zero_gradients();
-  model_->loss(samples(ranks_.rank())).backward();
-  sharded.finish_backward();
+TEST_P(ShardedModelTest, NormIsThatOfAllGradientsOnEveryRank) {
+  ShardedModel sharded = make();
+  sharded.begin_step();
+  backward(sharded, samples(ranks_.rank()));
 
   double sum = 0.0;
-  for (const auto& [name, gradient] : gradients(*model_))
+  for (const auto& [name, gradient] : gradients_of(sharded))
     sum += at::square(gradient.to(at::kDouble)).sum().item<double>();
   EXPECT_NEAR(sharded.gradient_norm(), std::sqrt(sum), 1e-12 * std::sqrt(sum));
-  model_->head->bias.mutable_grad().fill_(NAN);
+  if (mesh_.shard() == 0) sharded.shards()[3].gradient[0].fill_(NAN);
   EXPECT_TRUE(std::isnan(sharded.gradient_norm()));
 }
 
-TEST_F(ShardedModelTest, RefusesMisuse) {
-  ShardedModel sharded(model_, {}, ranks_);
-  sharded.zero_gradients();
-  model_->loss(samples(0)).backward();
+TEST_P(ShardedModelTest, FreesWholeParametersBetweenUses) {
+  ShardedModel sharded = make();
+  sharded.begin_step();
+  backward(sharded, samples(ranks_.rank()));
 
-  EXPECT_THROW(model_->loss(samples(0)).backward(), Bug);  // announced one pass
-  sharded.finish_backward();
-  EXPECT_THROW(sharded.finish_backward(), Bug);
-  EXPECT_THROW(model_->loss(samples(0)).backward(), Bug);  // between two steps
-  sharded.zero_gradients();
-  model_->head->bias.mutable_grad() = at::zeros({3});
-  EXPECT_THROW(sharded.finish_backward(), Bug);
+  const bool divided = GetParam().strategy == Strategy::full || GetParam().strategy == Strategy::hybrid;
+  const bool freed = divided && mesh_.shards() > 1;
+  for (const at::Tensor& parameter : model_->parameters()) {
+    EXPECT_EQ(parameter.storage().nbytes() == 0, freed);
+    EXPECT_FALSE(parameter.grad().defined());
+  }
 }
 
-TEST_F(ShardedModelTest, RefusesModelsThatDifferBetweenRanks) {
-  if (ranks_.rank() == 1) model_->register_parameter("extra", at::zeros({2}));
+TEST_P(ShardedModelTest, RefusesMisuse) {
+  ShardedModel sharded = make();
+  sharded.begin_step();
+  backward(sharded, samples(0));
 
-  if (ranks_.size() == 1) return;
-  EXPECT_ANY_THROW(ShardedModel(model_, {}, ranks_));
+  EXPECT_THROW(model_->loss(samples(0)).backward(), Bug);  // announced one pass
+  EXPECT_THROW(sharded.finish_backward(), Bug);
+  model_->head->bias.set_data(at::zeros({3}));
+  EXPECT_THROW(sharded.begin_step(), Bug);
+}
+
+INSTANTIATE_TEST_SUITE_P(Strategies, ShardedModelTest, testing::ValuesIn(sharding_cases()), case_name);
+
+TEST(ShardedModel, FillsAModelWithoutMemoryUnitByUnit) {
+  comm::Communicator ranks = test::world();
+  comm::DeviceMesh mesh(ranks, ranks.size());
+  auto model = std::make_shared<TinyModel>(2.0);
+  const auto wanted = std::make_shared<TinyModel>(1.0);
+  nn::discard_values(*model);
+  const auto expected = wanted->named_parameters();
+
+  ShardedModel sharded(
+      model,
+      {.config = {.strategy = Strategy::full},
+       .fill = [&](const std::string& name, at::Tensor& values) { values.copy_(expected[name]); }},
+      mesh);
+
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::equal(model->loss(samples(0)), wanted->loss(samples(0))));
+}
+
+TEST(ShardedModel, AnErrorWhileFillingReachesEveryRank) {
+  comm::Communicator ranks = test::world();
+  comm::DeviceMesh mesh(ranks, 1);
+  const ShardedModel::Options options{.fill = [](const std::string&, at::Tensor&) {
+    throw DataError({"no values", "weights", "find some"});
+  }};
+
+  EXPECT_THROW(ShardedModel(std::make_shared<TinyModel>(1.0), options, mesh), DataError);
+}
+
+TEST(ShardedModel, RefusesModelsThatDifferBetweenRanks) {
+  comm::Communicator ranks = test::world();
+  comm::DeviceMesh mesh(ranks, 1);
+  auto model = std::make_shared<TinyModel>(1.0);
+  if (ranks.rank() == 1) model->register_parameter("extra", at::zeros({2}));
+
+  if (ranks.size() == 1) return;
+  EXPECT_ANY_THROW(ShardedModel(model, {}, mesh));
 }
 
 }  // namespace

@@ -52,15 +52,19 @@ struct TinyModel : nn::UnitModel {
   std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override {
     return {{blocks[0]}, {blocks[1]}, {blocks[2]}};
   }
-  void use(nn::UnitRunner& other) override { runner = &other; }
+  int layer_of(const std::string& name) const override {
+    if (name.starts_with("block")) return name[5] - '0' + 1;
+    return name.starts_with("head") ? 4 : 0;
+  }
 
   /// A sum over samples, so that losses of parts add up to the loss of the whole.
   at::Tensor loss(const at::Tensor& images) {
+    runner().begin();
     at::Tensor x = embed(images) * (1.0 + frozen);
     if (use_shift) x = x + shift;
     for (std::size_t step = 0; step < blocks.size(); ++step) {
       const std::size_t i = backwards ? blocks.size() - 1 - step : step;
-      x = runner->run(i, x, [&](const at::Tensor& input) { return blocks[i]->forward(input); });
+      x = runner().run(i, x, [this, i](const at::Tensor& input) { return blocks[i]->forward(input); });
     }
     return at::square(head(x)).sum();
   }
@@ -69,8 +73,6 @@ struct TinyModel : nn::UnitModel {
   std::vector<std::shared_ptr<TinyBlock>> blocks;
   at::Tensor frozen, shift, count;
   bool use_shift = false, backwards = false;
-  nn::UnitRunner plain;
-  nn::UnitRunner* runner = &plain;
 };
 
 /// Four samples [4, 6], others for another number.

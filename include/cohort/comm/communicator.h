@@ -35,8 +35,8 @@ class [[nodiscard]] Work {
 /// A group of ranks. CPU tensors travel over MPI, CUDA tensors over NCCL on a stream of the communicator's
 /// own. Every communicator has a communication thread that carries its operations out in the order of the
 /// calls, so that they overlap with computation. Move-only; one thread at a time calls it. "Collective"
-/// means: every rank of the group must call it, in the same order. CPU dtypes: f32, f64, i32, i64, u8; CUDA
-/// dtypes in addition f16 and bf16. Tensors are contiguous.
+/// means: every rank of the group must call it, in the same order. CPU dtypes: f32, f64, bf16, i32, i64, u8;
+/// CUDA dtypes in addition f16. Sums of bf16 are formed in f32 and rounded once. Tensors are contiguous.
 class Communicator {
  public:
   Communicator(Communicator&&) noexcept;
@@ -56,10 +56,13 @@ class Communicator {
 
   /// Collective. `values` [n…] is replaced by the reduction over all ranks; identical bits on all ranks.
   Work all_reduce(at::Tensor values, Reduce op = Reduce::sum);
-  /// Collective. `output` [size()*n] receives rank r's `input` [n] at r*n. Same dtype and device.
+  /// Collective. `output` [size()*n] receives rank r's `input` [n] at r*n. Same dtype and device. `input` may
+  /// be this rank's part of `output` itself: then nothing is copied here.
   Work all_gather(at::Tensor output, const at::Tensor& input);
   /// Collective. `output` [n] receives the reduction of everybody's `input` [size()*n] at rank()*n.
   Work reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op = Reduce::sum);
+  /// Collective. `output` [size()*n] receives at r*n what rank r has in its `input` [size()*n] at rank()*n.
+  Work all_to_all(at::Tensor output, const at::Tensor& input);
   /// Collective. Overwrites `values` with those of `root`.
   Work broadcast(at::Tensor values, int root = 0);
   void barrier();  ///< collective, host-side

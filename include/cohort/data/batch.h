@@ -34,4 +34,8 @@ struct BatchColumns {
 Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
                  const ViewMaker& views);
 
+/// The images of group number `begin` to `end` of the batch, in its order, as views of it. Groups are those
+/// of make_batch, all of the same size.
+Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end);
+
 }  // namespace cohort::data

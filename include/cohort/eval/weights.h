@@ -1,4 +1,5 @@
 #pragma once
+#include <map>
 #include <string>
 
 #include "cohort/checkpoint/safetensors.h"
@@ -10,11 +11,15 @@ namespace cohort::eval {
 /// metadata that safetensors' readers for PyTorch expect. The model's parameters must be whole on this rank.
 checkpoint::Safetensors weights_of(const nn::VisionTransformer& model);
 
-/// Overwrites the model's parameters. Names and shapes must agree, with two exceptions: a head that is
-/// missing or has another number of classes leaves the model's own as it is (and an unused one in the file is
-/// ignored); a position table of another square grid is interpolated (bicubic). `where`: the file, for
-/// messages. Returns false when the head was left as it was. Throws DataError: missing or unknown names,
-/// other shapes.
+/// The values that a file has for each parameter of the model, of which only names and shapes count. They
+/// must agree, with two exceptions: a head that is missing or has another number of classes has no entry (and
+/// an unused one in the file is ignored); a position table of another square grid is interpolated (bicubic).
+/// `where`: the file, for messages. Throws DataError: missing or unknown names, other shapes.
+std::map<std::string, at::Tensor> fitted_weights(const nn::VisionTransformer& model,
+                                                 const checkpoint::Safetensors& weights,
+                                                 const std::string& where);
+
+/// Overwrites the model's parameters with the fitted weights. Returns false when the head was left as it was.
 bool load_weights(nn::VisionTransformer& model, const checkpoint::Safetensors& weights,
                   const std::string& where);
 

@@ -32,8 +32,16 @@ class Metrics {
     double sum;
     std::int64_t count;
   };
-  void add(std::string name, double sum, std::int64_t count) {
-    entries_.push_back({std::move(name), sum, count});
+  /// Adds to what the name has already.
+  void add(const std::string& name, double sum, std::int64_t count) {
+    for (Entry& entry : entries_) {
+      if (entry.name == name) {
+        entry.sum += sum;
+        entry.count += count;
+        return;
+      }
+    }
+    entries_.push_back({name, sum, count});
   }
   [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
 
@@ -57,7 +65,10 @@ class Method {
   Method& operator=(const Method&) = delete;
   virtual ~Method() = default;
   virtual std::vector<Part> parts() = 0;
-  /// Scalar fp32: this rank's share of the global loss (the shares of all ranks add up to it). Collective.
+  /// Before the losses of a step, with all that this rank works on in it. Collective.
+  virtual void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) {}
+  /// Scalar fp32: the share of this batch, which is the whole or a part of whole groups, in the global loss
+  /// (the shares of all parts and ranks add up to it). Collective.
   virtual at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
   /// After the optimizer: teacher EMA, centres, queues. Collective.
   virtual void after_step(const Step& /*step*/) {}

@@ -16,8 +16,12 @@ class UnitRunner {
   UnitRunner(const UnitRunner&) = delete;
   UnitRunner& operator=(const UnitRunner&) = delete;
   virtual ~UnitRunner() = default;
+  /// Called by a model at the start of every forward pass, before it uses parameters outside its units.
+  virtual void begin() {}
   /// `index` counts the units of the model in the order of the forward pass.
   virtual at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body);
+  /// Whether a forward pass communicates, so that all ranks have to run as many.
+  [[nodiscard]] virtual bool is_collective() const noexcept { return false; }
 };
 
 }  // namespace cohort::nn

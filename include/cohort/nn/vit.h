@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,7 +65,10 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
 /// a time.
 class VisionTransformer final : public UnitModel {
  public:
+  /// Random weights of `seed`.
   VisionTransformer(VitShape shape, std::uint64_t seed);
+  /// Without memory for the weights (discard_values); never holds more than those of one unit.
+  explicit VisionTransformer(VitShape shape);
 
   struct Output {
     at::Tensor cls;      ///< [B, D] after the final norm
@@ -80,16 +84,17 @@ class VisionTransformer final : public UnitModel {
 
   [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override;
-  void use(UnitRunner& runner) override { runner_ = &runner; }
+  /// 0: tokens, positions, patch embedding, context networks at the input; l + 1: block l; depth + 1: norm
+  /// and head.
+  [[nodiscard]] int layer_of(const std::string& parameter) const override;
 
  private:
+  VisionTransformer(VitShape shape, const std::function<void(torch::nn::Module&)>& finish);
   at::Tensor embed_patches(const at::Tensor& images);
   at::Tensor assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid);
   at::Tensor run_unit(std::size_t index, const at::Tensor& tokens, const Conditions& conditions);
 
   VitShape shape_;
-  UnitRunner plain_runner_;
-  UnitRunner* runner_ = &plain_runner_;
   std::shared_ptr<torch::nn::Module> projection_;  ///< Conv2d
   std::shared_ptr<ContextInference> context_;      ///< null without keys
   std::vector<std::shared_ptr<Block>> blocks_;

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -8,7 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "cohort/comm/communicator.h"
+#include "cohort/comm/mesh.h"
 #include "cohort/config/field.h"
 #include "cohort/nn/unit.h"
 
@@ -20,16 +21,39 @@ namespace cohort::shard {
 
 /// How parameters, gradients and optimizer state lie on the ranks.
 enum class Strategy {
-  replicate,  ///< a whole copy on every rank; gradients are all-reduced
+  replicate,  ///< a whole copy on every rank; gradients are all-reduced (data parallel)
+  optimizer,  ///< parameters on every rank; gradients and optimizer state are divided (ZeRO-1, arXiv
+              ///< 1910.02054)
+  full,       ///< everything is divided; parameters are gathered unit by unit (FSDP, arXiv 2304.11277)
+  hybrid,     ///< full within groups of shard_size ranks, replicated between them (HSDP)
 };
 std::span<const config::EnumName<Strategy>> enum_names(Strategy);
 
+/// Number format of parameters or gradients on their way between ranks.
+enum class WireType { fp32, bf16 };
+std::span<const config::EnumName<WireType>> enum_names(WireType);
+
 struct ShardingConfig {
   Strategy strategy = Strategy::replicate;
+  std::int64_t shard_size = 0;
+  bool reshard_after_forward = true;
+  bool activation_checkpointing = false;
+  WireType gather = WireType::fp32, reduce = WireType::fp32;
 
   template <class Visit>
   void fields(Visit& visit) {
     visit("strategy", strategy, "how parameters, gradients and optimizer state are divided over ranks");
+    visit("shard_size", shard_size, "ranks that share a model under hybrid; 0: those of a node",
+          config::Range<std::int64_t>{0, 1 << 20});
+    visit("reshard_after_forward", reshard_after_forward,
+          "free gathered parameters after the forward pass and gather them again: less memory, more "
+          "communication");
+    visit("activation_checkpointing", activation_checkpointing,
+          "keep only the input of each block and compute the rest again in the backward pass");
+    visit(
+        "gather", gather,
+        "number format in which blocks' matrices are gathered and computed with; bf16 needs precision=bf16");
+    visit("reduce", reduce, "number format in which gradients travel; sums are formed in fp32");
   }
 };
 
@@ -39,19 +63,17 @@ struct ParameterSlot {
   std::string name;  ///< "blocks.3.attn.qkv.weight"
   std::vector<std::int64_t> shape;
   std::int64_t offset = 0;  ///< in values, from the start of the flat parameter
+  int layer = 0;            ///< nn::UnitModel::layer_of()
 };
 
-/// This rank's slice of a unit: what optimizers, clipping, EMA and checkpoints work on. 1-D.
+/// This rank's slice of a flat parameter: what optimizers, clipping, EMA and checkpoints work on. 1-D.
 struct FlatShard {
-  std::vector<ParameterSlot>
-      slots;               ///< of the whole unit, by offset; matrices first, so that decay is one range
-  std::int64_t begin = 0;  ///< of the slice within the unit, in values
-  std::int64_t decayed =
-      0;  ///< values of the unit before this offset belong to parameters of 2 or more dimensions
-  int replica = 0,
-      replicas = 1;     ///< `replicas` ranks hold this same slice; this rank is number `replica` of them
-  at::Tensor value;     ///< [n] f32
-  at::Tensor gradient;  ///< [n] f32, summed over all ranks; final after finish_backward()
+  std::vector<ParameterSlot> slots;  ///< of the whole flat parameter, by offset; matrices first
+  std::int64_t begin = 0;         ///< of the slice within the flat parameter, in values, a multiple of 1024
+  bool trained = true;            ///< false: frozen, without a gradient
+  int replica = 0, replicas = 1;  ///< `replicas` ranks hold this same slice; this is number `replica`
+  at::Tensor value;               ///< [n] f32
+  at::Tensor gradient;  ///< [n] f32, summed over all ranks; final after the step's last finish_backward()
 };
 
 /// Part of a parameter, or of a tensor that goes with it (a moment of the optimizer, an average).
@@ -70,43 +92,76 @@ std::vector<NamedPiece> pieces_to_save(const FlatShard& shard, const at::Tensor&
 /// All that this rank holds of `values` [n]: what has to be filled when a checkpoint is loaded.
 std::vector<NamedPiece> pieces_to_load(const FlatShard& shard, const at::Tensor& values);
 
-/// Owns the parameters of a model as one flat buffer per unit and reduces their gradients over the ranks
-/// while the backward pass still computes: as soon as the last gradient of a unit is there, its all-reduce
-/// starts. One thread at a time.
+/// Owns the parameters of a model as flat tensors, one for each unit and kind, cut into shards. A unit's
+/// parameters are gathered shortly before it computes (the next unit's at the same time) and freed after; its
+/// gradients are reduced while the backward pass goes on. Strategies differ in what stays where, not in
+/// results. One thread at a time.
 ///
-/// A step: zero_gradients(), one or more backward passes, finish_backward(), gradient_norm(), an optimizer's
-/// step(). The gradient of a step is the sum over its backward passes and over all ranks, never a mean: the
-/// loss divides by what it wants to be averaged over. A parameter that took no part in the loss of any rank
-/// has a gradient of zero.
+/// A step: begin_step(n); n times a forward pass, backward() and finish_backward(); norms, an optimizer's
+/// step() on the shards, parameters_changed(). The gradient of a step is the sum over its backward passes and
+/// over all ranks, never a mean: the loss divides by what it wants to be averaged over. A parameter that took
+/// no part in the loss of any rank has a gradient of zero. Every rank runs the same forward and backward
+/// passes.
 class ShardedModel final : public nn::UnitRunner {
  public:
-  /// Collective. Takes the parameters of `model` over: from here on they are views of the flat buffers, they
-  /// and their .grad must not be replaced (zero_grad(), to(), set_data()), and model->use(*this) has been
-  /// called. Parameters and buffers of rank 0 are broadcast, so that all ranks start alike. Frozen parameters
-  /// (requires_grad false) stay where they are. `ranks` is needed during construction only: gradients travel
-  /// on a duplicate named "gradients". Trained parameters are f32 on one device, else Bug; ranks whose models
-  /// differ in names or shapes: Bug.
-  ShardedModel(std::shared_ptr<nn::UnitModel> model, const ShardingConfig& config, comm::Communicator& ranks);
+  /// Writes the first values of the parameter of this name (f32, its shape, on the CPU).
+  using Fill = std::function<void(const std::string& name, at::Tensor& values)>;
+
+  struct Options {
+    ShardingConfig config = {};
+    c10::Device device = c10::DeviceType::CPU;
+    /// Same bits on any number of ranks: gradients are summed in fp32 in the order of a tree over all
+    /// backward passes of all ranks.
+    bool reproducible = false;
+    /// Reduce after each backward pass instead of after the last: less memory, more communication.
+    bool reduce_every_pass = false;
+    /// Called on rank 0 alone. Empty: the model's own values, those of rank 0, are taken. With it, the
+    /// parameters may come without memory (nn::discard_values), so that no rank ever holds the whole model.
+    Fill fill = {};
+  };
+
+  /// Collective. Takes the parameters and buffers of `model` over: they move to options.device, parameters
+  /// become views of the flat ones, whose storage must not be replaced (to(), set_data()), and which have
+  /// values only while their unit runs. Their .grad stays undefined: gradients are in the shards.
+  /// model->use(*this) has been called. `mesh` outlives this. Parameters are f32, else Bug; ranks whose
+  /// models differ in names or shapes: Bug. Throws what fill throws, on every rank.
+  ShardedModel(std::shared_ptr<nn::UnitModel> model, Options options, comm::DeviceMesh& mesh);
   ~ShardedModel() override;
 
+  void begin() override;
   at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body) override;
-  /// Starts a step of `backward_passes` backward passes; gradients are reduced during the last of them only.
-  void zero_gradients(int backward_passes = 1);
-  /// Collective. Waits for the last reduction; call once per step, after its backward passes. Units that hold
-  /// parameters without a part in this rank's loss are reduced here. A backward pass between this and
-  /// zero_gradients() throws Bug.
+  [[nodiscard]] bool is_collective() const noexcept override;
+
+  /// Starts a step of `backward_passes` backward passes, as many on every rank.
+  void begin_step(int backward_passes = 1);
+  /// Collective; after every backward pass. The last one of a step returns when the shards' gradients are
+  /// final.
   void finish_backward();
-  /// Time finish_backward() has waited for other ranks since the last call of this function.
+  /// After the shards' values were changed: whole parameters are gathered again before their next use.
+  void parameters_changed() noexcept;
+  /// Time spent waiting for other ranks since the last call of this function.
   std::chrono::duration<double> take_wait() noexcept;
-  /// One per unit with trained parameters, in the order of the forward pass; the root unit is the last.
+
+  /// In the order of the forward pass; those of the root unit are the last.
   [[nodiscard]] std::span<FlatShard> shards() noexcept;
-  /// Collective. L2 norm of all gradients, accumulated in fp64 in an order that does not depend on ranks or
-  /// threads; valid after finish_backward(). NaN or infinity when a gradient is.
+  /// Collective. The sum of squares of each whole parameter in `values`, one tensor parallel to each shard's
+  /// value (undefined: none); [shard][slot]. In fp64, in an order that does not depend on the number of
+  /// ranks. NaN or infinity where a value is.
+  std::vector<std::vector<double>> squared_norms(std::span<const at::Tensor> values);
+  /// Collective. L2 norm of all gradients, from squared_norms().
   double gradient_norm();
+  /// Collective. Calls `visit` with every parameter, whole and in f32, on rank 0; others help. One unit at a
+  /// time is in memory.
+  void for_each_parameter(
+      const std::function<void(const std::string& name, const at::Tensor& values)>& visit);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// How many ranks share one copy of the model. Collective. Throws UsageError (hybrid: shard_size does not
+/// divide the ranks).
+int shards_of(const ShardingConfig& config, const comm::Communicator& ranks);
 
 }  // namespace cohort::shard

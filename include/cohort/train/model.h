@@ -22,6 +22,16 @@ std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
                                                    const data::Description& description,
                                                    std::int64_t classes);
 
+/// The same without memory for the weights: for shard::ShardedModel.
+std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
+                                                                  const data::Description& description,
+                                                                  std::int64_t classes);
+
+/// Writes the first values of each parameter of `model`: those of model.weights, random ones where there are
+/// none. Reads the file when it is first called, so that errors come then.
+shard::ShardedModel::Fill first_values(const RunConfig& config,
+                                       std::shared_ptr<const nn::VisionTransformer> model);
+
 /// Collective. Overwrites the model's parameters, whole on every rank, with those of a checkpoint. Throws
 /// DataError.
 void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step);

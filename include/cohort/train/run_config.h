@@ -50,6 +50,8 @@ struct DataConfig {
 struct TrainConfig {
   std::int64_t max_steps = 0;
   std::int64_t epochs = 10;
+  std::int64_t micro_batches = 1;
+  bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
 
   template <class Visit>
@@ -58,6 +60,13 @@ struct TrainConfig {
           config::Range<std::int64_t>{0, INT64_MAX});
     visit("epochs", epochs, "passes over the training split, if max_steps is 0",
           config::Range<std::int64_t>{1, 1 << 30});
+    visit("micro_batches", micro_batches,
+          "backward passes of a step; each takes an equal part of a rank's groups, so that less memory is "
+          "needed",
+          config::Range<std::int64_t>{1, 1 << 20});
+    visit(
+        "reduce_every_micro_batch", reduce_every_micro_batch,
+        "reduce gradients after each micro-batch instead of after the last: whole gradients need no memory");
     visit("log_every_steps", log_every_steps, "steps between lines on the terminal",
           config::Range<std::int64_t>{1, 1 << 30});
   }
@@ -81,6 +90,7 @@ struct RunConfig {
   std::uint64_t seed = 1;
   Device device = Device::cpu;
   Precision precision = Precision::fp32;
+  bool reproducible = false;
   std::string resume = "auto";
   DataConfig data;
   augment::AugmentConfig augment;
@@ -102,6 +112,10 @@ struct RunConfig {
     visit("seed", seed, "key of every random number");
     visit("device", device, "where tensors live; cuda needs a build with the cuda preset");
     visit("precision", precision, "of the computation; weights, gradients and optimizer are fp32");
+    visit("reproducible", reproducible,
+          "the same bits on any number of ranks and for every sharding strategy: each group is a "
+          "micro-batch, and gradients "
+          "are added in the order of a fixed tree");
     visit("resume", resume,
           "auto: go on from the newest checkpoint of run_dir if there is one; never; or the path of a "
           "checkpoint");

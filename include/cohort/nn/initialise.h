@@ -1,0 +1,39 @@
+#pragma once
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+
+#include <torch/nn/module.h>
+
+namespace cohort::nn {
+
+/// First values of parameters, keyed by (seed, Purpose::initialise, the parameter's full name):
+///  - LayerNorm: weight 1, bias 0;
+///  - Conv2d: uniform in ±1/sqrt(fan_in), weight and bias (PyTorch's default: Kaiming uniform with a =
+///  sqrt(5));
+///  - biases of Linear: 0;
+///  - all others (Linear, tokens, position embedding, dictionary): normal with deviation 0.02, cut at ±2.
+/// Knows the parameters of the model that it was made for, not the model itself.
+class Initialiser {
+ public:
+  Initialiser(const torch::nn::Module& model, std::uint64_t seed);
+  /// Fills `values` (f32, of the parameter's shape).
+  void operator()(const std::string& name, at::Tensor& values) const;
+
+ private:
+  enum class Rule { one, zero, kaiming_uniform, truncated_normal };
+  struct Draw {
+    Rule rule = Rule::truncated_normal;
+    std::int64_t fan_in = 0;
+  };
+  void add(const torch::nn::Module& owner, const std::string& prefix);
+  static Draw draw_of(const torch::nn::Module& owner, const std::string& local_name);
+
+  std::uint64_t seed_;
+  std::unordered_map<std::string, Draw> draws_;
+};
+
+/// Fills every parameter of `model`.
+void initialise(torch::nn::Module& model, std::uint64_t seed);
+
+}  // namespace cohort::nn
