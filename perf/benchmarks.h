@@ -5,6 +5,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
+#include "cohort/shard/sharded_model.h"
 
 namespace cohort::perf {
 
@@ -30,5 +31,18 @@ struct LoaderOptions {
 
 /// Collective. Reading and view making against pread of the same bytes. ExitCode::bug if a value is wrong.
 ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks);
+
+struct EngineOptions {
+  std::string model = "vit_small";
+  std::int64_t patch = 8, image = 96;
+  std::int64_t images = 16;  ///< in a batch, on each rank
+  std::int64_t steps = 5;
+  bool bf16 = false;
+  shard::ShardingConfig sharding;
+  bool json = false;
+};
+
+/// Collective. Training steps of the sharded engine: images/s, time waited for other ranks, memory.
+ExitCode engine(const EngineOptions& options, comm::Communicator& ranks);
 
 }  // namespace cohort::perf

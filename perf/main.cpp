@@ -47,6 +47,36 @@ void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) 
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::loader(options, ranks); }; });
 }
 
+void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strategy, Benchmark& chosen) {
+  auto* command =
+      app.add_subcommand("engine", "Training steps under a sharding strategy: images/s and memory");
+  command->add_option("--model", options.model, "vit_tiny, vit_small, vit_base or vit_large")
+      ->capture_default_str();
+  command->add_option("--patch", options.patch, "patch size in pixels")->capture_default_str();
+  command->add_option("--image", options.image, "image size in pixels")->capture_default_str();
+  command->add_option("--images", options.images, "images in a batch on each rank")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--steps", options.steps, "steps to measure, after one that is not")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--strategy", strategy, "replicate, optimizer, full or hybrid")
+      ->check(CLI::IsMember({"replicate", "optimizer", "full", "hybrid"}))
+      ->capture_default_str();
+  command->add_option("--shard-size", options.sharding.shard_size, "ranks that share a model under hybrid");
+  command->add_flag("--bf16", options.bf16, "compute, gather and reduce in bf16");
+  command->add_flag("--activation-checkpointing", options.sharding.activation_checkpointing,
+                    "compute blocks again in the backward pass");
+  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  command->callback([&] {
+    for (const auto& name : enum_names(shard::Strategy{})) {
+      if (name.name == strategy) options.sharding.strategy = name.value;
+    }
+    if (options.bf16) options.sharding.gather = options.sharding.reduce = shard::WireType::bf16;
+    chosen = [&](comm::Communicator& ranks) { return perf::engine(options, ranks); };
+  });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -56,9 +86,12 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
+  perf::EngineOptions engine;
+  std::string strategy = "full";
   Benchmark chosen;
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
+  add_engine(app, engine, strategy, chosen);
   std::string wrong_usage;
   try {
     app.parse(argc, argv);

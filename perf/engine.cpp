@@ -1,0 +1,144 @@
+#include <algorithm>
+#include <chrono>
+#include <sys/resource.h>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
+
+#include "cohort/core/text.h"
+#include "cohort/eval/autocast.h"
+#include "cohort/nn/initialise.h"
+#include "cohort/nn/vit.h"
+#include "cohort/shard/optimizer.h"
+#include "cohort/shard/sharded_model.h"
+
+#include "benchmarks.h"
+#include "table.h"
+
+namespace cohort::perf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kClasses = 10;
+
+double peak_mib() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+// Supervised training of a plain vision transformer on images that stay in memory.
+class Training {
+ public:
+  Training(const EngineOptions& options, comm::Communicator& ranks)
+      : options_(options),
+        mesh_(ranks, shard::shards_of(options.sharding, ranks)),
+        model_(std::make_shared<nn::VisionTransformer>(shape_of(options))),
+        sharded_(model_, {.config = options.sharding, .fill = nn::Initialiser(*model_, 1)}, mesh_),
+        optimizer_(sharded_.shards(), {.clip_norm = 1.0}),
+        images_(at::randn({options.images, 3, options.image, options.image}) + ranks.rank()),
+        labels_(at::arange(options.images) % kClasses) {
+    conditions_.sample = at::arange(options.images);
+    conditions_.training = true;
+  }
+
+  // Seconds, of which `wait` for other ranks.
+  double step(double& wait) {
+    const auto begin = Clock::now();
+    sharded_.begin_step();
+    at::Tensor loss;
+    {
+      const eval::Bf16Scope scope(options_.bf16, at::kCPU);
+      loss = at::cross_entropy_loss(model_->forward(images_, conditions_).logits.to(at::kFloat), labels_) /
+             mesh_.world().size();
+    }
+    loss.backward();
+    sharded_.finish_backward();
+    optimizer_.step(1e-4, 0.05, sharded_.gradient_norm());
+    sharded_.parameters_changed();
+    wait = sharded_.take_wait().count();
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+
+  // What this rank has to hold, in MiB: values, gradients and two moments of its shard; the rest of the
+  // values if they stay; and, when there is more than one shard, the two largest units on their way: values,
+  // if they do not stay, and gradients.
+  [[nodiscard]] double state_mib() {
+    const double shards = mesh_.shards();
+    const bool stays = options_.sharding.strategy == shard::Strategy::optimizer;
+    std::vector<double> wholes;
+    double bytes = 0;
+    for (const shard::FlatShard& shard : sharded_.shards()) {
+      const double slice = 4.0 * static_cast<double>(shard.value.numel());
+      bytes += 4 * slice + (stays ? (shards - 1) * slice : 0);
+      wholes.push_back(shards * slice);
+    }
+    std::sort(wholes.rbegin(), wholes.rend());
+    if (shards > 1) bytes += (wholes[0] + wholes[1]) * (stays ? 1 : 2);
+    return bytes / (1 << 20);
+  }
+
+ private:
+  static nn::VitShape shape_of(const EngineOptions& options) {
+    return nn::vit_shape({.name = options.model, .patch_size = options.patch}, {}, {}, 3, options.image,
+                         options.image, kClasses);
+  }
+
+  EngineOptions options_;
+  comm::DeviceMesh mesh_;
+  std::shared_ptr<nn::VisionTransformer> model_;
+  shard::ShardedModel sharded_;
+  shard::AdamW optimizer_;
+  at::Tensor images_, labels_;
+  nn::Conditions conditions_;
+};
+
+}  // namespace
+
+ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
+  const double before = ranks.max(peak_mib());
+  Training training(options, ranks);
+  const double built = ranks.max(peak_mib());
+  std::vector<double> seconds, waits;
+  for (std::int64_t i = -1; i < options.steps; ++i) {
+    double wait = 0;
+    ranks.barrier();
+    const double time = training.step(wait);
+    if (i < 0) continue;  // warm-up
+    seconds.push_back(ranks.max(time));
+    waits.push_back(ranks.sum(wait) / ranks.size());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  const double median = seconds[seconds.size() / 2];
+  double waited = 0, total = 0;
+  for (std::size_t i = 0; i < seconds.size(); ++i) total += seconds[i], waited += waits[i];
+  const Table table(
+      "engine",
+      {"training steps of a plain ViT on images in memory; times: slowest rank; memory: of the largest rank,",
+       "peak resident set; state: values, gradients and optimizer of a shard and the two largest units"},
+      {{"model", "", 10},
+       {"strategy", "", 10},
+       {"dtype", "", 5},
+       {"images", "a rank", 7},
+       {"step min", "ms", 9, 1},
+       {"step p50", "ms", 9, 1},
+       {"images/s", "all", 9, 2},
+       {"waiting", "%", 8, 1},
+       {"empty", "MiB", 7},
+       {"built", "MiB", 7},
+       {"peak", "MiB", 7},
+       {"state", "MiB", 7},
+       {"#wrong", "", 6}},
+      options.json, ranks);
+  const auto images = static_cast<double>(options.images * ranks.size());
+  const double state = training.state_mib();
+  table.add({options.model, std::string(config::enum_name(options.sharding.strategy)),
+             options.bf16 ? "bf16" : "fp32", options.images, seconds.front() * 1e3, median * 1e3,
+             images / median, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
+             std::int64_t{0}});
+  return ExitCode::done;
+}
+
+}  // namespace cohort::perf
