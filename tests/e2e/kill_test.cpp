@@ -1,0 +1,101 @@
+// A run that loses a rank again and again, at random instants, and goes on each time with another number of
+// ranks and another strategy, ends with the bits of the run that nobody disturbed.
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/checkpoint/safetensors.h"
+#include "cohort/core/random.h"
+
+#include "support/spawn.h"
+#include "support/temporary_folder.h"
+
+namespace cohort {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kKills = 20, kSteps = 62;
+
+std::string train(const fs::path& run, int ranks, const std::string& strategy) {
+  const fs::path tests = COHORT_TEST_DATA;
+  return fmt::format(
+      "{} -n {} {} train {} data.path={} run_dir={} reproducible=true sharding.strategy={} "
+      "train.max_steps={} "
+      "checkpoint.every_steps=2 eval.every_epochs=0 model.dropout=0.1 model.drop_path=0.1",
+      COHORT_MPIEXEC, ranks, COHORT_PROGRAM, (tests / ".." / "configs" / "tests" / "nuclei.yaml").string(),
+      (tests / "data" / "nuclei").string(), run.string(), strategy, kSteps);
+}
+
+// Starts the command and kills one of its ranks, number `victim`, `pause` seconds after the run has reached
+// `step`; whatever it is doing then, a save as likely as not. Exit code 99: it ended before.
+test::Outcome killed_at(const testing::TemporaryFolder& folder, const fs::path& run,
+                        const std::string& command, std::int64_t step, double pause, int victim) {
+  const fs::path script = folder.write(
+      "kill.sh", fmt::format("{0} &\njob=$!\n"
+                             "until grep -q '\"step\":{1},' {2}/metrics.jsonl 2>/dev/null; do kill -0 $job "
+                             "|| exit 99; sleep 0.02; done\n"
+                             "sleep {3}\n"
+                             "kill -KILL $(pgrep -f '^{4} train.*run_dir={2} ' | sed -n {5}p)\nwait $job\n",
+                             command, step, run.string(), pause, COHORT_PROGRAM, victim + 1));
+  return test::spawn("bash " + script.string(), 60);
+}
+
+struct Steps {
+  std::vector<std::int64_t> numbers;
+  std::vector<double> losses;
+};
+
+Steps steps_of(const fs::path& run) {
+  Steps steps;
+  std::ifstream lines(run / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    if (!entry.is_object() || entry.at("kind") != "step") continue;
+    steps.numbers.push_back(entry.at("step"));
+    steps.losses.push_back(entry.at("loss"));
+  }
+  return steps;
+}
+
+TEST(Kill, ARunThatLostRanksTwentyTimesHasTheBitsOfTheUndisturbedOne) {
+  const testing::TemporaryFolder folder;
+  const fs::path calm = folder.path() / "calm", disturbed = folder.path() / "disturbed";
+  const test::Outcome whole = test::spawn(train(calm, 1, "replicate"), 120);
+  ASSERT_EQ(whole.exit_code, 0) << whole.output;
+  const std::vector<std::string> strategies{"replicate", "optimizer", "full"};
+  RandomStream random({.seed = 7, .purpose = Purpose::synthetic});
+
+  for (int kill = 0; kill < kKills; ++kill) {
+    const int ranks = 1 + static_cast<int>(random.below(4)),
+              victim = static_cast<int>(random.below(static_cast<std::uint64_t>(ranks)));
+    const std::string strategy = strategies[random.below(strategies.size())];
+    const Steps before = steps_of(disturbed);
+    const std::int64_t reached = before.numbers.empty() ? 0 : before.numbers.back();
+    // Two or three steps of progress each time, so that there is always something left to kill.
+    const std::int64_t step = std::min<std::int64_t>(kSteps - 1, reached - reached % 2 + 3);
+    const test::Outcome outcome = killed_at(folder, disturbed, train(disturbed, ranks, strategy), step,
+                                            random.uniform(0.0, 0.06), victim);
+    ASSERT_EQ(outcome.exit_code, 137) << "kill " << kill << " on " << ranks << " ranks\n" << outcome.output;
+  }
+  const test::Outcome last = test::spawn(train(disturbed, 3, "full"), 120);
+  ASSERT_EQ(last.exit_code, 0) << last.output;
+
+  const Steps expected = steps_of(calm), actual = steps_of(disturbed);
+  EXPECT_EQ(actual.numbers, expected.numbers);  // no gap, nothing twice
+  EXPECT_EQ(actual.losses, expected.losses);
+  const auto weights = checkpoint::read_safetensors(disturbed / "weights.safetensors");
+  for (const auto& [name, values] : checkpoint::read_safetensors(calm / "weights.safetensors").tensors) {
+    ASSERT_NE(weights.find(name), nullptr) << name;
+    EXPECT_TRUE(at::equal(values, *weights.find(name))) << name;
+  }
+}
+
+}  // namespace
+}  // namespace cohort
