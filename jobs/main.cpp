@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/memory.h"
 #include "cohort/core/text.h"
 
 #include "commands.h"
@@ -71,5 +72,6 @@ int run_program(int argc, char** argv) {
 }  // namespace cohort::jobs
 
 int main(int argc, char** argv) {
+  cohort::keep_freed_memory();
   return cohort::jobs::run_program(argc, argv);
 }

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cohort/comm/session.h"
+#include "cohort/core/memory.h"
 
 #include "benchmarks.h"
 
@@ -80,6 +81,7 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   CLI::App app("Measures the parts of Cohort on this machine: mpirun -n 4 cohort-perf collectives",
                "cohort-perf");
   app.set_version_flag("--version", "cohort-perf " COHORT_VERSION);
