@@ -31,16 +31,34 @@ function(cohort_add_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LAYER}" ENVIRONMENT "${COHORT_TEST_ENVIRONMENT}")
 endfunction()
 
-# cohort_add_mpi_test(<name> LAYER <layer> SOURCES … RANKS 1 2 3 4 [TIMEOUT s]): one ctest entry for each rank count.
+# Arguments for gtest that leave out the tests that need more than `ranks` ranks: pairs of a number and a gtest pattern.
+function(cohort_tests_for_ranks result ranks)
+  set(others "")
+  while(ARGN)
+    list(POP_FRONT ARGN least pattern)
+    if(ranks LESS least)
+      list(APPEND others ${pattern})
+    endif()
+  endwhile()
+  list(JOIN others ":" others)
+  if(others)
+    set(others "--gtest_filter=-${others}")
+  endif()
+  set(${result} ${others} PARENT_SCOPE)
+endfunction()
+
+# cohort_add_mpi_test(<name> LAYER <layer> SOURCES … RANKS 1 2 3 4 [FROM_RANKS 2 "Suite.*" …] [TIMEOUT s]): one ctest entry for
+# each rank count. FROM_RANKS: tests that mean something from so many ranks on; smaller entries do not run them.
 function(cohort_add_mpi_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;RANKS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "LAYER;TIMEOUT" "SOURCES;LIBRARIES;RANKS;FROM_RANKS")
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
   cohort_test_program(${name} LAYER ${arg_LAYER} SOURCES ${arg_SOURCES} LIBRARIES cohort_mpi_test_main ${arg_LIBRARIES})
   foreach(ranks IN LISTS arg_RANKS)
+    cohort_tests_for_ranks(filter ${ranks} ${arg_FROM_RANKS})
     add_test(NAME ${name}.np${ranks}
-      COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}>)
+      COMMAND ${MPIEXEC_EXECUTABLE} ${MPIEXEC_NUMPROC_FLAG} ${ranks} $<TARGET_FILE:${name}> ${filter})
     set_tests_properties(${name}.np${ranks} PROPERTIES PROCESSORS ${ranks} TIMEOUT ${arg_TIMEOUT}
       LABELS "mpi;np${ranks};${arg_LAYER}" ENVIRONMENT "${COHORT_TEST_ENVIRONMENT}")
   endforeach()

@@ -131,9 +131,9 @@ TEST(Agree, OneRankFails) {
   }
 }
 
+// From three ranks on.
 TEST(Agree, FirstOfTwoFailingRanksSpeaks) {
   Communicator ranks = test::world();
-  if (ranks.size() < 3) GTEST_SKIP() << "needs three ranks";
   std::exception_ptr error;
   if (ranks.rank() == 1) error = std::make_exception_ptr(UsageError({"first", {}, {}}));
   if (ranks.rank() == 2) error = std::make_exception_ptr(DataError({"second", {}, {}}));

@@ -8,25 +8,16 @@
 
 #include "support/hdf5.h"
 #include "support/ranks.h"
+#include "support/small_model.h"
 #include "support/tiny_dataset.h"
 
 namespace cohort::eval {
 namespace {
 
-nn::VitShape tiny_shape(bool contextual) {
-  nn::VitShape shape{};
-  shape.channels = 1;
-  shape.height = shape.width = 8;
-  shape.patch_size = 4;
-  shape.embed_dim = 12;
-  shape.depth = 2;
-  shape.heads = 2;
-  shape.mlp_ratio = 2.0;
+nn::VitShape shape_for_tiny_dataset(bool contextual) {
+  nn::VitShape shape = testing::small_shape();
+  if (contextual) shape = testing::small_shape({"site"}, nn::Amortization::mean_linear, {6});
   shape.classes = 2;
-  if (contextual) {
-    shape.context.keys = {"site"};
-    shape.vocabulary = {6};
-  }
   return shape;
 }
 
@@ -49,7 +40,7 @@ TEST(Predict, DoesNotDependOnTheNumberOfRanks) {
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
   comm::Communicator alone = world.split(world.rank(), "alone");
   for (const bool contextual : {true, false}) {
-    nn::VisionTransformer model(tiny_shape(contextual), 5);
+    nn::VisionTransformer model(shape_for_tiny_dataset(contextual), 5);
 
     const Prediction together = predict_test_split(model, dataset, world);
     const Prediction single = predict_test_split(model, dataset, alone);
@@ -69,7 +60,7 @@ TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
   const testing::SharedFolder folder(world);
   testing::write_tiny_dataset(folder.path() / "tiny", world);
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
-  nn::VisionTransformer model(tiny_shape(true), 5);
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
 
   const Prediction prediction = predict_test_split(model, dataset, world);
 
@@ -91,7 +82,7 @@ TEST(Evaluate, ScoresEveryContextOnce) {
   const testing::SharedFolder folder(world);
   testing::write_tiny_dataset(folder.path() / "tiny", world);
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
-  nn::VisionTransformer model(tiny_shape(true), 5);
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
 
   const Evaluation evaluation =
       evaluate(model, dataset, {"corner", "site"}, groups_of(4), augment::Normalisation::image, true, world);
@@ -113,7 +104,7 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   const testing::SharedFolder folder(world);
   testing::write_tiny_dataset(folder.path() / "tiny", world);
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
-  nn::VisionTransformer model(tiny_shape(true), 5);
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
   const Prediction prediction = predict_test_split(model, dataset, world);
   if (world.rank() != 0) return;
 
@@ -127,7 +118,7 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   EXPECT_EQ(shape_of("id"), std::vector<std::int64_t>{testing::kTinyTest});
   EXPECT_EQ(shape_of("labels/corner"), std::vector<std::int64_t>{testing::kTinyTest});
   EXPECT_EQ(shape_of("context/site"), std::vector<std::int64_t>{testing::kTinyTest});
-  EXPECT_EQ(shape_of("context_tokens/site"), (std::vector<std::int64_t>{testing::kTinyTest, 12}));
+  EXPECT_EQ(shape_of("context_tokens/site"), (std::vector<std::int64_t>{testing::kTinyTest, 24}));
   at::Tensor features = at::empty_like(prediction.features);
   const hdf5::Dataset stored = hdf5::open_dataset(file.get(), "features", where);
   hdf5::check_hdf5(

@@ -7,21 +7,15 @@
 
 #include "cohort/core/error.h"
 
+#include "support/small_model.h"
+
 namespace cohort::eval {
 namespace {
 
 nn::VitShape shape(std::int64_t side, std::int64_t classes) {
-  nn::VitShape shape{};
-  shape.channels = 1;
+  nn::VitShape shape = testing::small_shape({"site"}, nn::Amortization::mean_linear, {3});
   shape.height = shape.width = side;
-  shape.patch_size = 4;
-  shape.embed_dim = 12;
-  shape.depth = 1;
-  shape.heads = 2;
-  shape.mlp_ratio = 2.0;
   shape.classes = classes;
-  shape.context.keys = {"site"};
-  shape.vocabulary = {3};
   return shape;
 }
 
@@ -70,7 +64,7 @@ TEST(Weights, RefusesWhatDoesNotFitAndChangesNothing) {
   while (missing.find("norm.weight") != nullptr) missing.tensors.pop_back();
   unknown.tensors.emplace_back("norm.wait", at::zeros({1}));
   for (auto& [name, values] : reshaped.tensors) {
-    if (name == "cls_token") values = at::zeros({1, 1, 13});
+    if (name == "cls_token") values = at::zeros({1, 1, 25});
   }
 
   EXPECT_THROW(load_weights(model, missing, "file"), DataError);

@@ -12,8 +12,8 @@
 #include "cohort/comm/session.h"
 #include "cohort/core/error.h"
 
-#include "../nn/small_model.h"
 #include "../support/golden.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {

@@ -14,7 +14,7 @@
 #include "cohort/core/error.h"
 
 #include "../support/golden.h"
-#include "small_model.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {

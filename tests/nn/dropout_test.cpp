@@ -5,7 +5,7 @@
 
 #include "cohort/core/error.h"
 
-#include "small_model.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {

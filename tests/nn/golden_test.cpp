@@ -16,7 +16,7 @@
 #include "cohort/nn/position.h"
 #include "cohort/nn/vit.h"
 
-#include "small_model.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {

@@ -1,5 +1,7 @@
 // World-size invariance: a fixed global batch, divided over the ranks in whole groups, gives the loss and the
 // gradients of one rank.
+#include "../support/ranks.h"
+
 #include <chrono>
 #include <map>
 #include <string>
@@ -7,13 +9,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "cohort/comm/communicator.h"
-#include "cohort/comm/session.h"
 #include "cohort/config/field.h"
 #include "cohort/nn/vit.h"
 
 #include "../support/golden.h"
-#include "small_model.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {
@@ -95,10 +95,7 @@ class Ranks : public ::testing::Test {
     for (const auto& entry : enum_names(Amortization{})) expect_invariant(entry.value, scope);
   }
 
-  int argc_ = 0;
-  char** argv_ = nullptr;
-  comm::Session session_{argc_, argv_, std::chrono::seconds(60)};
-  comm::Communicator world_ = session_.world();
+  comm::Communicator world_ = test::world(std::chrono::seconds(60));
 };
 
 TEST_F(Ranks, GroupScopeGivesTheLossAndGradientsOfOneRank) {
@@ -109,9 +106,8 @@ TEST_F(Ranks, GlobalScopeGivesTheLossAndGradientsOfOneRank) {
   expect_all_invariant(Scope::global);
 }
 
-// Guards the test above: without the sum over ranks the means are others.
+// From two ranks on. Guards the test above: without the sum over ranks the means are others.
 TEST_F(Ranks, GlobalScopeDependsOnTheOtherRanks) {
-  if (world_.size() == 1) GTEST_SKIP() << "one rank has no others";
   const auto model = small_model(dropping_shape(Amortization::mean), /*gain=*/3.0);
   Piece piece = share(global_batch(Scope::global), world_.rank(), world_.size());
   const at::Tensor alone = model->forward(piece.images, piece.conditions).context.detach();

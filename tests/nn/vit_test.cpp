@@ -15,7 +15,7 @@
 #include "cohort/nn/position.h"
 
 #include "../support/golden.h"
-#include "small_model.h"
+#include "../support/small_model.h"
 
 namespace cohort {
 namespace {

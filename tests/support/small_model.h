@@ -13,7 +13,7 @@
 
 namespace cohort::testing {
 
-/// Two blocks of width 24 on 8 x 8 images with patches of 4 pixels: 4 patches.
+/// Three blocks of width 24 and no head, on gray images of 8 x 8 pixels in four patches.
 inline nn::VitShape small_shape() {
   nn::VitShape shape{};
   shape.channels = 1;
