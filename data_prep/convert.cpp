@@ -206,6 +206,22 @@ Plan make_plan(const Source& source, const ConvertOptions& options) {
   return plan;
 }
 
+void read_columns(Source& source, const ColumnOptions& columns,
+                  const std::function<std::vector<std::string>(const std::string& column,
+                                                               const std::string& option)>& read) {
+  const auto read_all = [&](const std::vector<std::string>& texts, const std::string& option) {
+    std::vector<Column> found;
+    for (const std::string& text : texts) {
+      const auto [column, name] = renamed(text);
+      found.push_back({name, read(column, option)});
+    }
+    return found;
+  };
+  source.labels = read_all(columns.labels, "--label");
+  source.contexts = read_all(columns.contexts, "--context");
+  if (!columns.split.empty()) source.splits = read(columns.split, "--split");
+}
+
 ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   Plan plan;
   comm::together(ranks, [&] { plan = make_plan(source, options); });

@@ -27,6 +27,12 @@ struct Source {
   std::function<Image(std::int64_t index)> image;
 };
 
+/// Gives `source` its splits, labels and contexts: what `read(column, option)` returns for each column that
+/// `columns` names; `option` is for messages.
+void read_columns(Source& source, const ColumnOptions& columns,
+                  const std::function<std::vector<std::string>(const std::string& column,
+                                                               const std::string& option)>& read);
+
 /// Collective. Writes `source` as a dataset, or tells what it would write. When `options.out` holds the same
 /// conversion of the same inputs already, says so and returns. Throws on all ranks alike.
 ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks);

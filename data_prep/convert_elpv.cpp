@@ -136,8 +136,7 @@ void add_convert_elpv(CLI::App& convert, Action& action) {
       "rest train.\n"
       "Example:\n"
       "  mpirun -n 2 cohort-data convert elpv elpv_dataset-1.0.0-py3-none-any.whl --out data/elpv");
-  command.callback(
-      [options, &action] { action = [options](comm::Communicator& ranks) { return run(*options, ranks); }; });
+  choose_on<ElpvOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

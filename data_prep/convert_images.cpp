@@ -126,8 +126,7 @@ void add_convert_images(CLI::App& convert, Action& action) {
       "Example, for photos/hospitalA/benign/17.png:\n"
       "  mpirun -n 4 cohort-data convert images photos --layout context:hospital/label --resize 96 \\\n"
       "    --hold-out-contexts 5 --hold-out-images 5 --out data/photos");
-  command.callback(
-      [options, &action] { action = [options](comm::Communicator& ranks) { return run(*options, ranks); }; });
+  choose_on<ImagesOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

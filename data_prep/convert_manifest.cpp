@@ -12,12 +12,13 @@ namespace {
 
 struct ManifestOptions {
   std::filesystem::path file, root;
-  std::string path = "path", split;
-  std::vector<std::string> labels, contexts;
+  std::string path = "path";
+  ColumnOptions columns;
   ConvertOptions common;
 };
 
-std::vector<std::string> cells(const Table& table, std::size_t column) {
+std::vector<std::string> cells(const Table& table, const std::string& name, const std::string& option) {
+  const std::size_t column = table.column(name, option);
   std::vector<std::string> values;
   for (const Line& line : table.lines) values.push_back(line.cells[column]);
   return values;
@@ -27,14 +28,10 @@ Source read_source(const ManifestOptions& options) {
   const Table table = Table::read(options.file);
   Source source;
   source.where = table.file;
-  source.ids = cells(table, table.column(options.path, "--path"));
-  for (const std::string& name : options.labels) {
-    source.labels.push_back({name, cells(table, table.column(name, "--label"))});
-  }
-  for (const std::string& name : options.contexts) {
-    source.contexts.push_back({name, cells(table, table.column(name, "--context"))});
-  }
-  if (!options.split.empty()) source.splits = cells(table, table.column(options.split, "--split"));
+  source.ids = cells(table, options.path, "--path");
+  read_columns(source, options.columns, [&](const std::string& name, const std::string& option) {
+    return cells(table, name, option);
+  });
   return source;
 }
 
@@ -78,16 +75,13 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--root", options->root,
                      "folder that the paths start from (default: that of the table)");
   command.add_option("--path", options->path, "column with the image files")->capture_default_str();
-  command.add_option("--split", options->split, "column with the splits");
-  command.add_option("--label", options->labels, "columns with labels; an empty cell means none");
-  command.add_option("--context", options->contexts, "columns with contexts");
+  options->columns.add_to(command, "column");
   options->common.add_to(command);
   command.footer(
       "Example, for a table with the header path,hospital,tumour,split:\n"
       "  cohort-data convert manifest slides.csv --label tumour --context hospital --split split --out "
       "data/slides");
-  command.callback(
-      [options, &action] { action = [options](comm::Communicator& ranks) { return run(*options, ranks); }; });
+  choose_on<ManifestOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

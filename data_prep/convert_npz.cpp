@@ -13,8 +13,8 @@ namespace {
 
 struct NpzOptions {
   std::filesystem::path file;
-  std::string images, axes, split, id;
-  std::vector<std::string> labels, contexts;
+  std::string images, axes, id;
+  ColumnOptions columns;
   ConvertOptions common;
 };
 
@@ -81,15 +81,9 @@ Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count
   source.where = options.file.string();
   source.content = npz.crc(options.images);
   source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
-  if (!options.split.empty()) source.splits = column(npz, options.split, count);
-  for (const std::string& text : options.labels) {
-    const auto [array, name] = renamed(text);
-    source.labels.push_back({name, column(npz, array, count)});
-  }
-  for (const std::string& text : options.contexts) {
-    const auto [array, name] = renamed(text);
-    source.contexts.push_back({name, column(npz, array, count)});
-  }
+  read_columns(source, options.columns, [&](const std::string& name, const std::string& /*option*/) {
+    return column(npz, name, count);
+  });
   return source;
 }
 
@@ -114,9 +108,7 @@ void add_convert_npz(CLI::App& convert, Action& action) {
   command.add_option("file", options->file, "the archive")->required()->type_name("FILE");
   command.add_option("--images", options->images, "array with the images")->required()->type_name("ARRAY");
   command.add_option("--axes", options->axes, "its dimensions: NHW, NHWC or NCHW (default: NHW or NHWC)");
-  command.add_option("--labels", options->labels, "arrays with labels, ARRAY or ARRAY=NAME");
-  command.add_option("--contexts", options->contexts, "arrays with contexts, ARRAY or ARRAY=NAME");
-  command.add_option("--split", options->split, "array with the splits");
+  options->columns.add_to(command, "array");
   command.add_option("--id", options->id, "array with the ids of the images (default: their numbers)");
   options->common.add_to(command);
   command.footer(
@@ -124,8 +116,7 @@ void add_convert_npz(CLI::App& convert, Action& action) {
       "  cohort-data convert npz crops.npz --images X --labels y=micronucleus --contexts context=experiment "
       "\\\n"
       "    --split split --out data/nuclei");
-  command.callback(
-      [options, &action] { action = [options](comm::Communicator& ranks) { return run(*options, ranks); }; });
+  choose_on<NpzOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

@@ -70,6 +70,14 @@ std::uint64_t ConvertOptions::shard_bytes() const {
   throw UsageError({fmt::format("'{}' is out of range", shard_size), "--shard-size", "give 64KiB … 1TiB"});
 }
 
+void ColumnOptions::add_to(CLI::App& command, const std::string& what) {
+  const std::string form = fmt::format("{0} or {0}=NAME", what == "array" ? "ARRAY" : "COLUMN");
+  command.add_option("--split", split, what + " with the splits");
+  command.add_option("--label,--labels", labels, what + "s with labels; an empty text means none")
+      ->type_name(form);
+  command.add_option("--context,--contexts", contexts, what + "s with contexts")->type_name(form);
+}
+
 std::vector<std::string> split_text(const std::string& text, char separator) {
   std::vector<std::string> parts;
   std::size_t start = 0;

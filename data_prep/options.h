@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -39,6 +40,23 @@ struct ConvertOptions {
   /// Throws UsageError.
   [[nodiscard]] std::uint64_t shard_bytes() const;
 };
+
+/// Which columns of a table, or arrays of an archive, hold what.
+struct ColumnOptions {
+  std::string split;                          ///< empty: there is none
+  std::vector<std::string> labels, contexts;  ///< "COLUMN=NAME", or "COLUMN" when the name is the same
+
+  /// `what` the texts name: "column" or "array".
+  void add_to(CLI::App& command, const std::string& what);
+};
+
+/// Makes `action` run(options) when the command line chooses `command`.
+template <class Options>
+void choose_on(CLI::App& command, Action& action, std::shared_ptr<const Options> options,
+               ExitCode (*run)(const Options&, comm::Communicator&)) {
+  command.callback(
+      [=, &action] { action = [=](comm::Communicator& ranks) { return run(*options, ranks); }; });
+}
 
 std::vector<std::string> split_text(const std::string& text, char separator);
 

@@ -151,13 +151,12 @@ TEST_F(Commands, ManifestTakesColumnsFromATable) {
         "file,site,kind,part\nphotos/north/cat/0.png,N,cat,test\nphotos/north/dog/1.png,N,,train\nphotos/"
         "south/dog/0.png,S,dog,train\n");
 
-  EXPECT_EQ(
-      in_folder(
-          "convert manifest {0}/list.csv --path file --label kind --context site --split part --out {0}/d"),
-      ExitCode::done);
+  EXPECT_EQ(in_folder("convert manifest {0}/list.csv --path file --label kind=animal --context site --split "
+                      "part --out {0}/d"),
+            ExitCode::done);
 
   const data::Dataset train = data::Dataset::open(path("d"), "train");
-  EXPECT_EQ(train.labels("kind"), (std::vector<std::int32_t>{-1, 1}));
+  EXPECT_EQ(train.labels("animal"), (std::vector<std::int32_t>{-1, 1}));
   EXPECT_EQ(train.contexts("site"), (std::vector<std::int32_t>{0, 1}));
   EXPECT_NE(refused("convert manifest {0}/list.csv --path file --context sit --out {0}/e")
                 .find("did you mean 'site'?"),
