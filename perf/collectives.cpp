@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <mpi.h>
 
 #include "cohort/core/text.h"
@@ -96,20 +98,21 @@ Operation broadcast(comm::Communicator& ranks, MPI_Comm mpi) {
 }
 
 std::vector<Operation> choose(const std::vector<std::string>& names, comm::Communicator& ranks) {
-  const std::vector<std::string> known{"all_reduce", "all_gather", "reduce_scatter", "broadcast"};
-  MPI_Comm mpi = MPI_Comm_f2c(ranks.mpi_handle());
+  static const std::map<std::string, Operation (*)(comm::Communicator&, MPI_Comm)> known{
+      {"all_reduce", all_reduce},
+      {"all_gather", all_gather},
+      {"reduce_scatter", reduce_scatter},
+      {"broadcast", broadcast}};
+  std::vector<std::string> known_names;
+  for (const auto& [name, make] : known) known_names.push_back(name);
   std::vector<Operation> chosen;
   for (const auto& name : names) {
-    if (name == "all_reduce")
-      chosen.push_back(all_reduce(ranks, mpi));
-    else if (name == "all_gather")
-      chosen.push_back(all_gather(ranks, mpi));
-    else if (name == "reduce_scatter")
-      chosen.push_back(reduce_scatter(ranks, mpi));
-    else if (name == "broadcast")
-      chosen.push_back(broadcast(ranks, mpi));
-    else
-      throw UsageError({"unknown collective '" + name + "'", "--op", did_you_mean(name, known)});
+    const auto found = known.find(name);
+    if (found == known.end()) {
+      throw UsageError(
+          {fmt::format("unknown collective '{}'", name), "--op", did_you_mean(name, known_names)});
+    }
+    chosen.push_back(found->second(ranks, MPI_Comm_f2c(ranks.mpi_handle())));
   }
   return chosen;
 }
