@@ -7,8 +7,7 @@
 // caller.
 namespace cohort::comm::mpi {
 
-/// Throws UsageError unless MPI carries the dtype (f32, f64, bf16, i32, i64, u8) and a count of it fits MPI's
-/// int.
+/// Bug unless MPI carries the dtype (f32, f64, bf16, i32, i64, u8) and a count of it fits MPI's int.
 void check_tensor(const at::Tensor& tensor, const char* operation);
 
 Operation all_reduce(const at::Tensor& values, Reduce op);
