@@ -23,7 +23,8 @@ if(COHORT_WARNINGS_AS_ERRORS)
   add_compile_options(-Werror)
 endif()
 if(COHORT_SANITIZE)
-  add_compile_options(-fsanitize=${COHORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # Reports need line tables, not whole debug information, which takes longer to write than the code.
+  add_compile_options(-fsanitize=${COHORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${COHORT_SANITIZE})
 endif()
 

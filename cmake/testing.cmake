@@ -4,8 +4,13 @@ set(COHORT_TEST_ENVIRONMENT
   "OMP_NUM_THREADS=1" "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
   "OMPI_MCA_btl_vader_single_copy_mechanism=none" "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_hwloc_base_binding_policy=none")
 if(COHORT_SANITIZE)
-  # Open MPI never frees what it allocates at start-up: leaks cannot be told apart from its own.
-  list(APPEND COHORT_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0" "UBSAN_OPTIONS=print_stacktrace=1")
+  set(folder ${PROJECT_SOURCE_DIR}/tests/sanitizers)
+  list(APPEND COHORT_TEST_ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1"
+    "LSAN_OPTIONS=suppressions=${folder}/leaks.txt:print_suppressions=0")
+  add_library(cohort_keep_loaded OBJECT ${folder}/keep_loaded.cpp)
+  foreach(program cohort cohort-data cohort-perf)
+    target_link_libraries(${program} PRIVATE cohort_keep_loaded)
+  endforeach()
 endif()
 
 # Everything both kinds of test programs need. LAYER: one of the layers of src/.
@@ -16,7 +21,7 @@ function(cohort_test_program name)
   foreach(layer IN LISTS layers)
     target_link_libraries(${name} PRIVATE cohort_${layer})
   endforeach()
-  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} $<TARGET_NAME_IF_EXISTS:cohort_keep_loaded>)
   target_compile_definitions(${name} PRIVATE COHORT_TEST_DATA="${PROJECT_SOURCE_DIR}/tests")
 endfunction()
 
