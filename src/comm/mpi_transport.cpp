@@ -14,7 +14,7 @@ namespace cohort::comm::mpi {
 namespace {
 
 // Measured in docs/decisions/0001-communication-thread.md.
-constexpr std::int64_t kExchangeFromBytes = 4 << 20;  // smaller all-reduces are left to MPI
+constexpr std::int64_t kExchangeFromBytes = 1 << 20;  // smaller all-reduces are left to MPI
 
 // MPI knows no bf16. Open MPI 4.1 adds bytes with saturating AVX instructions (255 where 144 is due), in
 // vector-sized parts of a message only.
