@@ -158,7 +158,7 @@ class FileReader {
   void refuse_cycle(const std::string& where) const {
     std::string chain = file_.string();
     for (const FileReader* reader = parent_; reader != nullptr; reader = reader->parent_) {
-      chain = reader->file_.string() + " → " + chain;
+      chain.insert(0, reader->file_.string() + " → ");
       std::error_code ignored;
       const bool same = reader->file_ == file_ || std::filesystem::equivalent(reader->file_, file_, ignored);
       if (same)

@@ -87,9 +87,9 @@ const std::vector<std::int32_t>& Dataset::labels(const std::string& name) const 
 }
 
 const std::vector<std::string>& Dataset::ids() const {
-  if (!impl_->ids)
-    impl_->ids = concatenate(impl_->shards, [](const ShardReader& shard) { return shard.ids(); });
-  return *impl_->ids;
+  std::optional<std::vector<std::string>>& ids = impl_->ids;
+  if (!ids) ids = concatenate(impl_->shards, [](const ShardReader& shard) { return shard.ids(); });
+  return *ids;
 }
 
 at::Tensor Dataset::images(std::span<const std::int64_t> rows) const {

@@ -116,7 +116,7 @@ class Fields {
 
  private:
   template <class T, class Accepts>
-  void add(std::string_view key, T& value, std::string_view description, std::string accepted,
+  void add(std::string_view key, T& value, std::string_view description, const std::string& accepted,
            Accepts accepts);
   template <class T, class R>
   static bool in_range(const T& parsed, Range<R> range);
@@ -240,7 +240,7 @@ bool Fields::in_range(const T& parsed, Range<R> range) {
 }
 
 template <class T, class Accepts>
-void Fields::add(std::string_view key, T& value, std::string_view description, std::string accepted,
+void Fields::add(std::string_view key, T& value, std::string_view description, const std::string& accepted,
                  Accepts accepts) {
   Field field;
   field.key = prefix_ + std::string(key);

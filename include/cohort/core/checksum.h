@@ -17,6 +17,8 @@ std::uint64_t checksum(std::span<const std::byte> bytes) noexcept;
 class Checksum {
  public:
   Checksum();
+  Checksum(const Checksum&) = delete;
+  Checksum& operator=(const Checksum&) = delete;
   Checksum(Checksum&&) noexcept;
   Checksum& operator=(Checksum&&) noexcept;
   ~Checksum();
