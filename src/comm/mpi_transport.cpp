@@ -2,6 +2,7 @@
 
 #include <climits>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -50,7 +51,7 @@ Operation all_reduce_value(std::shared_ptr<T> value, MPI_Datatype type, Reduce o
 }
 
 Step broadcast_step(std::function<void*()> data, std::function<int()> length, MPI_Datatype type, int root) {
-  return [=](Transport& transport) {
+  return [data = std::move(data), length = std::move(length), type, root](Transport& transport) {
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Ibcast(data(), length(), type, root, transport.comm, &request), "MPI_Ibcast");
     return request;
@@ -124,7 +125,7 @@ Operation all_reduce(std::shared_ptr<double> value, Reduce op) {
   return all_reduce_value(std::move(value), MPI_DOUBLE, op, op == Reduce::sum ? "sum f64" : "max f64");
 }
 
-Operation broadcast_text(std::shared_ptr<std::string> text, int root) {
+Operation broadcast_text(const std::shared_ptr<std::string>& text, int root) {
   const auto length = std::make_shared<std::int64_t>(std::ssize(*text));
   COHORT_CHECK(*length <= INT_MAX, "broadcast_text of {} bytes", *length);
   const auto first = broadcast_step([length] { return length.get(); }, [] { return 1; }, MPI_INT64_T, root);
@@ -137,7 +138,7 @@ Operation broadcast_text(std::shared_ptr<std::string> text, int root) {
   return {"broadcast_text", 0, {first, second}};
 }
 
-Operation gather(std::shared_ptr<Gathered> gathered) {
+Operation gather(const std::shared_ptr<Gathered>& gathered) {
   const auto counts = [gathered](Transport& transport) {
     gathered->counts.resize(static_cast<std::size_t>(transport.size));
     MPI_Request request = MPI_REQUEST_NULL;

@@ -20,7 +20,7 @@ Operation barrier();
 /// In place: `*value` is replaced on every rank when the operation is done.
 Operation all_reduce(std::shared_ptr<std::int64_t> value, Reduce op);
 Operation all_reduce(std::shared_ptr<double> value, Reduce op);
-Operation broadcast_text(std::shared_ptr<std::string> text, int root);
+Operation broadcast_text(const std::shared_ptr<std::string>& text, int root);
 
 /// Pieces of any length from every rank, concatenated by rank. The byte is the unit of `mine`, a row of
 /// `row_bytes` that of `counts`, so that more than 2 GiB fit MPI's int.
@@ -32,6 +32,6 @@ struct Gathered {
   /// Called when all counts are known; returns where the rows go. Valid until the operation is done.
   std::function<void*(std::int64_t rows)> allocate;
 };
-Operation gather(std::shared_ptr<Gathered> gathered);
+Operation gather(const std::shared_ptr<Gathered>& gathered);
 
 }  // namespace cohort::comm::mpi

@@ -1,4 +1,6 @@
 // Stands in for nccl_transport.cpp in a build without CUDA.
+#include <utility>
+
 #include "cohort/core/error.h"
 
 #include "comm/nccl_transport.h"
@@ -9,7 +11,8 @@ struct NcclTransport::Impl {};
 
 NcclTransport::NcclTransport(OperationQueue&, std::string name, c10::Device device) {
   throw UsageError({"this build of Cohort cannot send tensors of device " + device.str(),
-                    "communicator '" + name + "'", "build it with the preset 'cuda', or set device: cpu"});
+                    "communicator '" + std::move(name) + "'",
+                    "build it with the preset 'cuda', or set device: cpu"});
 }
 NcclTransport::~NcclTransport() = default;
 
