@@ -18,10 +18,11 @@ namespace {
 struct Options {
   ModelSource model;
   std::string split, out;
+  bool logits = false;
 };
 
 ExitCode extract_features(const Options& options, comm::Communicator& ranks) {
-  const TrainedModel trained = load_trained_model(options.model, false, ranks);
+  const TrainedModel trained = load_trained_model(options.model, options.logits, ranks);
   const train::RunConfig& config = trained.config;
   std::optional<data::Dataset> dataset;
   comm::together(ranks, [&] { dataset = data::Dataset::open(config.data.path, options.split); });
@@ -50,6 +51,8 @@ void add_extract(CLI::App& app, Job& job) {
       ->add_option("--out", options->out,
                    "HDF5 file to write: /features, /id, /labels, /context, /context_tokens")
       ->required();
+  command->add_flag("--logits", options->logits,
+                    "write /logits as well, for which the head must fit the dataset");
   command->callback([options, &job] {
     job.program = "cohort extract";
     job.with_ranks = [options](comm::Communicator& ranks) { return extract_features(*options, ranks); };

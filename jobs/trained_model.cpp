@@ -86,7 +86,7 @@ TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm:
     if (source.run.empty()) {
       load_file(source, *trained.model, with_head);
     } else {
-      store.emplace(fs::path(source.run) / "checkpoints", ranks, 1);
+      store.emplace(fs::path(source.run) / "checkpoints", ranks);
       trained.step = chosen_step(source, *store);
     }
     if (!source.data.empty()) trained.config.data.path = source.data;

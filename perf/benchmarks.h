@@ -45,4 +45,15 @@ struct EngineOptions {
 /// Collective. Training steps of the sharded engine: images/s, time waited for other ranks, memory.
 ExitCode engine(const EngineOptions& options, comm::Communicator& ranks);
 
+struct CheckpointOptions {
+  std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of the state, over all ranks
+  std::string folder = ".";
+  std::int64_t rounds = 5;
+  bool json = false;
+};
+
+/// Collective. Saving, loading, verifying and asynchronous saves against plain writes and reads of the same
+/// bytes in the same folder. ExitCode::bug if a value is wrong.
+ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks);
+
 }  // namespace cohort::perf

@@ -78,6 +78,21 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
   });
 }
 
+void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& chosen) {
+  auto* command =
+      app.add_subcommand("checkpoint", "Saving and loading checkpoints, against plain writes and reads");
+  command->add_option("--size", options.bytes, "of the state over all ranks, for example 1GiB")
+      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--dir", options.folder, "folder to write into; a sub-folder is made and removed")
+      ->capture_default_str();
+  command->add_option("--rounds", options.rounds, "times that everything is measured")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  command->callback(
+      [&] { chosen = [&](comm::Communicator& ranks) { return perf::checkpoints(options, ranks); }; });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -90,10 +105,12 @@ int main(int argc, char** argv) {
   perf::LoaderOptions loader;
   perf::EngineOptions engine;
   std::string strategy = "full";
+  perf::CheckpointOptions checkpoint;
   Benchmark chosen;
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
   add_engine(app, engine, strategy, chosen);
+  add_checkpoint(app, checkpoint, chosen);
   std::string wrong_usage;
   try {
     app.parse(argc, argv);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -21,7 +22,7 @@ std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
-json to_json(const std::map<std::string, SavedTensor>& tensors) {
+json to_json(const Catalogue& tensors) {
   json result = json::object();
   for (const auto& [name, tensor] : tensors) {
     json slices = json::array();
@@ -34,8 +35,8 @@ json to_json(const std::map<std::string, SavedTensor>& tensors) {
   return result;
 }
 
-std::map<std::string, SavedTensor> tensors_from(const json& object, const std::string& where) {
-  std::map<std::string, SavedTensor> tensors;
+Catalogue tensors_from(const json& object, const std::string& where) {
+  Catalogue tensors;
   for (const auto& [name, value] : object.items()) {
     SavedTensor& tensor = tensors[name];
     value.at("shape").get_to(tensor.shape);
@@ -47,18 +48,30 @@ std::map<std::string, SavedTensor> tensors_from(const json& object, const std::s
   return tensors;
 }
 
+// Values of CUDA tensors come in parts: never a whole tensor twice.
+std::uint64_t checksum_of(const at::Tensor& values) {
+  constexpr std::int64_t kPart = std::int64_t{1} << 20;
+  Checksum sum;
+  for (std::int64_t done = 0; done < values.numel(); done += kPart) {
+    const at::Tensor part = values.narrow(0, done, std::min(kPart, values.numel() - done)).cpu();
+    sum.update(
+        std::as_bytes(std::span(part.const_data_ptr<float>(), static_cast<std::size_t>(part.numel()))));
+  }
+  return sum.value();
+}
+
 // The slices of this rank alone.
-std::map<std::string, SavedTensor> describe(const std::vector<Slice>& state) {
-  std::map<std::string, SavedTensor> tensors;
+Catalogue describe(const std::vector<Slice>& state) {
+  Catalogue tensors;
   for (const Slice& slice : state) {
-    const at::Tensor values = slice.values.cpu();
-    const auto bytes =
-        std::as_bytes(std::span(values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())));
     SavedTensor& tensor = tensors[slice.name];
     COHORT_CHECK(tensor.slices.empty() || tensor.shape == slice.shape, "two shapes for tensor '{}'",
                  slice.name);
     tensor.shape = slice.shape;
-    if (values.numel() > 0) tensor.slices.push_back({slice.begin, values.numel(), checksum(bytes)});
+    for (std::int64_t done = 0; done < slice.values.numel(); done += kSavedValues) {
+      const std::int64_t count = std::min(kSavedValues, slice.values.numel() - done);
+      tensor.slices.push_back({slice.begin + done, count, checksum_of(slice.values.narrow(0, done, count))});
+    }
   }
   return tensors;
 }
@@ -83,7 +96,10 @@ Meta meta_from(const json& object) {
 
 }  // namespace
 
-std::int64_t value_count(const std::vector<std::int64_t>& shape) {
+Damaged::Damaged(std::string what, const std::string& where)
+    : DataError({std::move(what), where, "use an earlier checkpoint: resume=<folder of the checkpoint>"}) {}
+
+std::int64_t value_count(std::span<const std::int64_t> shape) {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
@@ -93,33 +109,32 @@ Catalogue agree_on_catalogue(const std::vector<Slice>& state, comm::Communicator
   Catalogue all;
   for (const std::string& text : ranks.gather_texts(mine)) {
     for (auto& [name, part] : tensors_from(json::parse(text), "slices of a rank")) {
-      const auto [place, is_new] = all.tensors.try_emplace(name, SavedTensor{part.shape, {}});
+      const auto [place, is_new] = all.try_emplace(name, SavedTensor{part.shape, {}});
       COHORT_CHECK(place->second.shape == part.shape, "the ranks give tensor '{}' two shapes", name);
       auto& slices = place->second.slices;
       slices.insert(slices.end(), part.slices.begin(), part.slices.end());
     }
   }
-  for (auto& [name, tensor] : all.tensors) sort_and_check(name, tensor);
+  for (auto& [name, tensor] : all) sort_and_check(name, tensor);
   return all;
 }
 
-std::string meta_text(const MetaFile& content) {
+std::string meta_text(const Contents& contents) {
   json object = {{"format", kFormat},
                  {"version", kVersion},
-                 {"step", content.meta.step},
-                 {"epoch", content.meta.epoch},
-                 {"seed", content.meta.seed},
-                 {"config", content.meta.config},
-                 {"dataset", content.meta.dataset},
-                 {"file_bytes", content.catalogue.file_bytes},
-                 {"tensors", to_json(content.catalogue.tensors)}};
+                 {"step", contents.meta.step},
+                 {"epoch", contents.meta.epoch},
+                 {"seed", contents.meta.seed},
+                 {"config", contents.meta.config},
+                 {"dataset", contents.meta.dataset},
+                 {"file_bytes", contents.file_bytes},
+                 {"tensors", to_json(contents.tensors)}};
   object["checksum"] = checksum_text(checksum(bytes_of(object.dump())));
   return object.dump(1) + "\n";
 }
 
-MetaFile parse_meta(const std::string& text, const std::string& where) {
-  const DataError damaged(
-      {"the description of the checkpoint is damaged", where, "use an earlier checkpoint"});
+Contents parse_meta(const std::string& text, const std::string& where) {
+  const Damaged damaged("the description of the checkpoint is damaged", where);
   json object = json::parse(text, nullptr, false);
   if (!object.is_object() || !object.contains("format") || object["format"] != kFormat ||
       !object.contains("version"))
@@ -130,10 +145,10 @@ MetaFile parse_meta(const std::string& text, const std::string& where) {
                      where, "use the version of Cohort that wrote it"});
   }
   try {
-    const std::uint64_t expected = parse_checksum(object.at("checksum").get<std::string>(), where);
+    const std::string expected = object.at("checksum");
     object.erase("checksum");
-    if (checksum(bytes_of(object.dump())) != expected) throw damaged;
-    return {meta_from(object), {tensors_from(object.at("tensors"), where), object.at("file_bytes")}};
+    if (checksum_text(checksum(bytes_of(object.dump()))) != expected) throw damaged;
+    return {meta_from(object), tensors_from(object.at("tensors"), where), object.at("file_bytes")};
   } catch (const json::exception&) {
     throw damaged;
   }

@@ -192,36 +192,44 @@ class Reader {
   std::uint64_t file_bytes_ = 0, data_bytes_ = 0;
 };
 
-std::string_view dtype_name(const at::Tensor& tensor, const std::string& name) {
+std::string_view dtype_name(const TensorHeader& tensor) {
   const auto* found = std::find_if(kDtypes.begin(), kDtypes.end(),
-                                   [&](const auto& dtype) { return dtype.type == tensor.scalar_type(); });
-  COHORT_CHECK(found != kDtypes.end(), "tensor '{}' has a dtype that safetensors cannot hold", name);
+                                   [&](const auto& dtype) { return dtype.type == tensor.dtype; });
+  COHORT_CHECK(found != kDtypes.end(), "tensor '{}' has a dtype that safetensors cannot hold", tensor.name);
   return found->name;
 }
 
+std::size_t bytes_of(const TensorHeader& tensor) {
+  std::size_t bytes = c10::elementSize(tensor.dtype);
+  for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::size_t>(size);
+  return bytes;
+}
+
 // Wide values first, as the reference implementation does, so that each tensor is aligned in a mapped file.
-std::vector<std::size_t> file_order(const Safetensors& content) {
-  std::vector<std::size_t> order(content.tensors.size());
+std::vector<std::size_t> file_order(const std::vector<TensorHeader>& tensors) {
+  std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return content.tensors[a].second.element_size() > content.tensors[b].second.element_size();
+    return c10::elementSize(tensors[a].dtype) > c10::elementSize(tensors[b].dtype);
   });
   return order;
 }
 
-std::string header_text(const Safetensors& content, std::span<const std::size_t> order) {
+std::string header_text(const std::vector<TensorHeader>& tensors,
+                        const std::map<std::string, std::string>& metadata,
+                        std::span<const std::size_t> order) {
   nlohmann::json header = nlohmann::json::object();
   std::size_t position = 0;
   for (const std::size_t index : order) {
-    const auto& [name, tensor] = content.tensors[index];
-    COHORT_CHECK(name != "__metadata__" && !header.contains(name), "tensor name '{}' is taken", name);
-    const std::size_t end = position + tensor.nbytes();
-    header[name] = {{"dtype", dtype_name(tensor, name)},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {position, end}}};
+    const TensorHeader& tensor = tensors[index];
+    COHORT_CHECK(tensor.name != "__metadata__" && !header.contains(tensor.name), "tensor name '{}' is taken",
+                 tensor.name);
+    const std::size_t end = position + bytes_of(tensor);
+    header[tensor.name] = {
+        {"dtype", dtype_name(tensor)}, {"shape", tensor.shape}, {"data_offsets", {position, end}}};
     position = end;
   }
-  if (!content.metadata.empty()) header["__metadata__"] = content.metadata;
+  if (!metadata.empty()) header["__metadata__"] = metadata;
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
   return text;
@@ -239,17 +247,35 @@ Safetensors read_safetensors(const std::filesystem::path& file) {
   return Reader(file).read();
 }
 
-void write_safetensors(const std::filesystem::path& file, const Safetensors& content) {
-  const std::vector<std::size_t> order = file_order(content);
-  const std::string header = header_text(content, order);
+void write_safetensors(const std::filesystem::path& file, const std::vector<TensorHeader>& tensors,
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<void(std::size_t, const WriteBytes&)>& produce) {
+  const std::vector<std::size_t> order = file_order(tensors);
+  const std::string header = header_text(tensors, metadata, order);
   const std::uint64_t length = header.size();
-  std::string bytes(reinterpret_cast<const char*>(&length), kLengthBytes);
-  bytes += header;
+  AtomicFile target(file);
+  target.write(std::as_bytes(std::span(&length, 1)));
+  target.write(std::as_bytes(std::span(header)));
   for (const std::size_t index : order) {
-    const at::Tensor tensor = content.tensors[index].second.cpu().contiguous();
-    bytes.append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+    std::size_t written = 0;
+    produce(index, [&](std::span<const std::byte> bytes) {
+      written += bytes.size();
+      target.write(bytes);
+    });
+    COHORT_CHECK(written == bytes_of(tensors[index]), "{} bytes for tensor '{}'", written,
+                 tensors[index].name);
   }
-  write_file_atomically(file, bytes);
+  target.commit();
+}
+
+void write_safetensors(const std::filesystem::path& file, const Safetensors& content) {
+  std::vector<TensorHeader> tensors;
+  for (const auto& [name, tensor] : content.tensors)
+    tensors.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+  write_safetensors(file, tensors, content.metadata, [&](std::size_t index, const WriteBytes& write) {
+    const at::Tensor tensor = content.tensors[index].second.cpu().contiguous();
+    write(std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()));
+  });
 }
 
 }  // namespace cohort::checkpoint

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 #include <unistd.h>
+#include <utility>
 
 #include "cohort/core/error.h"
 
@@ -20,12 +21,12 @@ DataError system_error(const char* action, const std::filesystem::path& file, in
   return DataError({fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), fix});
 }
 
-void write_all(int descriptor, std::string_view content, const std::filesystem::path& file) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(descriptor, content.data(), content.size());
+void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& file) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw system_error("write the file", file, errno);
-    content.remove_prefix(static_cast<std::size_t>(written));
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
   }
 }
 
@@ -54,21 +55,33 @@ std::string read_file(const std::filesystem::path& file) {
   return std::move(content).str();
 }
 
+AtomicFile::AtomicFile(std::filesystem::path file)
+    : file_(std::move(file)),
+      beside_(file_.string() + fmt::format(".{}.partial", ::getpid())),
+      descriptor_(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
+  if (!descriptor_) throw system_error("create the file", beside_, errno);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_) ::unlink(beside_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  write_all(descriptor_.get(), bytes, beside_);
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_.get()) != 0) throw system_error("sync the file", beside_, errno);
+  if (::rename(beside_.c_str(), file_.c_str()) != 0)
+    throw system_error("rename the file into place", file_, errno);
+  descriptor_.reset();
+  sync_folder(file_.has_parent_path() ? file_.parent_path() : ".");
+}
+
 void write_file_atomically(const std::filesystem::path& file, std::string_view content) {
-  const std::filesystem::path beside = file.string() + fmt::format(".{}.partial", ::getpid());
-  try {
-    FileDescriptor descriptor(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (!descriptor) throw system_error("create the file", beside, errno);
-    write_all(descriptor.get(), content, beside);
-    if (::fsync(descriptor.get()) != 0) throw system_error("sync the file", beside, errno);
-    descriptor.reset();
-    if (::rename(beside.c_str(), file.c_str()) != 0)
-      throw system_error("rename the file into place", file, errno);
-  } catch (...) {
-    ::unlink(beside.c_str());
-    throw;
-  }
-  sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+  AtomicFile beside(file);
+  beside.write(std::as_bytes(std::span(content.data(), content.size())));
+  beside.commit();
 }
 
 void sync_folder(const std::filesystem::path& folder) {

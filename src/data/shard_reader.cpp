@@ -139,6 +139,7 @@ void ShardReader::Impl::read_checksums(const hdf5::File& file) {
 }
 
 std::vector<std::int32_t> ShardReader::Impl::column(const std::string& name) const {
+  const hdf5::Lock lock;
   const hdf5::File file = open_shard(path);
   const hdf5::Dataset dataset = open_column(file, name, path);
   check_shape(dataset, name, {entry.rows}, path);
@@ -172,6 +173,7 @@ ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEn
   impl->entry = entry;
   impl->layout = layout;
   check_size(impl->path, entry);
+  const hdf5::Lock lock;
   const hdf5::File file = open_shard(impl->path);
   impl->open_images(file);
   impl->open_ids(file);

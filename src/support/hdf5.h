@@ -1,9 +1,11 @@
 #pragma once
 
 // HDF5 handles and checks for the .cpp files of layers that read or write HDF5. Header only; never included
-// by a public header. The library is not thread-safe as Debian builds it: one thread of the process calls it.
+// by a public header. The library is not thread-safe as Debian builds it: code that may run while a
+// checkpoint is written in the background (reading shards, checkpoints themselves) holds Lock.
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +19,20 @@
 #include "cohort/core/handle.h"
 
 namespace cohort::hdf5 {
+
+/// One thread of the process at a time; it may nest. Declared before the handles of its scope, which are
+/// closed under it. Whoever holds it waits for other ranks only within a collective call of HDF5.
+class Lock {
+ public:
+  Lock() : lock_(mutex()) {}
+
+ private:
+  static std::recursive_mutex& mutex() {
+    static std::recursive_mutex only;
+    return only;
+  }
+  std::lock_guard<std::recursive_mutex> lock_;
+};
 
 template <herr_t (*Close)(hid_t)>
 struct IdTraits {

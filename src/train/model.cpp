@@ -44,7 +44,9 @@ nn::VitShape shape_of(const RunConfig& config, const data::Description& descript
 
 std::map<std::string, at::Tensor> stored_values(const std::string& weights,
                                                 const nn::VisionTransformer& model) {
-  auto values = eval::fitted_weights(model, checkpoint::read_safetensors(weights), weights);
+  auto fitted = eval::fitted_weights(model, checkpoint::read_safetensors(weights), weights);
+  for (const std::string& how : fitted.adapted) log_info(fmt::format("{}: {}", weights, how));
+  auto values = std::move(fitted.values);
   const std::int64_t classes = model.shape().classes;
   if (classes > 0 && values.size() < model.named_parameters().size()) {
     log_info(

@@ -1,8 +1,11 @@
 #include "train/run_folder.h"
 
+#include <algorithm>
 #include <array>
-#include <optional>
+#include <exception>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -19,9 +22,9 @@ namespace fs = std::filesystem;
 
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
-  static constexpr std::array<std::string_view, 7> kKeys{"seed",          "data.train_split",   "data.label",
+  static constexpr std::array<std::string_view, 8> kKeys{"seed",          "data.train_split",   "data.label",
                                                          "data.contexts", "data.normalisation", "context.",
-                                                         "sampler."};
+                                                         "sampler.",      "optimizer.name"};
   if (key == "model.weights") return false;
   if (key.starts_with("model.")) return true;
   for (const std::string_view known : kKeys) {
@@ -33,14 +36,6 @@ bool must_match(std::string_view key) {
 /// Says nothing of how training goes on.
 bool is_place(std::string_view key) {
   return key == "run_dir" || key == "resume" || key == "data.path" || key == "model.weights";
-}
-
-std::optional<std::int64_t> step_of(const fs::path& checkpoint) {
-  const std::string name = checkpoint.filename().string();
-  constexpr std::string_view prefix = "step-";
-  if (!name.starts_with(prefix) || name.size() == prefix.size()) return std::nullopt;
-  if (name.find_first_not_of("0123456789", prefix.size()) != std::string::npos) return std::nullopt;
-  return std::stoll(name.substr(prefix.size()));
 }
 
 void remove_run(const RunFolder& folder) {
@@ -63,49 +58,81 @@ void refuse_existing_run(const RunConfig& config, const RunFolder& folder, const
 }
 
 Start start_from_path(const RunConfig& config) {
-  fs::path checkpoint = config.resume;
-  if (!checkpoint.has_filename()) checkpoint = checkpoint.parent_path();
-  const std::optional<std::int64_t> step = step_of(checkpoint);
-  if (!step || !fs::is_directory(checkpoint)) {
+  const auto checkpoint = checkpoint::locate(config.resume);
+  if (!checkpoint) {
     throw UsageError({fmt::format("resume is '{}', which is no checkpoint", config.resume), "resume",
                       "set it to auto, never, or a folder such as runs/NAME/checkpoints/step-00001200"});
   }
-  return {*step, checkpoint.parent_path()};
+  return {checkpoint->step, checkpoint->folder};
 }
 
-Start find_start(const RunConfig& config, bool overwrite, const RunFolder& folder,
-                 comm::Communicator& ranks) {
+/// On one rank: makes the folder ready, and finds the checkpoint that config.resume names.
+Start prepare_folder(const RunConfig& config, bool overwrite, const RunFolder& folder,
+                     const checkpoint::Store& store) {
   if (overwrite && config.resume != "auto" && config.resume != "never") {
     throw UsageError({"--overwrite and resume=PATH together could remove the checkpoint to go on from",
                       folder.path.string(), "choose another run_dir"});
   }
+  make_writable_folder(folder.path);
   if (overwrite) remove_run(folder);
-  const checkpoint::Store store(folder.checkpoints(), ranks, config.checkpoint.keep_last);
-  if (config.resume == "auto") {
-    const auto latest = store.latest();
-    return latest ? Start{*latest, folder.checkpoints()} : Start{};
-  }
+  if (config.resume == "auto") return {};
   refuse_existing_run(config, folder, store);
   return config.resume == "never" ? Start{} : start_from_path(config);
 }
 
+void tell_unfinished(const checkpoint::Store& store) {
+  for (const std::string& name : store.unfinished())
+    log_info(fmt::format("{} is left from a save that did not end; it is not used", name));
+}
+
+/// "…: tensor 'a' …; tensor 'b' …", of many the first ones.
+std::string damage_text(const fs::path& checkpoint, const std::vector<std::string>& damage) {
+  constexpr std::size_t kShown = 8;
+  const std::span shown = std::span(damage).first(std::min(kShown, damage.size()));
+  std::string text = fmt::format("{} is damaged: {}", checkpoint.string(), join(shown, "; "));
+  if (damage.size() > kShown) text += fmt::format("; and {} more", damage.size() - kShown);
+  return text;
+}
+
+/// Collective. The newest checkpoint that is as it was saved; every newer one is named. A new run when there
+/// is none at all.
+Start newest_intact(const RunFolder& folder, comm::Communicator& ranks) {
+  checkpoint::Store store(folder.checkpoints(), ranks);
+  std::vector<std::int64_t> steps;
+  if (ranks.rank() == 0) {
+    tell_unfinished(store);
+    steps = store.steps();
+  }
+  std::string damaged;
+  for (std::size_t i = 0;; ++i) {
+    const std::int64_t step = ranks.max(i < steps.size() ? steps[i] : std::int64_t{-1});
+    if (step < 0) break;
+    const auto damage = store.damage(step);
+    if (damage.empty()) return {step, folder.checkpoints()};
+    const std::string text = damage_text(store.path_of(step), damage);
+    log_warning(text);
+    damaged += (damaged.empty() ? "" : "; ") + text;
+  }
+  if (damaged.empty()) return {};
+  ranks.agree(std::make_exception_ptr(
+      DataError({fmt::format("the run has no intact checkpoint: {}", damaged), folder.path.string(),
+                 "restore a checkpoint from a copy, or give --overwrite to begin again"})));
+  return {};
+}
+
 void check_fit(const RunConfig& config, const RunFolder& folder, const Start& start,
                const std::string& dataset, comm::Communicator& ranks) {
-  const checkpoint::Store store(start.checkpoints, ranks, config.checkpoint.keep_last);
-  const std::string where = store.path_of(start.step).string();
-  const std::string fix = "restore the values, or train a new run: another run_dir, or --overwrite";
-  const checkpoint::Meta meta = store.read_meta(start.step);
-  if (meta.dataset != dataset) {
-    throw UsageError(
-        {fmt::format("the checkpoint was trained on another dataset ({}, now {})", meta.dataset, dataset),
-         where, fix});
-  }
+  const checkpoint::Store store(start.checkpoints, ranks);
+  const checkpoint::Meta meta = store.contents(start.step).meta;
   write_file_atomically(folder.resumed_from(), meta.config);
-  const Differences found = differences(load_run_config(folder.resumed_from()), config);
+  Differences found = differences(load_run_config(folder.resumed_from()), config);
+  if (meta.dataset != dataset)
+    found.forbidden.insert(found.forbidden.begin(), fmt::format("dataset: {} -> {}", meta.dataset, dataset));
   if (!found.forbidden.empty()) {
     throw UsageError(
-        {fmt::format("the configuration does not fit the checkpoint: {}", join(found.forbidden, "; ")), where,
-         fix});
+        {fmt::format("the configuration does not fit the checkpoint: {}", join(found.forbidden, "; ")),
+         store.path_of(start.step).string(),
+         "restore the values, or train a new run: another run_dir, or --overwrite"});
   }
   for (const std::string& change : found.allowed) log_info("changed since the checkpoint: " + change);
 }
@@ -128,16 +155,21 @@ Differences differences(const RunConfig& before, const RunConfig& now) {
 
 Start choose_start(const RunConfig& config, bool overwrite, const std::string& dataset,
                    comm::Communicator& ranks) {
+  const RunFolder folder{config.run_dir};
   Start start;
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
-    const RunFolder folder{config.run_dir};
-    make_writable_folder(folder.path);
-    start = find_start(config, overwrite, folder, ranks);
-    if (!start.checkpoints.empty()) check_fit(config, folder, start, dataset, ranks);
+    start = prepare_folder(config, overwrite, folder, checkpoint::Store(folder.checkpoints(), ranks));
   });
-  start.step = ranks.max(start.step);
-  start.checkpoints = ranks.broadcast_text(start.checkpoints.string());
+  if (config.resume == "auto") {
+    start = newest_intact(folder, ranks);
+  } else {
+    start.step = ranks.max(start.step);
+    start.checkpoints = ranks.broadcast_text(start.checkpoints.string());
+  }
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0 && !start.checkpoints.empty()) check_fit(config, folder, start, dataset, ranks);
+  });
   return start;
 }
 

@@ -28,13 +28,15 @@ struct Start {
   std::filesystem::path checkpoints;  ///< folder of the checkpoints to load `step` from; empty: a new run
 };
 
-/// Collective. Makes the folder and decides, on rank 0, from config.resume and what the folder holds:
-///  auto   the newest complete checkpoint, or a new run if there is none (a run killed before its first
-///  checkpoint begins again) never  a new run; refuses a folder that already holds one PATH   that checkpoint
-///  (step-… folder), in a folder that holds no run yet
+/// Collective. Makes the folder and decides from config.resume and what the folder holds:
+///  auto   the newest checkpoint whose every value matches its checksum; damaged ones are named in a warning
+///         and left alone; a new run if there is no checkpoint (a run killed before its first one begins
+///         again)
+///  never  a new run; refuses a folder that already holds one
+///  PATH   that checkpoint (step-… folder), in a folder that holds no run yet
 /// `overwrite` first removes what an earlier run left in the folder. A checkpoint must fit: `dataset`
-/// (dataset_identity) and the keys that decide what a step is (must_match). Throws UsageError or DataError on
-/// every rank.
+/// (dataset_identity) and the keys that decide what a step is (must_match). Throws UsageError or DataError
+/// (every checkpoint is damaged) on every rank.
 Start choose_start(const RunConfig& config, bool overwrite, const std::string& dataset,
                    comm::Communicator& ranks);
 

@@ -15,6 +15,7 @@ struct StepShare {
   std::vector<double>
       losses;         ///< this rank's shares of the global loss, one a backward pass, as many on every rank
   bool stop = false;  ///< it received a stop signal
+  bool save = false;  ///< by its clock it is time for a checkpoint
   std::chrono::duration<double> data_wait{0}, comm_wait{0};
   std::int64_t memory_bytes = 0;
   method::Metrics metrics;
@@ -24,6 +25,7 @@ struct StepShare {
 struct StepTotals {
   double loss = 0.0;
   bool stop = false;                              ///< some rank received a stop signal
+  bool save = false;                              ///< for some rank it is time for a checkpoint
   double data_seconds = 0.0, comm_seconds = 0.0;  ///< mean over ranks
   std::int64_t memory_bytes = 0;                  ///< of the largest rank
   std::vector<std::pair<std::string, double>> metrics;

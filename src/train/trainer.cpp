@@ -12,13 +12,14 @@
 #include <fmt/format.h>
 #include <torch/nn/module.h>
 
+#include "cohort/checkpoint/export.h"
+#include "cohort/checkpoint/saver.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 #include "cohort/eval/evaluation.h"
-#include "cohort/eval/weights.h"
 #include "cohort/method/supervised.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
@@ -87,11 +88,11 @@ struct Trainer::Impl {
   comm::DeviceMesh mesh;
   shard::ShardedModel sharded;
   shard::AdamW optimizer;
-  checkpoint::Store store;
+  checkpoint::Saver saver;
   std::optional<MetricsFile> metrics;  // rank 0 only
   Progress progress;
   StopSignal signal;
-  bool stop = false;
+  bool stop = false, save_now = false;  // what all ranks agreed on in the last step
   double trained_seconds = 0.0;
 };
 
@@ -107,7 +108,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       mesh(ranks, shard::shards_of(config.sharding, ranks)),
       sharded(parts->model, engine_options(config, *parts), mesh),
       optimizer(sharded.shards(), config.optimizer),
-      store(folder.checkpoints(), ranks, config.checkpoint.keep_last),
+      saver(folder.checkpoints(), ranks, config.checkpoint),
       progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
                 isatty(STDERR_FILENO) == 1}) {
   restore();
@@ -117,7 +118,10 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
   std::vector<checkpoint::Slice> state = state_to_load(sharded, optimizer);
-  checkpoint::Store(start.checkpoints, ranks, config.checkpoint.keep_last).load(start.step, state);
+  // Imported weights are a checkpoint of step 0, which has nothing else.
+  if (start.step == 0)
+    std::erase_if(state, [](const auto& slice) { return !slice.name.starts_with("/model/"); });
+  checkpoint::Store(start.checkpoints, ranks).load(start.step, state);
   optimizer.set_steps(start.step);
   sharded.parameters_changed();
 }
@@ -142,7 +146,7 @@ ExitCode Trainer::Impl::run() {
     return ExitCode::done;
   }
   log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
-  if (start.step > 0) {
+  if (!start.checkpoints.empty()) {
     log_info(fmt::format("going on from {}",
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
     if (evaluation_due(start.step)) evaluate(start.step);
@@ -151,10 +155,11 @@ ExitCode Trainer::Impl::run() {
   data::Loader loader(make, start.step, std::max(start.step, total_steps), config.data.loader);
   for (std::int64_t step = start.step; step < total_steps; ++step) {
     train_step(loader, step);
-    const std::int64_t done = step + 1, every = config.checkpoint.every_steps;
+    const std::int64_t done = step + 1;
     const bool last = done == total_steps;
-    if (last || stop || (every > 0 && done % every == 0)) save(done);
+    if (last || stop || save_now || saver.is_due(done)) save(done);
     if (stop && !last) {
+      saver.wait();
       progress.clear();
       log_info(fmt::format("stopped by a signal after step {}; the same command goes on from there", done));
       return ExitCode::stopped;
@@ -173,6 +178,7 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   StepShare share = compute(batch, where);
   share.data_wait = loader.take_wait();
   share.stop = signal.received();
+  share.save = speaks() && saver.is_time();
   const double norm = sharded.gradient_norm();
   const StepTotals totals = sum_over_ranks(share, ranks);
   check_finite(totals.loss, norm, step + 1);
@@ -182,6 +188,7 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   sharded.parameters_changed();
   method->after_step(where);
   stop = totals.stop;
+  save_now = totals.save;
   record(make_record(totals, step + 1, lr, norm, Clock::now() - begin));
 }
 
@@ -264,20 +271,16 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });
-  store.save(state_to_save(sharded, optimizer),
+  saver.save(state_to_save(sharded, optimizer),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
 }
 
 void Trainer::Impl::finish() {
   progress.clear();
-  checkpoint::Safetensors weights;
-  weights.metadata["format"] = "pt";
-  sharded.for_each_parameter([&](const std::string& name, const at::Tensor& values) {
-    weights.tensors.emplace_back(name, values.clone());
-  });
+  saver.wait();
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    checkpoint::write_safetensors(folder.weights(), weights);
+    checkpoint::export_safetensors({folder.checkpoints(), total_steps}, "/model/", folder.weights());
     const auto images = static_cast<double>(total_steps * parts->data.global_images());
     const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
                         ranks.size(), count_parameters(*parts->model)};

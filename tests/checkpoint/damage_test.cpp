@@ -1,33 +1,11 @@
 // What happens to checkpoints when disks, files and runs fail.
-#include <csignal>
 #include <fstream>
-#include <sys/resource.h>
 
+#include "file_limit.h"
 #include "store_fixture.h"
 
 namespace cohort::checkpoint {
 namespace {
-
-// No file of this process may grow beyond `bytes`: the system refuses writes as it does on a full disk.
-class FileLimit {
- public:
-  explicit FileLimit(rlim_t bytes) {
-    previous_ = std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &limit_);
-    const rlimit low{bytes, limit_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &low);
-  }
-  FileLimit(const FileLimit&) = delete;
-  FileLimit& operator=(const FileLimit&) = delete;
-  ~FileLimit() {
-    setrlimit(RLIMIT_FSIZE, &limit_);
-    std::signal(SIGXFSZ, previous_);
-  }
-
- private:
-  rlimit limit_{};
-  void (*previous_)(int) = nullptr;
-};
 
 void flip(const std::filesystem::path& file, std::int64_t position) {
   std::fstream stream(file, std::ios::binary | std::ios::in | std::ios::out);
@@ -48,7 +26,7 @@ std::int64_t position_of(const std::filesystem::path& file, const at::Tensor& va
 }
 
 TEST_F(StoreTest, FullDiskFailsOnAllRanksAndHurtsNothing) {
-  Store store(folder_, ranks_, 1);
+  Store store(folder_, ranks_, {1});
   save(store, 1);
   const Named large{"/model/large", {ranks_.size(), 100'000}};
   const std::vector<Slice> state{{large.name, large.shape, ranks_.rank() * 100'000, at::ones({100'000})}};
@@ -68,7 +46,7 @@ TEST_F(StoreTest, FullDiskFailsOnAllRanksAndHurtsNothing) {
 }
 
 TEST_F(StoreTest, FullDiskOnOneRankFailsOnAll) {
-  Store store(folder_, ranks_, 1);
+  Store store(folder_, ranks_, {1});
   const Named large{"/model/large", {ranks_.size(), 100'000}};
   const std::vector<Slice> state{{large.name, large.shape, ranks_.rank() * 100'000, at::ones({100'000})}};
 
@@ -81,7 +59,7 @@ TEST_F(StoreTest, FullDiskOnOneRankFailsOnAll) {
 }
 
 TEST_F(StoreTest, AFlippedBitIsFoundAndNamed) {
-  Store store(folder_, ranks_, 2);
+  Store store(folder_, ranks_, {2});
   save(store, 1);
   save(store, 2);
   const auto file = store.path_of(2) / "state.h5";
@@ -95,7 +73,7 @@ TEST_F(StoreTest, AFlippedBitIsFoundAndNamed) {
 
 // Whatever byte is hit: either the values are right or the load fails. Nothing in between.
 TEST_F(StoreTest, NoFlippedBitGivesWrongValues) {
-  Store store(folder_, ranks_, 1);
+  Store store(folder_, ranks_, {1});
   save(store, 1);
   const auto file = store.path_of(1) / "state.h5";
   const auto size = static_cast<std::int64_t>(std::filesystem::file_size(file));
@@ -116,32 +94,32 @@ TEST_F(StoreTest, NoFlippedBitGivesWrongValues) {
 }
 
 TEST_F(StoreTest, ATruncatedFileIsFound) {
-  Store store(folder_, ranks_, 1);
+  Store store(folder_, ranks_, {1});
   save(store, 1);
   const auto file = store.path_of(1) / "state.h5";
   const auto size = std::filesystem::file_size(file);
   on_rank_0([&] { std::filesystem::resize_file(file, size - 1); });
 
   EXPECT_NE(
-      failure_of_load(store, 1).find(fmt::format("the file has {} bytes, {} were saved", size - 1, size)),
+      failure_of_load(store, 1).find(fmt::format("state.h5 has {} bytes, {} were saved", size - 1, size)),
       std::string::npos);
   on_rank_0([&] { std::filesystem::remove(file); });
   EXPECT_NE(failure_of_load(store, 1).find("no readable state.h5"), std::string::npos);
 }
 
 TEST_F(StoreTest, ACheckpointWithoutMetaDoesNotCount) {
-  Store store(folder_, ranks_, 2);
+  Store store(folder_, ranks_, {2});
   save(store, 1);
   save(store, 2);
   on_rank_0([&] { std::filesystem::remove(store.path_of(2) / "meta.json"); });
 
   EXPECT_EQ(store.latest(), 1);
-  EXPECT_THROW(store.read_meta(2), DataError);
+  EXPECT_THROW(static_cast<void>(store.contents(2)), DataError);
   EXPECT_NE(failure_of_load(store, 2), "");
 }
 
 TEST_F(StoreTest, DamagedMetaIsFound) {
-  Store store(folder_, ranks_, 1);
+  Store store(folder_, ranks_, {1});
   save(store, 1);
   const auto file = store.path_of(1) / "meta.json";
   const auto rewrite = [&](const std::string& from, const std::string& to) {
@@ -164,9 +142,40 @@ TEST_F(StoreTest, DamagedMetaIsFound) {
   EXPECT_EQ(failure_of_load(store, 1), "the description of the checkpoint is damaged");
 }
 
+// Each kind of damage is found by damage(), which reads everything, with the same words on every rank.
+TEST_F(StoreTest, DamageNamesWhatIsDamaged) {
+  using Lines = std::vector<std::string>;
+  Store store(folder_, ranks_, {10});
+  for (std::int64_t step = 1; step <= 6; ++step) save(store, step);
+  const auto state_of = [&](std::int64_t step) { return store.path_of(step) / "state.h5"; };
+  on_rank_0([&] {
+    flip(state_of(1), position_of(state_of(1), values(tensors()[1], 1)) + 9);
+    flip(state_of(1), position_of(state_of(1), values(tensors()[3], 1)) + 1);
+    std::filesystem::resize_file(state_of(2), 5000);
+    std::filesystem::remove(state_of(3));
+    std::filesystem::remove(store.path_of(4) / "meta.json");
+    flip(store.path_of(5) / "meta.json", 100);
+  });
+
+  const auto flipped = store.damage(1);
+
+  ASSERT_EQ(flipped.size(), 2U);
+  EXPECT_NE(flipped[0].find("tensor '/model/blocks.0.bias' is damaged: values "), std::string::npos)
+      << flipped[0];
+  EXPECT_EQ(flipped[1], "tensor '/model/scale' is damaged: values 0 to 0 do not match their checksum");
+  ASSERT_EQ(store.damage(2).size(), 1U);
+  EXPECT_EQ(store.damage(2)[0].find("state.h5 has 5000 bytes, "), 0U) << store.damage(2)[0];
+  ASSERT_EQ(store.damage(3).size(), 1U);
+  EXPECT_NE(store.damage(3)[0].find("no readable state.h5"), std::string::npos) << store.damage(3)[0];
+  EXPECT_EQ(store.damage(4), Lines{"meta.json is missing"});
+  EXPECT_EQ(store.damage(5), Lines{"the description of the checkpoint is damaged"});
+  EXPECT_EQ(store.damage(6), Lines{});
+  EXPECT_EQ(store.steps(), (std::vector<std::int64_t>{6, 5, 4, 3, 2, 1}));
+}
+
 TEST_F(StoreTest, AFolderThatCannotBeMadeFailsOnAllRanks) {
   on_rank_0([&] { std::ofstream(folder_.parent_path() / "file") << "in the way"; });
-  Store store(folder_.parent_path() / "file" / "checkpoints", ranks_, 1);
+  Store store(folder_.parent_path() / "file" / "checkpoints", ranks_);
 
   EXPECT_THROW(save(store, 1), DataError);
 }

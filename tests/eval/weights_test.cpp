@@ -1,6 +1,8 @@
 #include "cohort/eval/weights.h"
 
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -54,6 +56,68 @@ TEST(Weights, PositionsOfAnotherGridAreInterpolated) {
   EXPECT_TRUE(at::equal(small.narrow(1, 0, 2), large.narrow(1, 0, 2)));
   EXPECT_EQ(large.size(1), 2 + 16);
   EXPECT_LE(large.abs().max().item<double>(), 2 * small.abs().max().item<double>());
+}
+
+/// The file's tensor of this name, to be changed.
+at::Tensor& tensor_of(checkpoint::Safetensors& weights, const std::string& name) {
+  for (auto& [known, values] : weights.tensors) {
+    if (known == name) return values;
+  }
+  throw std::runtime_error("no tensor " + name);
+}
+
+TEST(Weights, ChannelsAreAdaptedAsInTimm) {
+  const auto with_channels = [](std::int64_t channels) {
+    auto result = shape(8, 2);
+    result.channels = channels;
+    return result;
+  };
+  const nn::VisionTransformer rgb(with_channels(3), 1), gray(with_channels(1), 2), five(with_channels(5), 3);
+  const std::string name = "patch_embed.proj.weight";
+  const at::Tensor three = rgb.named_parameters()[name];
+
+  const auto to_gray = fitted_weights(gray, weights_of(rgb), "file");
+  const auto to_five = fitted_weights(five, weights_of(rgb), "file");
+
+  EXPECT_TRUE(at::allclose(to_gray.values.at(name), three.sum(1, true)));
+  EXPECT_EQ(to_gray.adapted, std::vector<std::string>{name + ": 3 channels -> 1"});
+  const at::Tensor repeated = to_five.values.at(name);
+  ASSERT_EQ(repeated.size(1), 5);
+  for (std::int64_t i = 0; i < 5; ++i)
+    EXPECT_TRUE(at::allclose(repeated.select(1, i), three.select(1, i % 3) * 0.6)) << i;
+}
+
+// A plain table has no rows for context tokens: those of a larger grid are 1 + 16.
+TEST(Weights, APlainTableServesAModelWithContextTokens) {
+  nn::VitShape plain = shape(16, 2);
+  plain.context.keys.clear();
+  plain.vocabulary.clear();
+  const nn::VisionTransformer from(plain, 1), to(shape(16, 2), 2);
+
+  const FittedWeights fitted = fitted_weights(to, weights_of(from), "file", Misfits::list);
+
+  const at::Tensor before = from.named_parameters()["pos_embed"], after = fitted.values.at("pos_embed");
+  ASSERT_EQ(after.size(1), 2 + 16);
+  EXPECT_TRUE(at::equal(after.narrow(1, 0, 1), before.narrow(1, 0, 1)));
+  EXPECT_EQ(after.select(1, 1).abs().max().item<double>(), 0.0);
+  EXPECT_TRUE(at::equal(after.narrow(1, 2, 16), before.narrow(1, 1, 16)));
+  EXPECT_FALSE(fitted.missing.empty()) << "parameters of the context";
+}
+
+TEST(Weights, ListsWhatIsMissingAndSkipped) {
+  const nn::VisionTransformer model(shape(8, 2), 1);
+  checkpoint::Safetensors weights = weights_of(model);
+  tensor_of(weights, "cls_token") = at::zeros({1, 1, 13});
+  weights.tensors.emplace_back("norm.wait", at::zeros({1}));
+  std::erase_if(weights.tensors, [](const auto& entry) { return entry.first == "norm.bias"; });
+
+  const FittedWeights fitted = fitted_weights(model, weights, "file", Misfits::list);
+
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(fitted.skipped, (Lines{"norm.wait: the model has no such parameter",
+                                   "cls_token: [1, 1, 13], the model needs [1, 1, 12]"}));
+  EXPECT_EQ(fitted.missing, (Lines{"cls_token", "norm.bias"}));
+  EXPECT_EQ(fitted.values.size() + 2, model.named_parameters().size());
 }
 
 TEST(Weights, RefusesWhatDoesNotFitAndChangesNothing) {

@@ -23,10 +23,10 @@ std::string readable(const std::string& format) {
   return std::regex_replace(format, std::regex(R"(\{[^{}]*\})"), "…");
 }
 
-/// The first text of every Error({…}) of a source file: adjacent literals joined.
+/// The first text of every Error({…}) and of every Damaged(…) of a source file: adjacent literals joined.
 void collect(const std::string& source, Messages& messages) {
   static const std::regex kStart(
-      R"((Usage|Data|Numerical|Rank)Error( \w+)?\(\s*\{\s*(fmt::format\(\s*)?(?="))");
+      R"((?:(Usage|Data|Numerical|Rank)Error( \w+)?\(\s*\{|Damaged( \w+)?\()\s*(fmt::format\(\s*)?(?="))");
   static const std::regex kLiteral(R"re(^\s*"((?:[^"\\]|\\.)*)")re");
   for (std::sregex_iterator at(source.begin(), source.end(), kStart), end; at != end; ++at) {
     auto from = source.begin() + at->position() + at->length();

@@ -11,6 +11,7 @@ import h5py
 import numpy
 import safetensors.torch
 import torch
+from timm.models._manipulate import adapt_input_conv
 from timm.models.vision_transformer import VisionTransformer
 
 DATASET = pathlib.Path(os.environ["COHORT_DATASET"])
@@ -29,6 +30,7 @@ def cohort(*arguments, ranks=1):
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         raise AssertionError(f"exit code {done.returncode}: {command}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def read(name):
@@ -51,17 +53,17 @@ class Export(unittest.TestCase):
         config = cls.folder / "vit.yaml"
         config.write_text(CONFIG % (DATASET, DESCRIPTION["splits"][0]["name"]))
         cohort("train", config, f"run_dir={cls.run_folder}", ranks=2)
-        cohort("export", "--run", cls.run_folder, "--out", cls.folder / "weights.safetensors")
+        cohort("checkpoint", "export", cls.run_folder, "--out", cls.folder / "weights.safetensors")
         cls.weights = safetensors.torch.load_file(cls.folder / "weights.safetensors")
-        cls.model = cls.timm_model()
+        cls.model = cls.timm_model(cls.weights)
 
-    @classmethod
-    def timm_model(cls):
+    @staticmethod
+    def timm_model(weights):
         layout = DESCRIPTION["images"]
         model = VisionTransformer(
             img_size=(layout["height"], layout["width"]), patch_size=16, in_chans=layout["channels"],
             num_classes=len(DESCRIPTION["labels"][0]["classes"]), embed_dim=48, depth=2, num_heads=3)
-        model.load_state_dict(cls.weights, strict=True)
+        model.load_state_dict(weights, strict=True)
         return model.eval()
 
     def test_checkpoint_holds_the_exported_weights_and_the_optimizer_state(self):
@@ -72,13 +74,36 @@ class Export(unittest.TestCase):
                 self.assertEqual(state["optimizer/exp_avg/" + name].shape, tuple(weight.shape))
                 self.assertGreaterEqual(state["optimizer/exp_avg_sq/" + name][:].min(), 0)
 
-    def test_timm_gives_the_features_of_extract(self):
+    def test_timm_gives_the_features_and_logits_of_extract(self):
         out = self.folder / "features.h5"
-        cohort("extract", "--run", self.run_folder, "--split", SPLIT["name"], "--out", out, ranks=2)
+        cohort("extract", "--run", self.run_folder, "--split", SPLIT["name"], "--logits", "--out", out, ranks=2)
         with torch.inference_mode():
-            expected = self.model.forward_features(normalised_images())[:, 0]
+            features = self.model.forward_features(normalised_images())[:, 0]
+            logits = self.model(normalised_images())
         with h5py.File(out, "r") as file:
-            numpy.testing.assert_allclose(file["features"][:], expected.numpy(), rtol=1e-5, atol=1e-5)
+            numpy.testing.assert_allclose(file["features"][:], features.numpy(), rtol=1e-5, atol=1e-5)
+            numpy.testing.assert_allclose(file["logits"][:], logits.numpy(), rtol=1e-5, atol=1e-5)
+
+    def test_the_weights_that_training_leaves_are_the_exported_ones(self):
+        left = safetensors.torch.load_file(self.run_folder / "weights.safetensors")
+        self.assertEqual(left.keys(), self.weights.keys())
+        for name, weight in left.items():
+            self.assertTrue(torch.equal(weight, self.weights[name]), name)
+
+    def test_import_adapts_the_channels_as_timm_does(self):
+        rgb = VisionTransformer(img_size=32, patch_size=16, in_chans=3, num_classes=7, embed_dim=48, depth=2, num_heads=3)
+        safetensors.torch.save_file(rgb.state_dict(), self.folder / "rgb.safetensors")
+        out = self.folder / "fitted.safetensors"
+        text = cohort("checkpoint", "import", self.folder / "rgb.safetensors", "--config", self.folder / "vit.yaml",
+                      "--out", out)
+        fitted = safetensors.torch.load_file(out)
+        self.timm_model(fitted)
+        channels = DESCRIPTION["images"]["channels"]
+        expected = adapt_input_conv(channels, rgb.state_dict()["patch_embed.proj.weight"])
+        torch.testing.assert_close(fitted["patch_embed.proj.weight"], expected)
+        self.assertTrue(torch.equal(fitted["blocks.1.mlp.fc1.weight"], rgb.state_dict()["blocks.1.mlp.fc1.weight"]))
+        self.assertIn("pos_embed: 2 x 2 patches -> ", text)
+        self.assertIn("head.weight: [7, 48], the model needs ", text)
 
     def test_timm_gives_the_scores_of_eval(self):
         out = self.folder / "scores.jsonl"

@@ -77,6 +77,24 @@ TEST(RunConfig, DifferencesTellWhatAResumeMayChange) {
   EXPECT_EQ(found.allowed, Overrides{"optimizer.lr: 0.0005 -> 0.25"});
 }
 
+TEST(RunConfig, AResumeMayChangeHowLongHowOftenAndOnHowManyRanks) {
+  RunConfig before, now;
+  now.train.max_steps = 7;
+  now.data.loader.prefetch += 1;
+  now.checkpoint = {.async = !before.checkpoint.async,
+                    .every_steps = 5,
+                    .every = std::chrono::minutes(3),
+                    .keep_last = 4,
+                    .keep_every = 10};
+  now.optimizer.weight_decay = 0.25;
+  now.comm.timeout = std::chrono::seconds(9);
+
+  const Differences found = differences(before, now);
+
+  EXPECT_TRUE(found.forbidden.empty());
+  EXPECT_EQ(found.allowed.size(), 9U);
+}
+
 TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {
   EXPECT_EQ(read_file(COHORT_TEST_DATA "/../docs/config.md"), config_document())
       << "run: cohort docs config > docs/config.md";

@@ -1,6 +1,10 @@
 #pragma once
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,5 +29,20 @@ Safetensors read_safetensors(const std::filesystem::path& file);
 
 /// Written atomically. Throws DataError.
 void write_safetensors(const std::filesystem::path& file, const Safetensors& content);
+
+/// A tensor whose values are not in memory yet.
+struct TensorHeader {
+  std::string name;
+  at::ScalarType dtype;
+  std::vector<std::int64_t> shape;
+};
+
+/// The same, tensor by tensor, for more than fits into memory: `produce(i, write)` calls write() with the
+/// bytes of tensors[i], in row-major order and in as many parts as it likes. It is called once for each
+/// tensor, wide dtypes first. What it throws leaves the old file as it was.
+using WriteBytes = std::function<void(std::span<const std::byte>)>;
+void write_safetensors(const std::filesystem::path& file, const std::vector<TensorHeader>& tensors,
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<void(std::size_t, const WriteBytes&)>& produce);
 
 }  // namespace cohort::checkpoint

@@ -1,7 +1,8 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,14 +15,23 @@
 namespace cohort::checkpoint {
 
 struct CheckpointConfig {
+  bool async = true;
   std::int64_t every_steps = 0;
+  std::chrono::seconds every{0};
   std::int64_t keep_last = 2;
+  std::int64_t keep_every = 0;
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("every_steps", every_steps, "steps between checkpoints; 0: one at the end only",
+    visit("async", async,
+          "go on training while the checkpoint is written; needs memory for a copy of what a rank saves");
+    visit("every_steps", every_steps, "steps between checkpoints; 0: none by steps; one at the end always",
           config::Range<std::int64_t>{0, INT64_MAX});
+    visit("every", every, "time between checkpoints, by the clock of rank 0; 0s: none by time",
+          config::Range<std::int64_t>{0, 86400 * 30});
     visit("keep_last", keep_last, "newest checkpoints to keep", config::Range<std::int64_t>{1, 1 << 20});
+    visit("keep_every", keep_every, "steps between checkpoints that are never removed; 0: none",
+          config::Range<std::int64_t>{0, INT64_MAX});
   }
 };
 
@@ -30,7 +40,7 @@ struct Slice {
   std::string name;                 ///< "/model/blocks.0.attn.qkv.weight"
   std::vector<std::int64_t> shape;  ///< of the whole tensor
   std::int64_t begin = 0;           ///< first value of the slice, in row-major order
-  at::Tensor values;                ///< [n] f32, CPU or CUDA
+  at::Tensor values;                ///< [n] f32, contiguous, CPU or CUDA
 };
 
 struct Meta {
@@ -41,31 +51,78 @@ struct Meta {
       dataset;  ///< name and checksum of the dataset's vocabulary and shards: what a resume must match
 };
 
+/// A slice as it lies in state.h5, with the checksum of its values.
+struct SavedSlice {
+  std::int64_t begin = 0, count = 0;
+  std::uint64_t checksum = 0;
+};
+
+struct SavedTensor {
+  std::vector<std::int64_t> shape;
+  std::vector<SavedSlice> slices;  ///< by begin; together they cover the tensor
+};
+
+/// What meta.json says.
+struct Contents {
+  Meta meta;
+  std::map<std::string, SavedTensor> tensors;
+  std::uint64_t file_bytes = 0;  ///< of state.h5
+};
+
+/// Which checkpoints a save leaves: the newest `last`, and those whose step is a multiple of `every` (0:
+/// none).
+struct Retention {
+  std::int64_t last = 2, every = 0;
+};
+
+/// Where a checkpoint is: "runs/x/checkpoints" and 1200.
+struct Location {
+  std::filesystem::path folder;
+  std::int64_t step = 0;
+};
+
+/// The parts of a path such as runs/x/checkpoints/step-00001200; nothing when its name is not that of a
+/// checkpoint or there is no such folder.
+std::optional<Location> locate(const std::filesystem::path& checkpoint);
+
 /// runs/<name>/checkpoints. A checkpoint is a folder step-00001200/ of state.h5 and meta.json, written
 /// beside, verified and renamed into place; `latest` then points to it. The newest complete checkpoint is
-/// never touched by a write. docs/formats/checkpoint.md gives every byte.
+/// never touched by a write. docs/formats/checkpoint.md gives every byte. Saving and loading need 1 MiB a
+/// rank besides the state itself.
 class Store {
  public:
-  /// `ranks` outlives the store. keep: complete checkpoints to keep, at least 1. Nothing is created before
-  /// the first save.
-  Store(std::filesystem::path folder, comm::Communicator& ranks, std::int64_t keep);
+  /// `ranks` outlives the store. Nothing is created before the first save.
+  Store(std::filesystem::path folder, comm::Communicator& ranks, Retention keep = {});
+
   /// Collective. Every rank writes its slices through parallel HDF5, then reads them back against their
-  /// checksums. A failure (disk full …) throws DataError on every rank and leaves the earlier checkpoints as
-  /// they were.
+  /// checksums. Checkpoints that `keep` does not name are removed, as are those of later steps: what they
+  /// hold is damaged, or of a course that was given up. A failure (disk full …) throws DataError on every
+  /// rank and leaves the earlier checkpoints as they were.
   void save(const std::vector<Slice>& state, const Meta& meta);
-  /// Step of the newest complete checkpoint; damaged ones (no meta.json) do not count.
-  [[nodiscard]] std::optional<std::int64_t> latest() const;
-  /// Meta data only; one rank may call it. Throws DataError.
-  [[nodiscard]] Meta read_meta(std::int64_t step) const;
   /// Collective. Fills `values` of each slice in place; slices may be cut otherwise than those saved.
-  /// Checksums are verified. Throws DataError naming the tensor: missing, other shape, damaged.
+  /// Checksums are verified. Throws DataError naming the tensor (missing, other shape, damaged); the values
+  /// are then not to be used.
   void load(std::int64_t step, std::vector<Slice>& state);
+  /// Collective; ranks share the work. Reads everything and compares it with its checksum. What is damaged,
+  /// a sentence each, the same on every rank: "tensor '/model/x' is damaged: values 0 to 41 do not match
+  /// their checksum"; empty: the checkpoint is intact. Throws DataError for another version of the format.
+  std::vector<std::string> damage(std::int64_t step);
+
+  // One rank may call these.
+  /// Step of the newest complete checkpoint; folders without meta.json do not count.
+  [[nodiscard]] std::optional<std::int64_t> latest() const;
+  /// Of all folders of checkpoints, damaged ones too, newest first.
+  [[nodiscard]] std::vector<std::int64_t> steps() const;
+  /// Names of folders whose save did not end; the next save removes them.
+  [[nodiscard]] std::vector<std::string> unfinished() const;
+  /// Throws DataError: meta.json is missing or damaged, or of another version.
+  [[nodiscard]] Contents contents(std::int64_t step) const;
   [[nodiscard]] std::filesystem::path path_of(std::int64_t step) const;
 
  private:
   std::filesystem::path folder_;
   comm::Communicator* ranks_;
-  std::int64_t keep_;
+  Retention keep_;
 };
 
 }  // namespace cohort::checkpoint

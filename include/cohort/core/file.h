@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -17,8 +19,27 @@ using FileDescriptor = Handle<FileDescriptorTraits>;
 /// The whole file. Throws DataError naming the file and the system's reason.
 std::string read_file(const std::filesystem::path& file);
 
-/// Readers see the old content or the new, never half: written beside, synced, renamed into place, folder
-/// synced. Throws DataError (disk full, no permission …) and then leaves the old file as it was.
+/// A file that appears whole or not at all: readers see the old content or the new, never half. It is written
+/// beside, and removed unless commit() was called. Not movable.
+class AtomicFile {
+ public:
+  /// Throws DataError.
+  explicit AtomicFile(std::filesystem::path file);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+  /// Throws DataError (disk full …).
+  void write(std::span<const std::byte> bytes);
+  /// Once: syncs the content, renames it into place and syncs the folder. Throws DataError.
+  void commit();
+
+ private:
+  std::filesystem::path file_, beside_;
+  FileDescriptor descriptor_;
+};
+
+/// The same for content that is in memory. Throws DataError (disk full, no permission …) and then leaves the
+/// old file as it was.
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 
 /// Makes the names in a folder durable (fsync of the folder). Throws DataError.

@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <string>
+#include <vector>
 
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/nn/vit.h"
@@ -11,13 +12,29 @@ namespace cohort::eval {
 /// metadata that safetensors' readers for PyTorch expect. The model's parameters must be whole on this rank.
 checkpoint::Safetensors weights_of(const nn::VisionTransformer& model);
 
-/// The values that a file has for each parameter of the model, of which only names and shapes count. They
-/// must agree, with two exceptions: a head that is missing or has another number of classes has no entry (and
-/// an unused one in the file is ignored); a position table of another square grid is interpolated (bicubic).
-/// `where`: the file, for messages. Throws DataError: missing or unknown names, other shapes.
-std::map<std::string, at::Tensor> fitted_weights(const nn::VisionTransformer& model,
-                                                 const checkpoint::Safetensors& weights,
-                                                 const std::string& where);
+/// What a file has for the parameters of a model.
+struct FittedWeights {
+  std::map<std::string, at::Tensor> values;  ///< by parameter, in its shape
+  std::vector<std::string> adapted;          ///< "pos_embed: 14 x 14 patches -> 4 x 4, bicubic"
+  std::vector<std::string> missing;          ///< parameters that the file has no values for
+  std::vector<std::string> skipped;  ///< tensors that the model has no use for: "head.weight: [1000, 192], …"
+};
+
+/// What to do with names and shapes that do not fit: refuse them, all but the head, or list them.
+enum class Misfits { refuse, list };
+
+/// Fits `weights` to the model, of which only names and shapes count. What can be adapted is:
+///  a position table of another square grid: interpolated (nn::interpolate_positions); one without rows for
+///    context tokens gets zeros there
+///  a patch embedding for another number of channels: as timm's adapt_input_conv
+///    (github.com/huggingface/pytorch-image-models, timm/models/_manipulate.py), for any number c of the file
+///    and n of the model: n = 1: the sum over channels; else channel i is the file's channel i mod c times
+///    c/n, so that gray images give the same tokens as before
+/// A head that is missing or has another number of classes has no value, and one that the model lacks is
+/// skipped. `where`: the file, for messages. Throws DataError (Misfits::refuse): missing or unknown names,
+/// other shapes.
+FittedWeights fitted_weights(const nn::VisionTransformer& model, const checkpoint::Safetensors& weights,
+                             const std::string& where, Misfits misfits = Misfits::refuse);
 
 /// Overwrites the model's parameters with the fitted weights. Returns false when the head was left as it was.
 bool load_weights(nn::VisionTransformer& model, const checkpoint::Safetensors& weights,

@@ -1,0 +1,201 @@
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cohort/checkpoint/export.h"
+#include "cohort/checkpoint/store.h"
+#include "cohort/core/checksum.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
+#include "cohort/train/import.h"
+#include "cohort/train/run_config.h"
+
+#include "commands.h"
+
+namespace cohort::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string source;  ///< a run, its checkpoints, one of them; or the weights to import
+  std::string config, out;
+  std::vector<std::string> overrides;
+  bool ema = false;
+};
+
+/// Folder of the checkpoints of a run, or the path itself.
+fs::path checkpoints_of(const fs::path& source) {
+  return fs::is_directory(source / "checkpoints") ? source / "checkpoints" : source;
+}
+
+checkpoint::Location newest(const fs::path& source, comm::Communicator& ranks) {
+  if (const auto location = checkpoint::locate(source)) return *location;
+  const fs::path folder = checkpoints_of(source);
+  const auto step = checkpoint::Store(folder, ranks).latest();
+  if (!step) {
+    throw DataError(
+        {"there is no complete checkpoint", source.string(),
+         "give the folder of a run, or of a checkpoint such as runs/NAME/checkpoints/step-00001200"});
+  }
+  return {folder, *step};
+}
+
+/// Runs `action` on rank 0 with the checkpoint that the command line names.
+template <class Action>
+ExitCode with_newest(const Options& options, comm::Communicator& ranks, Action&& action) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) action(newest(options.source, ranks));
+  });
+  return ExitCode::done;
+}
+
+std::size_t most_slices(const checkpoint::Contents& contents) {
+  std::size_t most = 0;
+  for (const auto& [name, tensor] : contents.tensors) most = std::max(most, tensor.slices.size());
+  return most;
+}
+
+void print_tensors(const checkpoint::Contents& contents) {
+  std::size_t width = 6;
+  for (const auto& [name, tensor] : contents.tensors) width = std::max(width, name.size());
+  fmt::print("\n{:<{}}  {:<20} {:>10} {:>7}\n", "tensor", width, "shape", "bytes", "slices");
+  for (const auto& [name, tensor] : contents.tensors) {
+    std::uint64_t bytes = sizeof(float);
+    for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
+    fmt::print("{:<{}}  {:<20} {:>10} {:>7}\n", name, width,
+               fmt::format("[{}]", fmt::join(tensor.shape, ", ")), format_bytes(bytes), tensor.slices.size());
+  }
+}
+
+void inspect(const checkpoint::Location& location, comm::Communicator& ranks) {
+  const checkpoint::Store store(location.folder, ranks);
+  const checkpoint::Contents contents = store.contents(location.step);
+  const checkpoint::Meta& meta = contents.meta;
+  const std::string digest =
+      checksum_text(checksum(std::as_bytes(std::span(meta.config.data(), meta.config.size()))));
+  fmt::print("{}\n", store.path_of(location.step).string());
+  fmt::print("  step {}, epoch {}, seed {}\n", meta.step, meta.epoch, meta.seed);
+  fmt::print("  dataset  {}\n  config   {} (XXH3 of the resolved configuration)\n", meta.dataset, digest);
+  fmt::print("  state.h5 {}, {} tensors in up to {} slices\n", format_bytes(contents.file_bytes),
+             format_count(static_cast<std::int64_t>(contents.tensors.size())), most_slices(contents));
+  print_tensors(contents);
+}
+
+/// The checkpoint that the command line names, or all of a run.
+std::vector<checkpoint::Location> all_checkpoints(const fs::path& source, comm::Communicator& ranks) {
+  if (const auto location = checkpoint::locate(source)) return {*location};
+  const fs::path folder = checkpoints_of(source);
+  std::vector<checkpoint::Location> locations;
+  for (const std::int64_t step : checkpoint::Store(folder, ranks).steps())
+    locations.push_back({folder, step});
+  if (locations.empty()) return {newest(source, ranks)};
+  return locations;
+}
+
+ExitCode verify(const Options& options, comm::Communicator& ranks) {
+  std::vector<checkpoint::Location> locations;
+  comm::together(ranks, [&] { locations = all_checkpoints(options.source, ranks); });
+  std::size_t damaged = 0;
+  for (const checkpoint::Location& location : locations) {
+    checkpoint::Store store(location.folder, ranks);
+    const auto damage = store.damage(location.step);
+    if (!damage.empty()) ++damaged;
+    if (ranks.rank() != 0) continue;
+    fmt::print("{}: {}\n", store.path_of(location.step).string(), damage.empty() ? "intact" : "damaged");
+    for (const std::string& line : damage) fmt::print("  {}\n", line);
+  }
+  std::fflush(stdout);
+  comm::together(ranks, [&] {
+    if (damaged == 0) return;
+    throw DataError({fmt::format("{} of {} checkpoints are damaged", damaged, locations.size()),
+                     options.source,
+                     "go on from an intact one (resume=auto takes the newest), or restore a copy"});
+  });
+  return ExitCode::done;
+}
+
+void export_weights(const Options& options, const checkpoint::Location& location) {
+  checkpoint::export_safetensors(location, options.ema ? "/ema/" : "/model/", options.out);
+  log_info(fmt::format("{}: {} of step {}", options.out, options.ema ? "averaged weights" : "weights",
+                       location.step));
+}
+
+void print_list(const std::string& title, const std::vector<std::string>& entries) {
+  if (entries.empty()) return;
+  fmt::print("{}:\n", title);
+  for (const std::string& entry : entries) fmt::print("  {}\n", entry);
+}
+
+ExitCode import_weights(const Options& options, comm::Communicator& ranks) {
+  std::optional<train::RunConfig> config;
+  comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
+  const eval::FittedWeights fitted = train::import_weights(options.source, *config, options.out, ranks);
+  if (ranks.rank() != 0) return ExitCode::done;
+  print_list("adapted", fitted.adapted);
+  print_list("skipped, not used", fitted.skipped);
+  print_list("missing, random values instead", fitted.missing);
+  fmt::print("{}: {} of {} parameters from {}\n", options.out, fitted.values.size(),
+             fitted.values.size() + fitted.missing.size(), options.source);
+  return ExitCode::done;
+}
+
+CLI::App* add(CLI::App& parent, Job& job, const std::string& name, const std::string& description,
+              std::function<ExitCode(comm::Communicator&)> run) {
+  CLI::App* command = parent.add_subcommand(name, description);
+  command->callback([&job, name, run = std::move(run)] {
+    job.program = "cohort checkpoint " + name;
+    job.with_ranks = run;
+  });
+  return command;
+}
+
+void add_source(CLI::App* command, Options& options) {
+  command->add_option("CHECKPOINT", options.source, "folder of a run or of a checkpoint (step-00001200)")
+      ->required();
+}
+
+}  // namespace
+
+void add_checkpoint(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("checkpoint", "Look into checkpoints; weights in and out");
+  command->require_subcommand(1);
+  add_source(add(*command, job, "inspect", "What a checkpoint holds; of a run, the newest",
+                 [options](comm::Communicator& ranks) {
+                   return with_newest(*options, ranks, [&](const checkpoint::Location& location) {
+                     inspect(location, ranks);
+                   });
+                 }),
+             *options);
+  add_source(add(*command, job, "verify", "Compare every value with its checksum; of a run, all checkpoints",
+                 [options](comm::Communicator& ranks) { return verify(*options, ranks); }),
+             *options);
+  CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under timm's names",
+                          [options](comm::Communicator& ranks) {
+                            return with_newest(*options, ranks, [&](const checkpoint::Location& location) {
+                              export_weights(*options, location);
+                            });
+                          });
+  add_source(to_file, *options);
+  to_file->add_option("--out", options->out, "safetensors file to write")->required();
+  to_file->add_flag("--ema", options->ema, "the averaged weights instead of the trained ones");
+  CLI::App* from_file =
+      add(*command, job, "import", "Fit weights with timm's names to the model of a configuration",
+          [options](comm::Communicator& ranks) { return import_weights(*options, ranks); });
+  from_file->add_option("WEIGHTS", options->source, "safetensors file")->required();
+  from_file->add_option("--config", options->config, "configuration of the model")->required();
+  from_file
+      ->add_option("--out", options->out,
+                   "FILE.safetensors, or runs/NAME/checkpoints/step-00000000 for a run to start from")
+      ->required();
+  from_file->add_option("OVERRIDE", options->overrides, "KEY=VALUE, replaces an option of the configuration");
+}
+
+}  // namespace cohort::jobs

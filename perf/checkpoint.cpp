@@ -1,0 +1,248 @@
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "cohort/checkpoint/saver.h"
+#include "cohort/checkpoint/store.h"
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+
+#include "benchmarks.h"
+#include "table.h"
+
+namespace cohort::perf {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kRows = 4096, kColumns = 1024;  // of each tensor: 16 MiB
+constexpr std::chrono::seconds kPause{2};  // before each write: disks take bursts faster than what follows
+constexpr std::size_t kBlock = std::size_t{16} << 20;  // of raw reads and writes
+
+/// A folder below `parent`, removed by rank 0 in the end.
+class Scratch {
+ public:
+  Scratch(const fs::path& parent, comm::Communicator& ranks)
+      : ranks_(&ranks), path_(parent / "cohort-perf-checkpoint") {
+    comm::together(ranks, [&] {
+      if (ranks.rank() == 0) make_writable_folder(path_);
+    });
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() {
+    std::error_code ignored;
+    if (ranks_->rank() == 0) fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  comm::Communicator* ranks_;
+  fs::path path_;
+};
+
+/// This rank's part of `bytes` of tensors, each of them cut evenly over the ranks.
+std::vector<checkpoint::Slice> make_state(std::uint64_t bytes, const comm::Communicator& ranks) {
+  const std::int64_t values = kRows * kColumns, rank = ranks.rank(), size = ranks.size();
+  const auto tensors = std::max<std::int64_t>(1, static_cast<std::int64_t>(bytes) / (4 * values));
+  const std::int64_t begin = values * rank / size, end = values * (rank + 1) / size;
+  std::vector<checkpoint::Slice> state;
+  for (std::int64_t i = 0; i < tensors; ++i) {
+    state.push_back({fmt::format("/model/blocks.{}.weight", i),
+                     {kRows, kColumns},
+                     begin,
+                     at::arange(begin, end, at::kFloat) + static_cast<double>(i)});
+  }
+  return state;
+}
+
+std::int64_t bytes_of(const std::vector<checkpoint::Slice>& state) {
+  std::int64_t bytes = 0;
+  for (const auto& slice : state) bytes += static_cast<std::int64_t>(slice.values.nbytes());
+  return bytes;
+}
+
+/// The same bytes in a plain file: what the disk and the page cache can do.
+class RawFile {
+ public:
+  RawFile(fs::path path, std::int64_t bytes, comm::Communicator& ranks)
+      : path_(std::move(path)), begin_(bytes * ranks.rank()), bytes_(bytes), block_(kBlock, std::byte{42}) {}
+
+  void write() {
+    const FileDescriptor file = open(O_WRONLY | O_CREAT);
+    in_blocks([&](std::size_t size, off_t at) { return ::pwrite(file.get(), block_.data(), size, at); });
+    if (::fsync(file.get()) != 0) fail();
+  }
+  void read() {
+    const FileDescriptor file = open(O_RDONLY);
+    in_blocks([&](std::size_t size, off_t at) { return ::pread(file.get(), block_.data(), size, at); });
+  }
+  [[nodiscard]] const fs::path& path() const { return path_; }
+
+ private:
+  [[nodiscard]] FileDescriptor open(int flags) const {
+    FileDescriptor file(::open(path_.c_str(), flags | O_CLOEXEC, 0644));
+    if (!file) fail();
+    return file;
+  }
+  template <class Transfer>
+  void in_blocks(Transfer&& transfer) const {
+    for (std::int64_t done = 0; done < bytes_;) {
+      const auto size = static_cast<std::size_t>(std::min<std::int64_t>(kBlock, bytes_ - done));
+      const ssize_t moved = transfer(size, begin_ + done);
+      if (moved <= 0) fail();
+      done += moved;
+    }
+  }
+  [[noreturn]] void fail() const {
+    throw DataError({fmt::format("cannot read or write: {}", std::strerror(errno)), path_.string(),
+                     "choose another --dir"});
+  }
+
+  fs::path path_;
+  std::int64_t begin_, bytes_;
+  std::vector<std::byte> block_;
+};
+
+/// The next read of a file comes from the disk, if its content has been synced.
+void forget(const fs::path& path) {
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file) ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
+struct Stage {
+  std::string name, limit;  ///< limit: the stage to compare with
+  std::function<void()> prepare, run;
+};
+
+/// Seconds of the slowest rank, stage by stage, round by round, so that all stages see the same disturbances.
+/// One round more comes first and is not counted.
+std::map<std::string, double> median_times(const std::vector<Stage>& stages, std::int64_t rounds,
+                                           comm::Communicator& ranks) {
+  std::map<std::string, std::vector<double>> samples;
+  for (std::int64_t round = 0; round <= rounds; ++round) {
+    for (const Stage& stage : stages) {
+      comm::together(ranks, stage.prepare);
+      const auto start = std::chrono::steady_clock::now();
+      stage.run();
+      const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+      const double slowest = ranks.max(time.count());
+      if (round > 0) samples[stage.name].push_back(slowest);
+    }
+  }
+  std::map<std::string, double> medians;
+  for (auto& [name, times] : samples) {
+    std::sort(times.begin(), times.end());
+    medians[name] = times[times.size() / 2];
+  }
+  return medians;
+}
+
+/// What is saved, loaded and compared, and the files of it.
+class Subject {
+ public:
+  Subject(const CheckpointOptions& options, comm::Communicator& ranks)
+      : ranks_(&ranks),
+        scratch_(options.folder, ranks),
+        state_(make_state(options.bytes, ranks)),
+        loaded_(state_),
+        raw_(scratch_.path() / "raw", bytes_of(state_), ranks),
+        store_(scratch_.path() / "now", ranks, {1, 0}),
+        saver_(scratch_.path() / "later", ranks, checkpoint::CheckpointConfig{.keep_last = 1}) {
+    for (auto& slice : loaded_) slice.values = at::zeros_like(slice.values);
+  }
+
+  std::vector<Stage> stages() {
+    const auto nothing = [] {};
+    const auto raw_write = [this] { comm::together(*ranks_, [this] { raw_.write(); }); };
+    const auto raw_read = [this] { comm::together(*ranks_, [this] { raw_.read(); }); };
+    const auto remove = [this](const fs::path& path) {
+      return [this, path] {
+        if (ranks_->rank() == 0) fs::remove_all(path);
+        std::this_thread::sleep_for(kPause);
+      };
+    };
+    return {{"raw write", "raw write", remove(raw_.path()), raw_write},
+            {"save", "raw write", remove(store_.path_of(1)), [this] { store_.save(state_, meta_); }},
+            {"raw read", "raw read", [this] { forget(raw_.path()); }, raw_read},
+            {"load", "raw read", [this] { forget(store_.path_of(1) / "state.h5"); },
+             [this] { store_.load(1, loaded_); }},
+            {"raw cached", "raw cached", nothing, raw_read},
+            {"verify", "raw cached", nothing,
+             [this] { wrong_ += static_cast<std::int64_t>(store_.damage(1).size()); }},
+            {"async held", "", remove(scratch_.path() / "later"), [this] { saver_.save(state_, meta_); }},
+            {"async rest", "raw write", nothing, [this] { saver_.wait(); }}};
+  }
+
+  /// Collective. Values and slices that did not come back as they were, over all ranks.
+  std::int64_t wrong() {
+    std::int64_t count = wrong_;
+    for (std::size_t i = 0; i < state_.size(); ++i)
+      count += loaded_[i].values.ne(state_[i].values).sum().item<std::int64_t>();
+    return ranks_->sum(count);
+  }
+  [[nodiscard]] std::int64_t bytes() const { return bytes_of(state_); }
+
+ private:
+  comm::Communicator* ranks_;
+  Scratch scratch_;
+  std::vector<checkpoint::Slice> state_, loaded_;
+  RawFile raw_;
+  checkpoint::Store store_;
+  checkpoint::Saver saver_;
+  checkpoint::Meta meta_{1, 0, 1, "", ""};
+  std::int64_t wrong_ = 0;
+};
+
+Table make_table(const CheckpointOptions& options, std::int64_t bytes, comm::Communicator& ranks) {
+  return {"checkpoint",
+          {fmt::format("{} in {}, median of {} rounds", format_bytes(static_cast<std::uint64_t>(bytes)),
+                       options.folder, options.rounds),
+           "save: Store::save with verification, nothing old to remove; limit: pwrite of the same bytes to a "
+           "new file, and fsync",
+           "load: Store::load, limit: pread of as many bytes, both from the disk; verify: both from the page "
+           "cache",
+           "async held: how long Saver::save keeps its caller; rest: until the checkpoint is complete"},
+          {{"stage", "", 10},
+           {"bytes", "B", 12},
+           {"time p50", "ms", 10, 1},
+           {"all ranks", "GB/s", 10, 3},
+           {"limit", "GB/s", 8, 3},
+           {"of limit", "%", 8, 1},
+           {"of save", "%", 8, 1},
+           {"#wrong", "", 6}},
+          options.json,
+          ranks};
+}
+
+}  // namespace
+
+ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks) {
+  Subject subject(options, ranks);
+  const std::vector<Stage> stages = subject.stages();
+  const auto times = median_times(stages, options.rounds, ranks);
+  const std::int64_t bytes = ranks.sum(subject.bytes()), wrong = subject.wrong();
+  const Table table = make_table(options, bytes, ranks);
+  for (const Stage& stage : stages) {
+    const double time = times.at(stage.name), speed = static_cast<double>(bytes) / time * 1e-9;
+    const double limit =
+        stage.limit.empty() ? 0.0 : static_cast<double>(bytes) / times.at(stage.limit) * 1e-9;
+    table.add({stage.name, bytes, time * 1e3, speed, limit, limit > 0 ? 100 * speed / limit : 0.0,
+               100 * time / times.at("save"), wrong});
+  }
+  return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace cohort::perf

@@ -1,0 +1,142 @@
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <set>
+#include <span>
+
+#include <mpi.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+
+#include "state_file.h"
+#include "transfer.h"
+
+namespace cohort::checkpoint {
+namespace {
+
+// MPI-IO counts bytes in an int, so that no transfer may reach 2 GiB; and a background save keeps the lock on
+// HDF5 for one transfer.
+constexpr std::int64_t kWrittenValues = std::int64_t{1} << 22;
+
+const std::string kDiskFix = "free some space or choose another folder (run_dir)";
+
+// Object headers and group indices of this version carry checksums, so that damage to them is found as well.
+void use_checked_metadata(const hdf5::List& access) {
+  hdf5::check_hdf5(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_V110),
+                   "H5Pset_libver_bounds", "state.h5");
+}
+
+hdf5::File open_together(const std::filesystem::path& path, comm::Communicator& ranks) {
+  const hdf5::Lock lock;
+  const hdf5::List access = hdf5::file_access();
+  hdf5::check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_Comm_f2c(ranks.mpi_handle()), MPI_INFO_NULL),
+                   "H5Pset_fapl_mpio", path.string());
+  return hdf5::File(
+      hdf5::check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "H5Fopen", path.string()));
+}
+
+// Takes the space now. File systems that cannot do this are left alone: their writes fail later, if they do.
+void reserve(const std::filesystem::path& path, std::uint64_t bytes) {
+  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  const int error = !file || ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) != 0 ? errno : 0;
+  if (error == 0 || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL) return;
+  throw DataError(
+      {fmt::format("cannot get {} for a checkpoint: {}", format_bytes(bytes), std::strerror(error)),
+       path.parent_path().string(), kDiskFix});
+}
+
+// What HDF5 adds to the values, rounded up.
+std::uint64_t expected_bytes(const Catalogue& catalogue) {
+  std::uint64_t bytes = std::uint64_t{64} << 10;
+  for (const auto& [name, tensor] : catalogue) {
+    bytes += 1024 + name.size() + sizeof(float) * static_cast<std::uint64_t>(value_count(tensor.shape));
+  }
+  return bytes;
+}
+
+// "/optimizer/exp_avg/head.weight" gives /optimizer and /optimizer/exp_avg.
+void create_groups_above(const hdf5::File& file, const std::string& name, std::set<std::string>& made,
+                         const std::string& where) {
+  for (std::size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
+    const std::string group = name.substr(0, end);
+    if (made.insert(group).second) hdf5::create_group(file.get(), group, where);
+  }
+}
+
+void create_datasets(const hdf5::File& file, const Catalogue& catalogue, const std::string& where) {
+  std::set<std::string> groups;
+  for (const auto& [name, tensor] : catalogue) {
+    create_groups_above(file, name, groups, where);
+    hdf5::create_dataset(file.get(), name, H5T_IEEE_F32LE, tensor.shape, where);
+  }
+}
+
+// The file with all datasets and no values, of its full size. HDF5 1.10 cannot close a file whose description
+// does not fit on the disk any more, and then crashes in MPI_Finalize: so the space is tried before HDF5
+// begins, and held before others write.
+void create_file(const std::filesystem::path& path, const Catalogue& catalogue) {
+  const std::filesystem::path space = path.string() + ".space";
+  reserve(space, expected_bytes(catalogue));
+  std::filesystem::remove(space);
+  const hdf5::Lock lock;
+  const hdf5::List access = hdf5::file_access();
+  use_checked_metadata(access);
+  hdf5::File file = hdf5::create_file(path, access);
+  create_datasets(file, catalogue, path.string());
+  hdf5::close(file, path.string());
+  reserve(path, std::filesystem::file_size(path));
+  sync_file(path);
+}
+
+void write_values(const hdf5::Dataset& dataset, const Slice& slice, std::int64_t begin,
+                  const at::Tensor& values, const std::string& where) {
+  const float* first = values.const_data_ptr<float>();
+  in_boxes(slice.shape, begin, values.numel(), where, [&](hid_t memory, hid_t selected, std::int64_t offset) {
+    // H5P_DEFAULT: independent transfers. Open MPI 4.1's collective ones damage data (open-mpi/ompi#12718).
+    hdf5::check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory, selected, H5P_DEFAULT, first + offset),
+                     "H5Dwrite", where, kDiskFix);
+  });
+}
+
+// Has the system begin to write what lies in its cache, so that the disk works while this rank goes on. A
+// hint.
+void begin_writeback(const FileDescriptor& file) {
+  ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+void write_slice(const hdf5::File& file, const Slice& slice, const std::string& where) {
+  for (std::int64_t done = 0; done < slice.values.numel(); done += kWrittenValues) {
+    const hdf5::Lock lock;
+    const hdf5::Dataset dataset = hdf5::open_dataset(file.get(), slice.name, where);
+    const std::int64_t count = std::min(kWrittenValues, slice.values.numel() - done);
+    write_values(dataset, slice, slice.begin + done, slice.values.narrow(0, done, count).cpu(), where);
+  }
+}
+
+}  // namespace
+
+void write_state(const std::filesystem::path& path, const Catalogue& catalogue,
+                 const std::vector<Slice>& state, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) create_file(path, catalogue);
+  });
+  hdf5::File file;
+  comm::together(ranks, [&] { file = open_together(path, ranks); });
+  comm::together(ranks, [&] {
+    const FileDescriptor same_file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    for (const Slice& slice : state) {
+      write_slice(file, slice, fmt::format("{}: {}", path.string(), slice.name));
+      begin_writeback(same_file);
+    }
+  });
+  comm::together(ranks, [&] {
+    const hdf5::Lock lock;
+    // Without a flush before it, which would wait for the disk: the caller syncs the file.
+    hdf5::check_hdf5(H5Fclose(file.release()), "H5Fclose", path.string());
+  });
+}
+
+}  // namespace cohort::checkpoint

@@ -1,0 +1,51 @@
+#include "cohort/checkpoint/export.h"
+
+#include "cohort/checkpoint/safetensors.h"
+
+#include "store_fixture.h"
+
+namespace cohort::checkpoint {
+namespace {
+
+TEST_F(StoreTest, ExportWritesTheTensorsBelowAPrefix) {
+  Store store(folder_, ranks_);
+  save(store, 3);
+
+  on_rank_0([&] {
+    const auto file = folder_ / "weights.safetensors";
+    export_safetensors({folder_, 3}, "/model/", file);
+    const Safetensors read = read_safetensors(file);
+    EXPECT_EQ(read.metadata.at("format"), "pt");
+    ASSERT_EQ(read.tensors.size(), 4U);
+    for (const Named& tensor : tensors()) {
+      if (!tensor.name.starts_with("/model/")) continue;
+      const at::Tensor* found = read.find(tensor.name.substr(7));
+      ASSERT_NE(found, nullptr) << tensor.name;
+      EXPECT_EQ(found->sizes().vec(), tensor.shape);
+      EXPECT_TRUE(at::equal(found->reshape({-1}), values(tensor, 3))) << tensor.name;
+    }
+  });
+}
+
+TEST_F(StoreTest, ExportRefusesWhatIsDamagedOrNotThere) {
+  Store store(folder_, ranks_);
+  save(store, 3);
+
+  on_rank_0([&] {
+    const auto file = folder_ / "weights.safetensors";
+    EXPECT_THROW(export_safetensors({folder_, 3}, "/ema/", file), DataError);
+    EXPECT_THROW(export_safetensors({folder_, 4}, "/model/", file), DataError);
+    std::fstream state(store.path_of(3) / "state.h5", std::ios::binary | std::ios::in | std::ios::out);
+    const std::string content{std::istreambuf_iterator<char>(state), std::istreambuf_iterator<char>()};
+    const at::Tensor hit = values(tensors()[0], 3);
+    const auto at = content.find(std::string(static_cast<const char*>(hit.const_data_ptr()), 16));
+    ASSERT_NE(at, std::string::npos);
+    state.seekp(static_cast<std::streamoff>(at));
+    state.put('x').flush();
+    EXPECT_THROW(export_safetensors({folder_, 3}, "/model/", file), DataError);
+    EXPECT_EQ(names_in_folder(), (std::vector<std::string>{"latest", "step-00000003"}));
+  });
+}
+
+}  // namespace
+}  // namespace cohort::checkpoint

@@ -1,0 +1,167 @@
+// Which checkpoint a run goes on from, and what of it fits.
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/checkpoint/safetensors.h"
+#include "cohort/eval/weights.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/import.h"
+#include "cohort/train/trainer.h"
+
+#include "support/ranks.h"
+#include "tiny_run.h"
+#include "train/step_totals.h"
+
+namespace cohort::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Resume : public ::testing::Test {
+ protected:
+  Resume() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+
+  RunConfig finished_run() {
+    RunConfig config = tiny_run(folder.path(), "run");
+    EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+    world.barrier();
+    return config;
+  }
+
+  static fs::path checkpoint(const RunConfig& config, int step) {
+    return config.run_dir / "checkpoints" / fmt::format("step-{:08}", step);
+  }
+
+  void on_first_rank(const std::function<void()>& action) {
+    world.barrier();
+    if (world.rank() == 0) action();
+    world.barrier();
+  }
+
+  static void damage(const fs::path& checkpoint) {
+    std::fstream state(checkpoint / "state.h5", std::ios::binary | std::ios::in | std::ios::out);
+    const auto middle = static_cast<std::streamoff>(fs::file_size(checkpoint / "state.h5") / 2);
+    state.seekg(middle);
+    const char byte = static_cast<char>(state.get() ^ 1);
+    state.seekp(middle);
+    state.put(byte);
+  }
+
+  std::string refusal(const RunConfig& config, ExitCode code) {
+    try {
+      const Trainer trainer(config, world);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), code) << error.what();
+      return error.what();
+    }
+    return "";
+  }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+TEST_F(Resume, TakesTheNewestIntactCheckpoint) {
+  const RunConfig config = finished_run();
+  const auto weights = checkpoint::read_safetensors(config.run_dir / "weights.safetensors");
+  on_first_rank([&] {
+    damage(checkpoint(config, 12));
+    fs::create_directories(config.run_dir / "checkpoints" / "step-00000013.partial");
+    fs::create_directories(checkpoint(config, 14));
+  });
+
+  Trainer trainer(config, world);
+
+  ASSERT_EQ(trainer.first_step(), 6);
+  EXPECT_EQ(trainer.run(), ExitCode::done);
+  world.barrier();
+  const auto again = checkpoint::read_safetensors(config.run_dir / "weights.safetensors");
+  for (const auto& [name, values] : weights.tensors)
+    EXPECT_TRUE(at::equal(values, *again.find(name))) << name;
+  EXPECT_FALSE(fs::exists(checkpoint(config, 14))) << "of a course that was given up";
+  EXPECT_FALSE(fs::exists(config.run_dir / "checkpoints" / "step-00000013.partial"));
+}
+
+TEST_F(Resume, RefusesARunWithoutAnIntactCheckpointAndNamesAll) {
+  const RunConfig config = finished_run();
+  on_first_rank([&] {
+    damage(checkpoint(config, 12));
+    fs::remove(checkpoint(config, 6) / "meta.json");
+  });
+
+  const std::string message = refusal(config, ExitCode::data);
+
+  EXPECT_NE(message.find("the run has no intact checkpoint"), std::string::npos) << message;
+  EXPECT_NE(message.find("step-00000012 is damaged: tensor '"), std::string::npos) << message;
+  EXPECT_NE(message.find("step-00000006 is damaged: meta.json is missing"), std::string::npos) << message;
+  EXPECT_EQ(Trainer(config, world, true).first_step(), 0);
+}
+
+TEST_F(Resume, ListsAllThatDoesNotFitTheDatasetToo) {
+  RunConfig config = finished_run();
+  config.train.max_steps = 20;
+  config.model.depth = 3;
+  config.seed = 5;
+  on_first_rank([&] {
+    const fs::path file = config.data.path / "dataset.json";
+    std::ifstream stream(file);
+    std::string text{std::istreambuf_iterator<char>(stream), {}};
+    const auto name = text.find("\"tiny\"");
+    ASSERT_NE(name, std::string::npos);
+    std::ofstream(file) << text.replace(name, 6, "\"other\"");
+  });
+
+  const std::string message = refusal(config, ExitCode::usage);
+
+  for (const char* difference : {"dataset: tiny", "-> other", "model.depth: 2 -> 3", "seed: 1 -> 5"})
+    EXPECT_NE(message.find(difference), std::string::npos) << difference << " is not in: " << message;
+}
+
+TEST_F(Resume, StartsFromImportedWeights) {
+  const RunConfig first = finished_run();
+  RunConfig config = tiny_run(folder.path(), "second");
+  config.train.max_steps = 1;
+  config.model.width = 16;
+
+  const auto fitted =
+      import_weights(first.run_dir / "weights.safetensors", config, checkpoint(config, 0), world);
+  world.barrier();
+
+  if (world.rank() == 0) {
+    EXPECT_TRUE(fitted.adapted.empty() && fitted.missing.empty() && fitted.skipped.empty());
+  }
+  Trainer trainer(config, world);
+  EXPECT_EQ(trainer.first_step(), 0);
+  const auto weights = checkpoint::read_safetensors(first.run_dir / "weights.safetensors");
+  const auto parameters = trainer.model().named_parameters();
+  for (const auto& [name, values] : weights.tensors) EXPECT_TRUE(at::equal(values, parameters[name])) << name;
+  EXPECT_EQ(trainer.run(), ExitCode::done);
+}
+
+TEST_F(Resume, ImportsToAFileOrTheFirstCheckpointOnly) {
+  const RunConfig config = finished_run();
+
+  EXPECT_THROW(import_weights(config.run_dir / "weights.safetensors", config, checkpoint(config, 5), world),
+               UsageError);
+  EXPECT_THROW(import_weights(config.run_dir / "weights.safetensors", config, checkpoint(config, 0), world),
+               UsageError);
+  EXPECT_TRUE(fs::exists(checkpoint(config, 12)));
+}
+
+// The ranks' clocks differ: when one says that it is time, all save.
+TEST_F(Resume, AllRanksSaveWhenOneSaysThatItIsTime) {
+  StepShare share;
+  EXPECT_FALSE(sum_over_ranks(share, world).save);
+  share.save = world.rank() == 0;
+  const StepTotals totals = sum_over_ranks(share, world);
+
+  EXPECT_TRUE(totals.save);
+  EXPECT_FALSE(totals.stop);
+}
+
+}  // namespace
+}  // namespace cohort::train
