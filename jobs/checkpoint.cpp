@@ -127,6 +127,16 @@ void export_weights(const Options& options, const checkpoint::Location& location
                        location.step));
 }
 
+ExitCode export_newest(const Options& options, comm::Communicator& ranks) {
+  return with_newest(options, ranks,
+                     [&](const checkpoint::Location& location) { export_weights(options, location); });
+}
+
+void add_export_options(CLI::App* command, Options& options) {
+  command->add_option("--out", options.out, "safetensors file to write")->required();
+  command->add_flag("--ema", options.ema, "the averaged weights instead of the trained ones");
+}
+
 void print_list(const std::string& title, const std::vector<std::string>& entries) {
   if (entries.empty()) return;
   fmt::print("{}:\n", title);
@@ -178,14 +188,9 @@ void add_checkpoint(CLI::App& app, Job& job) {
                  [options](comm::Communicator& ranks) { return verify(*options, ranks); }),
              *options);
   CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under timm's names",
-                          [options](comm::Communicator& ranks) {
-                            return with_newest(*options, ranks, [&](const checkpoint::Location& location) {
-                              export_weights(*options, location);
-                            });
-                          });
+                          [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
   add_source(to_file, *options);
-  to_file->add_option("--out", options->out, "safetensors file to write")->required();
-  to_file->add_flag("--ema", options->ema, "the averaged weights instead of the trained ones");
+  add_export_options(to_file, *options);
   CLI::App* from_file =
       add(*command, job, "import", "Fit weights with timm's names to the model of a configuration",
           [options](comm::Communicator& ranks) { return import_weights(*options, ranks); });
@@ -196,6 +201,15 @@ void add_checkpoint(CLI::App& app, Job& job) {
                    "FILE.safetensors, or runs/NAME/checkpoints/step-00000000 for a run to start from")
       ->required();
   from_file->add_option("OVERRIDE", options->overrides, "KEY=VALUE, replaces an option of the configuration");
+}
+
+void add_export(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* command =
+      add(app, job, "export", "Write the weights of a run as safetensors: short for cohort checkpoint export",
+          [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
+  command->add_option("--run", options->source, "folder of a run or of a checkpoint")->required();
+  add_export_options(command, *options);
 }
 
 }  // namespace cohort::jobs
