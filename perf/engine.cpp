@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <sys/resource.h>
 #include <vector>
 
@@ -37,7 +38,8 @@ class Training {
         mesh_(ranks, shard::shards_of(options.sharding, ranks)),
         model_(std::make_shared<nn::VisionTransformer>(shape_of(options))),
         sharded_(model_, {.config = options.sharding, .fill = nn::Initialiser(*model_, 1)}, mesh_),
-        optimizer_(sharded_.shards(), {.clip_norm = 1.0}),
+        optimizer_(shard::make_optimizer(sharded_.shards(), {.clip_norm = 1.0},
+                                         [this](auto values) { return sharded_.squared_norms(values); })),
         images_(at::randn({options.images, 3, options.image, options.image}) + ranks.rank()),
         labels_(at::arange(options.images) % kClasses) {
     conditions_.sample = at::arange(options.images);
@@ -56,7 +58,7 @@ class Training {
     }
     loss.backward();
     sharded_.finish_backward();
-    optimizer_.step(1e-4, 0.05, sharded_.gradient_norm());
+    optimizer_->step(1e-4, 0.05, optimizer_->clip_gradients());
     sharded_.parameters_changed();
     wait = sharded_.take_wait().count();
     return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -90,7 +92,7 @@ class Training {
   comm::DeviceMesh mesh_;
   std::shared_ptr<nn::VisionTransformer> model_;
   shard::ShardedModel sharded_;
-  shard::AdamW optimizer_;
+  std::unique_ptr<shard::Optimizer> optimizer_;
   at::Tensor images_, labels_;
   nn::Conditions conditions_;
 };

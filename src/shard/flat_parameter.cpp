@@ -9,9 +9,6 @@
 namespace cohort::shard {
 namespace {
 
-// Parameters start at multiples of 64 bytes: whole cache lines and vector registers.
-constexpr std::int64_t kAlignment = 16;
-
 std::int64_t rounded_up(std::int64_t count, std::int64_t multiple) {
   return (count + multiple - 1) / multiple * multiple;
 }

@@ -24,6 +24,8 @@ struct NamedParameter {
 
 /// Values are cut between ranks, and summed for norms, in chunks of this many.
 inline constexpr std::int64_t kChunk = 1024;
+/// Parameters start at multiples of this many, 64 bytes: whole cache lines and vector registers.
+inline constexpr std::int64_t kAlignment = 16;
 
 /// Parameters of one unit that are alike (all trained or all frozen, computed with in one dtype) as one flat
 /// tensor. This rank keeps a slice of its values in fp32; the whole, which the parameters are views of, comes

@@ -1,78 +1,98 @@
 #include "cohort/shard/optimizer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
-#include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include "cohort/core/error.h"
+
+#include "adamw.h"
+#include "lars.h"
+#include "parameter_groups.h"
+#include "sgd.h"
 
 namespace cohort::shard {
 namespace {
 
-// Parallel views of every shard that share a weight decay.
-struct Views {
-  std::vector<at::Tensor> value, gradient, mean, mean_square, step;
-};
+using PerParameter = std::vector<std::vector<double>>;
 
-// Values of the shard that belong to decayed parameters: they come first.
-std::int64_t decayed_in(const FlatShard& shard) {
-  std::int64_t decayed = 0;
-  for (const ParameterSlot& slot : shard.slots) {
-    if (slot.shape.size() >= 2) decayed = slot.offset + (c10::multiply_integers(slot.shape) + 15) / 16 * 16;
+double clip_factor(double norm, double largest) {
+  return std::min(1.0, largest / (norm + 1e-6));
+}
+
+double norm_of_all(const PerParameter& squared) {
+  double sum = 0.0;
+  for (const auto& of_shard : squared) {
+    for (const double of_parameter : of_shard) sum += of_parameter;
   }
-  return std::clamp<std::int64_t>(decayed - shard.begin, 0, shard.value.numel());
+  return std::sqrt(sum);
 }
 
 }  // namespace
 
-AdamW::AdamW(std::span<FlatShard> shards, const OptimizerConfig& config) : shards_(shards), config_(config) {
-  for (const FlatShard& shard : shards_) {
-    mean_.push_back(at::zeros_like(shard.value));
-    mean_square_.push_back(at::zeros_like(shard.value));
-  }
+std::span<const config::EnumName<OptimizerName>> enum_names(OptimizerName) {
+  using enum OptimizerName;
+  static constexpr std::array names{config::EnumName<OptimizerName>{adamw, "adamw"},
+                                    config::EnumName<OptimizerName>{sgd, "sgd"},
+                                    config::EnumName<OptimizerName>{lars, "lars"}};
+  return names;
 }
 
-void AdamW::step(double lr, double weight_decay, double gradient_norm) {
+std::span<const config::EnumName<ClipScope>> enum_names(ClipScope) {
+  static constexpr std::array names{config::EnumName<ClipScope>{ClipScope::global, "global"},
+                                    config::EnumName<ClipScope>{ClipScope::parameter, "parameter"}};
+  return names;
+}
+
+Optimizer::Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms)
+    : shards_(shards), config_(config), squared_norms_(std::move(squared_norms)) {}
+
+double Optimizer::clip_gradients() {
+  const at::NoGradGuard no_grad;
+  PerParameter squared = squared_norms_(trained_gradients(shards_));
+  const double norm = norm_of_all(squared);
+  if (config_.clip_norm == 0.0 || !std::isfinite(norm)) return norm;
+  if (config_.clip == ClipScope::global) {
+    const double factor = clip_factor(norm, config_.clip_norm);
+    for (const FlatShard& shard : shards_) {
+      if (shard.trained && factor < 1.0) shard.gradient.mul_(factor);
+    }
+    return norm;
+  }
+  for (auto& of_shard : squared) {
+    for (double& entry : of_shard) entry = clip_factor(std::sqrt(entry), config_.clip_norm);
+  }
+  scale_gradients(shards_, squared);
+  return norm;
+}
+
+void Optimizer::step(double lr, double weight_decay, double gradient_norm) {
   if (!std::isfinite(gradient_norm)) {
     throw NumericalError({fmt::format("the norm of the gradients is {}", gradient_norm),
                           fmt::format("update {}", steps_ + 1),
                           "lower optimizer.lr, set optimizer.clip_norm or lengthen the warm-up; with bf16, "
                           "try precision=fp32"});
   }
-  const double coefficient = config_.clip_norm > 0.0 ? config_.clip_norm / (gradient_norm + 1e-6) : 1.0;
-  if (coefficient < 1.0) {
-    for (FlatShard& shard : shards_) {
-      if (shard.trained) shard.gradient.mul_(coefficient);
-    }
-  }
+  const at::NoGradGuard no_grad;
   ++steps_;
-  update(true, lr, weight_decay);
-  update(false, lr, 0.0);
+  update(lr, weight_decay);
 }
 
-void AdamW::update(bool decayed, double lr, double weight_decay) {
-  Views views;
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    const FlatShard& shard = shards_[i];
-    const std::int64_t split = decayed_in(shard);
-    const std::int64_t begin = decayed ? 0 : split, count = decayed ? split : shard.value.numel() - split;
-    if (count == 0 || !shard.trained) continue;
-    views.value.push_back(shard.value.narrow(0, begin, count));
-    views.gradient.push_back(shard.gradient.narrow(0, begin, count));
-    views.mean.push_back(mean_[i].narrow(0, begin, count));
-    views.mean_square.push_back(mean_square_[i].narrow(0, begin, count));
-    views.step.push_back(at::full({}, static_cast<double>(steps_), shard.value.options()));
+std::unique_ptr<Optimizer> make_optimizer(std::span<FlatShard> shards, const OptimizerConfig& config,
+                                          SquaredNorms squared_norms) {
+  switch (config.name) {
+    case OptimizerName::sgd:
+      return std::make_unique<Sgd>(shards, config, std::move(squared_norms));
+    case OptimizerName::lars:
+      return std::make_unique<Lars>(shards, config, std::move(squared_norms));
+    case OptimizerName::adamw:
+      break;
   }
-  if (views.value.empty()) return;
-  at::_fused_adamw_(views.value, views.gradient, views.mean, views.mean_square, {}, views.step, lr,
-                    config_.beta1, config_.beta2, weight_decay, config_.epsilon, false, false);
-}
-
-std::vector<AdamW::State> AdamW::states() noexcept {
-  return {{"exp_avg", mean_}, {"exp_avg_sq", mean_square_}};
+  return std::make_unique<AdamW>(shards, config, std::move(squared_norms));
 }
 
 }  // namespace cohort::shard

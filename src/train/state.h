@@ -8,11 +8,10 @@
 namespace cohort::train {
 
 /// Weights and optimizer state as named slices that refer to the tensors themselves: "/model/<name>",
-/// "/optimizer/exp_avg/<name>", "/optimizer/exp_avg_sq/<name>". To save: all ranks together have each value
-/// once.
-std::vector<checkpoint::Slice> state_to_save(shard::ShardedModel& model, shard::AdamW& optimizer);
+/// "/optimizer/<state>/<name>" for trained parameters. To save: all ranks together have each value once.
+std::vector<checkpoint::Slice> state_to_save(shard::ShardedModel& model, shard::Optimizer& optimizer);
 
 /// To load: all that this rank holds; filling the slices changes the model and the optimizer.
-std::vector<checkpoint::Slice> state_to_load(shard::ShardedModel& model, shard::AdamW& optimizer);
+std::vector<checkpoint::Slice> state_to_load(shard::ShardedModel& model, shard::Optimizer& optimizer);
 
 }  // namespace cohort::train

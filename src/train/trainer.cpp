@@ -87,7 +87,7 @@ struct Trainer::Impl {
   std::unique_ptr<method::Method> method;
   comm::DeviceMesh mesh;
   shard::ShardedModel sharded;
-  shard::AdamW optimizer;
+  std::unique_ptr<shard::Optimizer> optimizer;
   checkpoint::Saver saver;
   std::optional<MetricsFile> metrics;  // rank 0 only
   Progress progress;
@@ -107,7 +107,8 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       method(method::make_supervised(parts->model, config.supervised, config.context.scope)),
       mesh(ranks, shard::shards_of(config.sharding, ranks)),
       sharded(parts->model, engine_options(config, *parts), mesh),
-      optimizer(sharded.shards(), config.optimizer),
+      optimizer(shard::make_optimizer(sharded.shards(), config.optimizer,
+                                      [this](auto values) { return sharded.squared_norms(values); })),
       saver(folder.checkpoints(), ranks, config.checkpoint),
       progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
                 isatty(STDERR_FILENO) == 1}) {
@@ -117,12 +118,12 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
-  std::vector<checkpoint::Slice> state = state_to_load(sharded, optimizer);
+  std::vector<checkpoint::Slice> state = state_to_load(sharded, *optimizer);
   // Imported weights are a checkpoint of step 0, which has nothing else.
   if (start.step == 0)
     std::erase_if(state, [](const auto& slice) { return !slice.name.starts_with("/model/"); });
   checkpoint::Store(start.checkpoints, ranks).load(start.step, state);
-  optimizer.set_steps(start.step);
+  optimizer->set_steps(start.step);
   sharded.parameters_changed();
 }
 
@@ -179,12 +180,12 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   share.data_wait = loader.take_wait();
   share.stop = signal.received();
   share.save = speaks() && saver.is_time();
-  const double norm = sharded.gradient_norm();
+  const double norm = optimizer->clip_gradients();
   const StepTotals totals = sum_over_ranks(share, ranks);
   check_finite(totals.loss, norm, step + 1);
   const double lr = warmup_cosine(config.optimizer.lr, config.schedule.lr_end, step, total_steps,
                                   config.schedule.warmup_steps);
-  optimizer.step(lr, config.optimizer.weight_decay, norm);
+  optimizer->step(lr, config.optimizer.weight_decay, norm);
   sharded.parameters_changed();
   method->after_step(where);
   stop = totals.stop;
@@ -271,7 +272,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });
-  saver.save(state_to_save(sharded, optimizer),
+  saver.save(state_to_save(sharded, *optimizer),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
 }
 

@@ -1,6 +1,8 @@
+// What optimizers, clipping and parameter groups compute, against golden files and formulas in fp64.
 #include "cohort/shard/optimizer.h"
 
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 
 #include "cohort/core/error.h"
 
+#include "simulated_ranks.h"
 #include "support/golden.h"
 
 namespace cohort::shard {
@@ -17,158 +20,260 @@ namespace {
 using cohort::testing::Golden;
 using cohort::testing::relative_difference;
 
-// The parameters of the golden file in one flat unit, matrices first, cut into three slices at places that
-// fall into the middle of parameters, as a sharded engine would cut them.
-class FlatGolden {
- public:
-  explicit FlatGolden(const Golden& golden) {
-    for (int group = 0; group < 2; ++group) {
-      for (const std::string name : golden.description()["groups"][static_cast<std::size_t>(group)]) {
-        const at::Tensor& init = golden["init." + name];
-        slots_.push_back({name, init.sizes().vec(), size_});
-        size_ += (init.numel() + 15) / 16 * 16;  // the engine's alignment
-      }
-      if (group == 0) decayed_ = size_;
+// Parameters of more than 16 values lie in two slices when there are enough of them; biases come last, in
+// slices of their own.
+Unit unit_of(const Golden& golden) {
+  Unit unit;
+  const auto& groups = golden.description()["groups"];
+  for (std::size_t group = 0; group < 2; ++group) {
+    for (const std::string name : groups[group]) {
+      const at::Tensor& init = golden["init." + name];
+      if (init.numel() > 16) unit.skip_to_cut();
+      unit.add(name, init);
     }
-    value_ = at::zeros({size_});
-    gradient_ = at::zeros({size_});
-    for (const ParameterSlot& slot : slots_) view(value_, slot).copy_(golden["init." + slot.name]);
-    const std::vector<std::int64_t> cuts{0, 7, decayed_ + 2, size_};
-    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
-      FlatShard shard;
-      shard.slots = slots_;
-      shard.begin = cuts[i];
-      shard.value = value_.narrow(0, cuts[i], cuts[i + 1] - cuts[i]);
-      shard.gradient = gradient_.narrow(0, cuts[i], cuts[i + 1] - cuts[i]);
-      shards.push_back(shard);
+    unit.skip_to_cut();
+  }
+  unit.finish();
+  return unit;
+}
+
+void set_gradients(Unit& unit, const Golden& golden, int step) {
+  unit.gradient.zero_();
+  for (const ParameterSlot& slot : unit.slots()) {
+    const std::string name = "grad" + std::to_string(step) + "." + slot.name;
+    if (golden.has(name)) unit.gradient_of(slot.name).copy_(golden[name]);
+  }
+}
+
+OptimizerConfig configured(const std::string& name) {
+  OptimizerConfig config;
+  if (name == "sgd") config.name = OptimizerName::sgd;
+  if (name == "lars") config.name = OptimizerName::lars;
+  return config;
+}
+
+// One step by the book, in fp64: `moments` starts as zeros.
+struct Book {
+  at::Tensor value, first, second;
+  std::int64_t steps = 0;
+
+  explicit Book(const at::Tensor& init)
+      : value(init.to(at::kDouble)), first(at::zeros_like(value)), second(at::zeros_like(value)) {}
+
+  void step(const std::string& rule, const at::Tensor& gradient, double lr, double decay) {
+    ++steps;
+    if (rule == "adamw") {
+      first = 0.9 * first + 0.1 * gradient;
+      second = 0.999 * second + 0.001 * gradient * gradient;
+      const auto count = static_cast<double>(steps);
+      const at::Tensor root = at::sqrt(second / (1 - std::pow(0.999, count))) + 1e-8;
+      value = value * (1 - lr * decay) - lr * (first / (1 - std::pow(0.9, count))) / root;
+      return;
     }
+    at::Tensor update = gradient + decay * value;
+    if (rule == "lars")
+      update = update * (0.001 * value.norm().item<double>() / update.norm().item<double>());
+    first = 0.9 * first + update;
+    value = value - lr * first;
   }
-
-  void set_gradients(const Golden& golden, int step) {
-    gradient_.zero_();
-    for (const ParameterSlot& slot : slots_) {
-      const std::string name = "grad" + std::to_string(step) + "." + slot.name;
-      if (golden.has(name)) view(gradient_, slot).copy_(golden[name]);
-    }
-  }
-
-  at::Tensor parameter(const std::string& name) const {
-    for (const ParameterSlot& slot : slots_) {
-      if (slot.name == name) return view(value_, slot);
-    }
-    throw std::runtime_error("no parameter " + name);
-  }
-  const std::vector<ParameterSlot>& slots() const { return slots_; }
-
-  std::vector<FlatShard> shards;
-
- private:
-  static at::Tensor view(const at::Tensor& flat, const ParameterSlot& slot) {
-    std::int64_t count = 1;
-    for (const std::int64_t size : slot.shape) count *= size;
-    return flat.narrow(0, slot.offset, count).view(slot.shape);
-  }
-
-  std::vector<ParameterSlot> slots_;
-  std::int64_t size_ = 0, decayed_ = 0;
-  at::Tensor value_, gradient_;
 };
 
-// AdamW by the book, in fp64, with a gradient of zero where the file has none.
-at::Tensor by_the_book(const Golden& golden, const std::string& name, int steps) {
-  at::Tensor value = golden["init." + name].to(at::kDouble), mean = at::zeros_like(value),
-             square = at::zeros_like(value);
-  const auto& about = golden.description();
-  for (int t = 0; t < steps; ++t) {
-    const std::string key = "grad" + std::to_string(t) + "." + name;
-    const at::Tensor gradient = golden.has(key) ? golden[key].to(at::kDouble) : at::zeros_like(value);
-    const auto step = static_cast<std::size_t>(t);
-    const double lr = about["lr"][step], decay = about["wd_group0"][step];
-    mean = 0.9 * mean + 0.1 * gradient;
-    square = 0.999 * square + 0.001 * gradient * gradient;
-    const at::Tensor root = at::sqrt(square / (1 - std::pow(0.999, t + 1))) + 1e-8;
-    value = value * (1 - lr * decay) - lr * (mean / (1 - std::pow(0.9, t + 1))) / root;
-  }
-  return value;
-}
+class AgainstGolden : public ::testing::TestWithParam<std::string> {};
 
 // The gradient of 2.weight is missing at step 1: torch then leaves the parameter alone, a flat buffer holds
 // zeros. From that step on this parameter follows the formula with a zero gradient instead of the file.
-TEST(AdamW, GivesTheWeightsOfTorch) {
-  const Golden golden("optim_adamw");
-  const std::string missing = golden.description()["none_at"][0][0];
-  FlatGolden flat(golden);
-  AdamW optimizer(flat.shards, {});
-
-  for (int step = 0; step < 3; ++step) {
-    const auto at_step = static_cast<std::size_t>(step);
-    flat.set_gradients(golden, step);
-    optimizer.step(golden.description()["lr"][at_step], golden.description()["wd_group0"][at_step], 1.0);
-    for (const ParameterSlot& slot : flat.slots()) {
-      const at::Tensor& after = golden["after" + std::to_string(step) + "." + slot.name];
-      const bool skipped = slot.name == missing && step >= 1;
-      const at::Tensor expected = skipped ? by_the_book(golden, missing, step + 1) : after;
-      EXPECT_LE(relative_difference(flat.parameter(slot.name), expected), 1e-6)
-          << slot.name << " after step " << step;
-      if (skipped) {
-        EXPECT_GT(relative_difference(flat.parameter(slot.name), after), 1e-5);
+TEST_P(AgainstGolden, GivesTheReferenceWeightsOnAnyNumberOfRanks) {
+  const Golden golden("optim_" + GetParam());
+  const auto& about = golden.description();
+  const std::string missing = about["none_at"][0][0];
+  ASSERT_EQ(about["none_at"][0][1], 1);
+  for (const int ranks : {1, 2, 3, 4}) {
+    Unit unit = unit_of(golden);
+    SimulatedRanks simulated(unit, ranks, configured(GetParam()));
+    Book book(golden["init." + missing]);
+    for (int step = 0; step < 3; ++step) {
+      SCOPED_TRACE(std::to_string(ranks) + " ranks, after step " + std::to_string(step));
+      const double lr = about["lr"][static_cast<std::size_t>(step)],
+                   decay = about["wd_group0"][static_cast<std::size_t>(step)];
+      set_gradients(unit, golden, step);
+      book.step(GetParam(), unit.gradient_of(missing).to(at::kDouble), lr, decay);
+      simulated.step(lr, decay);
+      for (const ParameterSlot& slot : unit.slots()) {
+        const at::Tensor& after = golden["after" + std::to_string(step) + "." + slot.name];
+        const bool skipped = slot.name == missing && step >= 1;
+        EXPECT_LE(relative_difference(unit.parameter(slot.name), skipped ? book.value : after), 1e-6)
+            << slot.name;
       }
     }
-  }
-  EXPECT_EQ(optimizer.steps(), 3);
-}
-
-TEST(AdamW, ResumesFromItsStates) {
-  const Golden golden("optim_adamw");
-  FlatGolden whole(golden), resumed(golden);
-  AdamW first(whole.shards, {}), second(resumed.shards, {});
-  whole.set_gradients(golden, 0);
-  first.step(1e-2, 0.1, 1.0);
-
-  for (std::size_t i = 0; i < whole.shards.size(); ++i) resumed.shards[i].value.copy_(whole.shards[i].value);
-  for (std::size_t s = 0; s < 2; ++s) {
-    ASSERT_EQ(first.states()[s].name, second.states()[s].name);
-    for (std::size_t i = 0; i < whole.shards.size(); ++i)
-      second.states()[s].of_shard[i].copy_(first.states()[s].of_shard[i]);
-  }
-  second.set_steps(first.steps());
-  for (auto* flat : {&whole, &resumed}) flat->set_gradients(golden, 1);
-  first.step(2e-2, 0.1, 1.0);
-  second.step(2e-2, 0.1, 1.0);
-
-  for (const ParameterSlot& slot : whole.slots()) {
-    EXPECT_TRUE(at::equal(whole.parameter(slot.name), resumed.parameter(slot.name))) << slot.name;
+    EXPECT_EQ(simulated.optimizers[0]->steps(), 3);
   }
 }
 
-TEST(AdamW, ClipsToTheNorm) {
-  const Golden golden("optim_adamw");
-  FlatGolden flat(golden);
-  OptimizerConfig config;
-  config.clip_norm = 0.5;
-  AdamW optimizer(flat.shards, config);
-  flat.set_gradients(golden, 0);
-  const at::Tensor before = flat.shards[0].gradient.clone();
+TEST_P(AgainstGolden, ResumesFromItsStates) {
+  const Golden golden("optim_" + GetParam());
+  Unit whole = unit_of(golden), resumed = unit_of(golden);
+  SimulatedRanks first(whole, 1, configured(GetParam())), second(resumed, 1, configured(GetParam()));
+  set_gradients(whole, golden, 0);
+  first.step(1e-2, 0.1);
 
-  optimizer.step(1e-2, 0.0, 2.0);
-  EXPECT_LE(relative_difference(flat.shards[0].gradient, before * (0.5 / (2.0 + 1e-6))), 1e-6);
-  flat.set_gradients(golden, 0);
-  optimizer.step(1e-2, 0.0, 0.4);
-  EXPECT_TRUE(at::equal(flat.shards[0].gradient, before));
+  resumed.value.copy_(whole.value);
+  const auto from = first.optimizers[0]->states(), to = second.optimizers[0]->states();
+  ASSERT_EQ(from.size(), to.size());
+  for (std::size_t s = 0; s < from.size(); ++s) {
+    EXPECT_EQ(from[s].name, to[s].name);
+    EXPECT_GT(from[s].of_shard[0].abs().max().item<double>(), 0.0) << from[s].name;
+    to[s].of_shard[0].copy_(from[s].of_shard[0]);
+  }
+  second.optimizers[0]->set_steps(first.optimizers[0]->steps());
+  for (Unit* unit : {&whole, &resumed}) set_gradients(*unit, golden, 1);
+  first.step(2e-2, 0.1);
+  second.step(2e-2, 0.1);
+
+  EXPECT_TRUE(at::equal(whole.value, resumed.value));
 }
 
-TEST(AdamW, RefusesANormThatIsNoNumber) {
-  const Golden golden("optim_adamw");
-  FlatGolden flat(golden);
-  AdamW optimizer(flat.shards, {});
-  flat.set_gradients(golden, 0);
+TEST_P(AgainstGolden, RefusesANormThatIsNoNumber) {
+  const Golden golden("optim_" + GetParam());
+  Unit unit = unit_of(golden);
+  OptimizerConfig config = configured(GetParam());
+  config.clip_norm = 1.0;
+  SimulatedRanks simulated(unit, 1, config);
+  Optimizer& optimizer = *simulated.optimizers[0];
+  const at::Tensor before = unit.value.clone();
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    set_gradients(unit, golden, 0);
+    unit.gradient_of("0.weight")[4][5] = bad;
 
-  EXPECT_THROW(optimizer.step(1e-2, 0.1, std::numeric_limits<double>::quiet_NaN()), NumericalError);
-  EXPECT_THROW(optimizer.step(1e-2, 0.1, std::numeric_limits<double>::infinity()), NumericalError);
+    const double norm = optimizer.clip_gradients();
 
+    EXPECT_FALSE(std::isfinite(norm));
+    EXPECT_THROW(optimizer.step(1e-2, 0.1, norm), NumericalError);
+  }
   EXPECT_EQ(optimizer.steps(), 0);
-  for (const ParameterSlot& slot : flat.slots())
-    EXPECT_TRUE(at::equal(flat.parameter(slot.name), golden["init." + slot.name]));
+  EXPECT_TRUE(at::equal(unit.value, before));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, AgainstGolden, ::testing::Values("adamw", "sgd", "lars"),
+                         [](const auto& test) { return test.param; });
+
+Unit unit_to_clip(const Golden& golden) {
+  Unit unit;
+  unit.skip_to_cut();
+  for (const std::string name : {"a", "last_layer.weight", "b", "last_layer.bias"})
+    unit.add(name, at::zeros_like(golden["before." + name]));
+  unit.finish();
+  for (const ParameterSlot& slot : unit.slots())
+    unit.gradient_of(slot.name).copy_(golden["before." + slot.name]);
+  return unit;
+}
+
+double norm_of(const Golden& golden) {
+  double sum = 0.0;
+  for (const std::string& name : golden.names("before."))
+    sum += golden["before." + name].to(at::kDouble).square().sum().item<double>();
+  return std::sqrt(sum);
+}
+
+TEST(Clipping, BoundsEachParameterAsTheReferenceDoes) {
+  const Golden golden("clip_gradients");
+  OptimizerConfig config;
+  config.clip = ClipScope::parameter;
+  config.clip_norm = golden.description()["clip"];
+  for (const int ranks : {1, 2}) {
+    Unit unit = unit_to_clip(golden);
+    SimulatedRanks simulated(unit, ranks, config);
+
+    const double norm = simulated.step(0.0, 0.0);
+
+    EXPECT_NEAR(norm, norm_of(golden), 1e-9 * norm);
+    for (const ParameterSlot& slot : unit.slots()) {
+      EXPECT_LE(relative_difference(unit.gradient_of(slot.name), golden["after." + slot.name]), 1e-6)
+          << slot.name << " on " << ranks << " ranks";
+    }
+  }
+}
+
+TEST(Clipping, BoundsTheNormOfAllGradients) {
+  const Golden golden("clip_gradients");
+  const double norm = norm_of(golden);
+  OptimizerConfig config;
+  for (const double bound : {norm / 2, norm * 2, 0.0}) {
+    config.clip_norm = bound;
+    Unit unit = unit_to_clip(golden);
+    const at::Tensor before = unit.gradient.clone();
+    SimulatedRanks simulated(unit, 2, config);
+
+    EXPECT_NEAR(simulated.step(0.0, 0.0), norm, 1e-9 * norm);
+
+    if (bound == norm / 2) {
+      EXPECT_LE(relative_difference(unit.gradient, before * (bound / (norm + 1e-6))), 1e-6);
+    } else {
+      EXPECT_TRUE(at::equal(unit.gradient, before)) << bound;
+    }
+  }
+}
+
+Unit layered_unit() {
+  Unit unit;
+  unit.add("embed.weight", at::full({3, 30}, 2.0), 0);
+  unit.add("blocks.0.weight", at::full({20, 2}, 2.0), 1);
+  unit.add("odd.bias", at::full({2, 3}, 2.0), 1);
+  unit.add("blocks.0.bias", at::full({20}, 2.0), 1);
+  unit.add("head.bias", at::full({5}, 2.0), 3);
+  unit.finish();
+  return unit;
+}
+
+TEST(LayerDecay, ScalesTheLearningRateByDepth) {
+  OptimizerConfig config = configured("sgd");
+  config.layer_decay = 0.5;
+  config.momentum = 0.0;
+  Unit unit = layered_unit();
+  SimulatedRanks simulated(unit, 1, config);
+  unit.gradient.copy_((unit.value > 0).to(at::kFloat));
+
+  simulated.step(0.25, 0.0);
+
+  const std::vector<std::pair<std::string, double>> moved{
+      {"embed.weight", 0.125}, {"blocks.0.weight", 0.25}, {"blocks.0.bias", 0.25}, {"head.bias", 1.0}};
+  for (const auto& [name, scale] : moved)
+    EXPECT_EQ((unit.parameter(name) - (2.0 - 0.25 * scale)).abs().max().item<double>(), 0.0) << name;
+  EXPECT_TRUE(simulated.optimizers[0]->states().empty());
+}
+
+TEST(WeightDecay, LeavesOneDimensionAndBiasesAlone) {
+  OptimizerConfig config = configured("sgd");
+  Unit unit = layered_unit();
+  SimulatedRanks simulated(unit, 1, config);
+
+  simulated.step(1.0, 0.5);
+
+  for (const std::string name : {"embed.weight", "blocks.0.weight"})
+    EXPECT_EQ(unit.parameter(name).max().item<double>(), 1.0) << name;
+  for (const std::string name : {"odd.bias", "blocks.0.bias", "head.bias"})
+    EXPECT_EQ(unit.parameter(name).min().item<double>(), 2.0) << name;
+}
+
+TEST(Optimizer, LeavesFrozenShardsAlone) {
+  for (const std::string name : {"adamw", "sgd", "lars"}) {
+    Unit trained = layered_unit(), still = layered_unit();
+    std::vector<FlatShard> shards{trained.cut(1)[0], still.cut(1)[0]};
+    shards[1].trained = false;
+    shards[1].gradient = at::Tensor();
+    trained.gradient.copy_((trained.value > 0).to(at::kFloat));
+    const auto norms = [&](std::span<const at::Tensor> values) {
+      EXPECT_FALSE(values[1].defined());
+      std::vector<double> ones(trained.slots().size(), 1.0), zeros(still.slots().size(), 0.0);
+      return std::vector{ones, zeros};
+    };
+    const auto optimizer = make_optimizer(shards, configured(name), norms);
+
+    optimizer->step(0.1, 0.1, optimizer->clip_gradients());
+
+    EXPECT_EQ(still.value.max().item<double>(), 2.0) << name;
+    EXPECT_LT(trained.value.max().item<double>(), 2.0) << name;
+    for (const auto& state : optimizer->states()) EXPECT_FALSE(state.of_shard[1].defined());
+  }
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,54 +11,102 @@
 
 namespace cohort::shard {
 
+enum class OptimizerName { adamw, sgd, lars };
+std::span<const config::EnumName<OptimizerName>> enum_names(OptimizerName);
+
+/// What optimizer.clip_norm bounds.
+enum class ClipScope {
+  global,     ///< the norm of all gradients together
+  parameter,  ///< the norm of each parameter's gradient, as DINO does
+};
+std::span<const config::EnumName<ClipScope>> enum_names(ClipScope);
+
 struct OptimizerConfig {
+  OptimizerName name = OptimizerName::adamw;
   double lr = 5e-4;
+  double layer_decay = 1.0;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double momentum = 0.9;
   double weight_decay = 0.05;
   double clip_norm = 0.0;
+  ClipScope clip = ClipScope::global;
 
   template <class Visit>
   void fields(Visit& visit) {
+    visit("name", name, "rule that updates parameters; formulas in docs/optimizers.md");
     visit("lr", lr, "peak learning rate", config::Range{0.0, 10.0});
-    visit("beta1", beta1, "decay of the gradient's running mean", config::Range{0.0, 0.9999999});
-    visit("beta2", beta2, "decay of the squared gradient's running mean", config::Range{0.0, 0.9999999});
-    visit("epsilon", epsilon, "added to the root of the second moment", config::Range{0.0, 1.0});
-    visit("weight_decay", weight_decay, "decoupled weight decay of parameters of 2 or more dimensions",
+    visit("layer_decay", layer_decay,
+          "learning rate of a layer relative to that of the layer behind it; the head has the full one",
+          config::Range{0.01, 1.0});
+    visit("beta1", beta1, "adamw: decay of the gradient's running mean", config::Range{0.0, 0.9999999});
+    visit("beta2", beta2, "adamw: decay of the squared gradient's running mean",
+          config::Range{0.0, 0.9999999});
+    visit("epsilon", epsilon, "adamw: added to the root of the second moment", config::Range{1e-20, 1.0});
+    visit("momentum", momentum, "sgd, lars: decay of the running sum of updates",
+          config::Range{0.0, 0.9999999});
+    visit("weight_decay", weight_decay,
+          "weight decay of parameters of 2 or more dimensions but biases; adamw: decoupled from the gradient",
           config::Range{0.0, 1.0});
-    visit("clip_norm", clip_norm, "largest gradient norm over all parameters; 0: no clipping",
-          config::Range{0.0, 1e6});
+    visit("clip_norm", clip_norm, "largest norm of gradients; 0: no clipping", config::Range{0.0, 1e6});
+    visit("clip", clip, "whether clip_norm bounds all gradients together or those of each parameter");
   }
 };
 
-/// AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) on this rank's shards, with ATen's fused
-/// kernel. 1-D parameters (biases, norms) are not decayed. State: two tensors of the length of each shard,
-/// zero at first. A parameter without a gradient in a step counts as one with gradient zero: its moments fade
-/// and decay applies, as in distributed data parallel training; torch.optim.AdamW on one process would leave
-/// it alone.
-class AdamW {
+/// Sums of squares of whole parameters, over all ranks: ShardedModel::squared_norms(). `values`: one tensor
+/// parallel to each shard's value, or an undefined one; result: [shard][slot]. Collective.
+using SquaredNorms = std::function<std::vector<std::vector<double>>(std::span<const at::Tensor> values)>;
+
+/// Updates parameters on this rank's shards. Formulas and sources: docs/optimizers.md.
+///
+/// A step: clip_gradients(), then step(). Both change gradients in place. Frozen shards are left alone. A
+/// parameter without a gradient in a step counts as one with gradient zero: running means fade and decay
+/// applies, as in distributed data parallel training; torch.optim on one process would leave it alone.
+///
+/// Results do not depend on how flat parameters are cut into shards, bit for bit, as long as shards begin at
+/// multiples of 16 values, as FlatShard promises: ATen's fused kernels round differently in the rest of a
+/// range that does not fill a vector.
+class Optimizer {
  public:
-  /// `shards` outlive the optimizer.
-  AdamW(std::span<FlatShard> shards, const OptimizerConfig& config);
-  /// Scales gradients so that their norm is at most clip_norm (coefficient clip_norm / (norm + 1e-6), if
-  /// below 1), then updates. Throws NumericalError when `gradient_norm` is not finite (the parameters are
-  /// then unchanged).
+  struct State {
+    std::string name;                ///< "exp_avg", "exp_avg_sq"; "momentum_buffer"
+    std::span<at::Tensor> of_shard;  ///< [n] f32, one per shard; undefined for frozen shards
+  };
+
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+  virtual ~Optimizer() = default;
+
+  /// Collective. Scales gradients whose norm is above clip_norm by clip_norm / (norm + 1e-6), if below 1.
+  /// Returns the L2 norm of all gradients as it was before. A norm that is not finite: changes nothing.
+  double clip_gradients();
+  /// Updates the parameters; `lr` is the learning rate of the last layer. Collective under lars. Throws
+  /// NumericalError when `gradient_norm`, that of clip_gradients(), is not finite: nothing is changed then.
   void step(double lr, double weight_decay, double gradient_norm);
 
-  struct State {
-    std::string name;                ///< "exp_avg", "exp_avg_sq"
-    std::span<at::Tensor> of_shard;  ///< [n] f32, one per shard
-  };
-  [[nodiscard]] std::vector<State> states() noexcept;
+  /// What a checkpoint has to keep besides steps(); zero at first. Valid as long as the optimizer.
+  [[nodiscard]] virtual std::vector<State> states() noexcept = 0;
   [[nodiscard]] std::int64_t steps() const noexcept { return steps_; }
   void set_steps(std::int64_t steps) noexcept { steps_ = steps; }
 
+ protected:
+  Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms);
+
+  [[nodiscard]] std::span<FlatShard> shards() const noexcept { return shards_; }
+  [[nodiscard]] const OptimizerConfig& config() const noexcept { return config_; }
+  [[nodiscard]] const SquaredNorms& squared_norms() const noexcept { return squared_norms_; }
+
  private:
-  void update(bool decayed, double lr, double weight_decay);
+  /// steps() counts this update already.
+  virtual void update(double lr, double weight_decay) = 0;
 
   std::span<FlatShard> shards_;
   OptimizerConfig config_;
-  std::vector<at::Tensor> mean_, mean_square_;
+  SquaredNorms squared_norms_;
   std::int64_t steps_ = 0;
 };
+
+/// The optimizer that config.name names. `shards` outlive it.
+std::unique_ptr<Optimizer> make_optimizer(std::span<FlatShard> shards, const OptimizerConfig& config,
+                                          SquaredNorms squared_norms);
 
 }  // namespace cohort::shard

@@ -125,7 +125,7 @@ struct RunConfig {
     visit.section("model", model, "the vision transformer");
     visit.section("context", context, "context tokens");
     visit.section("supervised", supervised, "the loss");
-    visit.section("optimizer", optimizer, "AdamW");
+    visit.section("optimizer", optimizer, "how parameters are updated");
     visit.section("schedule", schedule, "the learning rate over the steps");
     visit.section("sharding", sharding, "parameters over ranks");
     visit.section("train", train, "how long");

@@ -1,0 +1,31 @@
+#include "adamw.h"
+
+#include <utility>
+
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/full.h>
+
+namespace cohort::shard {
+
+AdamW::AdamW(std::span<FlatShard> all_shards, const OptimizerConfig& options, SquaredNorms norms)
+    : Optimizer(all_shards, options, std::move(norms)),
+      groups_(parameter_groups(all_shards, options.layer_decay)),
+      mean_(zeros_like_trained(all_shards)),
+      mean_square_(zeros_like_trained(all_shards)) {}
+
+void AdamW::update(double lr, double weight_decay) {
+  const std::vector<at::Tensor> values = trained_values(shards()), gradients = trained_gradients(shards());
+  for (const ParameterGroup& group : groups_) {
+    const std::vector<at::Tensor> value = cut(group, values);
+    const at::Tensor count = at::full({}, static_cast<double>(steps()), value.front().options());
+    at::_fused_adamw_(value, cut(group, gradients), cut(group, mean_), cut(group, mean_square_), {},
+                      std::vector<at::Tensor>(value.size(), count), lr * group.lr_scale, config().beta1,
+                      config().beta2, group.decayed ? weight_decay : 0.0, config().epsilon, false, false);
+  }
+}
+
+std::vector<Optimizer::State> AdamW::states() noexcept {
+  return {{"exp_avg", mean_}, {"exp_avg_sq", mean_square_}};
+}
+
+}  // namespace cohort::shard
