@@ -281,7 +281,10 @@ void Trainer::Impl::finish() {
   saver.wait();
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    checkpoint::export_safetensors({folder.checkpoints(), total_steps}, "/model/", folder.weights());
+    const bool trained = start.step < total_steps;
+    checkpoint::export_safetensors(trained ? checkpoint::Location{folder.checkpoints(), total_steps}
+                                           : checkpoint::Location{start.checkpoints, start.step},
+                                   "/model/", folder.weights());
     const auto images = static_cast<double>(total_steps * parts->data.global_images());
     const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
                         ranks.size(), count_parameters(*parts->model)};

@@ -115,7 +115,7 @@ TEST(Weights, ListsWhatIsMissingAndSkipped) {
 
   using Lines = std::vector<std::string>;
   EXPECT_EQ(fitted.skipped, (Lines{"norm.wait: the model has no such parameter",
-                                   "cls_token: [1, 1, 13], the model needs [1, 1, 12]"}));
+                                   "cls_token: [1, 1, 13], the model needs [1, 1, 24]"}));
   EXPECT_EQ(fitted.missing, (Lines{"cls_token", "norm.bias"}));
   EXPECT_EQ(fitted.values.size() + 2, model.named_parameters().size());
 }
