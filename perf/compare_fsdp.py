@@ -19,6 +19,7 @@ from pathlib import Path
 
 SIZES = {"vit_tiny": "vit_tiny_patch16_224", "vit_small": "vit_small_patch16_224", "vit_base": "vit_base_patch16_224",
          "vit_large": "vit_large_patch16_224"}
+TIMEOUT_SECONDS = 300  # for one run of one program
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -101,7 +102,12 @@ def run_torch(kind, options):
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", kind]
     workers = [subprocess.Popen(command, env=dict(environment, RANK=str(rank)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                for rank in range(options.ranks)]
-    outputs = [process.communicate() for process in workers]
+    try:
+        outputs = [process.communicate(timeout=TIMEOUT_SECONDS) for process in workers]
+    except subprocess.TimeoutExpired:
+        for process in workers:
+            process.kill()
+        sys.exit(f"{kind} did not end within {TIMEOUT_SECONDS} s: run it again, or with fewer steps")
     for process, (_, errors) in zip(workers, outputs):
         if process.returncode != 0:
             sys.exit(f"{kind} failed:\n{errors}")
@@ -122,7 +128,7 @@ def run_cohort(strategy, options):
     if result.returncode != 0:
         sys.exit(f"cohort-perf failed:\n{result.stderr}")
     row = json.loads([line for line in result.stdout.splitlines() if line.startswith("{")][-1])
-    return {"images_per_second": row["images_s_all"], "peak_mib": row["peak_mib"]}
+    return {"images_per_second": row["images_s_all"], "peak_mib": row["peak_MiB"]}
 
 
 def main():
