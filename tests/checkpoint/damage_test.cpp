@@ -1,8 +1,8 @@
 // What happens to checkpoints when disks, files and runs fail.
 #include <fstream>
 
-#include "file_limit.h"
 #include "store_fixture.h"
+#include "support/faults.h"
 
 namespace cohort::checkpoint {
 namespace {
@@ -33,7 +33,7 @@ TEST_F(StoreTest, FullDiskFailsOnAllRanksAndHurtsNothing) {
 
   for (const rlim_t bytes : {rlim_t{0}, rlim_t{700}, rlim_t{100'000}, rlim_t{399'000}}) {
     {
-      const FileLimit full(bytes);
+      const testing::FileSizeLimit full(bytes);
       EXPECT_THROW(store.save(state, meta(2)), DataError) << bytes;
     }
     EXPECT_EQ(names_in_folder(), (std::vector<std::string>{"latest", "step-00000001"})) << bytes;
@@ -52,7 +52,7 @@ TEST_F(StoreTest, FullDiskOnOneRankFailsOnAll) {
 
   {
     // The last slice lies beyond the limit, but only its own rank has one.
-    const FileLimit full(ranks_.rank() == ranks_.size() - 1 ? 10'000 : RLIM_INFINITY);
+    const testing::FileSizeLimit full(ranks_.rank() == ranks_.size() - 1 ? 10'000 : RLIM_INFINITY);
     EXPECT_THROW(store.save(state, meta(2)), DataError);
   }
   EXPECT_TRUE(names_in_folder().empty());

@@ -2,8 +2,8 @@
 
 #include <thread>
 
-#include "file_limit.h"
 #include "store_fixture.h"
+#include "support/faults.h"
 
 namespace cohort::checkpoint {
 namespace {
@@ -67,7 +67,7 @@ TEST_F(SaverTest, AFullDiskIsToldAtTheNextCallAndHurtsNothing) {
   save(saver, 1);
   saver.wait();
   {
-    const FileLimit full(10'000);
+    const testing::FileSizeLimit full(10'000);
     EXPECT_NO_THROW(saver.save(large, meta(2)));
     EXPECT_THROW(saver.wait(), DataError);
     EXPECT_NO_THROW(saver.wait()) << "an error is told once";
@@ -88,7 +88,7 @@ TEST_F(SaverTest, AFullDiskOnOneRankIsToldOnAll) {
       {"/model/large", {ranks_.size(), 100'000}, ranks_.rank() * 100'000, at::ones({100'000})}};
   Saver saver = make({.async = true});
 
-  const FileLimit full(ranks_.rank() == ranks_.size() - 1 ? 10'000 : RLIM_INFINITY);
+  const testing::FileSizeLimit full(ranks_.rank() == ranks_.size() - 1 ? 10'000 : RLIM_INFINITY);
   saver.save(large, meta(2));
   EXPECT_THROW(saver.wait(), DataError);
 

@@ -9,32 +9,14 @@
 
 #include "cohort/core/error.h"
 
+#include "../support/faults.h"
 #include "../support/temporary_folder.h"
 
 namespace cohort {
 namespace {
 
+using cohort::testing::FileSizeLimit;
 using cohort::testing::TemporaryFolder;
-
-/// Files of this process cannot grow beyond the limit: the disk is "full", for root as well.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : signal_before_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit limit{bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, signal_before_);
-  }
-
- private:
-  void (*signal_before_)(int);
-  rlimit before_{};
-};
 
 Error::Text refusal(const std::function<void()>& action) {
   try {

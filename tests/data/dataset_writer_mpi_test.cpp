@@ -11,6 +11,7 @@
 #include "cohort/data/dataset.h"
 #include "cohort/data/dataset_writer.h"
 
+#include "support/faults.h"
 #include "support/ranks.h"
 #include "support/tiny_dataset.h"
 
@@ -112,32 +113,11 @@ TEST(WriteDataset, AnUnreadableImageEndsAllRanksAndLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "d"));
 }
 
-/// While it lives, files of this process cannot grow beyond `bytes`: writes fail as on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, old_handler_);
-  }
-
- private:
-  void (*old_handler_)(int);
-  rlimit old_{};
-};
-
 TEST(WriteDataset, AFullDiskIsNamedAndLeavesNothing) {
   comm::Communicator world = test::world();
   testing::SharedFolder folder(world);
   {
-    const FileSizeLimit limit(20000);  // found before the first image is read
+    const testing::FileSizeLimit limit(20000);  // found before the first image is read
     EXPECT_THROW(write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world), DataError);
   }
   world.barrier();
@@ -152,7 +132,7 @@ TEST(WriteDataset, AFullDiskIsNamedAndLeavesNothing) {
 TEST(WriteDataset, ADiskThatFillsUpMeanwhileIsNamedAndLeavesNothing) {
   comm::Communicator world = test::world();
   testing::SharedFolder folder(world);
-  std::optional<FileSizeLimit> limit;
+  std::optional<testing::FileSizeLimit> limit;
   const auto filling = [&](std::int64_t index, std::span<std::byte> out) {
     if (!limit) limit.emplace(20000);
     noise(index, out);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "support/faults.h"
 #include "support/spawn.h"
 #include "support/temporary_folder.h"
 
@@ -30,14 +31,7 @@ class CheckpointCommands : public ::testing::TestWithParam<int> {
   }
 
   /// Flips a byte of the last tensor's values.
-  static void damage(const fs::path& checkpoint) {
-    std::fstream state(checkpoint / "state.h5", std::ios::binary | std::ios::in | std::ios::out);
-    const auto middle = static_cast<std::streamoff>(fs::file_size(checkpoint / "state.h5") / 2);
-    state.seekg(middle);
-    const char byte = static_cast<char>(state.get() ^ 1);
-    state.seekp(middle);
-    state.put(byte);
-  }
+  static void damage(const fs::path& checkpoint) { testing::flip_middle_bit(checkpoint / "state.h5"); }
 
   testing::TemporaryFolder folder_;
   fs::path run_ = folder_.path() / "run";

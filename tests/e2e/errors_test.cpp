@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "support/faults.h"
 #include "support/spawn.h"
 #include "support/temporary_folder.h"
 
@@ -108,12 +109,7 @@ fs::path damaged_copy(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(copy)) {
     fs::permissions(entry.path(), fs::perms::owner_write, fs::perm_options::add);
   }
-  std::fstream shard(copy / "train-00000.h5", std::ios::in | std::ios::out | std::ios::binary);
-  const auto middle = static_cast<std::streamoff>(fs::file_size(copy / "train-00000.h5") / 2);
-  shard.seekg(middle);
-  const char byte = static_cast<char>(shard.get() ^ 1);
-  shard.seekp(middle);
-  shard.put(byte);
+  testing::flip_middle_bit(copy / "train-00000.h5");
   return copy;
 }
 

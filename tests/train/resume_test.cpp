@@ -12,6 +12,7 @@
 #include "cohort/train/import.h"
 #include "cohort/train/trainer.h"
 
+#include "support/faults.h"
 #include "support/ranks.h"
 #include "tiny_run.h"
 #include "train/step_totals.h"
@@ -42,14 +43,7 @@ class Resume : public ::testing::Test {
     world.barrier();
   }
 
-  static void damage(const fs::path& checkpoint) {
-    std::fstream state(checkpoint / "state.h5", std::ios::binary | std::ios::in | std::ios::out);
-    const auto middle = static_cast<std::streamoff>(fs::file_size(checkpoint / "state.h5") / 2);
-    state.seekg(middle);
-    const char byte = static_cast<char>(state.get() ^ 1);
-    state.seekp(middle);
-    state.put(byte);
-  }
+  static void damage(const fs::path& checkpoint) { testing::flip_middle_bit(checkpoint / "state.h5"); }
 
   std::string refusal(const RunConfig& config, ExitCode code) {
     try {

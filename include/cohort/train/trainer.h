@@ -34,6 +34,7 @@ class Trainer {
   [[nodiscard]] std::int64_t first_step()
       const noexcept;  ///< steps done before: 0, or those of the checkpoint
   [[nodiscard]] std::int64_t total_steps() const noexcept;
+  /// Its parameters have values only while it runs when sharding.strategy divides them (shard::ShardedModel).
   [[nodiscard]] nn::VisionTransformer& model() noexcept;
 
  private:
