@@ -7,6 +7,8 @@
 
 #include "cohort/nn/dropout.h"
 
+#include "linear.h"
+
 namespace cohort::nn {
 namespace {
 
@@ -41,11 +43,11 @@ Attention::Attention(std::int64_t width, std::int64_t heads)
 
 at::Tensor Attention::forward(const at::Tensor& tokens) {
   const std::int64_t images = tokens.size(0), count = tokens.size(1), width = tokens.size(2);
-  const at::Tensor qkv = qkv_->forward(tokens)
+  const at::Tensor qkv = linear(*qkv_, tokens)
                              .view({images, count, 3, heads_, width / heads_})
                              .permute({2, 0, 3, 1, 4});     // [3, B, heads, T, d]
   const at::Tensor mixed = attend(qkv[0], qkv[1], qkv[2]);  // [B, heads, T, d]
-  return proj_->forward(mixed.transpose(1, 2).reshape({images, count, width}));
+  return linear(*proj_, mixed.transpose(1, 2).reshape({images, count, width}));
 }
 
 Mlp::Mlp(std::int64_t width, std::int64_t hidden, double dropout)
@@ -54,8 +56,8 @@ Mlp::Mlp(std::int64_t width, std::int64_t hidden, double dropout)
       fc2_(register_module("fc2", torch::nn::Linear(hidden, width))) {}
 
 at::Tensor Mlp::forward(const at::Tensor& tokens, const Conditions& conditions, std::uint32_t layer) {
-  const at::Tensor hidden = dropout(at::gelu(fc1_->forward(tokens)), dropout_, conditions, layer);
-  return dropout(fc2_->forward(hidden), dropout_, conditions, layer + 1);
+  const at::Tensor hidden = dropout(at::gelu(linear(*fc1_, tokens)), dropout_, conditions, layer);
+  return dropout(linear(*fc2_, hidden), dropout_, conditions, layer + 1);
 }
 
 Block::Block(const BlockShape& shape, std::int64_t index)

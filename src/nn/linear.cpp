@@ -1,0 +1,74 @@
+#include "linear.h"
+
+#include <optional>
+#include <string_view>
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace cohort::nn {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Multiplications below which the set-up of oneDNN costs more than it saves.
+constexpr std::int64_t kLargeProduct = std::int64_t{1} << 24;
+
+// oneDNN's product for dense tensors, as torch.compile uses it; absent from builds of LibTorch without
+// oneDNN.
+using Product = at::Tensor(const at::Tensor& input, const at::Tensor& weight,
+                           const std::optional<at::Tensor>& bias, std::string_view activation,
+                           c10::List<std::optional<at::Scalar>> scalars,
+                           std::optional<std::string_view> algorithm);
+
+const std::optional<c10::TypedOperatorHandle<Product>>& onednn() {
+  static const auto handle = []() -> std::optional<c10::TypedOperatorHandle<Product>> {
+    const auto found = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+    if (!found || !found->hasKernelForDispatchKey(c10::DispatchKey::CPU)) return std::nullopt;
+    return found->typed<Product>();
+  }();
+  return handle;
+}
+
+// input [rows, k] times the transpose of weight [n, k], of any strides
+at::Tensor product(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  return onednn()->call(input, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), "none");
+}
+
+struct LargeLinear : torch::autograd::Function<LargeLinear> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
+                            const at::Tensor& bias) {
+    context->save_for_backward({input, weight});
+    return product(input, weight, bias);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor rows = gradients[0].reshape({-1, gradients[0].size(-1)});
+    at::Tensor input_gradient, weight_gradient, bias_gradient;
+    if (context->needs_input_grad(0)) input_gradient = product(rows, saved[1].t(), {}).view(saved[0].sizes());
+    // MKL is as fast here, whose rows are the columns of both factors.
+    if (context->needs_input_grad(1)) {
+      weight_gradient = at::mm(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
+    }
+    if (context->needs_input_grad(2)) bias_gradient = rows.sum(0);
+    return {input_gradient, weight_gradient, bias_gradient};
+  }
+};
+
+bool pays(const torch::nn::LinearImpl& layer, const at::Tensor& input) {
+  return input.is_cpu() && input.scalar_type() == at::kFloat && layer.weight.scalar_type() == at::kFloat &&
+         !at::autocast::is_autocast_enabled(at::kCPU) &&
+         input.numel() * layer.weight.size(0) >= kLargeProduct && onednn().has_value();
+}
+
+}  // namespace
+
+at::Tensor linear(torch::nn::LinearImpl& layer, const at::Tensor& input) {
+  return pays(layer, input) ? LargeLinear::apply(input, layer.weight, layer.bias) : layer.forward(input);
+}
+
+}  // namespace cohort::nn
