@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kKills = 20, kSteps = 240;
+constexpr int kKills = 20, kSteps = 150;
 
 std::string train(const fs::path& run, int ranks, const std::string& strategy) {
   const fs::path tests = COHORT_TEST_DATA;

@@ -2,6 +2,7 @@
 // the unsharded run of one rank; and, where a run is reproducible, bit for bit.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,17 @@ void expect_same_bits(const e2e::Result& expected, const e2e::Result& actual) {
     EXPECT_TRUE(at::equal(weight, actual.weights.at(name))) << name;
 }
 
+// Every rank for itself; runs once for all cases with the same reference.
+const e2e::Result& unsharded(const Case& reference, comm::Communicator& world) {
+  static std::map<std::string, e2e::Result> results;
+  const auto [found, is_new] = results.try_emplace(name_of(reference));
+  if (is_new) {
+    comm::Communicator alone = world.split(world.rank(), "alone");
+    found->second = e2e::train_on(alone, configuration(reference, 1));
+  }
+  return found->second;
+}
+
 class Sharding : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Sharding, GivesTheResultOfTheUnshardedRun) {
@@ -85,8 +97,7 @@ TEST_P(Sharding, GivesTheResultOfTheUnshardedRun) {
   const comm::Session session(argc, argv, std::chrono::seconds(60));
   comm::Communicator world = session.world();
   ASSERT_EQ(world.size(), 4);
-  comm::Communicator alone = world.split(world.rank(), "alone");
-  const e2e::Result expected = e2e::train_on(alone, configuration(reference_of(GetParam()), 1));
+  const e2e::Result& expected = unsharded(reference_of(GetParam()), world);
 
   comm::Communicator three_and_one = world.split(world.rank() < 3 ? 0 : 1, "three and one");
   comm::Communicator two_and_two = world.split(world.rank() / 2, "two and two");
