@@ -2,7 +2,9 @@
 
 set(COHORT_TEST_ENVIRONMENT
   "OMP_NUM_THREADS=1" "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
-  "OMPI_MCA_btl_vader_single_copy_mechanism=none" "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_hwloc_base_binding_policy=none")
+  "OMPI_MCA_btl_vader_single_copy_mechanism=none" "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_hwloc_base_binding_policy=none"
+  # mpirun otherwise waits 2 s at the end of each job that fails, and most of the jobs in tests are to fail.
+  "OMPI_MCA_odls_base_sigkill_timeout=0")
 if(COHORT_SANITIZE)
   set(folder ${PROJECT_SOURCE_DIR}/tests/sanitizers)
   list(APPEND COHORT_TEST_ENVIRONMENT "UBSAN_OPTIONS=print_stacktrace=1"
