@@ -20,6 +20,15 @@ endfunction()
 
 # The torch header takes about 30 s to parse; every target with the same flags uses one precompiled copy.
 # torch/nn.h is not part of it: the templates it leaves pending would cost every file 5 s more.
+function(cohort_precompile_torch target)
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${target}.cpp "")
+  add_library(${target} OBJECT ${CMAKE_CURRENT_BINARY_DIR}/${target}.cpp)
+  target_link_libraries(${target} PUBLIC cohort_torch Threads::Threads)
+  target_precompile_headers(${target} PRIVATE <torch/types.h> <torch/nn/module.h> <torch/autograd.h>)
+  set(COHORT_TORCH_HEADER ${target} PARENT_SCOPE)
+endfunction()
+
+# The copy of the folder that the target belongs to.
 function(cohort_use_precompiled_torch target)
-  target_precompile_headers(${target} REUSE_FROM cohort_torch_header)
+  target_precompile_headers(${target} REUSE_FROM ${COHORT_TORCH_HEADER})
 endfunction()
