@@ -35,9 +35,10 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks);
 struct EngineOptions {
   std::string model = "vit_small";
   std::int64_t patch = 8, image = 96;
-  std::int64_t images = 16;  ///< in a batch, on each rank
+  std::int64_t images = 16;        ///< in a batch, on each rank
+  std::int64_t micro_batches = 1;  ///< that the batch is cut into
   std::int64_t steps = 5;
-  bool bf16 = false;
+  bool bf16 = false, reproducible = false;
   shard::ShardingConfig sharding;
   bool json = false;
 };

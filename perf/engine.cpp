@@ -37,7 +37,11 @@ class Training {
       : options_(options),
         mesh_(ranks, shard::shards_of(options.sharding, ranks)),
         model_(std::make_shared<nn::VisionTransformer>(shape_of(options))),
-        sharded_(model_, {.config = options.sharding, .fill = nn::Initialiser(*model_, 1)}, mesh_),
+        sharded_(model_,
+                 {.config = options.sharding,
+                  .reproducible = options.reproducible,
+                  .fill = nn::Initialiser(*model_, 1)},
+                 mesh_),
         optimizer_(shard::make_optimizer(sharded_.shards(), {.clip_norm = 1.0},
                                          [this](auto values) { return sharded_.squared_norms(values); })),
         images_(at::randn({options.images, 3, options.image, options.image}) + ranks.rank()),
@@ -49,15 +53,8 @@ class Training {
   // Seconds, of which `wait` for other ranks.
   double step(double& wait) {
     const auto begin = Clock::now();
-    sharded_.begin_step();
-    at::Tensor loss;
-    {
-      const eval::Bf16Scope scope(options_.bf16, at::kCPU);
-      loss = at::cross_entropy_loss(model_->forward(images_, conditions_).logits.to(at::kFloat), labels_) /
-             mesh_.world().size();
-    }
-    loss.backward();
-    sharded_.finish_backward();
+    sharded_.begin_step(static_cast<int>(options_.micro_batches));
+    for (const at::Tensor& sample : conditions_.sample.chunk(options_.micro_batches)) backward(sample);
     optimizer_->step(1e-4, 0.05, optimizer_->clip_gradients());
     sharded_.parameters_changed();
     wait = sharded_.take_wait().count();
@@ -83,6 +80,19 @@ class Training {
   }
 
  private:
+  void backward(const at::Tensor& sample) {
+    nn::Conditions conditions = conditions_;
+    conditions.sample = sample;
+    at::Tensor loss;
+    {
+      const eval::Bf16Scope scope(options_.bf16, at::kCPU);
+      const at::Tensor logits = model_->forward(images_.index_select(0, sample), conditions).logits;
+      loss = at::cross_entropy_loss(logits.to(at::kFloat), labels_.index_select(0, sample));
+    }
+    (loss / (mesh_.world().size() * options_.micro_batches)).backward();
+    sharded_.finish_backward();
+  }
+
   static nn::VitShape shape_of(const EngineOptions& options) {
     return nn::vit_shape({.name = options.model, .patch_size = options.patch}, {}, {}, 3, options.image,
                          options.image, kClasses);
@@ -100,6 +110,12 @@ class Training {
 }  // namespace
 
 ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (options.images % options.micro_batches != 0)
+      throw UsageError({fmt::format("{} images are not a multiple of {} micro-batches", options.images,
+                                    options.micro_batches),
+                        "command line", "choose --micro-batches that divides --images"});
+  });
   const double before = ranks.max(peak_mib());
   Training training(options, ranks);
   const double built = ranks.max(peak_mib());
@@ -124,6 +140,7 @@ ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
        {"strategy", "", 10},
        {"dtype", "", 5},
        {"images", "a rank", 7},
+       {"micro", "batches", 8},
        {"step min", "ms", 9, 1},
        {"step p50", "ms", 9, 1},
        {"images/s", "all", 9, 2},
@@ -137,8 +154,8 @@ ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
   const auto images = static_cast<double>(options.images * ranks.size());
   const double state = training.state_mib();
   table.add({options.model, std::string(config::enum_name(options.sharding.strategy)),
-             options.bf16 ? "bf16" : "fp32", options.images, seconds.front() * 1e3, median * 1e3,
-             images / median, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
+             options.bf16 ? "bf16" : "fp32", options.images, options.micro_batches, seconds.front() * 1e3,
+             median * 1e3, images / median, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
              std::int64_t{0}});
   return ExitCode::done;
 }

@@ -58,6 +58,9 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
   command->add_option("--images", options.images, "images in a batch on each rank")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_option("--micro-batches", options.micro_batches, "backward passes that share them")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   command->add_option("--steps", options.steps, "steps to measure, after one that is not")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -66,6 +69,8 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
       ->capture_default_str();
   command->add_option("--shard-size", options.sharding.shard_size, "ranks that share a model under hybrid");
   command->add_flag("--bf16", options.bf16, "compute, gather and reduce in bf16");
+  command->add_flag("--reproducible", options.reproducible,
+                    "sum gradients of micro-batches in a fixed order");
   command->add_flag("--activation-checkpointing", options.sharding.activation_checkpointing,
                     "compute blocks again in the backward pass");
   command->add_flag("--json", options.json, "one JSON object a line instead of the table");
