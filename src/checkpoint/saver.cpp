@@ -5,6 +5,8 @@
 
 #include <ATen/Functions.h>
 
+#include "cohort/core/trace.h"
+
 namespace cohort::checkpoint {
 namespace {
 
@@ -72,8 +74,11 @@ void Saver::save(const std::vector<Slice>& state, const Meta& meta) {
   impl_->last = Clock::now();
   if (!impl_->config.async) return impl_->store.save(state, meta);
   impl_->copy(state);
-  impl_->writing =
-      std::async(std::launch::async, [impl = impl_.get(), meta] { impl->store.save(impl->copied, meta); });
+  impl_->writing = std::async(std::launch::async, [impl = impl_.get(), meta] {
+    name_trace_lane("checkpoint");
+    const TraceSpan span(TraceKind::checkpoint, "write step ", meta.step);
+    impl->store.save(impl->copied, meta);
+  });
 }
 
 void Saver::wait() {

@@ -41,7 +41,7 @@ struct Work::State {
   std::int64_t sequence = 0;
   std::size_t next_step = 0;
   MPI_Request request = MPI_REQUEST_NULL;
-  std::chrono::steady_clock::time_point step_started{};
+  std::chrono::steady_clock::time_point began{}, step_started{};
   std::exception_ptr error;  ///< written before `done`
   std::atomic<bool> done{false};
   // NCCL: makes the current stream wait; throws when the communicator has failed.

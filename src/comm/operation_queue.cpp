@@ -8,6 +8,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
+#include "cohort/core/trace.h"
 
 namespace cohort::comm {
 namespace {
@@ -80,6 +81,7 @@ void OperationQueue::run(Operation operation) {
 
 void OperationQueue::wait_for(const Work::State& state) {
   if (state.done.load(std::memory_order_acquire)) return;
+  const TraceSpan span(TraceKind::wait, "wait for ", name_);
   change_waiting(+1);
   {
     const std::lock_guard turn(turn_);
@@ -137,6 +139,7 @@ bool OperationQueue::advance(Work::State& state) {
     }
     if (state.next_step == state.operation.steps.size()) return true;
     state.step_started = Clock::now();
+    if (state.next_step == 0) state.began = state.step_started;
     state.request = state.operation.steps[state.next_step++](transport_);
   }
 }
@@ -169,8 +172,15 @@ void OperationQueue::report(Work::State& state, std::chrono::duration<double> wa
        "only slow, raise comm.timeout"});
 }
 
+void OperationQueue::trace(const Work::State& state) const {
+  if (!is_tracing()) return;
+  record_trace({TraceKind::communication, "communication: " + name_, state.operation.name, state.began,
+                Clock::now(), state.operation.bytes});
+}
+
 void OperationQueue::finish(Work::State& state) {
   state.operation.steps.clear();
+  trace(state);
   const std::lock_guard lock(queue_mutex_);
   const auto kept = std::move(queue_.front());
   queue_.pop_front();

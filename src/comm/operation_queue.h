@@ -44,6 +44,7 @@ class OperationQueue {
   bool advance(Work::State& state);  // true: the operation is complete
   void watch(Work::State& state);    // answers roll calls, throws after the timeout
   [[noreturn]] void report(Work::State& state, std::chrono::duration<double> waited);
+  void trace(const Work::State& state) const;
   void finish(Work::State& state);                // removes the front operation
   void fail_all(std::exception_ptr error);        // the communicator is unusable from here on
   void communicate(const std::stop_token& stop);  // body of the thread

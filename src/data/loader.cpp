@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "cohort/core/error.h"
+#include "cohort/core/trace.h"
 
 namespace cohort::data {
 
@@ -29,6 +30,7 @@ struct Loader::Impl {
 };
 
 Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) const {
+  const TraceSpan span(TraceKind::data, "batch of step ", step + 1);
   try {
     return make(step);
   } catch (...) {
@@ -46,6 +48,7 @@ bool Loader::Impl::push(Made batch, const std::stop_token& stop) {
 }
 
 void Loader::Impl::work(const std::stop_token& stop) {
+  name_trace_lane("loader");
   for (std::int64_t step = next_step; step < last && !stop.stop_requested(); ++step) {
     Made batch = attempt(step);
     const bool failed = std::holds_alternative<std::exception_ptr>(batch);

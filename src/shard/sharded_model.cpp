@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <c10/util/StringUtil.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/trace.h"
 #include "cohort/nn/unit_model.h"
 
 #include "gradient_reducer.h"
@@ -96,8 +98,9 @@ struct ShardedModel::Impl {
   std::vector<Unit> units;  // the root unit last
   std::vector<FlatShard> shards;
   std::unique_ptr<GradientReducer> reducer;
-  std::vector<int> open;      // by unit: forward passes that the backward pass has not reached
-  std::vector<bool> entered;  // by unit: the backward pass has reached it
+  std::vector<int> open;              // by unit: forward passes that the backward pass has not reached
+  std::vector<bool> entered;          // by unit: the backward pass has reached it
+  std::optional<TraceSpan> backward;  // of the unit that the backward pass is in
   std::chrono::duration<double> wait{};
 
   Impl(std::shared_ptr<nn::UnitModel> whole, Options how, comm::DeviceMesh& where)
@@ -169,12 +172,20 @@ struct ShardedModel::Impl {
     output.register_hook([this, unit](const at::Tensor&) { enter_backward(unit); });
   }
 
+  // Otherwise the span of the first unit would include the embedding's backward pass.
+  void watch_end(const at::Tensor& input) {
+    if (is_tracing() && input.requires_grad())
+      input.register_hook([this](const at::Tensor&) { backward.reset(); });
+  }
+
   void enter_backward(std::size_t unit) {
+    backward.reset();
     if (unit + 1 < root()) leave_backward(unit + 1);
     make_whole(unit);
     if (unit > 0) units[unit - 1].start_gather(mesh);
     --open[unit];
     entered[unit] = true;
+    backward.emplace(TraceKind::backward, "backward ", static_cast<std::int64_t>(unit));
   }
 
   // The gradient of the unit's input is complete, so that none of its parameters' is missing.
@@ -185,6 +196,7 @@ struct ShardedModel::Impl {
   }
 
   void end_backward() {
+    backward.reset();
     for (std::size_t unit = 0; unit < units.size(); ++unit) {
       open[unit] = 0;
       entered[unit] = false;
@@ -211,8 +223,12 @@ at::Tensor ShardedModel::run(std::size_t index, const at::Tensor& input, const B
   const bool is_last = index + 1 == engine.root();
   if (!is_last) engine.units[index + 1].start_gather(engine.mesh);
   const bool records = at::GradMode::is_enabled();
+  if (records && index == 0) engine.watch_end(input);
   const ShardingConfig& config = engine.options.config;
+  std::optional<TraceSpan> span(std::in_place, TraceKind::forward, "forward ",
+                                static_cast<std::int64_t>(index));
   at::Tensor output = config.activation_checkpointing && records ? recomputed(body, input) : body(input);
+  span.reset();
   if (records && output.requires_grad()) engine.watch(index, output);
   // The backward pass begins with the last unit.
   if (!records || (config.reshard_after_forward && !is_last)) engine.units[index].release();
