@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cohort/config/load.h"
 #include "cohort/core/error.h"
@@ -65,6 +66,14 @@ void validate_sharding(const RunConfig& config, const std::string& where) {
   }
 }
 
+void validate_trace(const RunConfig& config, const std::string& where) {
+  const std::vector<std::int64_t>& steps = config.train.trace.steps;
+  if (steps.empty() || (steps.size() == 2 && steps.front() <= steps.back())) return;
+  throw UsageError(
+      {fmt::format("train.trace.steps is [{}], which is not a first and a last step", fmt::join(steps, ", ")),
+       where, "set train.trace.steps=[10,12] to trace the steps 10, 11 and 12"});
+}
+
 }  // namespace
 
 std::span<const config::EnumName<Precision>> enum_names(Precision) {
@@ -96,6 +105,7 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_context(config, where);
   validate_micro_batches(config, where);
   validate_sharding(config, where);
+  validate_trace(config, where);
 }
 
 ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {

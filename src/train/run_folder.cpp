@@ -35,12 +35,14 @@ bool must_match(std::string_view key) {
 
 /// Says nothing of how training goes on.
 bool is_place(std::string_view key) {
-  return key == "run_dir" || key == "resume" || key == "data.path" || key == "model.weights";
+  return key == "run_dir" || key == "resume" || key == "data.path" || key == "model.weights" ||
+         key.starts_with("train.trace.");
 }
 
 void remove_run(const RunFolder& folder) {
-  for (const fs::path& entry : {folder.config(), folder.metrics(), folder.log(), folder.weights(),
-                                folder.report(), folder.resumed_from(), folder.checkpoints()}) {
+  for (const fs::path& entry :
+       {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.report(), folder.trace(),
+        folder.resumed_from(), folder.checkpoints()}) {
     std::error_code error;
     fs::remove_all(entry, error);
     if (error)

@@ -18,6 +18,7 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path checkpoints() const { return path / "checkpoints"; }
   [[nodiscard]] std::filesystem::path weights() const { return path / "weights.safetensors"; }
   [[nodiscard]] std::filesystem::path report() const { return path / "report.html"; }
+  [[nodiscard]] std::filesystem::path trace() const { return path / "trace.json"; }
   /// Configuration in the checkpoint that the run last went on from.
   [[nodiscard]] std::filesystem::path resumed_from() const { return path / "resumed_from.yaml"; }
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unistd.h>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/core/trace.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 #include "cohort/eval/evaluation.h"
@@ -32,6 +34,7 @@
 #include "train/run_folder.h"
 #include "train/state.h"
 #include "train/step_totals.h"
+#include "train/step_trace.h"
 #include "train/stop_signal.h"
 
 namespace cohort::train {
@@ -46,6 +49,13 @@ data::Batch moved(data::Batch batch, const at::Device& device) {
     if (column->defined()) *column = column->to(device);
   }
   return batch;
+}
+
+// What `body` returns; the time it takes is a span of the trace.
+template <class Body>
+auto traced(TraceKind kind, std::string_view name, Body&& body) {
+  const TraceSpan span(kind, name);
+  return body();
 }
 
 shard::ShardedModel::Options engine_options(const RunConfig& config, const Parts& parts) {
@@ -92,6 +102,7 @@ struct Trainer::Impl {
   std::optional<MetricsFile> metrics;  // rank 0 only
   Progress progress;
   StopSignal signal;
+  StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
   double trained_seconds = 0.0;
 };
@@ -155,11 +166,14 @@ ExitCode Trainer::Impl::run() {
   const auto make = [this](std::int64_t step) { return parts->data.batch(step, ranks.rank(), ranks.size()); };
   data::Loader loader(make, start.step, std::max(start.step, total_steps), config.data.loader);
   for (std::int64_t step = start.step; step < total_steps; ++step) {
-    train_step(loader, step);
     const std::int64_t done = step + 1;
+    trace.begin_step(done);
+    train_step(loader, step);
+    trace.end_step(done);
     const bool last = done == total_steps;
     if (last || stop || save_now || saver.is_due(done)) save(done);
     if (stop && !last) {
+      trace.finish();
       saver.wait();
       progress.clear();
       log_info(fmt::format("stopped by a signal after step {}; the same command goes on from there", done));
@@ -167,27 +181,32 @@ ExitCode Trainer::Impl::run() {
     }
     if (evaluation_due(done)) evaluate(done);
   }
+  trace.finish();
   finish();
   return ExitCode::done;
 }
 
 void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
+  const TraceSpan span(TraceKind::step, "step ", step + 1);
   const auto begin = Clock::now();
-  const data::Batch batch = moved(loader.next(), parts->device);
+  const data::Batch batch =
+      traced(TraceKind::data, "data", [&] { return moved(loader.next(), parts->device); });
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
   share.data_wait = loader.take_wait();
   share.stop = signal.received();
   share.save = speaks() && saver.is_time();
-  const double norm = optimizer->clip_gradients();
+  const double norm = traced(TraceKind::optimizer, "clip", [&] { return optimizer->clip_gradients(); });
   const StepTotals totals = sum_over_ranks(share, ranks);
   check_finite(totals.loss, norm, step + 1);
   const double lr = warmup_cosine(config.optimizer.lr, config.schedule.lr_end, step, total_steps,
                                   config.schedule.warmup_steps);
-  optimizer->step(lr, config.optimizer.weight_decay, norm);
-  sharded.parameters_changed();
-  method->after_step(where);
+  traced(TraceKind::optimizer, "update", [&] {
+    optimizer->step(lr, config.optimizer.weight_decay, norm);
+    sharded.parameters_changed();
+  });
+  traced(TraceKind::optimizer, "after step", [&] { method->after_step(where); });
   stop = totals.stop;
   save_now = totals.save;
   record(make_record(totals, step + 1, lr, norm, Clock::now() - begin));
@@ -202,13 +221,14 @@ StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& w
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const data::Batch part =
         data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes);
-    at::Tensor loss;
-    {
+    const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
       const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
-      loss = method->loss(part, where, share.metrics);
-    }
-    loss.backward();
-    sharded.finish_backward();
+      return method->loss(part, where, share.metrics);
+    });
+    traced(TraceKind::backward, "backward", [&] {
+      loss.backward();
+      sharded.finish_backward();
+    });
     share.losses.push_back(loss.item<double>());
   }
   share.comm_wait = sharded.take_wait();
@@ -256,6 +276,7 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
 }
 
 void Trainer::Impl::evaluate(std::int64_t steps_done) {
+  const TraceSpan span(TraceKind::evaluation, "evaluate");
   progress.clear();
   for (const data::Dataset& split : parts->splits.datasets()) {
     const eval::EvaluationColumns columns{parts->data.label(), parts->splits.group_key()};
@@ -269,6 +290,7 @@ void Trainer::Impl::evaluate(std::int64_t steps_done) {
 }
 
 void Trainer::Impl::save(std::int64_t steps_done) {
+  const TraceSpan span(TraceKind::checkpoint, "save step ", steps_done);
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -46,6 +47,11 @@ TEST(RunConfig, ContradictionsAreRefused) {
   EXPECT_THROW(load_run_config(file, Overrides{"data.path="}), UsageError);
   EXPECT_THROW(load_run_config(file, Overrides{"schedule.lr_end=1e-2", "optimizer.lr=1e-3"}), UsageError);
   EXPECT_THROW(load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none"}), UsageError);
+  for (const char* steps : {"[5]", "[7,5]", "[1,2,3]", "[0,2]", "[-1,2]"}) {
+    EXPECT_THROW(load_run_config(file, Overrides{fmt::format("train.trace.steps={}", steps)}), UsageError)
+        << steps;
+  }
+  EXPECT_NO_THROW(load_run_config(file, Overrides{"train.trace.steps=[5,5]"}));
   EXPECT_NO_THROW(
       load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none", "context.scope=global"}));
   EXPECT_NO_THROW(load_run_config(
@@ -88,6 +94,7 @@ TEST(RunConfig, AResumeMayChangeHowLongHowOftenAndOnHowManyRanks) {
                     .keep_every = 10};
   now.optimizer.weight_decay = 0.25;
   now.comm.timeout = std::chrono::seconds(9);
+  now.train.trace.steps = {2, 3};
 
   const Differences found = differences(before, now);
 

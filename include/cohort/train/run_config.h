@@ -47,12 +47,25 @@ struct DataConfig {
   }
 };
 
+struct TraceConfig {
+  std::vector<std::int64_t> steps;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("steps", steps,
+          "first and last step, counted from 1, whose timeline is written to trace.json in the run's folder; "
+          "empty: none",
+          config::Range<std::int64_t>{1, INT64_MAX});
+  }
+};
+
 struct TrainConfig {
   std::int64_t max_steps = 0;
   std::int64_t epochs = 10;
   std::int64_t micro_batches = 1;
   bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
+  TraceConfig trace;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -69,6 +82,7 @@ struct TrainConfig {
         "reduce gradients after each micro-batch instead of after the last: whole gradients need no memory");
     visit("log_every_steps", log_every_steps, "steps between lines on the terminal",
           config::Range<std::int64_t>{1, 1 << 30});
+    visit.section("trace", trace, "what ranks do when (docs/sharding.md)");
   }
 };
 
