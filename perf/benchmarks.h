@@ -57,4 +57,14 @@ struct CheckpointOptions {
 /// bytes in the same folder. ExitCode::bug if a value is wrong.
 ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks);
 
+struct TraceOptions {
+  std::string file;       ///< trace.json of a run
+  std::int64_t step = 0;  ///< 0: all
+  std::string picture;    ///< SVG to write; empty: none
+};
+
+/// Without ranks. How much of the communication of traced steps was hidden behind computation, and what each
+/// lane of the last one did. Throws DataError or UsageError.
+ExitCode trace(const TraceOptions& options);
+
 }  // namespace cohort::perf

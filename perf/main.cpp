@@ -98,6 +98,15 @@ void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& 
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::checkpoints(options, ranks); }; });
 }
 
+void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCode()>& chosen) {
+  auto* command =
+      app.add_subcommand("trace", "What a trace of training steps says of overlap; a picture of it");
+  command->add_option("file", options.file, "trace.json of a run with train.trace.steps")->required();
+  command->add_option("--step", options.step, "only this step; else all, and the last one's lanes");
+  command->add_option("--svg", options.picture, "draw the timeline of the step into this file");
+  command->callback([&] { chosen = [&] { return perf::trace(options); }; });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -111,11 +120,14 @@ int main(int argc, char** argv) {
   perf::EngineOptions engine;
   std::string strategy = "full";
   perf::CheckpointOptions checkpoint;
+  perf::TraceOptions trace;
   Benchmark chosen;
+  std::function<ExitCode()> without_ranks;
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
   add_engine(app, engine, strategy, chosen);
   add_checkpoint(app, checkpoint, chosen);
+  add_trace(app, trace, without_ranks);
   std::string wrong_usage;
   try {
     app.parse(argc, argv);
@@ -124,6 +136,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     wrong_usage = error.what();
   }
+  if (without_ranks && wrong_usage.empty()) return comm::run_alone("cohort-perf", without_ranks);
   return comm::run_ranks(argc, argv, "cohort-perf", [&](comm::Communicator& ranks) {
     comm::together(ranks, [&] {
       if (!wrong_usage.empty()) throw UsageError({wrong_usage, "command line", "see cohort-perf --help"});
