@@ -1,36 +1,99 @@
 #include "cohort/shard/ema.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/mul.h>
+#include <c10/util/StringUtil.h>
+#include <c10/util/accumulate.h>
 
 #include "cohort/core/error.h"
 
 namespace cohort::shard {
 namespace {
 
-bool same_place(const ParameterSlot& a, const ParameterSlot& b) {
-  return a.name == b.name && a.shape == b.shape && a.offset == b.offset;
+using Shapes = std::map<std::string, std::vector<std::int64_t>>;
+
+Shapes shapes_of(std::span<const FlatShard> shards) {
+  Shapes shapes;
+  for (const FlatShard& shard : shards) {
+    for (const ParameterSlot& slot : shard.slots) shapes[slot.name] = slot.shape;
+  }
+  return shapes;
 }
 
-bool same_slice(const FlatShard& a, const FlatShard& b) {
-  return a.begin == b.begin && a.value.numel() == b.value.numel() &&
+std::string shape_text(const Shapes& shapes, const std::string& name) {
+  const auto found = shapes.find(name);
+  return found == shapes.end() ? "missing" : c10::str(at::IntArrayRef(found->second));
+}
+
+void check_alike(const Shapes& teacher, const Shapes& student) {
+  std::string differences;
+  Shapes names = teacher;
+  names.insert(student.begin(), student.end());
+  for (const auto& [name, shape] : names) {
+    const std::string theirs = shape_text(teacher, name), ours = shape_text(student, name);
+    if (theirs != ours)
+      differences += fmt::format("\n  {}: {} in the teacher, {} in the student", name, theirs, ours);
+  }
+  COHORT_CHECK(differences.empty(), "a teacher cannot follow a student of other parameters:{}", differences);
+}
+
+bool same_place(const ParameterSlot& a, const ParameterSlot& b) {
+  return a.name == b.name && a.offset == b.offset;
+}
+
+// The same answer on every rank.
+bool cut_alike(const FlatShard& a, const FlatShard& b) {
+  return a.value.numel() == b.value.numel() &&
          std::equal(a.slots.begin(), a.slots.end(), b.slots.begin(), b.slots.end(), same_place);
+}
+
+// Three operations that round once each: the same bits wherever a value lies in its shard.
+void blend(const at::Tensor& teacher, const at::Tensor& student, double decay) {
+  teacher.mul_(decay).add_(at::mul(student, 1.0 - decay));
+}
+
+const ParameterSlot* find_slot(const FlatShard& shard, const std::string& name) {
+  const auto found = std::find_if(shard.slots.begin(), shard.slots.end(),
+                                  [&](const ParameterSlot& slot) { return slot.name == name; });
+  return found == shard.slots.end() ? nullptr : &*found;
+}
+
+// `whole`: all values of a flat parameter of the student that has `ours` in its slots.
+void follow(const FlatShard& theirs, const ParameterSlot& ours, const at::Tensor& whole, double decay) {
+  const ParameterSlot* slot = find_slot(theirs, ours.name);
+  if (slot == nullptr) return;
+  const std::int64_t begin = std::max(slot->offset, theirs.begin),
+                     end = std::min(slot->offset + c10::multiply_integers(slot->shape),
+                                    theirs.begin + theirs.value.numel());
+  if (begin >= end) return;
+  blend(theirs.value.narrow(0, begin - theirs.begin, end - begin),
+        whole.narrow(0, ours.offset + begin - slot->offset, end - begin), decay);
 }
 
 }  // namespace
 
-void update_ema(std::span<FlatShard> teacher, std::span<const FlatShard> student, double decay) {
+void update_ema(ShardedModel& teacher, ShardedModel& student, double decay) {
   COHORT_CHECK(decay >= 0.0 && decay <= 1.0, "an average that decays by {}", decay);
-  COHORT_CHECK(teacher.size() == student.size(), "{} shards follow {}", teacher.size(), student.size());
-  for (std::size_t i = 0; i < teacher.size(); ++i)
-    COHORT_CHECK(same_slice(teacher[i], student[i]), "shard {} of the teacher is cut otherwise", i);
+  const std::span<FlatShard> theirs = teacher.shards(), ours = student.shards();
+  check_alike(shapes_of(theirs), shapes_of(ours));
   const at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < teacher.size(); ++i) {
-    // Three operations that round once each: the same bits wherever a value lies in its shard.
-    teacher[i].value.mul_(decay).add_(at::mul(student[i].value, 1.0 - decay));
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const auto alike = std::find_if(theirs.begin(), theirs.end(),
+                                    [&](const FlatShard& shard) { return cut_alike(shard, ours[i]); });
+    if (alike != theirs.end()) {
+      blend(alike->value, ours[i].value, decay);
+      continue;
+    }
+    const at::Tensor whole = student.gathered(i);
+    for (const ParameterSlot& slot : ours[i].slots) {
+      for (const FlatShard& shard : theirs) follow(shard, slot, whole, decay);
+    }
   }
+  teacher.parameters_changed();
 }
 
 }  // namespace cohort::shard

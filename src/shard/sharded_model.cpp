@@ -278,6 +278,13 @@ double ShardedModel::gradient_norm() {
   return std::sqrt(sum);
 }
 
+at::Tensor ShardedModel::gathered(std::size_t index) {
+  COHORT_CHECK(index < impl_->shards.size(), "shard {} of {}", index, impl_->shards.size());
+  auto unit = impl_->units.begin();
+  for (; index >= unit->flats().size(); ++unit) index -= unit->flats().size();
+  return unit->flats()[index]->gathered(impl_->mesh);
+}
+
 void ShardedModel::for_each_parameter(
     const std::function<void(const std::string& name, const at::Tensor& values)>& visit) {
   for (const Unit& unit : impl_->units) {

@@ -96,9 +96,7 @@ TEST_P(Reproducible, HasTheBitsOfOneRank) {
 
   const double norm = sharded.gradient_norm(), alone_norm = alone_sharded.gradient_norm();
   EXPECT_EQ(norm, alone_norm);
-  Tensors expected;
-  alone_sharded.for_each_parameter(
-      [&](const std::string& name, const at::Tensor& values) { expected[name] = values.clone(); });
+  const Tensors expected = parameters_of(alone_sharded);
   sharded.for_each_parameter([&](const std::string& name, const at::Tensor& values) {
     EXPECT_TRUE(at::equal(values, expected.at(name))) << name;
   });

@@ -56,6 +56,14 @@ inline Tensors gradients_of(ShardedModel& sharded, comm::DeviceMesh& mesh) {
   return result;
 }
 
+/// Whole parameters by name, on rank 0.
+inline Tensors parameters_of(ShardedModel& sharded) {
+  Tensors result;
+  sharded.for_each_parameter(
+      [&](const std::string& name, const at::Tensor& values) { result[name] = values.clone(); });
+  return result;
+}
+
 class ShardedModelTest : public ::testing::TestWithParam<ShardingConfig> {
  protected:
   static constexpr double kRate = 1e-3;

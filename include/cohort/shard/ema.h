@@ -1,16 +1,18 @@
 #pragma once
-#include <span>
-
 #include "cohort/shard/sharded_model.h"
 
 namespace cohort::shard {
 
-/// Moves the shards of a teacher towards those of its student: an exponential moving average over steps,
+/// Moves the parameters of a teacher towards those of its student: an exponential moving average over steps,
 ///   teacher = decay teacher + (1 - decay) student,
-/// value by value, trained and frozen ones alike (DINO, arXiv 2104.14294, section 3.1). Both models are cut
-/// alike: same slots (names, shapes, offsets) in the same order, same slices; else Bug. That needs the same
-/// strategy, and parameters divided in the same way into trained and frozen flat tensors. decay: 0 … 1.
-/// Not collective. Afterwards the teacher's ShardedModel::parameters_changed() is due.
-void update_ema(std::span<FlatShard> teacher, std::span<const FlatShard> student, double decay);
+/// value by value, trained and frozen ones alike (DINO, arXiv 2104.14294, section 3.1). The same bits
+/// whatever either model freezes, whatever their strategies, on any number of ranks. decay: 0 … 1.
+///
+/// Collective. Flat parameters that both models cut alike need no communication: those of units in which both
+/// divide their parameters in the same way into trained and frozen ones, a teacher that is frozen as a whole
+/// and a student that is trained as a whole included. Of other ones the student's values are gathered, one
+/// flat parameter at a time. Both models live on the same ranks. Throws Bug, the same on every rank and
+/// before anything is changed, if they differ in names or shapes of parameters.
+void update_ema(ShardedModel& teacher, ShardedModel& student, double decay);
 
 }  // namespace cohort::shard

@@ -150,6 +150,8 @@ class ShardedModel final : public nn::UnitRunner {
   std::vector<std::vector<double>> squared_norms(std::span<const at::Tensor> values);
   /// Collective. L2 norm of all gradients, from squared_norms().
   double gradient_norm();
+  /// Collective. All values of the flat parameter that shards()[index] is a slice of, f32, on every rank.
+  [[nodiscard]] at::Tensor gathered(std::size_t index);
   /// Collective. Calls `visit` with every parameter, whole and in f32, on rank 0; others help. One unit at a
   /// time is in memory.
   void for_each_parameter(
