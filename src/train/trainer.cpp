@@ -129,13 +129,8 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
-  std::vector<checkpoint::Slice> state = state_to_load(sharded, *optimizer);
-  // Imported weights are a checkpoint of step 0, which has nothing else.
-  if (start.step == 0)
-    std::erase_if(state, [](const auto& slice) { return !slice.name.starts_with("/model/"); });
-  checkpoint::Store(start.checkpoints, ranks).load(start.step, state);
-  optimizer->set_steps(start.step);
-  sharded.parameters_changed();
+  checkpoint::Store store(start.checkpoints, ranks);
+  load_state(store, start.step, sharded, *optimizer, ranks);
 }
 
 void Trainer::Impl::open_run_folder() {

@@ -146,6 +146,44 @@ TEST_F(Resume, ImportsToAFileOrTheFirstCheckpointOnly) {
   EXPECT_TRUE(fs::exists(checkpoint(config, 12)));
 }
 
+std::vector<double> losses_of(const RunConfig& config) {
+  std::vector<double> losses;
+  for (const auto& line : lines_of(config.run_dir, "step")) losses.push_back(line.at("loss"));
+  return losses;
+}
+
+// The first step of a momentum that begins at zero is one without momentum.
+TEST_F(Resume, MomentumMayBeSwitchedOnAndOff) {
+  for (const auto& [name, lr] :
+       {std::pair(shard::OptimizerName::sgd, 0.05), std::pair(shard::OptimizerName::lars, 1.0)}) {
+    RunConfig off = tiny_run(folder.path(), std::string(config::enum_name(name)));
+    off.optimizer.name = name;
+    off.optimizer.lr = lr;
+    off.optimizer.momentum = 0.0;
+    off.checkpoint = {.every_steps = 3, .keep_last = 9};
+    RunConfig on = off, off_again = off;
+    on.run_dir += "_on";
+    on.resume = checkpoint(off, 6).string();
+    on.optimizer.momentum = 0.9;
+    off_again.run_dir += "_off_again";
+    off_again.resume = checkpoint(on, 9).string();
+
+    for (const RunConfig& config : {off, on, off_again}) {
+      EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+      world.barrier();
+    }
+
+    const auto without = losses_of(off), with = losses_of(on), after = losses_of(off_again);
+    ASSERT_EQ(with.size(), 6U);
+    ASSERT_EQ(after.size(), 3U);
+    EXPECT_EQ(with[0], without[6]);
+    EXPECT_EQ(with[1], without[7]);
+    EXPECT_NE(with[2], without[8]);
+    EXPECT_EQ(after[0], with[3]);
+    EXPECT_NE(after[1], with[4]);
+  }
+}
+
 // The ranks' clocks differ: when one says that it is time, all save.
 TEST_F(Resume, AllRanksSaveWhenOneSaysThatItIsTime) {
   StepShare share;
