@@ -1,0 +1,160 @@
+// Signals and clocks that meet a save: nothing is lost, and all ranks save after the same step.
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+#include <gtest/gtest.h>
+
+#include "cohort/checkpoint/safetensors.h"
+#include "cohort/train/trainer.h"
+
+#include "support/ranks.h"
+#include "tiny_run.h"
+
+namespace {
+
+// What a sync of a file does before it begins, by any thread of this program.
+std::function<void(const std::string& path)> before_sync;
+
+}  // namespace
+
+// Takes the place of the C library's.
+extern "C" int fsync(int descriptor) {
+  if (before_sync) {
+    std::error_code error;
+    const auto link = std::filesystem::path("/proc/self/fd") / std::to_string(descriptor);
+    before_sync(std::filesystem::read_symlink(link, error).string());
+  }
+  return static_cast<int>(::syscall(SYS_fsync, descriptor));
+}
+
+namespace cohort::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// While it lives, SIGTERM reaches this process in the middle of its first save: all values are written, and
+/// nothing is published yet. Behind training, that save then lasts until the next one is asked for.
+class SignalDuringSave {
+ public:
+  explicit SignalDuringSave(bool behind_training) : behind_training_(behind_training) {
+    before_sync = [this](const std::string& path) { meet(path); };
+  }
+  SignalDuringSave(const SignalDuringSave&) = delete;
+  SignalDuringSave& operator=(const SignalDuringSave&) = delete;
+  ~SignalDuringSave() { before_sync = nullptr; }
+
+  [[nodiscard]] bool came() const { return came_; }
+
+ private:
+  // Every save is asked for right after a sync of the metrics.
+  void meet(const std::string& path) {
+    std::unique_lock lock(mutex_);
+    if (path.ends_with("/metrics.jsonl")) {
+      ++saves_;
+      next_save_.notify_all();
+    } else if (path.ends_with("/state.h5") && !came_) {
+      came_ = true;
+      std::raise(SIGTERM);
+      if (behind_training_) next_save_.wait(lock, [this] { return saves_ > 1; });
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable next_save_;
+  bool behind_training_, came_ = false;
+  int saves_ = 0;
+};
+
+class Stop : public ::testing::Test {
+ protected:
+  Stop() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+
+  RunConfig run(const std::string& name) {
+    RunConfig config = tiny_run(folder.path(), name);
+    config.eval.every_epochs = 0;
+    config.checkpoint = {.every_steps = 3, .keep_last = 99};
+    return config;
+  }
+  ExitCode train(const RunConfig& config) {
+    const ExitCode code = Trainer(config, world).run();
+    world.barrier();
+    return code;
+  }
+  [[nodiscard]] checkpoint::Store store(const RunConfig& config) {
+    return {config.run_dir / "checkpoints", world};
+  }
+  void expect_same_weights(const RunConfig& a, const RunConfig& b) {
+    const auto expected = checkpoint::read_safetensors(a.run_dir / "weights.safetensors"),
+               actual = checkpoint::read_safetensors(b.run_dir / "weights.safetensors");
+    for (const auto& [name, values] : expected.tensors)
+      EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
+  }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+TEST_F(Stop, ASignalDuringASaveLeavesThatCheckpointAndALastOne) {
+  const RunConfig calm = run("calm");
+  ASSERT_EQ(train(calm), ExitCode::done);
+  for (const bool async : {false, true}) {
+    SCOPED_TRACE(async ? "async" : "sync");
+    RunConfig config = run(async ? "async" : "sync");
+    config.checkpoint.async = async;
+    {
+      std::optional<SignalDuringSave> signal;
+      if (world.rank() == 0) signal.emplace(async);
+      ASSERT_EQ(train(config), ExitCode::stopped);
+      EXPECT_TRUE(!signal || signal->came());
+    }
+
+    checkpoint::Store checkpoints = store(config);
+    const std::int64_t last = checkpoints.latest().value_or(0);
+    // The save after step 6 waits for that after step 3, in which the signal came.
+    EXPECT_GE(last, 4);
+    EXPECT_LE(last, 7);
+    for (const std::int64_t step : {std::int64_t{3}, last})
+      EXPECT_TRUE(checkpoints.damage(step).empty()) << step;
+    EXPECT_TRUE(checkpoints.unfinished().empty());
+    EXPECT_EQ(std::ssize(lines_of(config.run_dir, "step")), last);
+    world.barrier();
+    ASSERT_EQ(train(config), ExitCode::done);
+    EXPECT_EQ(steps_of(config.run_dir, "step"), steps_of(calm.run_dir, "step"));
+    expect_same_weights(calm, config);
+  }
+}
+
+// The clock of rank 0 decides; others, which wait for it in their first step, save with it.
+TEST_F(Stop, ByTheClockAllRanksSaveAfterTheSameStep) {
+  RunConfig config = run("clock");
+  config.checkpoint = {.every = std::chrono::seconds(1), .keep_last = 99};
+  Trainer trainer(config, world);
+  const auto due = std::chrono::steady_clock::now() + config.checkpoint.every;
+  while (world.rank() == 0 && std::chrono::steady_clock::now() < due) std::this_thread::yield();
+
+  ASSERT_EQ(trainer.run(), ExitCode::done);
+
+  world.barrier();
+  checkpoint::Store checkpoints = store(config);
+  const auto steps = checkpoints.steps();
+  ASSERT_GE(steps.size(), 2U);
+  EXPECT_EQ(steps.back(), 1);
+  EXPECT_EQ(steps.front(), config.train.max_steps);
+  EXPECT_TRUE(checkpoints.damage(1).empty());
+  RunConfig again = run("again");
+  again.resume = (config.run_dir / "checkpoints" / "step-00000001").string();
+  ASSERT_EQ(train(again), ExitCode::done);
+  expect_same_weights(config, again);
+}
+
+}  // namespace
+}  // namespace cohort::train
