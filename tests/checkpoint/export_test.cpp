@@ -27,6 +27,27 @@ TEST_F(StoreTest, ExportWritesTheTensorsBelowAPrefix) {
   });
 }
 
+TEST_F(StoreTest, ExportTakesTheAverageWhereThereIsOne) {
+  Store store(folder_, ranks_);
+  const std::vector<std::int64_t> shape{ranks_.size(), 6};
+  const at::Tensor trained = at::arange(6, at::kFloat) + 10.0 * ranks_.rank(), averaged = trained * 0.5;
+  const std::int64_t begin = 6 * ranks_.rank();
+  store.save({{"/model/head.weight", shape, begin, trained}, {"/ema/head.weight", shape, begin, averaged}},
+             meta(3));
+
+  on_rank_0([&] {
+    const auto file = folder_ / "average.safetensors";
+    export_safetensors({folder_, 3}, "/ema/", file);
+    const Safetensors read = read_safetensors(file);
+    ASSERT_EQ(read.tensors.size(), 1U);
+    const at::Tensor* found = read.find("head.weight");
+    ASSERT_NE(found, nullptr);
+    const at::Tensor expected =
+        (at::arange(6, at::kFloat).unsqueeze(0) + 10.0 * at::arange(ranks_.size()).unsqueeze(1)) * 0.5;
+    EXPECT_TRUE(at::equal(*found, expected.to(at::kFloat)));
+  });
+}
+
 TEST_F(StoreTest, ExportRefusesWhatIsDamagedOrNotThere) {
   Store store(folder_, ranks_);
   save(store, 3);
