@@ -23,14 +23,14 @@ namespace fs = std::filesystem;
 
 constexpr int kKills = 20, kSteps = 150;
 
-std::string train(const fs::path& run, int ranks, const std::string& strategy) {
+std::string train(const fs::path& run, int ranks, const std::string& strategy, int steps = kSteps) {
   const fs::path tests = COHORT_TEST_DATA;
   return fmt::format(
       "{} -n {} {} train {} data.path={} run_dir={} reproducible=true sharding.strategy={} "
       "train.max_steps={} "
       "checkpoint.every_steps=2 eval.every_epochs=0 model.dropout=0.1 model.drop_path=0.1",
       COHORT_MPIEXEC, ranks, COHORT_PROGRAM, (tests / ".." / "configs" / "tests" / "nuclei.yaml").string(),
-      (tests / "data" / "nuclei").string(), run.string(), strategy, kSteps);
+      (tests / "data" / "nuclei").string(), run.string(), strategy, steps);
 }
 
 // Starts the command and kills one of its ranks, number `victim`, `pause` seconds after the run has reached
@@ -44,6 +44,18 @@ test::Outcome killed_at(const testing::TemporaryFolder& folder, const fs::path& 
                              "sleep {3}\n"
                              "kill -KILL $(pgrep -f '^{4} train.*run_dir={2} ' | sed -n {5}p)\nwait $job\n",
                              command, step, run.string(), pause, COHORT_PROGRAM, victim + 1));
+  return test::spawn("bash " + script.string(), 60);
+}
+
+// Starts the command and asks it to stop once the run has reached `step`. Exit code 99: it ended before.
+test::Outcome stopped_at(const testing::TemporaryFolder& folder, const fs::path& run,
+                         const std::string& command, std::int64_t step) {
+  const fs::path script =
+      folder.write("stop.sh", fmt::format("{0} &\njob=$!\n"
+                                          "until grep -q '\"step\":{1},' {2}/metrics.jsonl 2>/dev/null; do "
+                                          "kill -0 $job || exit 99; sleep 0.02; done\n"
+                                          "kill -USR2 $job\nwait $job\n",
+                                          command, step, run.string()));
   return test::spawn("bash " + script.string(), 60);
 }
 
@@ -95,6 +107,26 @@ TEST(Kill, ARunThatLostRanksTwentyTimesHasTheBitsOfTheUndisturbedOne) {
     ASSERT_NE(weights.find(name), nullptr) << name;
     EXPECT_TRUE(at::equal(values, *weights.find(name))) << name;
   }
+}
+
+// Checkpoints are written nearly all the time here, and the signal comes at any point of it.
+TEST(Kill, ARunThatWasAskedToStopEndsWith75AndHasSavedItsLastStep) {
+  const testing::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+  const test::Outcome outcome = stopped_at(folder, run, train(run, 2, "full", 100'000), 3);
+  ASSERT_EQ(outcome.exit_code, 75) << outcome.output;
+
+  const Steps steps = steps_of(run);
+  ASSERT_GE(std::ssize(steps.numbers), 3);
+  for (std::size_t i = 0; i < steps.numbers.size(); ++i)
+    EXPECT_EQ(steps.numbers[i], static_cast<std::int64_t>(i) + 1);
+  const std::int64_t last = steps.numbers.back();
+  EXPECT_EQ(outcome.occurrences(fmt::format("stopped by a signal after step {};", last)), 1)
+      << outcome.output;
+  EXPECT_TRUE(fs::exists(run / "checkpoints" / fmt::format("step-{:08}", last) / "meta.json"));
+  const test::Outcome verified =
+      test::spawn(fmt::format("{} checkpoint verify {}", COHORT_PROGRAM, run.string()));
+  EXPECT_EQ(verified.exit_code, 0) << verified.output;
 }
 
 }  // namespace
