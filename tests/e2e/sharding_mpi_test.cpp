@@ -17,14 +17,15 @@ constexpr int kSteps = 3;
 
 struct Case {
   shard::Strategy strategy = shard::Strategy::replicate;
-  bool bf16 = false, micro_batches = false, recomputes = false, reproducible = false;
+  bool bf16 = false, micro_batches = false, recomputes = false, reproducible = false, lars = false;
 };
 
 std::string name_of(const Case& variant) {
   std::string name(config::enum_name(variant.strategy));
   for (const auto& [on, text] :
        {std::pair(variant.bf16, "_bf16"), std::pair(variant.micro_batches, "_accumulated"),
-        std::pair(variant.recomputes, "_recomputed"), std::pair(variant.reproducible, "_exact")}) {
+        std::pair(variant.recomputes, "_recomputed"), std::pair(variant.reproducible, "_exact"),
+        std::pair(variant.lars, "_lars")}) {
     if (on) name += text;
   }
   return name;
@@ -48,12 +49,18 @@ train::RunConfig configuration(const Case& variant, int ranks) {
   config.train.reduce_every_micro_batch = variant.micro_batches && variant.recomputes;
   config.sharding.activation_checkpointing = variant.recomputes;
   config.reproducible = variant.reproducible;
+  if (variant.lars) {
+    config.optimizer.name = shard::OptimizerName::lars;
+    config.optimizer.lr = 1.0;  // a matrix moves by a thousandth of its norm
+    config.optimizer.clip_norm = 0.5;
+    config.optimizer.clip = shard::ClipScope::parameter;
+  }
   return config;
 }
 
 // The plain run: one rank, everything whole, one backward pass a step unless bits count.
 Case reference_of(const Case& variant) {
-  return {.bf16 = variant.bf16, .reproducible = variant.reproducible};
+  return {.bf16 = variant.bf16, .reproducible = variant.reproducible, .lars = variant.lars};
 }
 
 // fp32: sums in another order, 1e-7 each, over three steps. bf16: the partial gradients of ranks and
@@ -124,6 +131,8 @@ std::vector<Case> cases() {
       all.push_back({strategy, bf16, false, strategy == full, true});
     }
   }
+  // Its norms of whole parameters are sums over the shards of all ranks.
+  all.push_back({.strategy = full, .recomputes = true, .reproducible = true, .lars = true});
   return all;
 }
 
