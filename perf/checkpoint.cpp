@@ -20,6 +20,7 @@
 #include "cohort/core/text.h"
 
 #include "benchmarks.h"
+#include "resident_peak.h"
 #include "table.h"
 
 namespace cohort::perf {
@@ -186,6 +187,15 @@ class Subject {
             {"async rest", "raw write", nothing, [this] { saver_.wait(); }}};
   }
 
+  /// Collective. MiB that a load adds to what the largest rank holds, tensors to load into included.
+  double load_peak() {
+    for (auto& slice : loaded_) slice.values.reset();
+    const ResidentPeak peak;
+    for (std::size_t i = 0; i < state_.size(); ++i) loaded_[i].values = at::empty_like(state_[i].values);
+    store_.load(1, loaded_);
+    return ranks_->max(peak.mib());
+  }
+
   /// Collective. Values and slices that did not come back as they were, over all ranks.
   std::int64_t wrong() {
     std::int64_t count = wrong_;
@@ -227,12 +237,32 @@ Table make_table(const CheckpointOptions& options, std::int64_t bytes, comm::Com
           ranks};
 }
 
+// Over all ranks, a load holds the state once: of a whole model no rank ever has more than its slices.
+void add_memory_table(const CheckpointOptions& options, double shard, double peak, std::int64_t wrong,
+                      comm::Communicator& ranks) {
+  constexpr double kReadBuffer = 1.0;  // checkpoint/store.h
+  const Table table(
+      "checkpoint memory",
+      {"what a load adds to the resident set of the largest rank, at its peak; needed: its slices "
+       "of the state and a read buffer of 1 MiB"},
+      {{"state", "MiB", 10, 1},
+       {"slices", "MiB", 10, 1},
+       {"needed", "MiB", 10, 1},
+       {"load peak", "MiB", 10, 1},
+       {"of needed", "%", 10, 1},
+       {"#wrong", "", 6}},
+      options.json, ranks);
+  const double largest = ranks.max(shard), needed = largest + kReadBuffer;
+  table.add({ranks.sum(shard), largest, needed, peak, 100 * peak / needed, wrong});
+}
+
 }  // namespace
 
 ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks) {
   Subject subject(options, ranks);
   const std::vector<Stage> stages = subject.stages();
   const auto times = median_times(stages, options.rounds, ranks);
+  const double load_peak = subject.load_peak();
   const std::int64_t bytes = ranks.sum(subject.bytes()), wrong = subject.wrong();
   const Table table = make_table(options, bytes, ranks);
   for (const Stage& stage : stages) {
@@ -242,6 +272,7 @@ ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks
     table.add({stage.name, bytes, time * 1e3, speed, limit, limit > 0 ? 100 * speed / limit : 0.0,
                100 * time / times.at("save"), wrong});
   }
+  add_memory_table(options, static_cast<double>(subject.bytes()) / (1 << 20), load_peak, wrong, ranks);
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
 }
 
