@@ -70,13 +70,19 @@ Adapted adapt_channels(const at::Tensor& stored, std::int64_t channels) {
   return {values.repeat({1, copies, 1, 1}).narrow(1, 0, channels) * scale, how};
 }
 
+/// Filters [D, c, P, Q] that differ in their numbers of channels alone. Compares sizes: the parameter may
+/// have no memory.
+bool same_but_channels(at::IntArrayRef stored, at::IntArrayRef parameter) {
+  return stored.size() == 4 && stored[1] > 0 && stored[0] == parameter[0] &&
+         stored.slice(2) == parameter.slice(2);
+}
+
 /// `stored` as the parameter `name` of `model` needs it; nothing when it cannot be.
 std::optional<Adapted> adapt(const nn::VitShape& shape, const std::string& name, const at::Tensor& parameter,
                              const at::Tensor& stored) {
   if (name == "pos_embed" && stored.dim() == 3 && stored.size(2) == parameter.size(2))
     return adapt_positions(stored, shape);
-  if (name == "patch_embed.proj.weight" && stored.dim() == 4 && stored.size(1) > 0 &&
-      stored.select(1, 0).sizes() == parameter.select(1, 0).sizes())
+  if (name == "patch_embed.proj.weight" && same_but_channels(stored.sizes(), parameter.sizes()))
     return adapt_channels(stored, parameter.size(1));
   return std::nullopt;
 }

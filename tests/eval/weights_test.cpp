@@ -87,6 +87,24 @@ TEST(Weights, ChannelsAreAdaptedAsInTimm) {
     EXPECT_TRUE(at::allclose(repeated.select(1, i), three.select(1, i % 3) * 0.6)) << i;
 }
 
+// As training and imports make it: only names and shapes are there.
+TEST(Weights, FitAModelWithoutMemory) {
+  nn::VitShape wanted = shape(16, 3);
+  wanted.channels = 5;
+  const nn::VisionTransformer from(shape(8, 2), 1), whole(wanted, 2), empty(wanted);
+
+  const FittedWeights expected = fitted_weights(whole, weights_of(from), "file", Misfits::list),
+                      fitted = fitted_weights(empty, weights_of(from), "file", Misfits::list);
+
+  EXPECT_EQ(fitted.adapted.size(), 2U);
+  EXPECT_EQ(fitted.adapted, expected.adapted);
+  EXPECT_EQ(fitted.missing, expected.missing);
+  EXPECT_EQ(fitted.skipped, expected.skipped);
+  ASSERT_EQ(fitted.values.size(), expected.values.size());
+  for (const auto& [name, values] : expected.values)
+    EXPECT_TRUE(at::equal(fitted.values.at(name), values)) << name;
+}
+
 // A plain table has no rows for context tokens: those of a larger grid are 1 + 16.
 TEST(Weights, APlainTableServesAModelWithContextTokens) {
   nn::VitShape plain = shape(16, 2);
