@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -14,10 +15,13 @@
 #include <string_view>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <nlohmann/json.hpp>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+
+#include "file_mapping.h"
 
 namespace cohort::checkpoint {
 namespace {
@@ -67,6 +71,7 @@ class Reader {
       }
     }
     check_layout(entries);
+    mapping_ = std::make_shared<FileMapping>(file_, file_bytes_);
     for (const Entry& entry : entries) content.tensors.emplace_back(entry.name, read_tensor(entry));
     return content;
   }
@@ -181,15 +186,23 @@ class Reader {
       refuse(fmt::format("{} bytes follow the last tensor", data_bytes_ - position));
   }
 
-  at::Tensor read_tensor(const Entry& entry) {
+  // A view of the mapped file, or a copy where the file puts values at an address that is none of their type.
+  at::Tensor read_tensor(const Entry& entry) const {
+    if (entry.end == entry.begin) return at::empty(entry.shape, entry.dtype);
+    std::byte* const start = mapping_->data() + (file_bytes_ - data_bytes_) + entry.begin;
+    if (reinterpret_cast<std::uintptr_t>(start) % c10::elementSize(entry.dtype) == 0) {
+      const auto hold = [mapping = mapping_](void*) {};
+      return at::from_blob(start, entry.shape, hold, entry.dtype);
+    }
     at::Tensor tensor = at::empty(entry.shape, entry.dtype);
-    if (entry.end != entry.begin) read_bytes(tensor.data_ptr(), entry.end - entry.begin);
+    std::memcpy(tensor.mutable_data_ptr(), start, entry.end - entry.begin);
     return tensor;
   }
 
   std::filesystem::path file_;
   std::ifstream stream_;
   std::uint64_t file_bytes_ = 0, data_bytes_ = 0;
+  std::shared_ptr<FileMapping> mapping_;
 };
 
 std::string_view dtype_name(const TensorHeader& tensor) {

@@ -1,5 +1,7 @@
 #include "cohort/train/import.h"
 
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -8,6 +10,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
+#include "cohort/nn/initialise.h"
 #include "cohort/train/model.h"
 
 #include "train/training_data.h"
@@ -33,20 +36,55 @@ void refuse_run(const fs::path& checkpoints, comm::Communicator& ranks) {
   throw UsageError({"the folder already holds checkpoints", checkpoints.string(), "choose another run"});
 }
 
-std::shared_ptr<nn::VisionTransformer> random_model(RunConfig config, const data::Description& description) {
-  config.model.weights.clear();
+std::shared_ptr<nn::VisionTransformer> model_of(const RunConfig& config,
+                                                const data::Description& description) {
   const auto classes =
       description.labels.empty()
           ? 0
           : static_cast<std::int64_t>(description.label(label_column(config, description)).classes.size());
-  return build_model(config, description, classes);
+  return build_model_without_values(config, description, classes);
 }
 
-std::vector<checkpoint::Slice> slices_of(const nn::VisionTransformer& model) {
+/// Values of the model's parameters, f32, one at a time: fitted ones, random where there are none. Those that
+/// the file has as the model needs them are views of it.
+class ImportedValues {
+ public:
+  ImportedValues(const nn::VisionTransformer& model, const eval::FittedWeights& fitted, std::uint64_t seed)
+      : fitted_(&fitted), random_(model, seed) {
+    for (const auto& parameter : model.named_parameters())
+      headers_.push_back({parameter.key(), at::kFloat, parameter.value().sizes().vec()});
+  }
+
+  [[nodiscard]] const std::vector<checkpoint::TensorHeader>& headers() const { return headers_; }
+  [[nodiscard]] at::Tensor operator[](std::size_t index) const {
+    const auto& [name, dtype, shape] = headers_[index];
+    const auto found = fitted_->values.find(name);
+    if (found != fitted_->values.end()) return found->second.to(dtype).contiguous();
+    at::Tensor values = at::empty(shape, dtype);
+    random_(name, values);
+    return values;
+  }
+
+ private:
+  const eval::FittedWeights* fitted_;
+  nn::Initialiser random_;
+  std::vector<checkpoint::TensorHeader> headers_;
+};
+
+void write_file(const fs::path& out, const ImportedValues& values) {
+  checkpoint::write_safetensors(
+      out, values.headers(), {{"format", "pt"}}, [&](std::size_t index, const checkpoint::WriteBytes& write) {
+        const at::Tensor tensor = values[index];
+        write(std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()));
+      });
+}
+
+/// Every `ranks`-th parameter, beginning with number `rank`.
+std::vector<checkpoint::Slice> share_of(const ImportedValues& values, std::size_t rank, std::size_t ranks) {
   std::vector<checkpoint::Slice> slices;
-  for (const auto& parameter : model.named_parameters()) {
-    const at::Tensor values = parameter.value().detach().contiguous();
-    slices.push_back({"/model/" + parameter.key(), values.sizes().vec(), 0, values.view({-1})});
+  for (std::size_t i = rank; i < values.headers().size(); i += ranks) {
+    const checkpoint::TensorHeader& header = values.headers()[i];
+    slices.push_back({"/model/" + header.name, header.shape, 0, values[i].view({-1})});
   }
   return slices;
 }
@@ -57,26 +95,25 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
                                    comm::Communicator& ranks) {
   eval::FittedWeights fitted;
   checkpoint::Meta meta{0, 0, config.seed, dump_run_config(config), ""};
-  std::vector<checkpoint::Slice> state;  // of rank 0, which has all of it
+  std::vector<checkpoint::Slice> share;
+  bool file = false;
   comm::together(ranks, [&] {
-    const bool file = is_file(out);
-    if (ranks.rank() != 0) return;
+    file = is_file(out);
     if (!file) refuse_run(out.parent_path(), ranks);
     const auto description = data::Description::read(config.data.path);
-    const auto model = random_model(config, description);
+    const auto model = model_of(config, description);
     fitted = eval::fitted_weights(*model, checkpoint::read_safetensors(weights), weights.string(),
                                   eval::Misfits::list);
-    const at::NoGradGuard no_gradients;
-    auto parameters = model->named_parameters();
-    for (const auto& [name, values] : fitted.values) parameters[name].copy_(values);
+    const ImportedValues values(*model, fitted, config.seed);
     if (file) {
-      checkpoint::write_safetensors(out, eval::weights_of(*model));
+      if (ranks.rank() == 0) write_file(out, values);
     } else {
       meta.dataset = dataset_identity(description, config.data.train_split);
-      state = slices_of(*model);
+      share =
+          share_of(values, static_cast<std::size_t>(ranks.rank()), static_cast<std::size_t>(ranks.size()));
     }
   });
-  if (!is_file(out)) checkpoint::Store(out.parent_path(), ranks).save(state, meta);
+  if (!file) checkpoint::Store(out.parent_path(), ranks).save(share, meta);
   return fitted;
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -96,6 +97,41 @@ TEST_F(SafetensorsTest, DataOfEachTensorIsAligned) {
   std::uint64_t length = 0;
   std::ifstream(file_, std::ios::binary).read(reinterpret_cast<char*>(&length), sizeof(length));
   EXPECT_EQ(length % 8, 0U);
+}
+
+// Whether `address` lies in a mapping of `file`, as the system tells.
+bool is_mapped(const void* address, const std::filesystem::path& file) {
+  const auto value = reinterpret_cast<std::uintptr_t>(address);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::uintptr_t begin = std::stoull(line, nullptr, 16),
+                         end = std::stoull(line.substr(line.find('-') + 1), nullptr, 16);
+    if (begin <= value && value < end) return line.ends_with(" " + file.string());
+  }
+  return false;
+}
+
+TEST_F(SafetensorsTest, ValuesStayInTheFileUntilTheyAreUsed) {
+  write_safetensors(file_, {{{"a", at::arange(4096, at::kFloat)}, {"b", at::ones({3}, at::kDouble)}}, {}});
+  std::optional<Safetensors> read = read_safetensors(file_);
+  for (const auto& [name, tensor] : read->tensors) EXPECT_TRUE(is_mapped(tensor.data_ptr(), file_)) << name;
+
+  const at::Tensor kept = read->tensors[1].second;
+  kept.mul_(2.0);
+  EXPECT_TRUE(at::equal(*read_safetensors(file_).find("a"), at::arange(4096, at::kFloat)));
+  read.reset();
+  std::filesystem::remove(file_);
+
+  EXPECT_TRUE(at::equal(kept, at::arange(4096, at::kFloat) * 2.0));
+}
+
+TEST_F(SafetensorsTest, ValuesAtOddAddressesAreCopied) {
+  const float values[] = {1.5F, -2.0F};
+  for (const std::size_t spaces : {0U, 1U, 2U, 3U}) {
+    write_raw(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})" + std::string(spaces, ' '),
+              std::string(reinterpret_cast<const char*>(values), sizeof(values)));
+    EXPECT_TRUE(at::equal(*read_safetensors(file_).find("a"), at::tensor({1.5F, -2.0F}))) << spaces;
+  }
 }
 
 TEST_F(SafetensorsTest, NothingAtAllIsAValidFile) {

@@ -10,6 +10,7 @@
 #include "cohort/eval/weights.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/import.h"
+#include "cohort/train/model.h"
 #include "cohort/train/trainer.h"
 
 #include "support/faults.h"
@@ -134,6 +135,34 @@ TEST_F(Resume, StartsFromImportedWeights) {
   const auto parameters = trainer.model().named_parameters();
   for (const auto& [name, values] : weights.tensors) EXPECT_TRUE(at::equal(values, parameters[name])) << name;
   EXPECT_EQ(trainer.run(), ExitCode::done);
+}
+
+// To a file and to a checkpoint, which the ranks write together.
+TEST_F(Resume, AnImportFillsWhatIsMissingAsInAFreshModel) {
+  const RunConfig first = finished_run();
+  const fs::path weights = first.run_dir / "weights.safetensors", file = folder.path() / "fitted.safetensors";
+  RunConfig config = tiny_run(folder.path(), "deeper");
+  config.model.depth = 3;
+  config.seed = 9;
+
+  const auto fitted = import_weights(weights, config, checkpoint(config, 0), world);
+  import_weights(weights, config, file, world);
+  world.barrier();
+
+  EXPECT_FALSE(fitted.missing.empty());
+  const auto fresh = build_model(config, data::Description::read(config.data.path), 2);
+  const auto stored = checkpoint::read_safetensors(weights), in_file = checkpoint::read_safetensors(file);
+  Trainer trainer(config, world);
+  const auto started = trainer.model().named_parameters();
+  for (const auto& parameter : fresh->named_parameters()) {
+    const std::string& name = parameter.key();
+    const at::Tensor* known = stored.find(name);
+    const at::Tensor expected = known == nullptr ? parameter.value() : *known;
+    EXPECT_EQ(known == nullptr, name.starts_with("blocks.2.")) << name;
+    ASSERT_NE(in_file.find(name), nullptr) << name;
+    EXPECT_TRUE(at::equal(*in_file.find(name), expected)) << name;
+    EXPECT_TRUE(at::equal(started[name], expected)) << name;
+  }
 }
 
 TEST_F(Resume, ImportsToAFileOrTheFirstCheckpointOnly) {

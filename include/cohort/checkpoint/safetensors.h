@@ -24,7 +24,11 @@ struct Safetensors {
   [[nodiscard]] const at::Tensor* find(const std::string& name) const noexcept;
 };
 
-/// Throws DataError: not safetensors, header damaged, offsets overlap or leave the file, truncated.
+/// The tensors are views of the file, which is mapped: values are read when they are used, so that a file may
+/// be larger than memory, and writing to a tensor does not change the file. As long as one of them lives, the
+/// file may be replaced or removed, but not cut off in place (that would end the program with SIGBUS).
+/// Tensors that a file does not align for their dtype are copied. Throws DataError: not safetensors, header
+/// damaged, offsets overlap or leave the file, truncated.
 Safetensors read_safetensors(const std::filesystem::path& file);
 
 /// Written atomically. Throws DataError.
