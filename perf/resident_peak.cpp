@@ -3,18 +3,10 @@
 #include <fstream>
 #include <limits>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
+#include "cohort/core/memory.h"
 
 namespace cohort::perf {
 namespace {
-
-void return_freed_memory() {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-}
 
 // proc(5): 5 resets VmHWM to the present VmRSS.
 bool reset_peak() {

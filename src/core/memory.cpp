@@ -17,4 +17,10 @@ void keep_freed_memory() noexcept {
 #endif
 }
 
+void return_freed_memory() noexcept {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 }  // namespace cohort

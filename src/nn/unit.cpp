@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "cohort/core/memory.h"
 #include "cohort/nn/unit_model.h"
 
 namespace cohort::nn {
@@ -16,6 +17,7 @@ void discard_values(torch::nn::Module& module) {
     storage.set_data_ptr_noswap(at::DataPtr(nullptr, parameter.device()));
     storage.set_nbytes(0);
   }
+  return_freed_memory();
 }
 
 }  // namespace cohort::nn

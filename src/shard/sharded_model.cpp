@@ -11,6 +11,7 @@
 #include <c10/util/StringUtil.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/memory.h"
 #include "cohort/core/trace.h"
 #include "cohort/nn/unit_model.h"
 
@@ -156,6 +157,7 @@ struct ShardedModel::Impl {
       parameters.erase(parameters.begin(), rest);
       flats.back()->initialise(fill, mesh);
       flats.back()->release();
+      return_freed_memory();
     }
     units.emplace_back(std::move(flats));
   }

@@ -8,4 +8,10 @@ namespace cohort {
 /// in docs/performance.md.
 void keep_freed_memory() noexcept;
 
+/// Gives the memory that was freed and kept back to the system, for once: after large temporary tensors that
+/// have no successor of their size. Aligned blocks, as tensors are, often do not fit into the gaps that their
+/// like have left (glibc before 2.38), so that building a model piece by piece would hold the sum of the
+/// pieces. Takes milliseconds.
+void return_freed_memory() noexcept;
+
 }  // namespace cohort
