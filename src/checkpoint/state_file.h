@@ -8,7 +8,6 @@
 
 #include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
-#include "cohort/core/file.h"
 
 #include "catalogue.h"
 #include "support/hdf5.h"
@@ -52,7 +51,6 @@ class StateReader {
   template <class Action>
   void as_damage(const std::string& name, Action&& action) const;
   [[nodiscard]] hdf5::Dataset open(const std::string& name, const SavedTensor& tensor) const;
-  void read_ahead(const hdf5::Dataset& dataset, std::int64_t begin) const;
   void read_values(const hdf5::Dataset& dataset, const std::string& name, const SavedTensor& tensor,
                    std::int64_t begin, std::span<float> values) const;
 
@@ -60,7 +58,6 @@ class StateReader {
   const Contents* contents_;
   std::vector<float> buffer_;
   hdf5::File file_;
-  FileDescriptor descriptor_;  ///< of the same file
 };
 
 }  // namespace cohort::checkpoint
