@@ -38,6 +38,13 @@ at::Tensor product(const at::Tensor& input, const at::Tensor& weight, const std:
   return onednn()->call(input, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), "none");
 }
 
+// [n, k] from rows [m, n] and input [m, k], whose columns are what is multiplied: oneDNN has to turn one of
+// them over, which costs least for the narrower one.
+at::Tensor gradient_of_weight(const at::Tensor& rows, const at::Tensor& input) {
+  return rows.size(1) < input.size(1) ? product(rows.t(), input.t(), {})
+                                      : product(input.t(), rows.t(), {}).t();
+}
+
 struct LargeLinear : torch::autograd::Function<LargeLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
                             const at::Tensor& bias) {
@@ -50,9 +57,8 @@ struct LargeLinear : torch::autograd::Function<LargeLinear> {
     const at::Tensor rows = gradients[0].reshape({-1, gradients[0].size(-1)});
     at::Tensor input_gradient, weight_gradient, bias_gradient;
     if (context->needs_input_grad(0)) input_gradient = product(rows, saved[1].t(), {}).view(saved[0].sizes());
-    // MKL is as fast here, whose rows are the columns of both factors.
     if (context->needs_input_grad(1)) {
-      weight_gradient = at::mm(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
+      weight_gradient = gradient_of_weight(rows, saved[0].reshape({-1, saved[0].size(-1)}));
     }
     if (context->needs_input_grad(2)) bias_gradient = rows.sum(0);
     return {input_gradient, weight_gradient, bias_gradient};

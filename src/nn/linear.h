@@ -4,9 +4,9 @@
 
 namespace cohort::nn {
 
-/// x W^T + b, as layer.forward(input), with gradients of the first order. Large fp32 products on the CPU,
-/// those of the output and of the input's gradient, are formed by oneDNN, which is faster on AMD's processors
-/// than the MKL that LibTorch takes otherwise (docs/performance.md). Everything else is LibTorch's own.
+/// x W^T + b, as layer.forward(input), with gradients of the first order. Large fp32 products on the CPU are
+/// formed by oneDNN, which is faster on AMD's processors than the MKL that LibTorch takes otherwise
+/// (docs/performance.md). Everything else is LibTorch's own.
 at::Tensor linear(torch::nn::LinearImpl& layer, const at::Tensor& input);
 
 }  // namespace cohort::nn
