@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Options {
+struct CheckpointOptions {
   std::string source;  ///< a run, its checkpoints, one of them; or the weights to import
   std::string config, out;
   std::vector<std::string> overrides;
@@ -49,7 +49,7 @@ checkpoint::Location newest(const fs::path& source, comm::Communicator& ranks) {
 
 /// Runs `action` on rank 0 with the checkpoint that the command line names.
 template <class Action>
-ExitCode with_newest(const Options& options, comm::Communicator& ranks, Action&& action) {
+ExitCode with_newest(const CheckpointOptions& options, comm::Communicator& ranks, Action&& action) {
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) action(newest(options.source, ranks));
   });
@@ -99,7 +99,7 @@ std::vector<checkpoint::Location> all_checkpoints(const fs::path& source, comm::
   return locations;
 }
 
-ExitCode verify(const Options& options, comm::Communicator& ranks) {
+ExitCode verify(const CheckpointOptions& options, comm::Communicator& ranks) {
   std::vector<checkpoint::Location> locations;
   comm::together(ranks, [&] { locations = all_checkpoints(options.source, ranks); });
   std::size_t damaged = 0;
@@ -121,18 +121,18 @@ ExitCode verify(const Options& options, comm::Communicator& ranks) {
   return ExitCode::done;
 }
 
-void export_weights(const Options& options, const checkpoint::Location& location) {
+void export_weights(const CheckpointOptions& options, const checkpoint::Location& location) {
   checkpoint::export_safetensors(location, options.ema ? "/ema/" : "/model/", options.out);
   log_info(fmt::format("{}: {} of step {}", options.out, options.ema ? "averaged weights" : "weights",
                        location.step));
 }
 
-ExitCode export_newest(const Options& options, comm::Communicator& ranks) {
+ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ranks) {
   return with_newest(options, ranks,
                      [&](const checkpoint::Location& location) { export_weights(options, location); });
 }
 
-void add_export_options(CLI::App* command, Options& options) {
+void add_export_options(CLI::App* command, CheckpointOptions& options) {
   command->add_option("--out", options.out, "safetensors file to write")->required();
   command->add_flag("--ema", options.ema, "the averaged weights instead of the trained ones");
 }
@@ -143,7 +143,7 @@ void print_list(const std::string& title, const std::vector<std::string>& entrie
   for (const std::string& entry : entries) fmt::print("  {}\n", entry);
 }
 
-ExitCode import_weights(const Options& options, comm::Communicator& ranks) {
+ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ranks) {
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
   const eval::FittedWeights fitted = train::import_weights(options.source, *config, options.out, ranks);
@@ -166,7 +166,7 @@ CLI::App* add(CLI::App& parent, Job& job, const std::string& name, const std::st
   return command;
 }
 
-void add_source(CLI::App* command, Options& options) {
+void add_source(CLI::App* command, CheckpointOptions& options) {
   command->add_option("CHECKPOINT", options.source, "folder of a run or of a checkpoint (step-00001200)")
       ->required();
 }
@@ -174,7 +174,7 @@ void add_source(CLI::App* command, Options& options) {
 }  // namespace
 
 void add_checkpoint(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<CheckpointOptions>();
   CLI::App* command = app.add_subcommand("checkpoint", "Look into checkpoints; weights in and out");
   command->require_subcommand(1);
   add_source(add(*command, job, "inspect", "What a checkpoint holds; of a run, the newest",
@@ -204,7 +204,7 @@ void add_checkpoint(CLI::App& app, Job& job) {
 }
 
 void add_export(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<CheckpointOptions>();
   CLI::App* command =
       add(app, job, "export", "Write the weights of a run as safetensors: short for cohort checkpoint export",
           [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });

@@ -14,13 +14,13 @@
 namespace cohort::jobs {
 namespace {
 
-struct Options {
+struct EvalOptions {
   ModelSource model;
   std::vector<std::string> splits;
   std::string out;
 };
 
-std::vector<data::Dataset> open_splits(const Options& options, const train::RunConfig& config) {
+std::vector<data::Dataset> open_splits(const EvalOptions& options, const train::RunConfig& config) {
   std::vector<std::string> names = options.splits.empty() ? config.eval.splits : options.splits;
   if (names.empty()) {
     for (const data::Split& split : data::Description::read(config.data.path).splits) {
@@ -32,7 +32,7 @@ std::vector<data::Dataset> open_splits(const Options& options, const train::RunC
   return datasets;
 }
 
-ExitCode evaluate_model(const Options& options, comm::Communicator& ranks) {
+ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, true, ranks);
   const train::RunConfig& config = trained.config;
   std::vector<data::Dataset> datasets;
@@ -58,7 +58,7 @@ ExitCode evaluate_model(const Options& options, comm::Communicator& ranks) {
 }  // namespace
 
 void add_eval(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<EvalOptions>();
   CLI::App* command =
       app.add_subcommand("eval", "Score a model on splits of a dataset, over all images and per context");
   add_model_options(*command, options->model);

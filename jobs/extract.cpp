@@ -15,13 +15,13 @@
 namespace cohort::jobs {
 namespace {
 
-struct Options {
+struct ExtractOptions {
   ModelSource model;
   std::string split, out;
   bool logits = false;
 };
 
-ExitCode extract_features(const Options& options, comm::Communicator& ranks) {
+ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, options.logits, ranks);
   const train::RunConfig& config = trained.config;
   std::optional<data::Dataset> dataset;
@@ -42,7 +42,7 @@ ExitCode extract_features(const Options& options, comm::Communicator& ranks) {
 }  // namespace
 
 void add_extract(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ExtractOptions>();
   CLI::App* command = app.add_subcommand(
       "extract", "Write the features of a split, with ids, labels and contexts, to an HDF5 file");
   add_model_options(*command, options->model);

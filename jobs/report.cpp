@@ -11,12 +11,12 @@
 namespace cohort::jobs {
 namespace {
 
-struct Options {
+struct ReportOptions {
   std::vector<std::filesystem::path> runs;
   std::string out;
 };
 
-ExitCode report_runs(const Options& options) {
+ExitCode report_runs(const ReportOptions& options) {
   fmt::print("{}", report::table(options.runs));
   if (options.out.empty()) return ExitCode::done;
   report::write_html(options.runs, options.out);
@@ -27,7 +27,7 @@ ExitCode report_runs(const Options& options) {
 }  // namespace
 
 void add_report(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ReportOptions>();
   CLI::App* command =
       app.add_subcommand("report", "Compare runs: a table, and a page with curves and scores per context");
   command->add_option("RUN", options->runs, "folders of runs")->required();

@@ -14,7 +14,7 @@
 namespace cohort::jobs {
 namespace {
 
-struct Options {
+struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   bool print_config = false, help_config = false, overwrite = false;
@@ -26,7 +26,7 @@ ExitCode print_keys() {
   return ExitCode::done;
 }
 
-ExitCode print_config(const Options& options) {
+ExitCode print_config(const TrainOptions& options) {
   const train::ConfigFile file(options.config, options.overrides);
   fmt::print("{}", config::dump(file.fields, true));
   return ExitCode::done;
@@ -42,7 +42,7 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
   });
 }
 
-ExitCode train_model(const Options& options, comm::Communicator& ranks) {
+ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
   comm::Session::set_timeout(config->comm.timeout);
@@ -52,7 +52,7 @@ ExitCode train_model(const Options& options, comm::Communicator& ranks) {
   return code;
 }
 
-void choose(const std::shared_ptr<Options>& options, Job& job) {
+void choose(const std::shared_ptr<TrainOptions>& options, Job& job) {
   job.program = "cohort train";
   if (options->help_config) {
     job.alone = print_keys;
@@ -69,7 +69,7 @@ void choose(const std::shared_ptr<Options>& options, Job& job) {
 }  // namespace
 
 void add_train(CLI::App& app, Job& job) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<TrainOptions>();
   CLI::App* command =
       app.add_subcommand("train", "Train a model; on several ranks: mpirun -n 4 cohort train CONFIG");
   command->add_option("CONFIG", options->config, "configuration file (YAML)");

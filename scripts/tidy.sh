@@ -10,7 +10,7 @@ main() {
   say "clang-tidy"
   install_packages clang-tidy-16
   # A build folder of its own, never built: GCC's precompiled headers and flags mean nothing to clang.
-  quietly cmake --preset release -B "$BUILD" -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCOHORT_CCACHE=OFF \
+  quietly cmake --preset release -B "$BUILD" -DCMAKE_UNITY_BUILD=OFF -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCOHORT_CCACHE=OFF \
     -DCOHORT_PYTHON_TESTS=OFF
   if [ $# -eq 0 ]; then
     # Without CUDA there is no command line for nccl_transport.cpp.

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kQuestion = 1;
 constexpr int kAnswer = 2;
-constexpr int kBytes = static_cast<int>(sizeof(Position));
+constexpr int kPositionBytes = static_cast<int>(sizeof(Position));
 
 }  // namespace
 
@@ -26,7 +26,7 @@ void RollCall::answer(const Position& mine) {
     check_mpi(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, comm_.get(), &found, &status), "MPI_Iprobe");
     if (found == 0) return;
     Position theirs;
-    check_mpi(MPI_Recv(&theirs, kBytes, MPI_BYTE, status.MPI_SOURCE, status.MPI_TAG, comm_.get(),
+    check_mpi(MPI_Recv(&theirs, kPositionBytes, MPI_BYTE, status.MPI_SOURCE, status.MPI_TAG, comm_.get(),
                        MPI_STATUS_IGNORE),
               "MPI_Recv");
     heard_[static_cast<std::size_t>(status.MPI_SOURCE)] = theirs;
@@ -55,7 +55,7 @@ bool RollCall::everyone_heard(std::int64_t sequence) const {
 void RollCall::send(int rank, int tag, const Position& mine) {
   const Position& kept = sent_.emplace_back(mine);
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Isend(&kept, kBytes, MPI_BYTE, rank, tag, comm_.get(), &request), "MPI_Isend");
+  check_mpi(MPI_Isend(&kept, kPositionBytes, MPI_BYTE, rank, tag, comm_.get(), &request), "MPI_Isend");
   check_mpi(MPI_Request_free(&request), "MPI_Request_free");
 }
 

@@ -52,9 +52,10 @@ std::vector<Fate> meet(MPI_Comm comm, const Fate& mine, std::chrono::millisecond
   static std::vector<Fate> all;
   own = mine;
   all.resize(static_cast<std::size_t>(size_of(comm)));
-  constexpr int kBytes = sizeof(Fate);
+  constexpr int kFateBytes = sizeof(Fate);
   MPI_Request request = MPI_REQUEST_NULL;
-  if (MPI_Iallgather(&own, kBytes, MPI_BYTE, all.data(), kBytes, MPI_BYTE, comm, &request) != MPI_SUCCESS)
+  if (MPI_Iallgather(&own, kFateBytes, MPI_BYTE, all.data(), kFateBytes, MPI_BYTE, comm, &request) !=
+      MPI_SUCCESS)
     return {};
   return completes_within(request, time) ? all : std::vector<Fate>{};
 }

@@ -12,7 +12,7 @@
 namespace cohort::report {
 namespace {
 
-constexpr double kWidth = 1080.0, kLeft = 210.0, kRight = kWidth - 130.0, kTop = 40.0;
+constexpr double kBarsWidth = 1080.0, kBarsLeft = 210.0, kBarsRight = kBarsWidth - 130.0, kBarsTop = 40.0;
 constexpr double kBar = 12.0, kGap = 8.0;
 constexpr std::size_t kMostContexts = 100;
 
@@ -24,7 +24,7 @@ struct Group {
 };
 
 double px(double fraction) {
-  return kLeft + fraction * (kRight - kLeft);
+  return kBarsLeft + fraction * (kBarsRight - kBarsLeft);
 }
 
 std::vector<Group> grouped(std::span<const Run> runs, const std::string& split) {
@@ -70,11 +70,11 @@ std::string bar_svg(const Context& context, std::size_t run, const std::string& 
                   percent(context.high), format_count(context.images));
   svg +=
       fmt::format("<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>",
-                  kLeft, y, std::max(1.0, px(context.accuracy) - kLeft), kBar);
+                  kBarsLeft, y, std::max(1.0, px(context.accuracy) - kBarsLeft), kBar);
   svg += fmt::format(
       "<path class=\"whisker\" d=\"M{0:.1f} {1:.1f}H{2:.1f}M{0:.1f} {3:.1f}v5M{2:.1f} {3:.1f}v5\"/>",
       px(context.low), middle, px(context.high), middle - 2.5);
-  svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\">{}{}</text></g>\n", kRight + 10,
+  svg += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\">{}{}</text></g>\n", kBarsRight + 10,
                      middle + 4.0, percent(context.accuracy),
                      is_worst ? " <tspan class=\"worst\">◂ worst</tspan>" : "");
   return svg;
@@ -85,7 +85,8 @@ std::string group_svg(const Group& group, std::span<const Run> runs, const std::
   std::string svg = fmt::format(
       "<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}"
       "<tspan class=\"unit\">  {}</tspan><title>{}</title></text>\n",
-      kLeft - 8, middle + 4, escaped(shortened(group.name)), format_count(group.images), escaped(group.name));
+      kBarsLeft - 8, middle + 4, escaped(shortened(group.name)), format_count(group.images),
+      escaped(group.name));
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (group.of_run[i] == nullptr) continue;
     const bool is_worst = runs[i].last(split)->worst() == group.of_run[i];
@@ -98,14 +99,14 @@ std::string scale_svg(double bottom) {
   std::string svg;
   for (int tick = 0; tick <= 100; tick += 20) {
     svg += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>",
-                       px(tick / 100.0), kTop - 4, bottom);
+                       px(tick / 100.0), kBarsTop - 4, bottom);
     svg += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{} %</text>\n",
                        px(tick / 100.0), bottom + 16, tick);
   }
   return svg +
          fmt::format(
              "<text class=\"unit\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">context, images</text>\n",
-             kLeft - 8, kTop - 12);
+             kBarsLeft - 8, kBarsTop - 12);
 }
 
 std::string majority_svg(double majority, double bottom) {
@@ -113,7 +114,7 @@ std::string majority_svg(double majority, double bottom) {
   return fmt::format(
       "<line class=\"majority\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>"
       "<text class=\"unit\" x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">majority class {4}</text>\n",
-      px(majority), kTop - 8, bottom, kTop - 12, percent(majority));
+      px(majority), kBarsTop - 8, bottom, kBarsTop - 12, percent(majority));
 }
 
 double majority_of(std::span<const Run> runs, const std::string& split) {
@@ -131,19 +132,19 @@ std::string context_bars(std::span<const Run> runs, const std::string& split) {
   const std::size_t left_out = groups.size() - std::min(groups.size(), kMostContexts);
   groups.resize(groups.size() - left_out);
   const double step = kBar * static_cast<double>(runs.size()) + kGap;
-  const double bottom = kTop + step * static_cast<double>(groups.size());
+  const double bottom = kBarsTop + step * static_cast<double>(groups.size());
   const double height = bottom + (left_out == 0 ? 24 : 44);
   std::string svg =
-      fmt::format("<svg class=\"bars\" viewBox=\"0 0 {} {:.0f}\" role=\"img\">\n", kWidth, height);
+      fmt::format("<svg class=\"bars\" viewBox=\"0 0 {} {:.0f}\" role=\"img\">\n", kBarsWidth, height);
   svg += scale_svg(bottom);
   for (std::size_t i = 0; i < groups.size(); ++i)
-    svg += group_svg(groups[i], runs, split, kTop + step * static_cast<double>(i));
+    svg += group_svg(groups[i], runs, split, kBarsTop + step * static_cast<double>(i));
   svg += majority_svg(majority_of(runs, split), bottom);
   if (left_out > 0) {
     svg += fmt::format(
         "<text class=\"unit\" x=\"{:.1f}\" y=\"{:.1f}\">{} contexts of higher accuracy are not "
         "shown</text>\n",
-        kLeft, bottom + 36, format_count(static_cast<std::int64_t>(left_out)));
+        kBarsLeft, bottom + 36, format_count(static_cast<std::int64_t>(left_out)));
   }
   return svg + "</svg>\n";
 }

@@ -80,7 +80,7 @@ std::vector<Span> of_kind(const std::vector<Span>& spans, const std::string& kin
   return found;
 }
 
-std::vector<std::string> steps_of(const std::vector<Span>& spans, int rank) {
+std::vector<std::string> traced_steps_of(const std::vector<Span>& spans, int rank) {
   std::vector<std::string> names;
   for (const Span& step : of_kind(spans, "step", rank)) names.push_back(step.name);
   return names;
@@ -112,14 +112,14 @@ TEST_F(StepTraceTest, HasTheStepsOfTheWindowOnEveryRank) {
   const auto spans = spans_of(config);
 
   for (int rank = 0; rank < world.size(); ++rank) {
-    EXPECT_EQ(steps_of(spans, rank), (Steps{"step 2", "step 3"}));
+    EXPECT_EQ(traced_steps_of(spans, rank), (Steps{"step 2", "step 3"}));
     // Two blocks and the whole passes, in each step.
     EXPECT_EQ(of_kind(spans, "forward", rank).size(), 6U);
     EXPECT_EQ(of_kind(spans, "backward", rank).size(), 6U);
     EXPECT_EQ(of_kind(spans, "optimizer", rank).size(), 6U);
     EXPECT_EQ(of_kind(spans, "communication", rank).empty(), world.size() == 1);
   }
-  EXPECT_EQ(steps_of(spans, world.size()), Steps{});
+  EXPECT_EQ(traced_steps_of(spans, world.size()), Steps{});
 }
 
 TEST_F(StepTraceTest, EveryCollectiveLiesWithinAStep) {
@@ -177,7 +177,7 @@ TEST_F(StepTraceTest, WritesWhatThereIsWhenTheRunEndsEarlier) {
   const RunConfig config = traced_run("run", {4, 100});
   run(config);
 
-  EXPECT_EQ(steps_of(spans_of(config), 0), (Steps{"step 4", "step 5"}));
+  EXPECT_EQ(traced_steps_of(spans_of(config), 0), (Steps{"step 4", "step 5"}));
 }
 
 TEST_F(StepTraceTest, ARunResumedPastTheWindowLeavesTheFileAlone) {
