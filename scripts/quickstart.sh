@@ -16,7 +16,7 @@ main() {
   begin 6
   step "set-up"
   scripts/bootstrap.sh --data | sed -u 's/^/      /'
-  step "build in build/release (5 to 8 minutes on 2 processors from nothing)"
+  step "build in build/release (4 to 6 minutes on 2 processors from nothing)"
   [ -f build/release/build.ninja ] || configure release COHORT_TESTS=OFF
   build release cohort cohort-data
   step "photos -> sharded HDF5 in data/elpv/dataset"

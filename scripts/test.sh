@@ -13,7 +13,7 @@ main() {
   begin 3
   step "set-up"
   "$ROOT/scripts/bootstrap.sh" --python | sed -u 's/^/      /'
-  step "build in build/$preset (8 to 10 minutes on 2 processors from nothing)"
+  step "build in build/$preset (6 minutes on 2 processors from nothing)"
   configure "$preset" COHORT_TESTS=ON
   build "$preset"
   step "tests"
