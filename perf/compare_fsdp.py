@@ -157,7 +157,8 @@ def main():
             line += f"{'':10}{memory:12.0f}"
         print(line)
     if options.json:
-        options.json.write_text(json.dumps({"options": {k: str(v) for k, v in vars(options).items()}, "samples": samples}, indent=1) + "\n")
+        measured = {k: v for k, v in vars(options).items() if k not in ("program", "json", "worker")}  # no paths of this machine
+        options.json.write_text(json.dumps({"options": measured, "samples": samples}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
