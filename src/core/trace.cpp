@@ -1,5 +1,6 @@
 #include "cohort/core/trace.h"
 
+#include <array>
 #include <mutex>
 #include <utility>
 
@@ -26,27 +27,11 @@ std::string& lane_of_thread() {
 }  // namespace
 
 std::string_view trace_kind_name(TraceKind kind) noexcept {
-  switch (kind) {
-    case TraceKind::step:
-      return "step";
-    case TraceKind::data:
-      return "data";
-    case TraceKind::forward:
-      return "forward";
-    case TraceKind::backward:
-      return "backward";
-    case TraceKind::wait:
-      return "wait";
-    case TraceKind::optimizer:
-      return "optimizer";
-    case TraceKind::evaluation:
-      return "evaluation";
-    case TraceKind::checkpoint:
-      return "checkpoint";
-    case TraceKind::communication:
-      return "communication";
-  }
-  return "?";
+  constexpr std::array<std::string_view, 9> kNames{"step",       "data",       "forward",
+                                                   "backward",   "wait",       "optimizer",
+                                                   "evaluation", "checkpoint", "communication"};
+  static_assert(kNames.size() == static_cast<std::size_t>(TraceKind::communication) + 1);
+  return kNames[static_cast<std::size_t>(kind)];
 }
 
 void start_trace() {

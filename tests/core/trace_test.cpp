@@ -4,6 +4,8 @@
 #include <latch>
 #include <optional>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -88,6 +90,20 @@ TEST(Trace, ThreadsRecordOnTheirLanes) {
     }
     EXPECT_EQ(next, kSpans);
   }
+}
+
+TEST(Trace, KindsHaveTheirNamesInFiles) {
+  using enum TraceKind;
+  const std::vector<std::pair<TraceKind, std::string>> kinds{{step, "step"},
+                                                             {data, "data"},
+                                                             {forward, "forward"},
+                                                             {backward, "backward"},
+                                                             {wait, "wait"},
+                                                             {optimizer, "optimizer"},
+                                                             {evaluation, "evaluation"},
+                                                             {checkpoint, "checkpoint"},
+                                                             {communication, "communication"}};
+  for (const auto& [kind, name] : kinds) EXPECT_EQ(trace_kind_name(kind), name);
 }
 
 TEST(Trace, KeepsTheBytesOfCollectives) {
