@@ -74,6 +74,12 @@ NcclTransport& Communicator::Impl::on(c10::Device device) {
   return *nccl;
 }
 
+SharedMemory* Communicator::Impl::memory_for(std::size_t bytes) {
+  if (!mpi::uses_shared_memory(bytes)) return nullptr;
+  if (!shared) shared = SharedMemory::open(*queue, rank, size);
+  return shared->get();
+}
+
 Communicator::Communicator(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Communicator::Communicator(Communicator&&) noexcept = default;
 Communicator& Communicator::operator=(Communicator&&) noexcept = default;
@@ -109,7 +115,7 @@ Work Communicator::all_reduce(at::Tensor values, Reduce op) {
   if (impl_->size == 1) return Work(nullptr);
   if (values.is_cuda()) return impl_->on(values.device()).all_reduce(values, op);
   mpi::check_tensor(values, "all_reduce");
-  return Work(impl_->queue->submit(mpi::all_reduce(values, op)));
+  return Work(impl_->queue->submit(mpi::all_reduce(values, op, impl_->memory_for(values.nbytes()))));
 }
 
 Work Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
@@ -120,7 +126,7 @@ Work Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
   }
   if (input.is_cuda()) return impl_->on(input.device()).all_gather(output, input);
   mpi::check_tensor(output, "all_gather");
-  return Work(impl_->queue->submit(mpi::all_gather(output, input)));
+  return Work(impl_->queue->submit(mpi::all_gather(output, input, impl_->memory_for(output.nbytes()))));
 }
 
 Work Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op) {
@@ -128,7 +134,8 @@ Work Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Re
   if (impl_->size == 1) return output.copy_(input.view_as(output)), Work(nullptr);
   if (input.is_cuda()) return impl_->on(input.device()).reduce_scatter(output, input, op);
   mpi::check_tensor(input, "reduce_scatter");
-  return Work(impl_->queue->submit(mpi::reduce_scatter(output, input, op, impl_->size)));
+  return Work(impl_->queue->submit(
+      mpi::reduce_scatter(output, input, op, impl_->size, impl_->memory_for(input.nbytes()))));
 }
 
 Work Communicator::all_to_all(at::Tensor output, const at::Tensor& input) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cohort/comm/communicator.h"
@@ -7,6 +8,7 @@
 #include "comm/mpi_call.h"
 #include "comm/nccl_transport.h"
 #include "comm/operation_queue.h"
+#include "comm/shared_memory.h"
 
 namespace cohort::comm {
 
@@ -16,12 +18,16 @@ struct Communicator::Impl {
 
   std::string name;
   int rank, size;
-  MpiComm alone;                          ///< the communicator when there is one rank: nothing is ever sent
-  std::unique_ptr<OperationQueue> queue;  ///< null when there is one rank
-  std::unique_ptr<NcclTransport> nccl;    ///< made by the first collective of a CUDA tensor
+  MpiComm alone;  ///< the communicator when there is one rank: nothing is ever sent
+  std::optional<std::unique_ptr<SharedMemory>> shared;  ///< asked for by the first large collective
+  std::unique_ptr<OperationQueue> queue;                ///< null when there is one rank
+  std::unique_ptr<NcclTransport> nccl;                  ///< made by the first collective of a CUDA tensor
 
   /// Collective when called first. What carries tensors of a CUDA device.
   NcclTransport& on(c10::Device device);
+  /// Collective when called first with that many bytes. Null when ranks do not share memory, or not for that
+  /// few.
+  SharedMemory* memory_for(std::size_t bytes);
   [[nodiscard]] MPI_Comm comm() const noexcept { return queue ? queue->comm() : alone.get(); }
 };
 

@@ -1,12 +1,12 @@
 #include "comm/exchange.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 
+#include "comm/combine.h"
 #include "comm/mpi_values.h"
 
 namespace cohort::comm::mpi {
@@ -71,80 +71,16 @@ void* bytes_of(const at::Tensor& tensor, std::int64_t first_element) {
   return static_cast<std::byte*>(tensor.data_ptr()) + first_element * tensor.element_size();
 }
 
-// In blocks of a fixed size, which is what GCC makes vector code of at -O2.
-template <class T, class Combine>
-void accumulate(T* __restrict total, const T* __restrict values, std::size_t count, Combine combine) {
-  constexpr std::size_t kBlock = 16;
-  std::size_t i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    for (std::size_t j = i; j < i + kBlock; ++j) total[j] = combine(total[j], values[j]);
-  }
-  for (; i < count; ++i) total[i] = combine(total[i], values[i]);
-}
-
-template <class T>
-void accumulate(T* total, const T* values, std::size_t count, Reduce op) {
-  switch (op) {
-    case Reduce::sum:
-      return accumulate(total, values, count, [](T a, T b) { return static_cast<T>(a + b); });
-    case Reduce::max:
-      return accumulate(total, values, count, [](T a, T b) { return std::max(a, b); });
-    case Reduce::min:
-      return accumulate(total, values, count, [](T a, T b) { return std::min(a, b); });
-  }
-}
-
-// `total` holds this rank's version and becomes that of all ranks, combined in the order of the ranks: those
-// before this one among themselves, then this one, then those after it.
-template <class T>
-void combine(Transport& transport, void* total, std::size_t count, Reduce op) {
-  T* const versions = reinterpret_cast<T*>(transport.scratch.data());
-  const auto others = static_cast<std::size_t>(transport.size) - 1;
-  const auto before = static_cast<std::size_t>(transport.rank);
-  for (std::size_t r = 1; r < before; ++r) accumulate(versions, versions + r * count, count, op);
-  T* const target = static_cast<T*>(total);
-  if (before > 0) accumulate(target, versions, count, op);
-  for (std::size_t r = before; r < others; ++r) accumulate(target, versions + r * count, count, op);
-}
-
-// Partial results stay in f32, block by block in the cache, and are rounded once.
-void combine_bf16(const Transport& transport, void* total, std::size_t count, Reduce op) {
-  constexpr std::size_t kBlock = 2048;
-  std::array<float, kBlock> sum, version;
-  auto* const mine = static_cast<c10::BFloat16*>(total);
-  const auto* const others = reinterpret_cast<const c10::BFloat16*>(transport.scratch.data());
-  const auto of_rank = [&](int rank) {
-    if (rank == transport.rank) return static_cast<const c10::BFloat16*>(mine);
-    return others + static_cast<std::size_t>(rank < transport.rank ? rank : rank - 1) * count;
-  };
-  for (std::size_t begin = 0; begin < count; begin += kBlock) {
-    const std::size_t n = std::min(kBlock, count - begin);
-    std::copy_n(of_rank(0) + begin, n, sum.data());
-    for (int rank = 1; rank < transport.size; ++rank) {
-      std::copy_n(of_rank(rank) + begin, n, version.data());
-      accumulate(sum.data(), version.data(), n, op);
-    }
-    std::copy_n(sum.data(), n, mine + begin);
-  }
-}
-
-void combine(Transport& transport, const at::Tensor& tensor, std::int64_t at_element, int count, Reduce op) {
-  void* total = bytes_of(tensor, at_element);
-  const auto n = static_cast<std::size_t>(count);
-  switch (tensor.scalar_type()) {
-    case at::kFloat:
-      return combine<float>(transport, total, n, op);
-    case at::kDouble:
-      return combine<double>(transport, total, n, op);
-    case at::kBFloat16:
-      return combine_bf16(transport, total, n, op);
-    case at::kInt:
-      return combine<std::int32_t>(transport, total, n, op);
-    case at::kLong:
-      return combine<std::int64_t>(transport, total, n, op);
-    default:
-      return combine<std::uint8_t>(transport, total, n, op);
-  }
+// `count` elements from `at_element` on hold this rank's version and become that of all ranks.
+void combine_received(Transport& transport, const at::Tensor& tensor, std::int64_t at_element, int count,
+                      Reduce op) {
+  auto* const total = static_cast<std::byte*>(bytes_of(tensor, at_element));
+  const std::size_t bytes = static_cast<std::size_t>(count) * tensor.element_size();
+  std::vector<const std::byte*> versions;
+  std::size_t received = 0;
+  for (int rank = 0; rank < transport.size; ++rank)
+    versions.push_back(rank == transport.rank ? total : transport.scratch.data() + bytes * received++);
+  combine(versions, total, static_cast<std::size_t>(count), tensor.scalar_type(), op);
 }
 
 // exchange, combine my piece, gather the pieces.
@@ -158,7 +94,7 @@ void append_segment(std::vector<Step>& steps, const at::Tensor& values, std::int
   steps.push_back([=](Transport& transport) {
     const Layout& pieces = *layout;
     const auto mine = static_cast<std::size_t>(transport.rank);
-    combine(transport, values, pieces.starts[mine], pieces.counts[mine], op);
+    combine_received(transport, values, pieces.starts[mine], pieces.counts[mine], op);
     MPI_Request request = MPI_REQUEST_NULL;
     check_mpi(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values.data_ptr(), pieces.counts.data(),
                               pieces.starts.data(), mpi_type(values), transport.comm, &request),
@@ -195,7 +131,7 @@ std::vector<Step> exchanged_reduce_scatter(const at::Tensor& output, const at::T
       const auto mine = transport.rank * block;
       std::memmove(bytes_of(output, begin), bytes_of(input, mine + begin),
                    static_cast<std::size_t>(end - begin) * input.element_size());
-      combine(transport, output, begin, static_cast<int>(end - begin), op);
+      combine_received(transport, output, begin, static_cast<int>(end - begin), op);
       return MPI_REQUEST_NULL;
     });
   }

@@ -10,12 +10,14 @@
 
 #include "comm/exchange.h"
 #include "comm/mpi_values.h"
+#include "comm/shared_exchange.h"
 
 namespace cohort::comm::mpi {
 namespace {
 
 // Measured in docs/decisions/0001-communication-thread.md.
 constexpr std::int64_t kExchangeFromBytes = 1 << 20;  // smaller all-reduces are left to MPI
+constexpr std::size_t kSharedFromBytes = 256 << 10;
 
 // MPI knows no bf16. Open MPI 4.1 adds bytes with saturating AVX instructions (255 where 144 is due), in
 // vector-sized parts of a message only.
@@ -67,13 +69,21 @@ void check_tensor(const at::Tensor& tensor, const char* operation) {
                tensor.numel());
 }
 
-Operation all_reduce(const at::Tensor& values, Reduce op) {
-  std::vector<Step> steps =
-      mpi_reduces(values) ? std::vector{all_reduce_step(values, op)} : exchanged_all_reduce(values, op);
-  return tensor_operation("all_reduce", values, std::move(steps));
+bool uses_shared_memory(std::size_t bytes) noexcept {
+  return bytes >= kSharedFromBytes;
 }
 
-Operation all_gather(const at::Tensor& output, const at::Tensor& input) {
+Operation all_reduce(const at::Tensor& values, Reduce op, SharedMemory* memory) {
+  const auto steps = [&] {
+    if (memory != nullptr) return shared_all_reduce(values, op, *memory);
+    return mpi_reduces(values) ? std::vector{all_reduce_step(values, op)} : exchanged_all_reduce(values, op);
+  };
+  return tensor_operation("all_reduce", values, steps());
+}
+
+Operation all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory* memory) {
+  if (memory != nullptr)
+    return tensor_operation("all_gather", input, shared_all_gather(output, input, *memory));
   const auto step = [=](Transport& transport) {
     const std::size_t offset = input.nbytes() * static_cast<std::size_t>(transport.rank);
     const bool in_place = input.data_ptr() == static_cast<std::byte*>(output.data_ptr()) + offset;
@@ -98,8 +108,11 @@ Operation all_to_all(const at::Tensor& output, const at::Tensor& input) {
   return tensor_operation("all_to_all", input, {step});
 }
 
-Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size) {
-  return tensor_operation("reduce_scatter", input, exchanged_reduce_scatter(output, input, op, size));
+Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
+                         SharedMemory* memory) {
+  return tensor_operation("reduce_scatter", input,
+                          memory != nullptr ? shared_reduce_scatter(output, input, op, size, *memory)
+                                            : exchanged_reduce_scatter(output, input, op, size));
 }
 
 Operation broadcast(const at::Tensor& values, int root) {

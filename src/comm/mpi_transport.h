@@ -5,14 +5,24 @@
 
 // The collectives of CPU tensors and of host values as operations of a queue. Sizes are checked by the
 // caller.
+namespace cohort::comm {
+class SharedMemory;
+}  // namespace cohort::comm
+
 namespace cohort::comm::mpi {
+
+/// Whether ranks that share memory exchange a tensor of `bytes` through it: from here on it is faster than
+/// messages.
+bool uses_shared_memory(std::size_t bytes) noexcept;
 
 /// Bug unless MPI carries the dtype (f32, f64, bf16, i32, i64, u8) and a count of it fits MPI's int.
 void check_tensor(const at::Tensor& tensor, const char* operation);
 
-Operation all_reduce(const at::Tensor& values, Reduce op);
-Operation all_gather(const at::Tensor& output, const at::Tensor& input);
-Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size);
+/// `memory`: of the ranks of this communicator; null when they do not share any.
+Operation all_reduce(const at::Tensor& values, Reduce op, SharedMemory* memory);
+Operation all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory* memory);
+Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
+                         SharedMemory* memory);
 Operation all_to_all(const at::Tensor& output, const at::Tensor& input);
 Operation broadcast(const at::Tensor& values, int root);
 Operation barrier();
