@@ -25,12 +25,24 @@ struct LoaderOptions {
   std::string dataset;
   std::string split = "train";
   std::int64_t images = 64;  ///< in a batch
+  std::int64_t threads = 1;  ///< that make views
   double seconds = 1.0;      ///< for each measurement
   bool json = false;
 };
 
 /// Collective. Reading and view making against pread of the same bytes. ExitCode::bug if a value is wrong.
 ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks);
+
+struct SamplerOptions {
+  std::int64_t images = 100'000'000, contexts = 10'000;
+  std::int64_t ranks = 4096, groups = 1, group_images = 32;  ///< groups on each rank in a step
+  double balance = 1.0;
+  std::int64_t block = 1;
+  bool json = false;
+};
+
+/// Planning an epoch for one of many ranks, without any data. ExitCode::bug if a plan is wrong.
+ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks);
 
 struct EngineOptions {
   std::string model = "vit_small";

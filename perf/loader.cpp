@@ -1,6 +1,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <functional>
+#include <memory>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -116,7 +117,7 @@ class Batches {
   std::vector<data::Group> groups_{1};
 };
 
-data::ViewMaker whole_training_view(const data::Description& description) {
+std::unique_ptr<data::ViewMaker> whole_training_view(const data::Description& description) {
   augment::AugmentConfig config;
   config.flip_horizontal = config.flip_vertical = true;
   config.crop_scale_min = 0.5;
@@ -126,10 +127,11 @@ data::ViewMaker whole_training_view(const data::Description& description) {
 
 using Stages = std::vector<std::pair<std::string, std::function<void(const std::vector<data::Group>&)>>>;
 
-Stages stages(const data::Dataset& dataset) {
-  const auto batches_with = [&dataset](data::ViewMaker views) {
-    return [&dataset, views = std::move(views)](const std::vector<data::Group>& groups) {
-      make_batch(dataset, groups, {}, views);
+Stages stages(const data::Dataset& dataset, std::int64_t threads) {
+  const auto workers = std::make_shared<Workers>(threads);
+  const auto batches_with = [&](std::shared_ptr<const data::ViewMaker> views) {
+    return [&dataset, views = std::move(views), workers](const std::vector<data::Group>& groups) {
+      make_batch(dataset, groups, {}, *views, *workers);
     };
   };
   const auto& description = dataset.description();
@@ -144,7 +146,8 @@ Stages stages(const data::Dataset& dataset) {
 
 Table make_table(const LoaderOptions& options, comm::Communicator& ranks) {
   return {"loader",
-          {options.dataset + ", split " + options.split + ", one thread a rank, files in the page cache",
+          {options.dataset + ", split " + options.split +
+               ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
            "images: read, check and convert. evaluation: and normalise. training: and flip, crop, change "
            "brightness and contrast",
            "limit: pread of as many bytes of the same files in the same blocks"},
@@ -183,7 +186,7 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
                            .median *
                        1e-9;
   const Table table = make_table(options, ranks);
-  for (const auto& [name, run] : stages(*dataset)) {
+  for (const auto& [name, run] : stages(*dataset, options.threads)) {
     const std::vector<data::Group>* groups = nullptr;
     const Times times = measure(
         ranks, options.seconds, [&] { groups = &batches.next(); }, [&] { run(*groups); });

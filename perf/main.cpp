@@ -40,12 +40,34 @@ void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) 
   command->add_option("--batch", options.images, "images in a batch")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command->add_option("--threads", options.threads, "that make views, on each rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   command->add_option("--seconds", options.seconds, "time for each measurement")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--json", options.json, "one JSON object a line instead of the table");
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::loader(options, ranks); }; });
+}
+
+void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen) {
+  auto* command = app.add_subcommand("sampler", "Planning an epoch for one of many ranks: time and memory");
+  const auto add = [&](const char* name, std::int64_t& value, const char* text) {
+    command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  add("--images", options.images, "in the dataset");
+  add("--contexts", options.contexts, "that they belong to");
+  add("--ranks", options.ranks, "that train");
+  add("--groups", options.groups, "on each rank in a step");
+  add("--group-images", options.group_images, "in a group");
+  add("--block", options.block, "as sampler.block");
+  command->add_option("--balance", options.balance, "as sampler.balance")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  command->callback(
+      [&] { chosen = [&](comm::Communicator& ranks) { return perf::sampler(options, ranks); }; });
 }
 
 void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strategy, Benchmark& chosen) {
@@ -117,6 +139,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
+  perf::SamplerOptions sampler;
   perf::EngineOptions engine;
   std::string strategy = "full";
   perf::CheckpointOptions checkpoint;
@@ -125,6 +148,7 @@ int main(int argc, char** argv) {
   std::function<ExitCode()> without_ranks;
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
+  add_sampler(app, sampler, chosen);
   add_engine(app, engine, strategy, chosen);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);

@@ -3,18 +3,21 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <numbers>
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
+#include <c10/core/InferenceMode.h>
 
 #include "cohort/core/error.h"
+#include "cohort/data/pixel_type.h"
+
+#include "augment/normaliser.h"
 
 namespace cohort::augment {
 namespace {
 
-constexpr double kLeastDeviation = 1e-6;
 constexpr std::uint32_t kView = 0;
 
 // Part of an image, in pixels; need not be whole.
@@ -154,15 +157,53 @@ at::Tensor change(const at::Tensor& image, const AugmentConfig& config, RandomSt
   return changed;
 }
 
-at::Tensor per_channel(const std::vector<double>& values) {
+at::Tensor per_channel(const std::vector<float>& values) {
   return at::tensor(values, at::kFloat).view({1, static_cast<std::int64_t>(values.size()), 1, 1});
 }
 
 }  // namespace
 
+namespace {
+
+/// One view of the size of the image: normalised, then `change`d.
+class WholeImage final : public data::ViewMaker {
+ public:
+  /// `image` [C, H, W] f32, normalised, of row `row` -> the same shape.
+  using Change = std::function<at::Tensor(const at::Tensor& image, std::int64_t row)>;
+
+  WholeImage(const data::Description& description, Normalisation normalisation, Change change)
+      : description_(description), normalisation_(normalisation), change_(std::move(change)) {}
+
+  [[nodiscard]] std::vector<data::ViewShape> shapes() const override {
+    const data::ImageLayout& layout = description_.images;
+    return {{layout.channels, layout.height, layout.width}};
+  }
+
+  void make(std::span<const std::byte> image, std::int64_t row,
+            std::span<const std::span<float>> views) const override {
+    const c10::InferenceMode no_gradients;
+    const data::ImageLayout& layout = description_.images;
+    at::Tensor values = at::empty({1, layout.channels, layout.height, layout.width}, at::kFloat);
+    data::visit_pixels(layout.type, image.data(), [&](const auto* stored) {
+      std::copy_n(stored, layout.values(), values.mutable_data_ptr<float>());
+    });
+    const at::Tensor changed = change_(normalise(values, description_, normalisation_)[0], row).contiguous();
+    std::copy_n(changed.const_data_ptr<float>(), layout.values(), views[0].data());
+  }
+
+ private:
+  data::Description description_;
+  Normalisation normalisation_;
+  Change change_;
+};
+
+}  // namespace
+
 std::span<const config::EnumName<Normalisation>> enum_names(Normalisation) {
-  static constexpr std::array<config::EnumName<Normalisation>, 2> kNames{
-      {{Normalisation::dataset, "dataset"}, {Normalisation::image, "image"}}};
+  static constexpr std::array<config::EnumName<Normalisation>, 3> kNames{
+      {{Normalisation::dataset, "dataset"},
+       {Normalisation::image, "image"},
+       {Normalisation::imagenet, "imagenet"}}};
   return kNames;
 }
 
@@ -175,39 +216,32 @@ at::Tensor normalise(const at::Tensor& images, const data::Description& descript
         at::std_mean(images, at::IntArrayRef{2, 3}, /*unbiased=*/false, /*keepdim=*/true);
     return (images - mean).div_(deviation.clamp_min(kLeastDeviation)).contiguous();
   }
-  COHORT_CHECK(
-      std::ssize(description.mean) == images.size(1) && std::ssize(description.deviation) == images.size(1),
-      "{} means and {} deviations for {} channels", description.mean.size(), description.deviation.size(),
-      images.size(1));
-  return (images - per_channel(description.mean))
-      .div_(per_channel(description.deviation).clamp_min_(kLeastDeviation))
-      .contiguous();
+  const ChannelStatistics statistics = channel_statistics(description, normalisation);
+  COHORT_CHECK(std::ssize(statistics.mean) == images.size(1), "{} means for {} channels",
+               statistics.mean.size(), images.size(1));
+  return (images - per_channel(statistics.mean)).div_(per_channel(statistics.deviation)).contiguous();
 }
 
-data::ViewMaker training_view(const AugmentConfig& config, const data::Description& description,
-                              Normalisation normalisation, std::uint64_t seed, std::int64_t epoch) {
+std::unique_ptr<data::ViewMaker> training_view(const AugmentConfig& config,
+                                               const data::Description& description,
+                                               Normalisation normalisation, std::uint64_t seed,
+                                               std::int64_t epoch) {
   const data::ImageLayout& layout = description.images;
   if (config.rotate90 && layout.height != layout.width) {
     throw UsageError(
         {fmt::format("images of {} x {} cannot be turned by 90 degrees", layout.height, layout.width),
          "augment.rotate90", "set augment.rotate90=false, or convert the dataset to square images"});
   }
-  return [=](const at::Tensor& images, std::span<const std::int64_t> rows) {
-    COHORT_CHECK(images.size(0) == std::ssize(rows), "{} rows for {} images", rows.size(), images.size(0));
-    const c10::NoGradGuard no_grad;
-    at::Tensor view = normalise(images, description, normalisation);
-    for (std::int64_t i = 0; i < view.size(0); ++i) {
-      const RandomKey key{seed, Purpose::augment, epoch, rows[static_cast<std::size_t>(i)], kView};
-      view[i].copy_(change(view[i].clone(), config, RandomStream(key)));
-    }
-    return std::vector<at::Tensor>{view};
-  };
+  return std::make_unique<WholeImage>(
+      description, normalisation, [=](const at::Tensor& image, std::int64_t row) {
+        return change(image, config, RandomStream({seed, Purpose::augment, epoch, row, kView}));
+      });
 }
 
-data::ViewMaker evaluation_view(const data::Description& description, Normalisation normalisation) {
-  return [=](const at::Tensor& images, std::span<const std::int64_t> /*rows*/) {
-    return std::vector<at::Tensor>{normalise(images, description, normalisation)};
-  };
+std::unique_ptr<data::ViewMaker> evaluation_view(const data::Description& description,
+                                                 Normalisation normalisation) {
+  return std::make_unique<WholeImage>(description, normalisation,
+                                      [](const at::Tensor& image, std::int64_t /*row*/) { return image; });
 }
 
 }  // namespace cohort::augment

@@ -1,5 +1,7 @@
 #include "cohort/core/random.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numbers>
 #include <numeric>
@@ -108,6 +110,41 @@ std::vector<std::int64_t> permutation(std::int64_t count, RandomStream stream) {
   for (std::size_t left = order.size(); left > 1; --left)
     std::swap(order[left - 1], order[stream.below(left)]);
   return order;
+}
+
+Permutation::Permutation(std::int64_t size, RandomStream stream) : size_(size) {
+  COHORT_CHECK(size >= 0, "a permutation of {} values", size);
+  if (size <= kTableSize) {
+    const std::vector<std::int64_t> order = permutation(size, stream);
+    std::transform(order.begin(), order.end(), table_.begin(),
+                   [](std::int64_t value) { return static_cast<std::uint8_t>(value); });
+    return;
+  }
+  half_bits_ = (std::bit_width(static_cast<std::uint64_t>(size - 1)) + 1) / 2;
+  for (std::uint64_t& key : keys_) {
+    key = static_cast<std::uint64_t>(stream()) << 32;
+    key |= stream();
+  }
+}
+
+std::uint64_t Permutation::encrypt(std::uint64_t value) const noexcept {
+  const std::uint64_t mask = (std::uint64_t{1} << half_bits_) - 1;
+  std::uint64_t left = value >> half_bits_, right = value & mask;
+  for (const std::uint64_t key : keys_) {
+    const std::uint64_t next = left ^ (mix(right ^ key) & mask);
+    left = right;
+    right = next;
+  }
+  return left << half_bits_ | right;
+}
+
+std::int64_t Permutation::operator()(std::int64_t place) const noexcept {
+  if (size_ <= kTableSize) return table_[static_cast<std::size_t>(place)];
+  auto value = static_cast<std::uint64_t>(place);
+  do {
+    value = encrypt(value);
+  } while (value >= static_cast<std::uint64_t>(size_));
+  return static_cast<std::int64_t>(value);
 }
 
 }  // namespace cohort

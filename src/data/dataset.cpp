@@ -18,6 +18,7 @@ struct Dataset::Impl {
   std::vector<ShardReader> shards;
   std::vector<std::int64_t> first_row;  // of every shard, and the number of all rows behind them
   std::map<std::string, std::vector<std::int32_t>> contexts, labels;
+  std::map<std::string, ContextRuns> runs;
   std::optional<std::vector<std::string>> ids;
 
   void read_row(std::int64_t row, std::span<std::byte> out) const;
@@ -70,6 +71,15 @@ std::int64_t Dataset::rows() const noexcept {
   return impl_->first_row.back();
 }
 
+const ContextRuns& Dataset::context_runs(const std::string& key) const {
+  const auto found = impl_->runs.find(key);
+  if (found != impl_->runs.end()) return found->second;
+  static_cast<void>(impl_->description.context(key));  // unknown keys end here
+  ContextRuns runs;
+  for (const ShardReader& shard : impl_->shards) runs.append(shard.contexts(key));
+  return impl_->runs.emplace(key, std::move(runs)).first->second;
+}
+
 const std::vector<std::int32_t>& Dataset::contexts(const std::string& key) const {
   const auto found = impl_->contexts.find(key);
   if (found != impl_->contexts.end()) return found->second;
@@ -92,6 +102,11 @@ const std::vector<std::string>& Dataset::ids() const {
   return *ids;
 }
 
+void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
+  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
+  impl_->read_row(row, image);
+}
+
 at::Tensor Dataset::images(std::span<const std::int64_t> rows) const {
   const ImageLayout& layout = impl_->description.images;
   const auto count = static_cast<std::int64_t>(rows.size());
@@ -100,8 +115,7 @@ at::Tensor Dataset::images(std::span<const std::int64_t> rows) const {
   std::vector<std::byte> stored(static_cast<std::size_t>(layout.bytes()));
   auto* out = images.data_ptr<float>();
   for (const std::int64_t row : rows) {
-    COHORT_CHECK(row >= 0 && row < this->rows(), "row {} of {} rows", row, this->rows());
-    impl_->read_row(row, stored);
+    read(row, stored);
     visit_pixels(layout.type, stored.data(),
                  [&](const auto* values) { std::copy_n(values, layout.values(), out); });
     out += layout.values();

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <numeric>
 #include <stop_token>
 #include <thread>
 #include <variant>
@@ -12,27 +13,43 @@
 
 namespace cohort::data {
 
+namespace {
+
+std::size_t bytes_of(const Batch& batch) {
+  return std::accumulate(batch.views.begin(), batch.views.end(), std::size_t{0},
+                         [](std::size_t sum, const at::Tensor& view) { return sum + view.nbytes(); });
+}
+
+}  // namespace
+
 struct Loader::Impl {
+  explicit Impl(const LoaderConfig& config)
+      : capacity(static_cast<std::size_t>(config.prefetch)),
+        capacity_bytes(config.prefetch_bytes.count),
+        workers(config.threads) {}
+
   using Made = std::variant<Batch, std::exception_ptr>;
 
   Make make;
   std::int64_t next_step, last;  // of the consumer
-  std::size_t capacity;
+  std::size_t capacity, capacity_bytes;
   std::mutex mutex;
   std::condition_variable_any made, taken;
   std::deque<Made> queue;
+  std::size_t bytes = 0;  // of the batches in the queue
+  Workers workers;
   std::chrono::duration<double> wait{0};
   std::jthread thread;  // last: it ends before what it uses
 
   void work(const std::stop_token& stop);
-  Made attempt(std::int64_t step) const;
+  Made attempt(std::int64_t step);
   bool push(Made batch, const std::stop_token& stop);
 };
 
-Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) const {
+Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) {
   const TraceSpan span(TraceKind::data, "batch of step ", step + 1);
   try {
-    return make(step);
+    return make(step, workers);
   } catch (...) {
     return std::current_exception();
   }
@@ -40,9 +57,14 @@ Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) const {
 
 /// False when the loader is being destroyed.
 bool Loader::Impl::push(Made batch, const std::stop_token& stop) {
+  const std::size_t its_bytes = std::holds_alternative<Batch>(batch) ? bytes_of(std::get<Batch>(batch)) : 0;
   std::unique_lock lock(mutex);
-  if (!taken.wait(lock, stop, [this] { return queue.size() < capacity; })) return false;
+  const auto has_room = [&] {
+    return queue.empty() || (queue.size() < capacity && bytes + its_bytes <= capacity_bytes);
+  };
+  if (!taken.wait(lock, stop, has_room)) return false;
   queue.push_back(std::move(batch));
+  bytes += its_bytes;
   made.notify_one();
   return true;
 }
@@ -57,17 +79,19 @@ void Loader::Impl::work(const std::stop_token& stop) {
 }
 
 Loader::Loader(Make make, std::int64_t first, std::int64_t last, const LoaderConfig& config)
-    : impl_(std::make_unique<Impl>()) {
+    : impl_(std::make_unique<Impl>(config)) {
   COHORT_CHECK(first <= last && config.prefetch > 0, "a loader of steps {} to {}, {} ahead", first, last,
                config.prefetch);
   impl_->make = std::move(make);
   impl_->next_step = first;
   impl_->last = last;
-  impl_->capacity = static_cast<std::size_t>(config.prefetch);
   impl_->thread = std::jthread([impl = impl_.get()](const std::stop_token& stop) { impl->work(stop); });
 }
 
-Loader::~Loader() = default;
+Loader::~Loader() {
+  impl_->thread.request_stop();
+  impl_->workers.cancel();
+}
 
 Batch Loader::next() {
   COHORT_CHECK(impl_->next_step < impl_->last, "the loader has no batch after step {}", impl_->last - 1);
@@ -79,6 +103,7 @@ Batch Loader::next() {
     std::rethrow_exception(*error);
   Batch batch = std::get<Batch>(std::move(impl_->queue.front()));
   impl_->queue.pop_front();
+  impl_->bytes -= bytes_of(batch);
   ++impl_->next_step;
   impl_->taken.notify_one();
   return batch;

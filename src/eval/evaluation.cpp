@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/data/grouping.h"
+
 #include "support/json.h"
 
 namespace cohort::eval {
@@ -26,17 +28,18 @@ Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
                     augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks) {
   const Prediction prediction =
       predict(model, dataset, columns.context_key, config, normalisation, bf16, ranks);
-  Evaluation evaluation{
-      dataset.split(), columns.label, {}, columns.context_key, {}, prediction.images_per_second};
+  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
+  const std::string key = keys.empty() ? "" : keys.front();
+  Evaluation evaluation{dataset.split(), columns.label, {}, key, {}, prediction.images_per_second};
   comm::together(ranks, [&] {
     const data::Description& description = dataset.description();
     evaluation.classes = description.label(columns.label).classes;
     const auto& labels = dataset.labels(columns.label);
-    if (columns.context_key.empty()) {
+    if (key.empty()) {
       evaluation.scores = score(prediction.logits, labels, {}, {});
     } else {
-      evaluation.scores = score(prediction.logits, labels, dataset.contexts(columns.context_key),
-                                description.context(columns.context_key).values);
+      evaluation.scores =
+          score(prediction.logits, labels, dataset.contexts(key), description.context(key).values);
     }
   });
   return evaluation;

@@ -10,6 +10,7 @@
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
+#include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 
@@ -78,10 +79,10 @@ void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16,
 Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
                 std::int64_t extra, augment::Normalisation normalisation, bool bf16) {
   const data::BatchColumns columns{model.shape().context.keys, ""};
-  const data::ViewMaker view = augment::evaluation_view(dataset.description(), normalisation);
+  const auto view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
-      [&](std::int64_t i) {
-        return data::make_batch(dataset, passes[static_cast<std::size_t>(i)], columns, view);
+      [&](std::int64_t i, Workers& workers) {
+        return data::make_batch(dataset, passes[static_cast<std::size_t>(i)], columns, *view, workers);
       },
       0, static_cast<std::int64_t>(passes.size()), {});
   const at::NoGradGuard no_gradients;
@@ -89,7 +90,8 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
   for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, rows);
   if (extra == 0) return rows;
   const data::Group single{.rows = {0}};
-  const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, view);
+  Workers alone(1);
+  const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, *view, alone);
   Rows unused;
   for (; extra > 0; --extra) run_pass(model, batch, bf16, unused);
   return rows;
@@ -105,11 +107,6 @@ at::Tensor assemble(const std::vector<at::Tensor>& parts, std::vector<std::int64
   return ordered.index_copy_(0, order, gathered);
 }
 
-std::vector<std::int32_t> contexts_for_groups(const data::Dataset& dataset, const std::string& group_by) {
-  if (group_by.empty()) return std::vector<std::int32_t>(static_cast<std::size_t>(dataset.rows()), 0);
-  return dataset.contexts(group_by);
-}
-
 }  // namespace
 
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
@@ -120,8 +117,8 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   data::StepPlan plan;
   std::vector<Groups> passes;
   comm::together(ranks, [&] {
-    for (const std::string& key : model.shape().context.keys) (void)dataset.contexts(key);
-    plan = data::evaluation_plan(contexts_for_groups(dataset, group_by), config.context_images);
+    for (const std::string& key : model.shape().context.keys) (void)dataset.context_runs(key);
+    plan = data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
     passes = passes_of(share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()));
   });
   Rows local;

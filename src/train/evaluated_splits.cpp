@@ -32,9 +32,10 @@ std::optional<std::string> unseen_context(const RunConfig& config, const data::D
   for (const std::string& key : config.context.keys) {
     const data::ContextColumn& column = training.description().context(key);
     std::vector<bool> seen(column.values.size());
-    for (const std::int32_t context : training.contexts(key)) seen[static_cast<std::size_t>(context)] = true;
-    for (const std::int32_t context : evaluated.contexts(key)) {
-      const auto index = static_cast<std::size_t>(context);
+    for (const data::ContextRun& run : training.context_runs(key).runs())
+      seen[static_cast<std::size_t>(run.context)] = true;
+    for (const data::ContextRun& run : evaluated.context_runs(key).runs()) {
+      const auto index = static_cast<std::size_t>(run.context);
       if (!seen[index]) return fmt::format("{} '{}'", key, column.values[index]);
     }
   }

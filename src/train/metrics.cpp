@@ -50,6 +50,8 @@ std::string step_json(const StepRecord& record) {
             {"seconds", nine_digits(record.seconds)},
             {"data_wait", nine_digits(record.data_wait)},
             {"comm_wait", nine_digits(record.comm_wait)},
+            {"read_seconds", nine_digits(record.read_seconds)},
+            {"view_seconds", nine_digits(record.view_seconds)},
             {"memory_bytes", record.memory_bytes}};
   for (const auto& [name, value] : record.metrics) json[name] = nine_digits(value);
   return json.dump();

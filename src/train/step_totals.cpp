@@ -9,7 +9,7 @@
 namespace cohort::train {
 namespace {
 
-constexpr std::size_t kFixed = 4;  // stop, data wait, communication wait, save
+constexpr std::size_t kFixed = 6;  // stop, data wait, communication wait, save, reading, views
 
 /// `values` of every rank, those of the others zero: their sum over ranks is exact in any order.
 void append_by_rank(std::vector<double>& packed, const std::vector<double>& values,
@@ -24,7 +24,7 @@ void append_by_rank(std::vector<double>& packed, const std::vector<double>& valu
 /// [kFixed values, sum and count of every metric, losses by rank, memory by rank].
 std::vector<double> packed(const StepShare& share, const comm::Communicator& ranks) {
   std::vector<double> values{share.stop ? 1.0 : 0.0, share.data_wait.count(), share.comm_wait.count(),
-                             share.save ? 1.0 : 0.0};
+                             share.save ? 1.0 : 0.0, share.read_seconds,      share.view_seconds};
   for (const auto& entry : share.metrics.entries()) {
     values.push_back(entry.sum);
     values.push_back(static_cast<double>(entry.count));
@@ -45,6 +45,8 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
   totals.data_seconds = values[1] / ranks.size();
   totals.comm_seconds = values[2] / ranks.size();
   totals.save = values[3] > 0;
+  totals.read_seconds = values[4] / ranks.size();
+  totals.view_seconds = values[5] / ranks.size();
   std::size_t next = kFixed;
   for (const auto& entry : share.metrics.entries()) {
     const double count = values[next + 1];

@@ -17,6 +17,7 @@ struct StepShare {
   bool stop = false;  ///< it received a stop signal
   bool save = false;  ///< by its clock it is time for a checkpoint
   std::chrono::duration<double> data_wait{0}, comm_wait{0};
+  double read_seconds = 0.0, view_seconds = 0.0;  ///< of data::Batch
   std::int64_t memory_bytes = 0;
   method::Metrics metrics;
 };
@@ -27,6 +28,7 @@ struct StepTotals {
   bool stop = false;                              ///< some rank received a stop signal
   bool save = false;                              ///< for some rank it is time for a checkpoint
   double data_seconds = 0.0, comm_seconds = 0.0;  ///< mean over ranks
+  double read_seconds = 0.0, view_seconds = 0.0;  ///< mean over ranks
   std::int64_t memory_bytes = 0;                  ///< of the largest rank
   std::vector<std::pair<std::string, double>> metrics;
 };

@@ -44,7 +44,7 @@ using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
 
 data::Batch moved(data::Batch batch, const at::Device& device) {
-  for (at::Tensor& view : batch.views) view = view.to(device);
+  for (at::Tensor& view : batch.views) view = view.to(device, view.scalar_type(), /*non_blocking=*/true);
   for (at::Tensor* column : {&batch.context, &batch.group, &batch.label, &batch.sample}) {
     if (column->defined()) *column = column->to(device);
   }
@@ -158,7 +158,9 @@ ExitCode Trainer::Impl::run() {
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
     if (evaluation_due(start.step)) evaluate(start.step);
   }
-  const auto make = [this](std::int64_t step) { return parts->data.batch(step, ranks.rank(), ranks.size()); };
+  const auto make = [this](std::int64_t step, Workers& workers) {
+    return parts->data.batch(step, ranks.rank(), ranks.size(), workers);
+  };
   data::Loader loader(make, start.step, std::max(start.step, total_steps), config.data.loader);
   for (std::int64_t step = start.step; step < total_steps; ++step) {
     const std::int64_t done = step + 1;
@@ -190,6 +192,8 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
   share.data_wait = loader.take_wait();
+  share.read_seconds = batch.read_seconds;
+  share.view_seconds = batch.view_seconds;
   share.stop = signal.received();
   share.save = speaks() && saver.is_time();
   const double norm = traced(TraceKind::optimizer, "clip", [&] { return optimizer->clip_gradients(); });
@@ -243,6 +247,8 @@ StepRecord Trainer::Impl::make_record(const StepTotals& totals, std::int64_t ste
           static_cast<double>(parts->data.global_images()) / seconds,
           std::min(totals.data_seconds / seconds, 1.0),
           std::min(totals.comm_seconds / seconds, 1.0),
+          totals.read_seconds,
+          totals.view_seconds,
           totals.memory_bytes,
           totals.metrics};
 }

@@ -1,83 +1,70 @@
 #include "train/training_data.h"
 
 #include <algorithm>
-#include <numeric>
 #include <span>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cohort/augment/views.h"
+#include "cohort/augment/multi_crop.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
+#include "cohort/data/grouping.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {
 namespace {
 
-std::int32_t index_of_context(const data::ContextColumn& column, const std::string& name,
-                              const RunConfig& config) {
-  const auto found = std::find(column.values.begin(), column.values.end(), name);
-  if (found == column.values.end()) {
-    throw UsageError({fmt::format("data.contexts: '{}' has no value '{}'", column.name, name),
-                      config.data.path.string(), did_you_mean(name, column.values)});
+/// The contexts that data.contexts names; every one of them must have images in the training split.
+std::vector<bool> chosen_contexts(const RunConfig& config, const data::Grouping& grouping) {
+  std::vector<bool> present(grouping.values.size()), chosen(grouping.values.size());
+  for (const data::ContextRun& run : grouping.runs) present[static_cast<std::size_t>(run.context)] = true;
+  for (const std::string& name : config.data.contexts) {
+    const auto found = std::find(grouping.values.begin(), grouping.values.end(), name);
+    if (found == grouping.values.end()) {
+      throw UsageError(
+          {fmt::format("data.contexts: '{}' has no value '{}'", training_group_key(config), name),
+           config.data.path.string(), did_you_mean(name, grouping.values)});
+    }
+    const auto index = static_cast<std::size_t>(found - grouping.values.begin());
+    if (!present[index]) {
+      throw DataError({fmt::format("context '{}' has no images in split '{}'", name, config.data.train_split),
+                       config.data.path.string(),
+                       "remove it from data.contexts, or choose another data.train_split"});
+    }
+    chosen[index] = true;
   }
-  return static_cast<std::int32_t>(found - column.values.begin());
+  return chosen;
 }
 
-/// Rows of the contexts that data.contexts names; every one of them must have some.
-std::vector<std::int64_t> rows_of_chosen(const RunConfig& config, const data::Dataset& dataset,
-                                         const std::string& key) {
-  if (key.empty()) {
+data::Grouping training_grouping(const RunConfig& config, const data::Dataset& dataset) {
+  const std::string keys = training_group_key(config);
+  data::Grouping grouping = data::grouping_of(dataset, keys);
+  if (config.data.contexts.empty()) return grouping;
+  if (keys.empty()) {
     throw UsageError({"data.contexts chooses contexts, but no context key groups the images",
                       "data.contexts, sampler.group_by",
                       "set sampler.group_by to the key that the contexts belong to"});
   }
-  const data::ContextColumn& column = dataset.description().context(key);
-  const std::vector<std::int32_t>& contexts = dataset.contexts(key);
-  std::vector<bool> chosen(column.values.size());
-  for (const std::string& name : config.data.contexts) {
-    const std::int32_t index = index_of_context(column, name, config);
-    if (std::find(contexts.begin(), contexts.end(), index) == contexts.end()) {
-      throw DataError({fmt::format("context '{}' has no images in split '{}'", name, dataset.split()),
-                       config.data.path.string(),
-                       "remove it from data.contexts, or choose another data.train_split"});
-    }
-    chosen[static_cast<std::size_t>(index)] = true;
-  }
-  std::vector<std::int64_t> rows;
-  for (std::size_t row = 0; row < contexts.size(); ++row) {
-    if (chosen[static_cast<std::size_t>(contexts[row])]) rows.push_back(static_cast<std::int64_t>(row));
-  }
-  return rows;
+  const std::vector<bool> chosen = chosen_contexts(config, grouping);
+  std::erase_if(grouping.runs,
+                [&](const data::ContextRun& run) { return !chosen[static_cast<std::size_t>(run.context)]; });
+  return grouping;
 }
 
-std::vector<std::int64_t> training_rows(const RunConfig& config, const data::Dataset& dataset) {
-  if (!config.data.contexts.empty()) return rows_of_chosen(config, dataset, training_group_key(config));
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(dataset.rows()));
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows;
-}
-
-data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset,
-                                  std::span<const std::int64_t> rows) {
-  const std::string key = training_group_key(config);
-  std::vector<std::int32_t> context_of_row(rows.size());
-  if (key.empty()) {
-    const std::vector<std::string> name{"all images"};
-    return {context_of_row, name, config.sampler, config.seed};
-  }
-  const std::vector<std::int32_t>& contexts = dataset.contexts(key);
-  std::transform(rows.begin(), rows.end(), context_of_row.begin(),
-                 [&](std::int64_t row) { return contexts[static_cast<std::size_t>(row)]; });
-  return {context_of_row, dataset.description().context(key).values, config.sampler, config.seed};
+data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset) {
+  const data::Grouping grouping = training_grouping(config, dataset);
+  std::span<const std::int32_t> labels;
+  if (config.sampler.balance_labels) labels = dataset.labels(label_column(config, dataset.description()));
+  return {grouping.runs, grouping.values, config.sampler, config.seed, labels};
 }
 
 /// Reads every column that batches need, because later they are used by another thread.
 data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset) {
-  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description())};
-  for (const std::string& key : columns.context_keys) (void)dataset.contexts(key);
+  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()),
+                             config.device == Device::cuda};
+  for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
   (void)dataset.labels(columns.label);
   return columns;
 }
@@ -88,9 +75,8 @@ TrainingData::TrainingData(const RunConfig& config, int ranks)
     : config_(config),
       dataset_(data::Dataset::open(config.data.path, config.data.train_split)),
       columns_(read_columns(config, dataset_)),
-      rows_(training_rows(config, dataset_)),
-      sampler_(make_sampler(config, dataset_, rows_)) {
-  (void)data::share(sampler_.plan(0, 0), 0, ranks);
+      sampler_(make_sampler(config, dataset_)) {
+  data::check_ranks(config.sampler, ranks);
   const std::int64_t groups = config.sampler.groups_per_step / ranks;
   if (groups % backward_passes(ranks) == 0) return;
   throw UsageError(
@@ -107,15 +93,12 @@ std::int64_t TrainingData::global_images() const noexcept {
   return config_.sampler.groups_per_step * config_.sampler.images_per_group;
 }
 
-data::Batch TrainingData::batch(std::int64_t step, int rank, int size) const {
+data::Batch TrainingData::batch(std::int64_t step, int rank, int size, Workers& workers) const {
   const std::int64_t epoch = step / steps_per_epoch();
-  data::StepPlan plan = sampler_.plan(epoch, step % steps_per_epoch());
-  for (data::Group& group : plan) {
-    for (std::int64_t& row : group.rows) row = rows_[static_cast<std::size_t>(row)];
-  }
-  const auto view = augment::training_view(config_.augment, dataset_.description(),
-                                           config_.data.normalisation, config_.seed, epoch);
-  return data::make_batch(dataset_, data::share(plan, rank, size), columns_, view);
+  const data::StepPlan plan = sampler_.plan(epoch, step % steps_per_epoch(), rank, size);
+  const auto view = augment::training_views(config_.augment, dataset_.description(),
+                                            config_.data.normalisation, config_.seed, epoch);
+  return data::make_batch(dataset_, plan, columns_, *view, workers);
 }
 
 std::string dataset_identity(const data::Description& description, const std::string& split) {

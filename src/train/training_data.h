@@ -21,19 +21,18 @@ class TrainingData {
   [[nodiscard]] const data::Dataset& dataset() const noexcept { return dataset_; }
   [[nodiscard]] const std::string& label() const noexcept { return columns_.label; }
   [[nodiscard]] std::int64_t steps_per_epoch() const noexcept { return sampler_.steps_per_epoch(); }
-  [[nodiscard]] std::int64_t images() const noexcept { return static_cast<std::int64_t>(rows_.size()); }
+  [[nodiscard]] std::int64_t images() const noexcept { return sampler_.images(); }
   /// Images in the global batch.
   [[nodiscard]] std::int64_t global_images() const noexcept;
   /// Backward passes of a step on each of `ranks`: of one group each when the run is reproducible.
   [[nodiscard]] std::int64_t backward_passes(int ranks) const;
   /// What `rank` of `size` works on in step `step` of the run, on the CPU.
-  [[nodiscard]] data::Batch batch(std::int64_t step, int rank, int size) const;
+  [[nodiscard]] data::Batch batch(std::int64_t step, int rank, int size, Workers& workers) const;
 
  private:
   const RunConfig& config_;
   data::Dataset dataset_;
   data::BatchColumns columns_;
-  std::vector<std::int64_t> rows_;  ///< dataset rows that are trained on; the sampler numbers these
   data::ContextSampler sampler_;
 };
 

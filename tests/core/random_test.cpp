@@ -170,7 +170,7 @@ TEST(RandomStreamTest, FillUniformEqualsUniformOneByOneAtEveryOffset) {
   }
 }
 
-TEST(Permutation, HoldsEveryNumberOnce) {
+TEST(PermutationTable, HoldsEveryNumberOnce) {
   for (const std::int64_t count : {0, 1, 2, 17, 1000}) {
     std::vector<std::int64_t> order = permutation(count, stream_of(1));
     std::sort(order.begin(), order.end());
@@ -180,12 +180,12 @@ TEST(Permutation, HoldsEveryNumberOnce) {
   }
 }
 
-TEST(Permutation, DependsOnTheKeyAlone) {
+TEST(PermutationTable, DependsOnTheKeyAlone) {
   EXPECT_EQ(permutation(100, stream_of(1)), permutation(100, stream_of(1)));
   EXPECT_NE(permutation(100, stream_of(1)), permutation(100, stream_of(2)));
 }
 
-TEST(Permutation, AllOrdersAreEquallyLikely) {
+TEST(PermutationTable, AllOrdersAreEquallyLikely) {
   constexpr int kCount = 24000;
   std::map<std::vector<std::int64_t>, int> hits;
   for (int i = 0; i < kCount; ++i) ++hits[permutation(4, RandomStream(RandomKey{.seed = 1, .time = i}))];
@@ -194,8 +194,69 @@ TEST(Permutation, AllOrdersAreEquallyLikely) {
   for (const auto& [order, count] : hits) EXPECT_NEAR(count, kCount / 24, 4.5 * std::sqrt(kCount / 24.0));
 }
 
-TEST(Permutation, OfANegativeCountIsABug) {
+TEST(PermutationTable, OfANegativeCountIsABug) {
   EXPECT_THROW(permutation(-1, stream_of(1)), Bug);
+}
+
+TEST(Permutation, IsABijection) {
+  std::vector<std::int64_t> sizes{65'536, 65'537, 100'003};
+  for (std::int64_t size = 0; size <= 2000; ++size) sizes.push_back(size);
+  for (const std::int64_t size : sizes) {
+    const Permutation order(size, stream_of(size));
+    std::vector<bool> hit(static_cast<std::size_t>(size));
+    for (std::int64_t place = 0; place < size; ++place) {
+      const std::int64_t value = order(place);
+      ASSERT_TRUE(value >= 0 && value < size && !hit[static_cast<std::size_t>(value)])
+          << size << " " << place;
+      hit[static_cast<std::size_t>(value)] = true;
+    }
+  }
+}
+
+TEST(Permutation, ReachesFarWithoutMemory) {
+  const std::int64_t size = 1'000'000'000'000;
+  const Permutation order(size, stream_of(3));
+  double sum = 0;
+  for (std::int64_t place = 0; place < 10'000; ++place) {
+    ASSERT_LT(order(place), size);
+    sum += static_cast<double>(order(place)) / static_cast<double>(size);
+  }
+  EXPECT_NEAR(sum / 10'000, 0.5, 4.5 * std::sqrt(1.0 / 12 / 10'000));
+}
+
+/// The sum of (hits - expected)² / expected over all cells.
+double chi_squared(const std::vector<int>& hits, double expected) {
+  double sum = 0;
+  for (const int count : hits) sum += (count - expected) * (count - expected) / expected;
+  return sum;
+}
+
+// Over many keys: where a value lands, and where two neighbours land relative to each other, are uniform. 70
+// needs the network (with 8 bits the smallest there is); the bound is mean + 5 standard deviations of
+// chi-squared.
+TEST(Permutation, PlacesAndDistancesOfNeighboursAreUniform) {
+  constexpr std::int64_t kSize = 70;
+  constexpr int kKeys = 70'000;
+  std::vector<int> places(kSize), distances(kSize - 1);
+  for (int i = 0; i < kKeys; ++i) {
+    const Permutation order(kSize, RandomStream(RandomKey{.seed = 4, .time = i}));
+    const std::int64_t first = order(11), second = order(12);
+    ++places[static_cast<std::size_t>(first)];
+    ++distances[static_cast<std::size_t>((second - first + kSize) % kSize - 1)];
+  }
+  const auto bound = [](double cells) { return cells - 1 + 5 * std::sqrt(2 * (cells - 1)); };
+  EXPECT_LT(chi_squared(places, kKeys / 70.0), bound(70));
+  EXPECT_LT(chi_squared(distances, kKeys / 69.0), bound(69));
+}
+
+// A fixed network would keep neighbours of one key together more or less often than chance does.
+TEST(Permutation, NeighboursPartWithinOneOrder) {
+  constexpr std::int64_t kSize = 100'000;
+  const Permutation order(kSize, stream_of(8));
+  std::vector<int> distances(100);
+  for (std::int64_t place = 0; place + 1 < kSize; ++place)
+    ++distances[static_cast<std::size_t>((order(place + 1) - order(place) + kSize) % kSize / 1000)];
+  EXPECT_LT(chi_squared(distances, (kSize - 1) / 100.0), 99 + 5 * std::sqrt(2 * 99.0));
 }
 
 }  // namespace

@@ -67,40 +67,71 @@ TEST(Nuclei, UnknownNamesAreUsageErrors) {
   EXPECT_THROW(static_cast<void>(train.contexts("micronucleus")), UsageError);
 }
 
-TEST(MakeBatch, HasRowsOfTheGroupsInOrder) {
+/// Two views: the image as it is, and twice its values.
+class Doubled final : public ViewMaker {
+ public:
+  explicit Doubled(const ImageLayout& layout) : layout_(layout) {}
+  [[nodiscard]] std::vector<ViewShape> shapes() const override {
+    return {2, {layout_.channels, layout_.height, layout_.width}};
+  }
+  void make(std::span<const std::byte> image, std::int64_t /*row*/,
+            std::span<const std::span<float>> views) const override {
+    for (std::size_t i = 0; i < image.size(); ++i) {
+      views[0][i] = static_cast<float>(std::to_integer<int>(image[i]));
+      views[1][i] = 2 * views[0][i];
+    }
+  }
+
+ private:
+  ImageLayout layout_;
+};
+
+TEST(MakeBatch, HasRowsOfTheGroupsInOrderOnAnyNumberOfThreads) {
   const Dataset train = Dataset::open(kNuclei, "train");
   const std::vector<Group> groups{{train.contexts("context")[4], 6, {4, 2}},
                                   {train.contexts("context")[9], 7, {9}}};
   const std::vector<std::int64_t> rows{4, 2, 9};
-  const auto views = [](const at::Tensor& images, std::span<const std::int64_t>) {
-    return std::vector<at::Tensor>{images, images * 2};
-  };
+  const Doubled views(train.description().images);
+  for (const std::int64_t threads : {1, 2, 5}) {
+    Workers workers(threads);
 
-  const Batch batch = make_batch(train, groups, {{"context"}, "micronucleus"}, views);
+    const Batch batch = make_batch(train, groups, {{"context"}, "micronucleus"}, views, workers);
 
-  ASSERT_EQ(batch.views.size(), 2U);
-  EXPECT_TRUE(batch.views[0].equal(train.images(rows)));
-  EXPECT_TRUE(batch.sample.equal(at::tensor(rows, at::kLong)));
-  EXPECT_TRUE(batch.group.equal(at::tensor({6, 6, 7}, at::kLong)));
-  ASSERT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{3, 1}));
-  for (std::int64_t i = 0; i < 3; ++i) {
-    const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]);
-    EXPECT_EQ(batch.context[i][0].item<std::int64_t>(), train.contexts("context")[row]);
-    EXPECT_EQ(batch.label[i].item<std::int64_t>(), train.labels("micronucleus")[row]);
+    ASSERT_EQ(batch.views.size(), 2U);
+    EXPECT_TRUE(batch.views[0].equal(train.images(rows)));
+    EXPECT_TRUE(batch.views[1].equal(train.images(rows) * 2));
+    EXPECT_GT(batch.read_seconds, 0.0);
+    EXPECT_GT(batch.view_seconds, 0.0);
+    EXPECT_TRUE(batch.sample.equal(at::tensor(rows, at::kLong)));
+    EXPECT_TRUE(batch.group.equal(at::tensor({6, 6, 7}, at::kLong)));
+    ASSERT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{3, 1}));
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(i)]);
+      EXPECT_EQ(batch.context[i][0].item<std::int64_t>(), train.contexts("context")[row]);
+      EXPECT_EQ(batch.label[i].item<std::int64_t>(), train.labels("micronucleus")[row]);
+    }
   }
 }
 
 TEST(MakeBatch, WithoutKeysAndLabel) {
   const Dataset train = Dataset::open(kNuclei, "train");
   const std::vector<Group> groups{{0, 0, {1, 2}}};
-  const auto views = [](const at::Tensor& images, std::span<const std::int64_t>) {
-    return std::vector{images};
-  };
+  Workers workers(1);
 
-  const Batch batch = make_batch(train, groups, {}, views);
+  const Batch batch = make_batch(train, groups, {}, Doubled(train.description().images), workers);
 
   EXPECT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{2, 0}));
   EXPECT_FALSE(batch.label.defined());
+}
+
+TEST(ContextRunsOfADataset, AgreeWithTheColumn) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const auto& column = train.contexts("context");
+  const ContextRuns& runs = train.context_runs("context");
+  for (std::int64_t row = 0; row < train.rows(); ++row)
+    EXPECT_EQ(runs.at(row), column[static_cast<std::size_t>(row)]);
+  EXPECT_LE(runs.runs().size(), train.description().context("context").values.size());
+  EXPECT_THROW((void)train.context_runs("contxt"), UsageError);
 }
 
 }  // namespace

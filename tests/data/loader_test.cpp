@@ -11,7 +11,7 @@
 namespace cohort::data {
 namespace {
 
-Batch numbered(std::int64_t step) {
+Batch numbered(std::int64_t step, Workers& /*workers*/) {
   Batch batch;
   batch.sample = at::tensor(step);
   return batch;
@@ -28,9 +28,9 @@ TEST(Loader, GivesAllStepsInOrder) {
 }
 
 TEST(Loader, RethrowsWhatTheThreadThrewAtItsStep) {
-  const auto make = [](std::int64_t step) {
+  const auto make = [](std::int64_t step, Workers& workers) {
     if (step == 2) throw DataError({"row 7 is damaged", "train-00000.h5", ""});
-    return numbered(step);
+    return numbered(step, workers);
   };
   Loader loader(make, 0, 5, {.prefetch = 1});
 
@@ -44,15 +44,48 @@ TEST(Loader, RethrowsWhatTheThreadThrewAtItsStep) {
 TEST(Loader, MakesNoMoreThanIsAskedAhead) {
   std::atomic<std::int64_t> made{0};
   std::promise<void> third;
-  const auto make = [&](std::int64_t step) {
+  const auto make = [&](std::int64_t step, Workers& workers) {
     if (++made == 3) third.set_value();
-    return numbered(step);
+    return numbered(step, workers);
   };
   {
     Loader loader(make, 0, 1000, {.prefetch = 2});
     third.get_future().wait();  // two in the queue, one in the hand that waits for room
   }
   EXPECT_EQ(made, 3);
+}
+
+TEST(Loader, MakesNoMoreAheadThanItsBytesAllow) {
+  constexpr std::int64_t kValues = 1 << 18;  // 1 MiB
+  std::atomic<std::int64_t> made{0};
+  std::promise<void> enough;
+  const auto make = [&](std::int64_t step, Workers& workers) {
+    Batch batch = numbered(step, workers);
+    batch.views.push_back(at::zeros({kValues}));
+    if (++made == 4) enough.set_value();
+    return batch;
+  };
+  {
+    Loader loader(make, 0, 1000, {.prefetch = 64, .prefetch_bytes = {3 << 20}});
+    enough.get_future().wait();  // three in the queue, one in the hand
+  }
+  EXPECT_EQ(made, 4);
+
+  Loader loader(make, 0, 3, {.prefetch_bytes = {1 << 10}});
+  for (std::int64_t step = 0; step < 3; ++step) EXPECT_EQ(loader.next().sample.item<std::int64_t>(), step);
+}
+
+TEST(Loader, EndsInTheMiddleOfABatch) {
+  std::promise<void> begun;
+  std::atomic<std::int64_t> images{0};
+  const auto make = [&](std::int64_t step, Workers& workers) {
+    workers.for_each(1'000'000'000, [&](std::int64_t) {
+      if (++images == 100) begun.set_value();
+    });
+    return numbered(step, workers);
+  };
+  Loader loader(make, 0, 10, {.threads = 3});
+  begun.get_future().wait();
 }
 
 TEST(Loader, AnEmptyRangeHasNoBatch) {

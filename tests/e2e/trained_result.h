@@ -33,8 +33,8 @@ inline train::RunConfig nuclei_run() {
   config.sampler.group_by = "context";
   config.model = {.name = "vit_tiny", .patch_size = 16, .width = 48, .depth = 3, .heads = 3};
   config.context.keys = {"context"};
-  config.augment.flip_horizontal = config.augment.rotate90 = true;
-  config.augment.crop_scale_min = 0.5;
+  config.augment.whole.flip_horizontal = config.augment.whole.rotate90 = true;
+  config.augment.whole.crop_scale_min = 0.5;
   config.optimizer.lr = 1e-3;
   // Adam divides a gradient by its own size: where the true gradient is 0 (the key third of attn.qkv.bias) or
   // tiny, that turns rounding noise into steps of full length. A larger epsilon keeps the update a smooth

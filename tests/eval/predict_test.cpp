@@ -1,3 +1,4 @@
+#include "cohort/data/batch.h"
 #include "cohort/eval/predict.h"
 
 #include <ATen/ATen.h>
@@ -66,9 +67,9 @@ TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
 
   // Rows 0 1 2 of the first context alone, as one group: the same numbers.
   const std::vector<data::Group> group{{1, 0, {0, 1, 2}}};
-  const data::Batch batch =
-      data::make_batch(dataset, group, {{"site"}, ""},
-                       augment::evaluation_view(dataset.description(), augment::Normalisation::dataset));
+  const auto view = augment::evaluation_view(dataset.description(), augment::Normalisation::dataset);
+  Workers workers(1);
+  const data::Batch batch = data::make_batch(dataset, group, {{"site"}, ""}, *view, workers);
   const at::NoGradGuard no_gradients;
   const auto output = model.forward(batch.views.front(),
                                     {.context = batch.context, .group = batch.group, .sample = batch.sample});

@@ -22,7 +22,7 @@ inline RunConfig tiny_run(const std::filesystem::path& folder, const std::string
   config.model = {.name = "vit_tiny", .patch_size = 4, .width = 16, .depth = 2, .heads = 2};
   config.model.dropout = 0.1;
   config.context.keys = {"site"};
-  config.augment.flip_horizontal = true;
+  config.augment.whole.flip_horizontal = true;
   config.optimizer.lr = 3e-3;
   config.schedule.warmup_steps = 2;
   config.train.max_steps = 12;

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -7,8 +8,8 @@
 
 #include "cohort/config/field.h"
 #include "cohort/core/random.h"
-#include "cohort/data/batch.h"
 #include "cohort/data/description.h"
+#include "cohort/data/view_maker.h"
 
 namespace cohort::augment {
 
@@ -41,23 +42,29 @@ struct AugmentConfig {
 };
 
 /// How pixel values become inputs of the model.
-enum class Normalisation { dataset, image };
+enum class Normalisation {
+  dataset,   ///< the dataset's mean and deviation of each channel
+  image,     ///< each image's (or view's) own
+  imagenet,  ///< those of ImageNet, for 8-bit RGB images
+};
 std::span<const config::EnumName<Normalisation>> enum_names(Normalisation);
 
-/// (image - mean) / deviation per channel, with the dataset's or the image's own statistics (deviation at
-/// least 1e-6). `images` [B, C, H, W] f32 in stored units; the result is f32, contiguous.
+/// (image - mean) / deviation per channel (deviation at least 1e-6). `images` [B, C, H, W] f32 in stored
+/// units; the result is f32, contiguous.
 at::Tensor normalise(const at::Tensor& images, const data::Description& description,
                      Normalisation normalisation);
 
 /// One view of every image, for training: normalised, then changed at random, in this order: flips, rotation,
-/// crop, contrast, brightness, noise, erasing. Takes and gives [B, C, H, W] f32. Numbers are keyed by (seed,
+/// crop, contrast, brightness, noise, erasing. Of the size of the image. Numbers are keyed by (seed,
 /// Purpose::augment, epoch, row, view 0): the same on any number of ranks and in any batch; each change draws
-/// its own, whether or not the others are on. The result is safe from any thread. Throws UsageError: rotate90
-/// with images that are not square.
-data::ViewMaker training_view(const AugmentConfig& config, const data::Description& description,
-                              Normalisation normalisation, std::uint64_t seed, std::int64_t epoch);
+/// its own, whether or not the others are on. Throws UsageError: rotate90 with images that are not square.
+std::unique_ptr<data::ViewMaker> training_view(const AugmentConfig& config,
+                                               const data::Description& description,
+                                               Normalisation normalisation, std::uint64_t seed,
+                                               std::int64_t epoch);
 
 /// The whole image, normalised: for evaluation.
-data::ViewMaker evaluation_view(const data::Description& description, Normalisation normalisation);
+std::unique_ptr<data::ViewMaker> evaluation_view(const data::Description& description,
+                                                 Normalisation normalisation);
 
 }  // namespace cohort::augment

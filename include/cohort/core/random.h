@@ -67,4 +67,29 @@ class RandomStream {
 /// 0 … count-1 in random order (Fisher–Yates); the same on every machine.
 std::vector<std::int64_t> permutation(std::int64_t count, RandomStream stream);
 
+/// A random order of 0 … size-1 that takes no memory, whatever the size: what stands at a place is computed,
+/// in some 50 ns. A Feistel network of 6 rounds over the smallest even power of two that holds all values,
+/// applied again while its value lies outside (cycle walking: Black and Rogaway, "Ciphers with arbitrary
+/// finite domains", CT-RSA 2002). Up to 64 values lie in a table instead (Fisher–Yates), where such a network
+/// would miss most orders. The same on every machine.
+class Permutation {
+ public:
+  /// Precondition: size ≥ 0.
+  Permutation(std::int64_t size, RandomStream stream);
+  [[nodiscard]] std::int64_t size() const noexcept { return size_; }
+  /// The value at `place`. Precondition: 0 ≤ place < size().
+  [[nodiscard]] std::int64_t operator()(std::int64_t place) const noexcept;
+
+ private:
+  static constexpr int kRounds = 6;
+  static constexpr std::int64_t kTableSize = 64;
+
+  [[nodiscard]] std::uint64_t encrypt(std::uint64_t value) const noexcept;
+
+  std::int64_t size_;
+  int half_bits_ = 0;
+  std::array<std::uint64_t, kRounds> keys_{};
+  std::array<std::uint8_t, kTableSize> table_{};
+};
+
 }  // namespace cohort

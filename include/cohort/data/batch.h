@@ -1,14 +1,15 @@
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/core/workers.h"
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/dataset.h"
+#include "cohort/data/view_maker.h"
 
 namespace cohort::data {
 
@@ -19,20 +20,22 @@ struct Batch {
   at::Tensor group;               ///< [B] i64, number of the group within the global batch
   at::Tensor label;               ///< [B] i64, -1 where a row has none; undefined without a label column
   at::Tensor sample;              ///< [B] i64, dataset row: the key of every random number of an image
+  /// Seconds that threads spent reading (with checksums and decoding) and making views, added up over
+  /// threads.
+  double read_seconds = 0.0, view_seconds = 0.0;
 };
-
-/// Turns the stored images [B, C, H, W] f32 (stored units) of `rows` into views, normalised.
-using ViewMaker =
-    std::function<std::vector<at::Tensor>(const at::Tensor& images, std::span<const std::int64_t> rows)>;
 
 struct BatchColumns {
   std::vector<std::string> context_keys;  ///< columns of Batch::context
   std::string label;                      ///< empty: none
+  bool pinned = false;                    ///< views in page-locked memory, for fast copies to a CUDA device
 };
 
-/// Reads the rows of `groups`, in order, as one batch. Pure; safe from any thread once the columns were read.
+/// Reads the rows of `groups` as one batch, in their order. Images are read in the order of rows and shared
+/// by `workers`; the result does not depend on how many those are. Context and label columns were read
+/// before. Throws DataError naming a damaged row, the first one of the dataset if there are several.
 Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
-                 const ViewMaker& views);
+                 const ViewMaker& views, Workers& workers);
 
 /// The images of group number `begin` to `end` of the batch, in its order, as views of it. Groups are those
 /// of make_batch, all of the same size.

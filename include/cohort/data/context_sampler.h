@@ -1,28 +1,46 @@
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "cohort/config/field.h"
+#include "cohort/data/context_runs.h"
 
 namespace cohort::data {
 
+class GroupPools;
+
 /// Images of one context that are trained together; never split over ranks.
 struct Group {
-  std::int32_t context =
-      0;  ///< index into the vocabulary of the key that groups; 0 when rows are shuffled freely
+  /// Index of the context that groups; 0 when rows are shuffled freely, -1 for a group of several too small
+  /// contexts.
+  std::int32_t context = 0;
   std::int64_t number = 0;         ///< of the group within the global batch
   std::vector<std::int64_t> rows;  ///< dataset rows
 };
 
-/// One global batch: the same list on every rank.
+/// One global batch, or what one rank has of it.
 using StepPlan = std::vector<Group>;
+
+/// What becomes of contexts that have fewer images than a group.
+enum class SmallContexts {
+  refuse,  ///< an error names them
+  pad,     ///< their images are repeated within the group, as evenly as possible
+  drop,    ///< their images are left out
+  merge,   ///< images of all of them form groups together, in which each context has a token of its own
+};
+std::span<const config::EnumName<SmallContexts>> enum_names(SmallContexts);
 
 struct SamplerConfig {
   std::int64_t groups_per_step = 16;
   std::int64_t images_per_group = 32;
   std::string group_by;
+  SmallContexts small_contexts = SmallContexts::refuse;
+  double balance = 1.0;
+  bool balance_labels = false;
+  std::int64_t block = 1;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -32,40 +50,62 @@ struct SamplerConfig {
     visit("images_per_group", images_per_group, "images of one context that share a token",
           config::Range<std::int64_t>{1, 1 << 16});
     visit("group_by", group_by,
-          "context key whose images form groups; empty: the first of context.keys; 'none': groups of any "
-          "images");
+          "context key whose images form groups, or several ('hospital,slide': images that agree in both); "
+          "empty: the "
+          "first of context.keys; 'none': groups of any images");
+    visit("small_contexts", small_contexts,
+          "what becomes of contexts with fewer images than a group (docs/sampler.md)");
+    visit("balance", balance,
+          "groups of a context in an epoch, in proportion to its number of images to this power: 1 as they "
+          "are, 0 "
+          "the same for all contexts",
+          config::Range{0.0, 1.0});
+    visit("balance_labels", balance_labels,
+          "let the labels occur equally often within each group, as far as the context has them");
+    visit("block", block,
+          "neighbouring rows of a context that stay together: long reads for disks that seek slowly, less "
+          "random",
+          config::Range<std::int64_t>{1, 1 << 20});
   }
 };
 
-/// Decides which images meet in which step. A pure function of (seed, epoch, step): it knows nothing of
-/// ranks, keeps no state and does not communicate, so that a resume needs two numbers and any number of ranks
-/// trains on the same groups. In an epoch the rows of every context are shuffled and cut into groups, the
-/// groups of all contexts are shuffled and cut into steps. What does not fill a group or a step is left out
-/// of that epoch; which images that are changes each epoch.
+/// Decides which images meet in which step. A pure function of (seed, epoch, step): it keeps no state and
+/// does not communicate, so that a resume needs two numbers and any number of ranks trains on the same
+/// groups. In an epoch the rows of every context are shuffled and cut into groups, the groups of all contexts
+/// are shuffled and cut into steps. What does not fill a group or a step is left out of that epoch; which
+/// images that are changes each epoch. Memory: proportional to the number of runs, not of rows (but 4 bytes a
+/// row with balance_labels). Time of a plan: proportional to the rows in it. Policies and how random the
+/// order is: docs/sampler.md. Const functions are safe from any thread.
 class ContextSampler {
  public:
-  /// `context_of_row` [rows]; `context_names` serve messages. Contexts without rows are fine (they belong to
-  /// other splits). Throws DataError naming the contexts that have fewer images than a group, and when all
-  /// groups do not fill one step.
-  ContextSampler(std::span<const std::int32_t> context_of_row, std::span<const std::string> context_names,
-                 const SamplerConfig& config, std::uint64_t seed);
+  /// `runs`: rows to train on, by context, as ContextRuns gives them; rows of one context may lie in several
+  /// runs. `context_names` serve messages. `label_of_row`: [dataset rows], needed with balance_labels alone.
+  /// Throws DataError naming the contexts that have fewer images than a group (small_contexts: refuse), and
+  /// when all groups do not fill one step.
+  ContextSampler(std::vector<ContextRun> runs, std::span<const std::string> context_names,
+                 const SamplerConfig& config, std::uint64_t seed,
+                 std::span<const std::int32_t> label_of_row = {});
 
   [[nodiscard]] std::int64_t steps_per_epoch() const noexcept;
-  /// 0 ≤ step < steps_per_epoch(): the step within the epoch.
-  [[nodiscard]] StepPlan plan(std::int64_t epoch, std::int64_t step) const;
+  /// Images that epochs draw from: without those of contexts that are dropped.
+  [[nodiscard]] std::int64_t images() const noexcept;
+  /// The global batch. 0 ≤ step < steps_per_epoch(): the step within the epoch.
+  [[nodiscard]] StepPlan plan(std::int64_t epoch, std::int64_t step) const { return plan(epoch, step, 0, 1); }
+  /// The whole groups of it that `rank` of `size` trains on, the same number on every rank. Precondition:
+  /// `size` divides groups_per_step (check_ranks()).
+  [[nodiscard]] StepPlan plan(std::int64_t epoch, std::int64_t step, int rank, int size) const;
 
  private:
-  std::vector<std::vector<std::int64_t>> rows_of_context_;
   SamplerConfig config_;
   std::uint64_t seed_;
+  std::shared_ptr<const GroupPools> pools_;
 };
 
-/// The whole groups that `rank` of `size` trains on, the same number on every rank.
-/// Throws UsageError naming the divisors when size does not divide the number of groups.
-std::span<const Group> share(const StepPlan& plan, int rank, int size);
+/// Throws UsageError naming the divisors when `ranks` does not divide the groups of a step.
+void check_ranks(const SamplerConfig& config, int ranks);
 
 /// Evaluation: rows of every context in dataset order, cut into groups of `images_per_group`; the last one of
 /// a context may be smaller. Every row occurs exactly once. Contexts in order of their index.
-StepPlan evaluation_plan(std::span<const std::int32_t> context_of_row, std::int64_t images_per_group);
+StepPlan evaluation_plan(std::vector<ContextRun> runs, std::int64_t images_per_group);
 
 }  // namespace cohort::data

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -8,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/data/context_runs.h"
 #include "cohort/data/description.h"
 
 namespace cohort::data {
@@ -27,12 +29,18 @@ class Dataset {
   [[nodiscard]] const Description& description() const noexcept;
   [[nodiscard]] const std::string& split() const noexcept;
   [[nodiscard]] std::int64_t rows() const noexcept;
+  /// A context column as runs of rows, read shard by shard at first use and kept: small, however many rows
+  /// there are. UsageError for unknown keys. Call from one thread before sharing.
+  [[nodiscard]] const ContextRuns& context_runs(const std::string& key) const;
   /// Columns [rows], read at first use and kept. UsageError for unknown names. Call from one thread before
   /// sharing.
   [[nodiscard]] const std::vector<std::int32_t>& contexts(const std::string& key) const;
   [[nodiscard]] const std::vector<std::int32_t>& labels(const std::string& name) const;
   [[nodiscard]] const std::vector<std::string>& ids() const;
 
+  /// One image, [C, H, W] as stored, into `image` (description().images.bytes()). Throws DataError on a
+  /// damaged row.
+  void read(std::int64_t row, std::span<std::byte> image) const;
   /// Images of `rows`, [B, C, H, W] f32 in stored units (u8: 0 … 255). Throws DataError on a damaged row.
   [[nodiscard]] at::Tensor images(std::span<const std::int64_t> rows) const;
 

@@ -19,8 +19,10 @@ struct Evaluation {
 
 /// What evaluate() reads of a dataset.
 struct EvaluationColumns {
-  std::string label;        ///< column to score against
-  std::string context_key;  ///< groups images and names the contexts of the scores; empty: neither
+  std::string label;  ///< column to score against
+  /// Groups images (as in sampler.group_by, several keys are possible) and, the first one, names the contexts
+  /// of the scores; empty: neither.
+  std::string context_key;
 };
 
 /// Collective. predict() and score().

@@ -1,0 +1,31 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cohort::data {
+
+struct ViewShape {
+  std::int64_t channels = 0, height = 0, width = 0;
+  [[nodiscard]] std::int64_t values() const noexcept { return channels * height * width; }
+  friend bool operator==(const ViewShape&, const ViewShape&) = default;
+};
+
+/// Makes the views of one image. Const functions are called by many threads at once.
+class ViewMaker {
+ public:
+  ViewMaker() = default;
+  ViewMaker(const ViewMaker&) = delete;
+  ViewMaker& operator=(const ViewMaker&) = delete;
+  virtual ~ViewMaker() = default;
+
+  /// Of each view; large ones first. The same for every image.
+  [[nodiscard]] virtual std::vector<ViewShape> shapes() const = 0;
+  /// `image`: [C, H, W] as stored, of dataset row `row`. Writes view v as [channels, height, width] f32,
+  /// normalised, to views[v].
+  virtual void make(std::span<const std::byte> image, std::int64_t row,
+                    std::span<const std::span<float>> views) const = 0;
+};
+
+}  // namespace cohort::data

@@ -1,0 +1,91 @@
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "cohort/core/random.h"
+#include "cohort/data/context_sampler.h"
+
+#include "benchmarks.h"
+#include "resident_peak.h"
+#include "table.h"
+
+namespace cohort::perf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// Contexts of 0.5 to 1.5 times the mean size, one after another, as rows of a dataset lie.
+std::vector<data::ContextRun> runs_of(const SamplerOptions& options) {
+  std::vector<data::ContextRun> runs;
+  RandomStream random({.seed = 1, .purpose = Purpose::synthetic});
+  const std::int64_t mean = options.images / options.contexts;
+  std::int64_t row = 0;
+  for (std::int64_t context = 0; context < options.contexts; ++context) {
+    const std::int64_t rows =
+        mean / 2 + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(mean) + 1));
+    runs.push_back({static_cast<std::int32_t>(context), row, rows});
+    row += rows;
+  }
+  return runs;
+}
+
+/// Rows outside their context, and groups of another size than was asked for.
+std::int64_t count_wrong(const data::StepPlan& plan, const std::vector<data::ContextRun>& runs,
+                         std::int64_t images) {
+  std::int64_t wrong = 0;
+  for (const data::Group& group : plan) {
+    const data::ContextRun& run = runs[static_cast<std::size_t>(group.context)];
+    if (std::ssize(group.rows) != images) ++wrong;
+    for (const std::int64_t row : group.rows) wrong += row < run.first || row >= run.first + run.rows ? 1 : 0;
+  }
+  return wrong;
+}
+
+}  // namespace
+
+ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks) {
+  const data::SamplerConfig config{.groups_per_step = options.ranks * options.groups,
+                                   .images_per_group = options.group_images,
+                                   .group_by = "",
+                                   .small_contexts = data::SmallContexts::drop,
+                                   .balance = options.balance,
+                                   .block = options.block};
+  const Table table(
+      "sampler",
+      {"built: the sampler of a run, from runs of contexts; epoch: plans of all its steps for one rank;",
+       "peak: memory that both take"},
+      {{"images", "", 12},
+       {"contexts", "", 9},
+       {"ranks", "", 6},
+       {"steps", "", 8},
+       {"built", "ms", 8, 1},
+       {"epoch", "ms", 9, 1},
+       {"image", "ns", 7, 1},
+       {"peak", "MiB", 7, 1},
+       {"#wrong", "", 6}},
+      options.json, ranks);
+  const std::vector<data::ContextRun> runs = runs_of(options);
+  const ResidentPeak peak;
+  const auto begin = Clock::now();
+  const data::ContextSampler planned(runs, {}, config, 1);
+  const double built = seconds_since(begin);
+  std::int64_t images = 0, wrong = 0;
+  double planning = 0;
+  for (std::int64_t step = 0; step < planned.steps_per_epoch(); ++step) {
+    const auto start = Clock::now();
+    const data::StepPlan plan =
+        planned.plan(0, step, static_cast<int>(options.ranks) - 1, static_cast<int>(options.ranks));
+    planning += seconds_since(start);
+    images += std::ssize(plan) * options.group_images;
+    wrong += count_wrong(plan, runs, options.group_images);
+  }
+  table.add({planned.images(), options.contexts, options.ranks, planned.steps_per_epoch(), built * 1e3,
+             planning * 1e3, planning * 1e9 / static_cast<double>(images), peak.mib(), wrong});
+  return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace cohort::perf

@@ -1,0 +1,262 @@
+#include "data/group_pools.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
+
+namespace cohort::data {
+namespace {
+
+using Runs = std::vector<ContextRun>;
+
+// Kinds of shuffles of an epoch, and the pass through a pool's images in the bits above.
+enum : std::uint32_t { kRows = 0, kBlocks = 1, kWithinBlock = 2, kKinds = 3 };
+
+std::int64_t rows_of(std::span<const ContextRun> runs) {
+  return std::accumulate(runs.begin(), runs.end(), std::int64_t{0},
+                         [](std::int64_t sum, const ContextRun& run) { return sum + run.rows; });
+}
+
+std::string name_of(std::span<const std::string> names, std::int32_t context) {
+  const auto index = static_cast<std::size_t>(context);
+  return index < names.size() ? names[index] : fmt::format("number {}", context);
+}
+
+/// "south (2 images), east (1 image) and 3 more"
+std::string list_small(const std::vector<Runs>& small, std::span<const std::string> names) {
+  constexpr std::size_t kListed = 5;
+  std::vector<std::string> texts;
+  for (const Runs& runs : std::span(small).first(std::min(small.size(), kListed))) {
+    const std::int64_t images = rows_of(runs);
+    texts.push_back(
+        fmt::format("{} ({} image{})", name_of(names, runs.front().context), images, images == 1 ? "" : "s"));
+  }
+  const std::string more = small.size() > kListed ? fmt::format(" and {} more", small.size() - kListed) : "";
+  return join(texts, ", ") + more;
+}
+
+std::string small_text(const std::vector<Runs>& small, std::span<const std::string> names,
+                       std::int64_t images) {
+  return fmt::format("{} context{} fewer images than a group of {}: {}", small.size(),
+                     small.size() == 1 ? " has" : "s have", images, list_small(small, names));
+}
+
+[[noreturn]] void refuse(const std::vector<Runs>& small, std::span<const std::string> names,
+                         std::int64_t images) {
+  std::int64_t smallest = images;
+  for (const Runs& runs : small) smallest = std::min(smallest, rows_of(runs));
+  throw DataError(
+      {small_text(small, names, images), "sampler.images_per_group",
+       fmt::format("lower sampler.images_per_group to {}, or choose what becomes of small contexts: "
+                   "sampler.small_contexts=pad, drop or merge",
+                   smallest)});
+}
+
+/// Runs of each context that has images, contexts in order of their index.
+std::vector<Runs> by_context(Runs runs) {
+  std::stable_sort(runs.begin(), runs.end(),
+                   [](const ContextRun& a, const ContextRun& b) { return a.context < b.context; });
+  std::vector<Runs> contexts;
+  for (const ContextRun& run : runs) {
+    COHORT_CHECK(run.context >= 0, "rows from {} on have context {}", run.first, run.context);
+    if (run.rows == 0) continue;
+    if (contexts.empty() || contexts.back().back().context != run.context) contexts.emplace_back();
+    contexts.back().push_back(run);
+  }
+  return contexts;
+}
+
+/// `total` in proportion to `weights`: each gets its share rounded down, and the largest remainders one more.
+std::vector<std::int64_t> apportioned(std::int64_t total, const std::vector<double>& weights) {
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  std::vector<std::int64_t> parts;
+  std::vector<std::pair<double, std::size_t>> remainders;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const double share = static_cast<double>(total) * weights[i] / sum;
+    parts.push_back(static_cast<std::int64_t>(share));
+    remainders.emplace_back(std::floor(share) - share, i);
+  }
+  std::sort(remainders.begin(), remainders.end());
+  std::int64_t left = total - std::accumulate(parts.begin(), parts.end(), std::int64_t{0});
+  for (std::size_t i = 0; left > 0; ++i, --left) ++parts[remainders[i % remainders.size()].second];
+  return parts;
+}
+
+/// An order in which blocks of neighbours stay together: the blocks are shuffled, and so are the places
+/// within a block.
+class BlockOrder {
+ public:
+  BlockOrder(std::int64_t rows, std::int64_t block, const RandomKey& key)
+      : rows_(rows),
+        block_(block),
+        order_((rows + block - 1) / block, stream(key, kBlocks)),
+        within_(block, stream(key, kWithinBlock)) {}
+
+  // The last block may be short: a value behind its end is shuffled again.
+  std::int64_t operator()(std::int64_t place) const {
+    do {
+      place = order_(place / block_) * block_ + within_(place % block_);
+    } while (place >= rows_);
+    return place;
+  }
+
+ private:
+  static RandomStream stream(RandomKey key, std::uint32_t kind) {
+    key.layer += kind;
+    return RandomStream(key);
+  }
+
+  std::int64_t rows_, block_;
+  Permutation order_, within_;
+};
+
+}  // namespace
+
+GroupPools::GroupPools(std::vector<ContextRun> runs, std::span<const std::string> context_names,
+                       const SamplerConfig& config, std::span<const std::int32_t> label_of_row)
+    : config_(config) {
+  std::vector<Runs> small;
+  for (Runs& context : by_context(std::move(runs))) {
+    if (rows_of(context) >= config.images_per_group || config.small_contexts == SmallContexts::pad) {
+      add_pool(context.front().context, context);
+    } else {
+      small.push_back(std::move(context));
+    }
+  }
+  if (!small.empty()) {
+    if (config.small_contexts == SmallContexts::refuse) refuse(small, context_names, config.images_per_group);
+    const bool merges = config.small_contexts == SmallContexts::merge;
+    log_info(small_text(small, context_names, config.images_per_group) +
+             (merges ? "; they form groups together" : "; they are left out"));
+    Runs all;
+    for (const Runs& context : small) all.insert(all.end(), context.begin(), context.end());
+    if (merges && rows_of(all) >= config.images_per_group) add_pool(-1, all);
+  }
+  for (Pool& pool : pools_) {
+    if (config.balance_labels) sort_by_label(pool, label_of_row);
+    set_quotas(pool);
+  }
+  count_groups();
+}
+
+std::int64_t GroupPools::images() const noexcept {
+  return std::accumulate(pools_.begin(), pools_.end(), std::int64_t{0},
+                         [](std::int64_t sum, const Pool& pool) { return sum + pool.rows; });
+}
+
+void GroupPools::add_pool(std::int32_t context, std::span<const ContextRun> runs) {
+  Pool& pool = pools_.emplace_back();
+  pool.context = context;
+  pool.runs.assign(runs.begin(), runs.end());
+  for (const ContextRun& run : runs) {
+    pool.rows += run.rows;
+    pool.run_ends.push_back(pool.rows);
+  }
+  pool.strata.push_back({0, pool.rows, 0, 0});
+}
+
+void GroupPools::sort_by_label(Pool& pool, std::span<const std::int32_t> label_of_row) const {
+  std::vector<std::int32_t> labels;
+  for (const ContextRun& run : pool.runs) {
+    const auto part =
+        label_of_row.subspan(static_cast<std::size_t>(run.first), static_cast<std::size_t>(run.rows));
+    labels.insert(labels.end(), part.begin(), part.end());
+  }
+  std::vector<std::uint32_t> order(labels.size());
+  std::iota(order.begin(), order.end(), 0U);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::uint32_t a, std::uint32_t b) { return labels[a] < labels[b]; });
+  pool.strata.clear();
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::int32_t its = labels[order[i]];
+    const bool starts = i == 0 || labels[order[i - 1]] != its;
+    if (starts)
+      pool.strata.push_back({static_cast<std::int64_t>(i), 0, 0, static_cast<std::uint32_t>(its + 2)});
+    ++pool.strata.back().rows;
+  }
+  pool.by_label = std::move(order);
+}
+
+// Equal shares; what a label has too few images for goes to the others. In a padded pool all have too few.
+void GroupPools::set_quotas(Pool& pool) const {
+  std::vector<Stratum*> ascending;
+  for (Stratum& stratum : pool.strata) ascending.push_back(&stratum);
+  std::stable_sort(ascending.begin(), ascending.end(),
+                   [](const Stratum* a, const Stratum* b) { return a->rows < b->rows; });
+  std::int64_t left = config_.images_per_group;
+  const bool padded = pool.rows < left;
+  for (std::size_t i = 0; i < ascending.size(); ++i) {
+    const std::int64_t share = left / static_cast<std::int64_t>(ascending.size() - i);
+    ascending[i]->quota = padded ? share : std::min(share, ascending[i]->rows);
+    left -= ascending[i]->quota;
+  }
+}
+
+void GroupPools::count_groups() {
+  std::vector<std::int64_t> groups;
+  std::vector<double> weights;
+  for (const Pool& pool : pools_) {
+    groups.push_back(std::max<std::int64_t>(1, pool.rows / config_.images_per_group));
+    weights.push_back(std::pow(static_cast<double>(pool.rows), config_.balance));
+  }
+  if (config_.balance < 1.0 && !pools_.empty())
+    groups = apportioned(std::accumulate(groups.begin(), groups.end(), std::int64_t{0}), weights);
+  std::partial_sum(groups.begin(), groups.end(), std::back_inserter(group_ends_));
+}
+
+std::int64_t GroupPools::row_at(const Pool& pool, std::int64_t place) {
+  const std::int64_t position =
+      pool.by_label.empty() ? place
+                            : static_cast<std::int64_t>(pool.by_label[static_cast<std::size_t>(place)]);
+  const auto run = static_cast<std::size_t>(
+      std::upper_bound(pool.run_ends.begin(), pool.run_ends.end(), position) - pool.run_ends.begin());
+  const std::int64_t start = run == 0 ? 0 : pool.run_ends[run - 1];
+  return pool.runs[run].first + position - start;
+}
+
+Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t seed) const {
+  const auto index = static_cast<std::size_t>(
+      std::upper_bound(group_ends_.begin(), group_ends_.end(), group) - group_ends_.begin());
+  const Pool& pool = pools_[index];
+  const std::int64_t number = group - (index == 0 ? 0 : group_ends_[index - 1]);
+  Group result{pool.context, 0, {}};
+  result.rows.reserve(static_cast<std::size_t>(config_.images_per_group));
+  for (const Stratum& stratum : pool.strata) {
+    const std::int64_t sample =
+        static_cast<std::int64_t>(pool.context) * (std::int64_t{1} << 31) + stratum.label;
+    draw(pool, stratum, number, {seed, Purpose::shuffle, epoch, sample, 0}, result.rows);
+  }
+  return result;
+}
+
+// Groups of a pass take their images one after another from one shuffle; the next pass has a shuffle of its
+// own. A group never spans two passes, in which an image could occur twice, unless it needs more images than
+// there are.
+void GroupPools::draw(const Pool& pool, const Stratum& stratum, std::int64_t number, const RandomKey& key,
+                      std::vector<std::int64_t>& rows) const {
+  if (stratum.quota == 0) return;
+  const std::int64_t groups = std::max<std::int64_t>(1, stratum.rows / stratum.quota);
+  const std::int64_t passes = (stratum.quota + stratum.rows - 1) / stratum.rows;  // of one group
+  for (std::int64_t pass = 0; pass < passes; ++pass) {
+    RandomKey shuffle = key;
+    shuffle.layer = static_cast<std::uint32_t>(number / groups * passes + pass) * kKinds + kRows;
+    const std::int64_t first = number % groups * stratum.quota;
+    const std::int64_t count = std::min(stratum.quota - pass * stratum.rows, stratum.rows);
+    const auto add_all = [&](const auto& order) {
+      for (std::int64_t i = 0; i < count; ++i) rows.push_back(row_at(pool, stratum.first + order(first + i)));
+    };
+    if (config_.block == 1) {
+      add_all(Permutation(stratum.rows, RandomStream(shuffle)));
+    } else {
+      add_all(BlockOrder(stratum.rows, config_.block, shuffle));
+    }
+  }
+}
+
+}  // namespace cohort::data
