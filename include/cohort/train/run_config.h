@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cohort/augment/views.h"
+#include "cohort/augment/multi_crop.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/config/field.h"
 #include "cohort/data/context_sampler.h"
@@ -42,7 +42,7 @@ struct DataConfig {
     visit("label", label, "label column to learn; empty: the dataset's only one");
     visit("contexts", contexts, "train on these contexts of the grouping key only; empty: all");
     visit("normalisation", normalisation,
-          "statistics that pixel values are normalised with: the dataset's or each image's own");
+          "statistics that pixel values are normalised with: the dataset's, each image's own, or ImageNet's");
     visit.section("loader", loader, "reading ahead");
   }
 };
@@ -107,7 +107,7 @@ struct RunConfig {
   bool reproducible = false;
   std::string resume = "auto";
   DataConfig data;
-  augment::AugmentConfig augment;
+  augment::ViewConfig augment;
   data::SamplerConfig sampler;
   nn::ModelConfig model;
   nn::ContextConfig context;
