@@ -7,11 +7,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cohort/augment/views.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/train/model.h"
+
+#include "train/training_views.h"
 
 namespace cohort::train {
 namespace {
@@ -78,7 +79,7 @@ data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& 
 data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset) {
   data::BatchColumns columns{config.context.keys, label_column(config, dataset.description())};
   for (const std::string& key : columns.context_keys) (void)dataset.contexts(key);
-  (void)dataset.labels(columns.label);
+  if (!columns.label.empty()) (void)dataset.labels(columns.label);
   return columns;
 }
 
@@ -113,8 +114,7 @@ data::Batch TrainingData::batch(std::int64_t step, int rank, int size) const {
   for (data::Group& group : plan) {
     for (std::int64_t& row : group.rows) row = rows_[static_cast<std::size_t>(row)];
   }
-  const auto view = augment::training_view(config_.augment, dataset_.description(),
-                                           config_.data.normalisation, config_.seed, epoch);
+  const data::ViewMaker view = training_views(config_, dataset_.description(), epoch);
   return data::make_batch(dataset_, data::share(plan, rank, size), columns_, view);
 }
 
