@@ -14,6 +14,7 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/train/import.h"
+#include "cohort/train/model.h"
 #include "cohort/train/run_config.h"
 
 #include "commands.h"
@@ -27,7 +28,7 @@ struct CheckpointOptions {
   std::string source;  ///< a run, its checkpoints, one of them; or the weights to import
   std::string config, out;
   std::vector<std::string> overrides;
-  bool ema = false;
+  std::string part;
 };
 
 /// Folder of the checkpoints of a run, or the path itself.
@@ -121,20 +122,21 @@ ExitCode verify(const CheckpointOptions& options, comm::Communicator& ranks) {
   return ExitCode::done;
 }
 
-void export_weights(const CheckpointOptions& options, const checkpoint::Location& location) {
-  checkpoint::export_safetensors(location, options.ema ? "/ema/" : "/model/", options.out);
-  log_info(fmt::format("{}: {} of step {}", options.out, options.ema ? "averaged weights" : "weights",
-                       location.step));
+void export_weights(const CheckpointOptions& options, const checkpoint::Location& location,
+                    comm::Communicator& ranks) {
+  const auto contents = checkpoint::Store(location.folder, ranks).contents(location.step);
+  checkpoint::export_safetensors(location, train::backbone_prefix(contents, options.part), options.out);
+  log_info(fmt::format("{}: weights of step {}", options.out, location.step));
 }
 
 ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ranks) {
   return with_newest(options, ranks,
-                     [&](const checkpoint::Location& location) { export_weights(options, location); });
+                     [&](const checkpoint::Location& location) { export_weights(options, location, ranks); });
 }
 
 void add_export_options(CLI::App* command, CheckpointOptions& options) {
   command->add_option("--out", options.out, "safetensors file to write")->required();
-  command->add_flag("--ema", options.ema, "the averaged weights instead of the trained ones");
+  command->add_option("--part", options.part, "part of the run's method: teacher (without it) or student");
 }
 
 void print_list(const std::string& title, const std::vector<std::string>& entries) {

@@ -31,9 +31,11 @@ train::RunConfig read_config(const ModelSource& source) {
 std::shared_ptr<nn::VisionTransformer> make_model(const train::RunConfig& config, bool with_head) {
   const data::Description description = data::Description::read(config.data.path);
   if (!with_head) return train::build_model(config, description, 0);
-  const std::string label = train::label_column(config, description);
-  return train::build_model(config, description,
-                            static_cast<std::int64_t>(description.label(label).classes.size()));
+  if (config.method == train::MethodName::dino) {
+    throw UsageError({"the model has no head to score: dino learns no classes", "command line",
+                      "write its features with cohort extract"});
+  }
+  return train::build_model(config, description, train::number_of_classes(config, description));
 }
 
 void load_file(const ModelSource& source, nn::VisionTransformer& model, bool with_head) {
@@ -62,6 +64,8 @@ void add_model_options(CLI::App& command, ModelSource& source) {
   command.add_option("--step", source.step, "checkpoint of the run to use instead of the newest")
       ->needs(run)
       ->check(CLI::PositiveNumber);
+  command.add_option("--part", source.part, "part of the run's method: teacher (without it) or student")
+      ->needs(run);
   CLI::Option* weights =
       command.add_option("--weights", source.weights, "safetensors file with the weights")->excludes(run);
   CLI::Option* model =
@@ -76,6 +80,7 @@ void add_model_options(CLI::App& command, ModelSource& source) {
 TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm::Communicator& ranks) {
   TrainedModel trained;
   std::optional<checkpoint::Store> store;
+  std::string prefix;
   comm::together(ranks, [&] {
     if (source.run.empty() && source.weights.empty()) {
       throw UsageError(
@@ -88,10 +93,11 @@ TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm:
     } else {
       store.emplace(fs::path(source.run) / "checkpoints", ranks);
       trained.step = chosen_step(source, *store);
+      prefix = train::backbone_prefix(store->contents(trained.step), source.part);
     }
     if (!source.data.empty()) trained.config.data.path = source.data;
   });
-  if (store) train::load_checkpoint_weights(*trained.model, *store, trained.step);
+  if (store) train::load_checkpoint_weights(*trained.model, *store, trained.step, prefix);
   trained.model->to(train::device_of(trained.config, ranks.rank()));
   return trained;
 }

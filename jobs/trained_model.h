@@ -15,13 +15,13 @@ namespace cohort::jobs {
 /// Which weights a command works with: a run folder, or a safetensors file and the configuration of its
 /// model.
 struct ModelSource {
-  std::string run, weights, config, data;
+  std::string run, weights, config, data, part;
   std::int64_t step = 0;  ///< of the run's checkpoint; 0: the newest
   std::vector<std::string> overrides;
 };
 
-/// --run, --step, --weights, --model, --data and key=value overrides. Throws CLI::ParseError while parsing
-/// when they contradict.
+/// --run, --step, --part, --weights, --model, --data and key=value overrides. Throws CLI::ParseError while
+/// parsing when they contradict.
 void add_model_options(CLI::App& command, ModelSource& source);
 
 struct TrainedModel {

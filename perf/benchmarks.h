@@ -44,6 +44,15 @@ struct SamplerOptions {
 /// Planning an epoch for one of many ranks, without any data. ExitCode::bug if a plan is wrong.
 ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks);
 
+struct ViewsOptions {
+  double seconds = 2.0;  ///< for each preset
+  bool json = false;
+};
+
+/// Collective. How fast one thread makes the views of the multi-crop presets. ExitCode::bug if a value is not
+/// finite.
+ExitCode views(const ViewsOptions& options, comm::Communicator& ranks);
+
 struct EngineOptions {
   std::string model = "vit_small";
   std::int64_t patch = 8, image = 96;

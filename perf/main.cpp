@@ -70,6 +70,15 @@ void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::sampler(options, ranks); }; });
 }
 
+void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
+  auto* command = app.add_subcommand("views", "Making the views of DINO's presets, images/s of one thread");
+  command->add_option("--seconds", options.seconds, "time for each preset")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::views(options, ranks); }; });
+}
+
 void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strategy, Benchmark& chosen) {
   auto* command =
       app.add_subcommand("engine", "Training steps under a sharding strategy: images/s and memory");
@@ -140,6 +149,7 @@ int main(int argc, char** argv) {
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
   perf::SamplerOptions sampler;
+  perf::ViewsOptions views;
   perf::EngineOptions engine;
   std::string strategy = "full";
   perf::CheckpointOptions checkpoint;
@@ -149,6 +159,7 @@ int main(int argc, char** argv) {
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
   add_sampler(app, sampler, chosen);
+  add_views(app, views, chosen);
   add_engine(app, engine, strategy, chosen);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);

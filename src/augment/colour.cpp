@@ -3,23 +3,25 @@
 #include <algorithm>
 #include <cmath>
 
+#include "augment/vectorised.h"
+
 namespace cohort::augment {
 namespace {
 
 constexpr float kHighest = 255.0F;
 constexpr float kHues = 256.0F;  // Pillow's hue is a byte that wraps
 
-float luma(float red, float green, float blue) {
+[[gnu::always_inline]] inline float luma(float red, float green, float blue) {
   return 0.299F * red + 0.587F * green + 0.114F * blue;
 }
 
-float within(float value) {
+[[gnu::always_inline]] inline float within(float value) {
   return std::min(std::max(value, 0.0F), kHighest);
 }
 
 /// Replaces (r, g, b) of each pixel by what `change` makes of them.
 template <class Change>
-void for_each_pixel(Planes& image, const Change& change) {
+[[gnu::always_inline]] inline void for_each_pixel(Planes& image, const Change& change) {
   float* const red = image.plane(0);
   float* const green = image.plane(1);
   float* const blue = image.plane(2);
@@ -28,11 +30,11 @@ void for_each_pixel(Planes& image, const Change& change) {
 
 }  // namespace
 
-void change_brightness(Planes& image, float factor) {
+COHORT_VECTORISED void change_brightness(Planes& image, float factor) {
   for (float& value : image.values) value = within(value * factor);
 }
 
-void change_contrast(Planes& image, float factor) {
+COHORT_VECTORISED void change_contrast(Planes& image, float factor) {
   double sum = 0.0;
   for_each_pixel(image, [&](float r, float g, float b) { sum += std::round(luma(r, g, b)); });
   const auto mean = static_cast<float>(std::floor(sum / static_cast<double>(image.pixels()) + 0.5));
@@ -40,7 +42,7 @@ void change_contrast(Planes& image, float factor) {
   for (float& value : image.values) value = within(factor * value + offset);
 }
 
-void change_saturation(Planes& image, float factor) {
+COHORT_VECTORISED void change_saturation(Planes& image, float factor) {
   for_each_pixel(image, [&](float& r, float& g, float& b) {
     const float gray = (1.0F - factor) * luma(r, g, b);
     r = within(factor * r + gray);
@@ -51,7 +53,7 @@ void change_saturation(Planes& image, float factor) {
 
 // HSV to RGB without its six cases: each channel is value - value · saturation · t with t in 0 … 1 a
 // trapezium of the hue (f(n) = v - v s max(0, min(k, 4 - k, 1)), k = (n + h/60°) mod 6, n = 5, 3, 1).
-void shift_hue(Planes& image, float shift) {
+COHORT_VECTORISED void shift_hue(Planes& image, float shift) {
   const float steps = std::trunc(shift * kHighest);
   for_each_pixel(image, [&](float& r, float& g, float& b) {
     const float highest = std::max(r, std::max(g, b)), lowest = std::min(r, std::min(g, b));
@@ -74,11 +76,11 @@ void shift_hue(Planes& image, float shift) {
   });
 }
 
-void make_gray(Planes& image) {
+COHORT_VECTORISED void make_gray(Planes& image) {
   for_each_pixel(image, [](float& r, float& g, float& b) { r = g = b = luma(r, g, b); });
 }
 
-void solarise(Planes& image, float threshold) {
+COHORT_VECTORISED void solarise(Planes& image, float threshold) {
   for (float& value : image.values) value = value < threshold ? value : kHighest - value;
 }
 

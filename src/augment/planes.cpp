@@ -6,6 +6,8 @@
 
 #include "cohort/data/pixel_type.h"
 
+#include "augment/vectorised.h"
+
 namespace cohort::augment {
 namespace {
 
@@ -54,20 +56,16 @@ std::vector<Window> windows(std::int64_t inputs, double begin, double length, st
 /// -O2.
 template <bool kAdd>
 void scale_row(float* __restrict target, const float* __restrict source, float weight, std::int64_t count) {
-  constexpr std::int64_t kPart = 16;
-  std::int64_t i = 0;
-  for (; i + kPart <= count; i += kPart) {
-    for (std::int64_t j = i; j < i + kPart; ++j) target[j] = (kAdd ? target[j] : 0.0F) + weight * source[j];
-  }
-  for (; i < count; ++i) target[i] = (kAdd ? target[i] : 0.0F) + weight * source[i];
+  for (std::int64_t i = 0; i < count; ++i) target[i] = (kAdd ? target[i] : 0.0F) + weight * source[i];
 }
 
-void clamp_row(float* row, std::int64_t count, float lowest, float highest) {
+COHORT_VECTORISED void clamp_row(float* row, std::int64_t count, float lowest, float highest) {
   for (std::int64_t i = 0; i < count; ++i) row[i] = std::min(std::max(row[i], lowest), highest);
 }
 
 /// A [rows, columns] plane -> [columns, rows].
-void transpose(const float* source, float* target, std::int64_t rows, std::int64_t columns) {
+COHORT_VECTORISED void transpose(const float* source, float* target, std::int64_t rows,
+                                 std::int64_t columns) {
   constexpr std::int64_t kTile = 16;
   for (std::int64_t top = 0; top < rows; top += kTile) {
     for (std::int64_t left = 0; left < columns; left += kTile) {
@@ -80,8 +78,8 @@ void transpose(const float* source, float* target, std::int64_t rows, std::int64
 }
 
 /// Combines whole rows of a plane, so that all columns are computed at once.
-void resize_rows(const float* source, std::int64_t columns, const std::vector<Window>& all, float* target,
-                 float lowest, float highest) {
+COHORT_VECTORISED void resize_rows(const float* source, std::int64_t columns, const std::vector<Window>& all,
+                                   float* target, float lowest, float highest) {
   for (const Window& window : all) {
     const float* row = source + window.first * columns;
     scale_row<false>(target, row, window.weights.front(), columns);
@@ -93,8 +91,8 @@ void resize_rows(const float* source, std::int64_t columns, const std::vector<Wi
 }
 
 /// One box blur along the rows' direction (over y), repeated borders: weights[k] is that of distance k.
-void blur_rows(const float* source, float* target, std::int64_t rows, std::int64_t columns,
-               const std::vector<float>& weights) {
+COHORT_VECTORISED void blur_rows(const float* source, float* target, std::int64_t rows, std::int64_t columns,
+                                 const std::vector<float>& weights) {
   const auto row = [&](std::int64_t y) {
     return source + std::clamp<std::int64_t>(y, 0, rows - 1) * columns;
   };

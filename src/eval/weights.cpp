@@ -41,12 +41,13 @@ struct Adapted {
 /// The table [1, rows + n·n, D] of a square grid for the model's own grid and number of context tokens, or
 /// nothing when the file's is not square.
 std::optional<Adapted> adapt_positions(const at::Tensor& stored, const nn::VitShape& shape) {
-  const auto tokens = static_cast<std::int64_t>(shape.context.keys.size()), prefix = 1 + tokens;
+  const auto tokens = static_cast<std::int64_t>(shape.context.keys.size()),
+             prefix = shape.registers > 0 ? 0 : 1 + tokens;
   const nn::PatchGrid own{shape.height / shape.patch_size, shape.width / shape.patch_size};
   at::Tensor table = stored.to(at::kFloat);
   std::int64_t side = grid_side(table, prefix);
   std::string rows;
-  if (side == 0 && grid_side(table, 1) > 0) {
+  if (side == 0 && prefix > 0 && grid_side(table, 1) > 0) {
     side = grid_side(table, 1);
     table = at::cat(
         {table.narrow(1, 0, 1), at::zeros({1, tokens, table.size(2)}), table.narrow(1, 1, table.size(1) - 1)},
@@ -55,7 +56,7 @@ std::optional<Adapted> adapt_positions(const at::Tensor& stored, const nn::VitSh
   }
   if (side == 0) return std::nullopt;
   return Adapted{
-      nn::interpolate_positions(table, prefix, {side, side}, own),
+      nn::interpolate_positions(table, prefix, {side, side}, own, shape.positions),
       fmt::format("{} x {} patches -> {} x {}, bicubic{}", side, side, own.rows, own.columns, rows)};
 }
 
@@ -85,6 +86,36 @@ std::optional<Adapted> adapt(const nn::VitShape& shape, const std::string& name,
   if (name == "patch_embed.proj.weight" && same_but_channels(stored.sizes(), parameter.sizes()))
     return adapt_channels(stored, parameter.size(1));
   return std::nullopt;
+}
+
+at::Tensor* find(checkpoint::Safetensors& weights, const std::string& name) {
+  for (auto& [key, values] : weights.tensors) {
+    if (key == name) return &values;
+  }
+  return nullptr;
+}
+
+/// Published DINOv2 weights with registers under timm's names: its cls token has a position of its own, which
+/// timm's has taken over.
+void adopt_registers(checkpoint::Safetensors& weights) {
+  at::Tensor *cls = find(weights, "cls_token"), *positions = find(weights, "pos_embed");
+  if (find(weights, "register_tokens") == nullptr || cls == nullptr || positions == nullptr) return;
+  *cls = *cls + positions->narrow(1, 0, 1);
+  *positions = positions->narrow(1, 1, positions->size(1) - 1).contiguous();
+  std::erase_if(weights.tensors, [](const auto& entry) { return entry.first == "mask_token"; });
+  for (auto& [name, values] : weights.tensors) {
+    if (name == "register_tokens") name = "reg_token";
+  }
+}
+
+/// ChannelViT without channel sampling is published with a parameter [1, D, C, 1, 1] where others have an
+/// embedding [C, D].
+void adopt_channels(checkpoint::Safetensors& weights) {
+  for (auto& [name, values] : weights.tensors) {
+    if (name != "patch_embed.channel_embed" || values.dim() != 5) continue;
+    name += ".weight";
+    values = values.flatten(2).squeeze(0).t().contiguous();
+  }
 }
 
 class Fitter {
@@ -168,7 +199,10 @@ checkpoint::Safetensors weights_of(const nn::VisionTransformer& model) {
 
 FittedWeights fitted_weights(const nn::VisionTransformer& model, const checkpoint::Safetensors& weights,
                              const std::string& where, Misfits misfits) {
-  return Fitter(model, weights, where, misfits).fit();
+  checkpoint::Safetensors adopted = weights;
+  adopt_registers(adopted);
+  adopt_channels(adopted);
+  return Fitter(model, adopted, where, misfits).fit();
 }
 
 bool load_weights(nn::VisionTransformer& model, const checkpoint::Safetensors& weights,

@@ -19,7 +19,7 @@ class Supervised final : public Method {
     COHORT_CHECK(model_->shape().classes > 0, "supervised training needs a model with a head");
   }
 
-  std::vector<Part> parts() override { return {{"model", model_}}; }
+  std::vector<Part> parts() override { return {{"model", model_, model_}}; }
 
   // The sum over ranks travels while the model computes.
   void begin_step(const data::Batch& whole, const Step& step) override {

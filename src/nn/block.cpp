@@ -60,6 +60,9 @@ at::Tensor Mlp::forward(const at::Tensor& tokens, const Conditions& conditions, 
   return dropout(linear(*fc2_, hidden), dropout_, conditions, layer + 1);
 }
 
+LayerScale::LayerScale(std::int64_t width, double first)
+    : first_(first), gamma_(register_parameter("gamma", at::full({width}, first))) {}
+
 Block::Block(const BlockShape& shape, std::int64_t index)
     : shape_(shape),
       index_(static_cast<std::uint32_t>(index)),
@@ -68,14 +71,19 @@ Block::Block(const BlockShape& shape, std::int64_t index)
       attention_(register_module("attn", std::make_shared<Attention>(shape.width, shape.heads))) {
   norm2_ = register_module("norm2", make_layer_norm(shape.width));
   mlp_ = register_module("mlp", std::make_shared<Mlp>(shape.width, shape.hidden, shape.dropout));
+  if (shape.layer_scale == 0.0) return;
+  scale1_ = register_module("ls1", std::make_shared<LayerScale>(shape.width, shape.layer_scale));
+  scale2_ = register_module("ls2", std::make_shared<LayerScale>(shape.width, shape.layer_scale));
 }
 
 at::Tensor Block::forward(const at::Tensor& tokens, const Conditions& conditions) {
   const std::uint32_t layer = first_dropout(index_), branch = kBranchesPerBlock * index_;
-  const at::Tensor attended =
+  at::Tensor attended =
       dropout(attention_->forward(norm1_->forward(tokens)), shape_.dropout, conditions, layer);
+  if (scale1_ != nullptr) attended = scale1_->forward(attended);
   const at::Tensor middle = tokens + drop_path(attended, shape_.drop_path, conditions, branch);
-  const at::Tensor transformed = mlp_->forward(norm2_->forward(middle), conditions, layer + 1);
+  at::Tensor transformed = mlp_->forward(norm2_->forward(middle), conditions, layer + 1);
+  if (scale2_ != nullptr) transformed = scale2_->forward(transformed);
   return middle + drop_path(transformed, shape_.drop_path, conditions, branch + 1);
 }
 

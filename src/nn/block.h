@@ -11,6 +11,7 @@ namespace cohort::nn {
 struct BlockShape {
   std::int64_t width, heads, hidden;
   double dropout, drop_path;
+  double layer_scale;  ///< 0: none
 };
 
 /// Multi-head self-attention, softmax(q k^T / sqrt(D / heads)) v. `tokens` [B, T, D] -> [B, T, D] before
@@ -37,7 +38,21 @@ class Mlp final : public torch::nn::Module {
   torch::nn::Linear fc1_, fc2_;
 };
 
-/// Pre-norm transformer block: x += drop_path(attention(norm1(x))), x += drop_path(mlp(norm2(x))).
+/// Factors of a residual branch's channels, gamma [D] (Touvron et al., arXiv 2103.17239), all `first` at
+/// first.
+class LayerScale final : public torch::nn::Module {
+ public:
+  LayerScale(std::int64_t width, double first);
+  at::Tensor forward(const at::Tensor& branch) { return branch * gamma_; }
+  [[nodiscard]] double first() const noexcept { return first_; }
+
+ private:
+  double first_;
+  at::Tensor gamma_;
+};
+
+/// Pre-norm transformer block: x += drop_path(attention(norm1(x))), x += drop_path(mlp(norm2(x))),
+/// each branch scaled by ls1 and ls2 if there is a layer_scale.
 class Block final : public torch::nn::Module {
  public:
   /// `index` of the block in the model: part of the keys of its random numbers.
@@ -50,6 +65,7 @@ class Block final : public torch::nn::Module {
   torch::nn::LayerNorm norm1_, norm2_;
   std::shared_ptr<Attention> attention_;
   std::shared_ptr<Mlp> mlp_;
+  std::shared_ptr<LayerScale> scale1_, scale2_;  ///< null without layer_scale
 };
 
 /// Eps 1e-6, over the last dimension.

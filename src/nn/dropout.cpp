@@ -45,6 +45,13 @@ at::Tensor dropout(const at::Tensor& values, double rate, const Conditions& cond
   return values / (1.0 - rate) * uniform.ge(rate).view(values.sizes()).to(values.device());
 }
 
+at::Tensor channel_dropout(const at::Tensor& images, double rate, const Conditions& conditions) {
+  if (is_off(rate, conditions)) return images;
+  const at::Tensor uniform = keyed_uniform(images.size(1), Purpose::channel_drop, conditions, /*layer=*/0);
+  return images / (1.0 - rate) *
+         uniform.ge(rate).view({images.size(0), images.size(1), 1, 1}).to(images.device());
+}
+
 at::Tensor drop_path(const at::Tensor& branch, double rate, const Conditions& conditions,
                      std::uint32_t layer) {
   if (is_off(rate, conditions)) return branch;

@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
@@ -14,6 +15,8 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
+
+#include "block.h"
 
 namespace cohort::nn {
 namespace {
@@ -30,19 +33,18 @@ at::Tensor uniform_for(const std::string& name, const at::Tensor& parameter, std
 
 // Inverse of the normal distribution function at u + 2^-25, the middle of the interval that u stands for, so
 // that the argument of erfinv stays inside (-1, 1); 2u - 1 + 2^-24 is exact in f32. The cut at ±2 lies 100
-// deviations out: no value reaches it.
-void fill_truncated_normal(at::Tensor& parameter, const at::Tensor& uniform) {
-  constexpr double kDeviation = 0.02, kCut = 2.0;
+// deviations out or more: no value reaches it.
+void fill_truncated_normal(at::Tensor& parameter, const at::Tensor& uniform, double deviation) {
+  constexpr double kCut = 2.0;
   parameter.copy_(uniform.mul(2.0)
                       .sub_(1.0)
                       .add_(0x1.0p-24)
                       .erfinv_()
-                      .mul_(kDeviation * std::numbers::sqrt2)
+                      .mul_(deviation * std::numbers::sqrt2)
                       .clamp_(-kCut, kCut));
 }
 
-void fill_kaiming_uniform(at::Tensor& parameter, const at::Tensor& uniform, std::int64_t fan_in) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
+void fill_kaiming_uniform(at::Tensor& parameter, const at::Tensor& uniform, double bound) {
   parameter.copy_(uniform.mul(2.0 * bound).sub_(bound));
 }
 
@@ -64,12 +66,19 @@ void Initialiser::add(const torch::nn::Module& owner, const std::string& prefix)
 }
 
 Initialiser::Draw Initialiser::draw_of(const torch::nn::Module& owner, const std::string& local_name) {
-  if (owner.as<torch::nn::LayerNorm>() != nullptr) return {local_name == "weight" ? Rule::one : Rule::zero};
-  if (const auto* convolution = owner.as<torch::nn::Conv2d>()) {
-    return {Rule::kaiming_uniform, c10::multiply_integers(convolution->weight.sizes().slice(1))};
-  }
-  if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") return {Rule::zero};
-  return {Rule::truncated_normal};
+  if (owner.as<torch::nn::LayerNorm>() != nullptr || owner.as<torch::nn::BatchNorm1d>() != nullptr)
+    return {Rule::constant, local_name == "weight" ? 1.0 : 0.0};
+  const auto kaiming = [](const at::Tensor& weight) {
+    const auto fan_in = c10::multiply_integers(weight.sizes().slice(1));
+    return Draw{Rule::kaiming_uniform, 1.0 / std::sqrt(static_cast<double>(fan_in))};
+  };
+  if (const auto* convolution = owner.as<torch::nn::Conv2d>()) return kaiming(convolution->weight);
+  if (const auto* convolution = owner.as<torch::nn::Conv3d>()) return kaiming(convolution->weight);
+  if (const auto* scale = owner.as<LayerScale>()) return {Rule::constant, scale->first()};
+  if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") return {Rule::constant, 0.0};
+  if (local_name == "weight_g") return {Rule::constant, 1.0};
+  if (local_name == "reg_token") return {Rule::truncated_normal, 1e-6};
+  return {Rule::truncated_normal, 0.02};
 }
 
 void Initialiser::operator()(const std::string& name, at::Tensor& values) const {
@@ -77,16 +86,13 @@ void Initialiser::operator()(const std::string& name, at::Tensor& values) const 
   COHORT_CHECK(found != draws_.end(), "no parameter '{}' to initialise", name);
   const c10::NoGradGuard no_grad;
   switch (found->second.rule) {
-    case Rule::one:
-      values.fill_(1.0);
-      return;
-    case Rule::zero:
-      values.zero_();
+    case Rule::constant:
+      values.fill_(found->second.size);
       return;
     case Rule::kaiming_uniform:
-      return fill_kaiming_uniform(values, uniform_for(name, values, seed_), found->second.fan_in);
+      return fill_kaiming_uniform(values, uniform_for(name, values, seed_), found->second.size);
     case Rule::truncated_normal:
-      return fill_truncated_normal(values, uniform_for(name, values, seed_));
+      return fill_truncated_normal(values, uniform_for(name, values, seed_), found->second.size);
   }
 }
 

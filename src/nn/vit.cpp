@@ -6,16 +6,17 @@
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
+#include "cohort/nn/channel_sampling.h"
 #include "cohort/nn/dropout.h"
 #include "cohort/nn/initialise.h"
 
 #include "block.h"
+#include "patch_embedding.h"
 
 namespace cohort::nn {
 namespace {
@@ -25,9 +26,10 @@ struct NamedSize {
   std::int64_t width, depth, heads;
 };
 
-// ViT (arXiv 2010.11929) and DeiT (arXiv 2012.12877).
-constexpr std::array kSizes{NamedSize{"vit_tiny", 192, 12, 3}, NamedSize{"vit_small", 384, 12, 6},
-                            NamedSize{"vit_base", 768, 12, 12}, NamedSize{"vit_large", 1024, 24, 16}};
+// ViT (arXiv 2010.11929), DeiT (arXiv 2012.12877), and the giant of DINOv2 (arXiv 2304.07193).
+constexpr std::array kSizes{NamedSize{"vit_tiny", 192, 12, 3},   NamedSize{"vit_small", 384, 12, 6},
+                            NamedSize{"vit_base", 768, 12, 12},  NamedSize{"vit_large", 1024, 24, 16},
+                            NamedSize{"vit_huge", 1280, 32, 16}, NamedSize{"vit_giant", 1536, 40, 24}};
 
 NamedSize find_size(const std::string& name) {
   const auto* const found =
@@ -68,11 +70,26 @@ double drop_path_of(std::int64_t block, std::int64_t depth, double last) {
   return depth < 2 ? 0.0 : last * static_cast<double>(block) / static_cast<double>(depth - 1);
 }
 
+std::int64_t tokens_before_context(const VitShape& shape) {
+  return 1 + shape.registers;
+}
+
 std::int64_t tokens_before_patches(const VitShape& shape) {
-  return 1 + static_cast<std::int64_t>(shape.context.keys.size());
+  return tokens_before_context(shape) + std::ssize(shape.context.keys);
+}
+
+// Rows of the position table before those of patches.
+std::int64_t positions_before_patches(const VitShape& shape) {
+  return shape.registers > 0 ? 0 : tokens_before_patches(shape);
 }
 
 }  // namespace
+
+std::span<const config::EnumName<Family>> enum_names(Family) {
+  static constexpr std::array<config::EnumName<Family>, 2> names{
+      {{Family::vit, "vit"}, {Family::channelvit, "channelvit"}}};
+  return names;
+}
 
 VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
                    std::vector<std::int64_t> vocabulary, std::int64_t channels, std::int64_t height,
@@ -89,6 +106,11 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
                  .dropout = config.dropout,
                  .drop_path = config.drop_path,
                  .classes = classes,
+                 .family = config.family,
+                 .registers = config.registers,
+                 .layer_scale = config.layer_scale,
+                 .positions = config.positions,
+                 .channel_sampling = config.channel_sampling,
                  .context = context,
                  .vocabulary = std::move(vocabulary)};
   check_divides(shape.patch_size, height, width);
@@ -108,22 +130,26 @@ VisionTransformer::VisionTransformer(VitShape shape) : VisionTransformer(std::mo
 VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(torch::nn::Module&)>& finish)
     : shape_(std::move(shape)) {
   using namespace torch::nn;
-  const std::int64_t width = shape_.embed_dim, patch = shape_.patch_size;
+  const std::int64_t width = shape_.embed_dim;
   const auto make_context = [&] {
     return std::make_shared<ContextInference>(shape_.context, shape_.vocabulary, width);
   };
   cls_token_ = register_parameter("cls_token", at::zeros({1, 1, width}));
-  const PatchGrid grid = grid_of(shape_.height, shape_.width, patch);
+  if (shape_.registers > 0)
+    reg_token_ = register_parameter("reg_token", at::zeros({1, shape_.registers, width}));
+  const PatchGrid grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
   pos_embed_ =
-      register_parameter("pos_embed", at::zeros({1, tokens_before_patches(shape_) + grid.count(), width}));
-  projection_ = Conv2d(Conv2dOptions(shape_.channels, width, patch).stride(patch)).ptr();
-  register_module("patch_embed", std::make_shared<Module>())->register_module("proj", projection_);
+      register_parameter("pos_embed", at::zeros({1, positions_before_patches(shape_) + grid.count(), width}));
+  patch_embedding_ = register_module("patch_embed", std::make_shared<PatchEmbedding>(shape_));
   if (!shape_.context.keys.empty()) context_ = register_module("cin", make_context());
   const auto blocks = register_module("blocks", std::make_shared<Module>());
   for (std::int64_t l = 0; l < shape_.depth; ++l) {
-    const BlockShape block{width, shape_.heads,
+    const BlockShape block{width,
+                           shape_.heads,
                            static_cast<std::int64_t>(static_cast<double>(width) * shape_.mlp_ratio),
-                           shape_.dropout, drop_path_of(l, shape_.depth, shape_.drop_path)};
+                           shape_.dropout,
+                           drop_path_of(l, shape_.depth, shape_.drop_path),
+                           shape_.layer_scale};
     blocks_.push_back(blocks->register_module(std::to_string(l), std::make_shared<Block>(block, l)));
     finish(*blocks_.back());
   }
@@ -142,7 +168,7 @@ VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(to
 VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions) {
   Output output;
   runner().begin();
-  const at::Tensor patches = embed_patches(images);  // [B, N, D]
+  const at::Tensor patches = embed_patches(images, conditions);  // [B, N, D]
   if (context_ != nullptr) output.context = context_->forward(patches, conditions);
   const PatchGrid grid = grid_of(images.size(2), images.size(3), shape_.patch_size);
   at::Tensor tokens =
@@ -159,22 +185,43 @@ VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, c
 }
 
 // [B, C, h, w] -> [B, N, D], patches row by row
-at::Tensor VisionTransformer::embed_patches(const at::Tensor& images) {
-  COHORT_CHECK(
-      images.dim() == 4 && images.size(1) == shape_.channels && images.size(2) % shape_.patch_size == 0 &&
-          images.size(3) % shape_.patch_size == 0 && images.size(2) > 0 && images.size(3) > 0,
-      "images of {} channels and multiples of {} pixels were promised", shape_.channels, shape_.patch_size);
-  return projection_->as<torch::nn::Conv2d>()->forward(images).flatten(2).transpose(1, 2);
+at::Tensor VisionTransformer::embed_patches(const at::Tensor& images, const Conditions& conditions) {
+  COHORT_CHECK(images.dim() == 4 && images.size(2) % shape_.patch_size == 0 &&
+                   images.size(3) % shape_.patch_size == 0 && images.size(2) > 0 && images.size(3) > 0,
+               "images of multiples of {} pixels were promised", shape_.patch_size);
+  if (!shape_.channel_sampling || !conditions.training)
+    return patch_embedding_->forward(images, conditions.channels);
+  const auto drawn = sample_channels(images.size(1), conditions.seed, conditions.step);
+  const at::Tensor kept = at::tensor(drawn, at::kLong).to(images.device());
+  if (shape_.family == Family::vit)
+    return patch_embedding_->forward(keep_channels(images, kept), conditions.channels);
+  const at::Tensor channels =
+      conditions.channels.defined() ? conditions.channels.index_select(0, kept) : kept;
+  return patch_embedding_->forward(images.index_select(1, kept), channels);
 }
 
-// [B, 1 + K + N, D]: cls, context tokens, patches, with their positions
+// [B, 1 + R + K + N, D]: cls, registers, context tokens, patches, with their positions
 at::Tensor VisionTransformer::assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid) {
-  std::vector<at::Tensor> parts{cls_token_.expand({patches.size(0), 1, shape_.embed_dim})};
+  const auto of_each = [&](const at::Tensor& tokens) { return tokens.expand({patches.size(0), -1, -1}); };
+  std::vector<at::Tensor> parts{of_each(cls_token_)};
+  if (reg_token_.defined()) parts.push_back(of_each(reg_token_));
   if (context.defined()) parts.push_back(context);
+  if (reg_token_.defined()) {
+    parts.push_back(with_positions(patches, grid));
+    return at::cat(parts, 1);
+  }
   parts.push_back(patches);
+  return with_positions(at::cat(parts, 1), grid);
+}
+
+// Of tokens that the position table has rows for.
+at::Tensor VisionTransformer::with_positions(const at::Tensor& tokens, PatchGrid grid) {
   const PatchGrid table_grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
-  return at::cat(parts, 1) +
-         interpolate_positions(pos_embed_, tokens_before_patches(shape_), table_grid, grid);
+  const std::int64_t before = positions_before_patches(shape_);
+  if (shape_.family == Family::vit)
+    return tokens + interpolate_positions(pos_embed_, before, table_grid, grid, shape_.positions);
+  const std::int64_t channels = (tokens.size(1) - before) / grid.count();
+  return tokens + repeat_positions(pos_embed_, before, table_grid, grid, shape_.positions, channels);
 }
 
 at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& tokens,
@@ -184,7 +231,7 @@ at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& toke
   const std::int64_t before = tokens_before_patches(shape_);
   const at::Tensor patches = out.narrow(1, before, out.size(1) - before);
   const at::Tensor context = block_contexts_[index]->forward(patches, conditions);
-  return at::cat({out.narrow(1, 0, 1), context, patches}, 1);
+  return at::cat({out.narrow(1, 0, tokens_before_context(shape_)), context, patches}, 1);
 }
 
 std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> VisionTransformer::units() const {

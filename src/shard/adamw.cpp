@@ -9,15 +9,17 @@ namespace cohort::shard {
 
 AdamW::AdamW(std::span<FlatShard> all_shards, const OptimizerConfig& options, SquaredNorms norms)
     : Optimizer(all_shards, options, std::move(norms)),
-      groups_(parameter_groups(all_shards, options.layer_decay)),
+      groups_(parameter_groups(all_shards, options.layer_decay, options.hold.prefix)),
       mean_(zeros_like_trained(all_shards)),
       mean_square_(zeros_like_trained(all_shards)) {}
 
 void AdamW::update(double lr, double weight_decay) {
   const std::vector<at::Tensor> values = trained_values(shards()), gradients = trained_gradients(shards());
   for (const ParameterGroup& group : groups_) {
+    const std::int64_t step = steps_of(group.held);
+    if (step == 0) continue;
     const std::vector<at::Tensor> value = cut(group, values);
-    const at::Tensor count = at::full({}, static_cast<double>(steps()), value.front().options());
+    const at::Tensor count = at::full({}, static_cast<double>(step), value.front().options());
     at::_fused_adamw_(value, cut(group, gradients), cut(group, mean_), cut(group, mean_square_), {},
                       std::vector<at::Tensor>(value.size(), count), lr * group.lr_scale, config().beta1,
                       config().beta2, group.decayed ? weight_decay : 0.0, config().epsilon, false, false);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ops/zeros_like.h>
@@ -68,9 +69,10 @@ bool is_matrix(const ParameterSlot& slot) noexcept {
   return slot.shape.size() >= 2;
 }
 
-std::vector<ParameterGroup> parameter_groups(std::span<const FlatShard> shards, double layer_decay) {
+std::vector<ParameterGroup> parameter_groups(std::span<const FlatShard> shards, double layer_decay,
+                                             const std::string& held) {
   const int last = last_layer(shards);
-  std::map<std::pair<double, bool>, std::vector<Range>> ranges;
+  std::map<std::tuple<double, bool, bool>, std::vector<Range>> ranges;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     if (!shards[i].trained) continue;
     COHORT_CHECK(shards[i].begin % kAlignment == 0 && shards[i].value.numel() % kAlignment == 0,
@@ -78,11 +80,13 @@ std::vector<ParameterGroup> parameter_groups(std::span<const FlatShard> shards, 
     for (const ParameterSlot& slot : shards[i].slots) {
       const Range range = padded_range(i, shards[i], slot);
       const double lr_scale = std::pow(layer_decay, last - slot.layer);
-      if (range.count > 0) append(ranges[{lr_scale, is_decayed(slot)}], range);
+      const bool is_held = !held.empty() && slot.name.starts_with(held);
+      if (range.count > 0) append(ranges[{lr_scale, is_decayed(slot), is_held}], range);
     }
   }
   std::vector<ParameterGroup> groups;
-  for (auto& [kind, of_kind] : ranges) groups.push_back({kind.first, kind.second, std::move(of_kind)});
+  for (auto& [kind, of_kind] : ranges)
+    groups.push_back({std::get<0>(kind), std::get<1>(kind), std::get<2>(kind), std::move(of_kind)});
   return groups;
 }
 

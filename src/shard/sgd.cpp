@@ -8,13 +8,14 @@ namespace cohort::shard {
 
 Sgd::Sgd(std::span<FlatShard> all_shards, const OptimizerConfig& options, SquaredNorms norms)
     : Optimizer(all_shards, options, std::move(norms)),
-      groups_(parameter_groups(all_shards, options.layer_decay)) {
+      groups_(parameter_groups(all_shards, options.layer_decay, options.hold.prefix)) {
   if (options.momentum > 0.0) momentum_ = zeros_like_trained(all_shards);
 }
 
 void Sgd::update(double lr, double weight_decay) {
   const std::vector<at::Tensor> values = trained_values(shards()), gradients = trained_gradients(shards());
   for (const ParameterGroup& group : groups_) {
+    if (steps_of(group.held) == 0) continue;
     const std::vector<at::Tensor> momentum =
         momentum_.empty() ? std::vector<at::Tensor>() : cut(group, momentum_);
     // A buffer of zeros makes the first step like any other.

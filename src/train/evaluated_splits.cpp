@@ -18,6 +18,7 @@ bool has_dictionary(const nn::ContextConfig& context) {
 }
 
 std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
+  if (config.method == MethodName::dino) return {};
   if (!config.eval.splits.empty()) return config.eval.splits;
   std::vector<std::string> names;
   for (const data::Split& split : description.splits) {

@@ -31,17 +31,18 @@ bool is_file(const fs::path& out) {
 }
 
 /// A first checkpoint would make those of a run that has gone on worthless.
-void refuse_run(const fs::path& checkpoints, comm::Communicator& ranks) {
+void refuse_run(const RunConfig& config, const fs::path& checkpoints, comm::Communicator& ranks) {
+  if (config.method != MethodName::supervised) {
+    throw UsageError({"a first checkpoint can be made for supervised training only", "--out",
+                      "import to FILE.safetensors, and set model.weights to it"});
+  }
   if (checkpoint::Store(checkpoints, ranks).steps().empty()) return;
   throw UsageError({"the folder already holds checkpoints", checkpoints.string(), "choose another run"});
 }
 
 std::shared_ptr<nn::VisionTransformer> model_of(const RunConfig& config,
                                                 const data::Description& description) {
-  const auto classes =
-      description.labels.empty()
-          ? 0
-          : static_cast<std::int64_t>(description.label(label_column(config, description)).classes.size());
+  const std::int64_t classes = description.labels.empty() ? 0 : number_of_classes(config, description);
   return build_model_without_values(config, description, classes);
 }
 
@@ -99,7 +100,7 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
   bool file = false;
   comm::together(ranks, [&] {
     file = is_file(out);
-    if (!file) refuse_run(out.parent_path(), ranks);
+    if (!file) refuse_run(config, out.parent_path(), ranks);
     const auto description = data::Description::read(config.data.path);
     const auto model = model_of(config, description);
     fitted = eval::fitted_weights(*model, checkpoint::read_safetensors(weights), weights.string(),

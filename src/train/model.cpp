@@ -2,6 +2,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -12,12 +13,20 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/eval/weights.h"
+#include "cohort/method/dino.h"
+#include "cohort/method/supervised.h"
 #include "cohort/nn/initialise.h"
 
 namespace cohort::train {
+namespace {
+
+const std::string kBackbone = "backbone.";  // module of the networks of self-supervised methods
+
+}  // namespace
 
 std::string label_column(const RunConfig& config, const data::Description& description) {
   if (!config.data.label.empty()) return description.label(config.data.label).name;
+  if (config.method == MethodName::dino) return "";
   if (description.labels.size() == 1) return description.labels.front().name;
   std::vector<std::string> names;
   for (const data::LabelColumn& column : description.labels) names.push_back(column.name);
@@ -75,27 +84,64 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
   return std::make_shared<nn::VisionTransformer>(shape_of(config, description, classes));
 }
 
-shard::ShardedModel::Fill first_values(const RunConfig& config,
-                                       std::shared_ptr<const nn::VisionTransformer> model) {
-  const nn::Initialiser random(*model, config.seed);
+std::int64_t number_of_classes(const RunConfig& config, const data::Description& description) {
+  if (config.method == MethodName::dino) return 0;
+  return std::ssize(description.label(label_column(config, description)).classes);
+}
+
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description) {
+  const auto backbone = [&] {
+    return build_model_without_values(config, description, number_of_classes(config, description));
+  };
+  if (config.method == MethodName::supervised)
+    return method::make_supervised(backbone(), config.supervised, config.context.scope);
+  const auto network = [&] {
+    const auto model = backbone();
+    const auto head = method::dino_head_shape(config.dino, model->shape().embed_dim);
+    auto whole = std::make_shared<nn::DinoNetwork>(model, head);
+    nn::discard_values(*whole);
+    return whole;
+  };
+  return method::make_dino(network(), network(), config.dino, config.context.scope);
+}
+
+shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part) {
+  const nn::Initialiser random(*part.model, config.seed);
+  const std::string prefix = part.model == part.backbone ? "" : kBackbone;
   std::optional<std::map<std::string, at::Tensor>> stored;
-  return [random, stored, model = std::move(model), weights = config.model.weights.string()](
+  return [random, stored, prefix, model = part.backbone, weights = config.model.weights.string()](
              const std::string& name, at::Tensor& values) mutable {
     if (!weights.empty() && !stored) stored = stored_values(weights, *model);
-    if (stored && stored->contains(name)) {
-      values.copy_(stored->at(name));
+    const std::string inner = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+    if (stored && stored->contains(inner)) {
+      values.copy_(stored->at(inner));
     } else {
       random(name, values);
     }
   };
 }
 
-void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step) {
+std::string backbone_prefix(const checkpoint::Contents& contents, const std::string& part) {
+  std::set<std::string> parts;
+  for (const auto& [name, tensor] : contents.tensors) parts.insert(name.substr(1, name.find('/', 1) - 1));
+  for (const char* other : {"optimizer", "method"}) parts.erase(other);
+  const std::string chosen = !part.empty() ? part : parts.contains("model") ? "model" : "teacher";
+  if (!parts.contains(chosen)) {
+    throw UsageError({fmt::format("the checkpoint has no part '{}'", chosen), "--part",
+                      did_you_mean(chosen, std::vector<std::string>(parts.begin(), parts.end()))});
+  }
+  const std::string prefix = "/" + chosen + "/", backbone = prefix + kBackbone;
+  const auto first = contents.tensors.lower_bound(backbone);
+  return first != contents.tensors.end() && first->first.starts_with(backbone) ? backbone : prefix;
+}
+
+void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
+                             const std::string& prefix) {
   const at::NoGradGuard no_gradients;
   std::vector<checkpoint::Slice> slices;
   for (const auto& parameter : model.named_parameters()) {
     const at::Tensor& value = parameter.value();
-    slices.push_back({"/model/" + parameter.key(), value.sizes().vec(), 0, value.detach().view({-1})});
+    slices.push_back({prefix + parameter.key(), value.sizes().vec(), 0, value.detach().view({-1})});
   }
   store.load(step, slices);
 }

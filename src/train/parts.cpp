@@ -9,10 +9,6 @@
 namespace cohort::train {
 namespace {
 
-std::int64_t number_of_classes(const TrainingData& data) {
-  return static_cast<std::int64_t>(data.dataset().description().label(data.label()).classes.size());
-}
-
 std::string context_text(const nn::ContextConfig& context) {
   if (context.keys.empty()) return "none: a plain vision transformer";
   return fmt::format("{}, {}, scope {}", join(context.keys, ", "), config::enum_name(context.amortization),
@@ -29,9 +25,9 @@ std::string model_text(const RunConfig& config, const nn::VisionTransformer& mod
 std::string data_text(const RunConfig& config, const TrainingData& data) {
   const data::Description& description = data.dataset().description();
   const data::ImageLayout& images = description.images;
-  return fmt::format("{}, split {}: {} images of {} x {} x {}, label {}", description.name,
-                     config.data.train_split, format_count(data.images()), images.channels, images.height,
-                     images.width, data.label());
+  return fmt::format("{}, split {}: {} images of {} x {} x {}, {}", description.name, config.data.train_split,
+                     format_count(data.images()), images.channels, images.height, images.width,
+                     data.label().empty() ? "without labels" : "label " + data.label());
 }
 
 std::string batch_text(const RunConfig& config, int ranks) {
@@ -47,7 +43,9 @@ Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
     : data(config, ranks.size()),
       splits(config, data.dataset()),
       device(device_of(config, ranks.rank())),
-      model(build_model_without_values(config, data.dataset().description(), number_of_classes(data))) {}
+      method(build_method(config, data.dataset().description())),
+      evaluated(method->parts().back().name),
+      model(method->parts().back().backbone) {}
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
   std::unique_ptr<Parts> parts;
@@ -66,6 +64,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   const auto row = [&](std::string_view name, const std::string& value) {
     table += fmt::format("\n  {:<10} {}", name, value);
   };
+  row("method", std::string(config::enum_name(config.method)));
   row("model", model_text(config, *parts.model));
   row("context", context_text(config.context));
   row("dataset", data_text(config, parts.data));

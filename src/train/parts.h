@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/method/method.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
 
@@ -22,7 +23,10 @@ struct Parts {
   TrainingData data;
   EvaluatedSplits splits;
   at::Device device;
-  std::shared_ptr<nn::VisionTransformer> model;  ///< without values
+  std::unique_ptr<method::Method> method;  ///< its models without values
+  /// What is evaluated and exported: the backbone of the method's last part, "model" or "teacher".
+  std::string evaluated;
+  std::shared_ptr<nn::VisionTransformer> model;
 };
 
 /// Collective: when one rank cannot make its parts, all leave with its error.

@@ -66,6 +66,31 @@ void validate_sharding(const RunConfig& config, const std::string& where) {
   }
 }
 
+void validate_dino(const RunConfig& config, const std::string& where) {
+  if (config.method != MethodName::dino) return;
+  if (config.dino.batch_norm && (config.reproducible || config.train.micro_batches > 1)) {
+    throw UsageError({fmt::format("dino.batch_norm needs all images of a step at once, but {}",
+                                  config.reproducible ? "reproducible makes each group a micro-batch"
+                                                      : "train.micro_batches divides them"),
+                      where, "set dino.batch_norm=false"});
+  }
+  if (config.model.channel_sampling) {
+    throw UsageError({"model.channel_sampling and method=dino do not go together", where,
+                      "set model.channel_sampling=false; dino.student_channel_drop drops single channels"});
+  }
+  if (!config.eval.splits.empty()) {
+    throw UsageError({"eval.splits names splits to score, but dino learns no classes", where,
+                      "leave out eval.splits; score the features of cohort extract"});
+  }
+}
+
+void validate_views(const RunConfig& config, const std::string& where) {
+  if (config.method == MethodName::dino || config.augment.preset == augment::Preset::whole) return;
+  throw UsageError({fmt::format("augment.preset is '{}', whose crops are for method=dino",
+                                config::enum_name(config.augment.preset)),
+                    where, "set augment.preset=whole, or method=dino"});
+}
+
 void validate_trace(const RunConfig& config, const std::string& where) {
   const std::vector<std::int64_t>& steps = config.train.trace.steps;
   if (steps.empty() || (steps.size() == 2 && steps.front() <= steps.back())) return;
@@ -88,6 +113,12 @@ std::span<const config::EnumName<Device>> enum_names(Device) {
   return names;
 }
 
+std::span<const config::EnumName<MethodName>> enum_names(MethodName) {
+  static constexpr std::array<config::EnumName<MethodName>, 2> names{
+      {{MethodName::supervised, "supervised"}, {MethodName::dino, "dino"}}};
+  return names;
+}
+
 void validate(const RunConfig& config, const std::string& where) {
   if (config.data.path.empty()) {
     throw UsageError({"data.path is empty: there is nothing to train on", where,
@@ -106,6 +137,8 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_micro_batches(config, where);
   validate_sharding(config, where);
   validate_trace(config, where);
+  validate_dino(config, where);
+  validate_views(config, where);
 }
 
 ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {

@@ -22,9 +22,9 @@ namespace fs = std::filesystem;
 
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
-  static constexpr std::array<std::string_view, 8> kKeys{"seed",          "data.train_split",   "data.label",
-                                                         "data.contexts", "data.normalisation", "context.",
-                                                         "sampler.",      "optimizer.name"};
+  static constexpr std::array<std::string_view, 10> kKeys{
+      "seed",     "data.train_split", "data.label",     "data.contexts", "data.normalisation",
+      "context.", "sampler.",         "optimizer.name", "method",        "dino."};
   if (key == "model.weights") return false;
   if (key.starts_with("model.")) return true;
   for (const std::string_view known : kKeys) {

@@ -16,24 +16,30 @@ const std::string kOptimizer = "/optimizer/";
 
 using Cut = std::vector<shard::NamedPiece> (*)(const shard::FlatShard&, const at::Tensor&);
 
-std::vector<checkpoint::Slice> state_slices(shard::ShardedModel& model, shard::Optimizer& optimizer,
-                                            Cut cut) {
+void append(std::vector<checkpoint::Slice>& slices, const std::string& prefix,
+            std::vector<shard::NamedPiece> pieces) {
+  for (shard::NamedPiece& piece : pieces)
+    slices.push_back({prefix + piece.name, std::move(piece.shape), piece.begin, std::move(piece.values)});
+}
+
+std::vector<checkpoint::Slice> sharded_slices(const TrainingState& state, Cut cut) {
   std::vector<checkpoint::Slice> slices;
-  const auto append = [&](const std::string& prefix, const shard::FlatShard& shard,
-                          const at::Tensor& values) {
-    for (shard::NamedPiece& piece : cut(shard, values)) {
-      slices.push_back({prefix + piece.name, std::move(piece.shape), piece.begin, std::move(piece.values)});
-    }
-  };
-  const std::span<shard::FlatShard> shards = model.shards();
-  for (const shard::FlatShard& shard : shards) append("/model/", shard, shard.value.detach());
-  for (const auto& state : optimizer.states()) {
+  for (const TrainingState::Part& part : state.parts) {
+    for (const shard::FlatShard& shard : part.model->shards())
+      append(slices, "/" + part.name + "/", cut(shard, shard.value.detach()));
+  }
+  const std::span<shard::FlatShard> shards = state.optimizer->shards();
+  for (const auto& kept : state.optimizer->states()) {
     for (std::size_t i = 0; i < shards.size(); ++i) {
-      if (!shards[i].trained) continue;
-      append(kOptimizer + state.name + "/", shards[i], state.of_shard[i]);
+      if (shards[i].trained) append(slices, kOptimizer + kept.name + "/", cut(shards[i], kept.of_shard[i]));
     }
   }
   return slices;
+}
+
+void append_buffers(std::vector<checkpoint::Slice>& slices, const std::vector<method::Buffer>& buffers) {
+  for (const method::Buffer& buffer : buffers)
+    slices.push_back({"/method/" + buffer.name, buffer.values.sizes().vec(), 0, buffer.values.view({-1})});
 }
 
 bool has_tensors_below(const checkpoint::Contents& contents, const std::string& prefix) {
@@ -58,21 +64,24 @@ std::vector<std::string> states_not_in(const checkpoint::Store& store, std::int6
 
 }  // namespace
 
-std::vector<checkpoint::Slice> state_to_save(shard::ShardedModel& model, shard::Optimizer& optimizer) {
-  return state_slices(model, optimizer, shard::pieces_to_save);
+std::vector<checkpoint::Slice> state_to_save(const TrainingState& state, const comm::Communicator& ranks) {
+  std::vector<checkpoint::Slice> slices = sharded_slices(state, shard::pieces_to_save);
+  if (ranks.rank() == 0) append_buffers(slices, state.buffers);
+  return slices;
 }
 
-void load_state(checkpoint::Store& store, std::int64_t step, shard::ShardedModel& model,
-                shard::Optimizer& optimizer, comm::Communicator& ranks) {
-  std::vector<checkpoint::Slice> state = state_slices(model, optimizer, shard::pieces_to_load);
-  for (const std::string& name : states_not_in(store, step, optimizer, ranks)) {
+void load_state(checkpoint::Store& store, std::int64_t step, const TrainingState& state,
+                comm::Communicator& ranks) {
+  std::vector<checkpoint::Slice> slices = sharded_slices(state, shard::pieces_to_load);
+  append_buffers(slices, state.buffers);
+  for (const std::string& name : states_not_in(store, step, *state.optimizer, ranks)) {
     log_info(fmt::format("the checkpoint has no {} of the optimizer, which begins at zero", name));
     const std::string prefix = kOptimizer + name + "/";
-    std::erase_if(state, [&](const auto& slice) { return slice.name.starts_with(prefix); });
+    std::erase_if(slices, [&](const auto& slice) { return slice.name.starts_with(prefix); });
   }
-  store.load(step, state);
-  optimizer.set_steps(step);
-  model.parameters_changed();
+  store.load(step, slices);
+  state.optimizer->set_steps(step);
+  for (const TrainingState::Part& part : state.parts) part.model->parameters_changed();
 }
 
 }  // namespace cohort::train

@@ -1,10 +1,15 @@
 #include "train/step_totals.h"
 
 #include <algorithm>
+#include <cmath>
+#include <exception>
 #include <numeric>
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
 
 namespace cohort::train {
 namespace {
@@ -58,6 +63,38 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
   totals.loss = std::accumulate(losses, memory, 0.0);
   totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, values.end()));
   return totals;
+}
+
+bool is_finite(const StepTotals& totals, double gradient_norm) noexcept {
+  return std::isfinite(totals.loss) && std::isfinite(gradient_norm);
+}
+
+void refuse_numbers(const StepTotals& totals, double gradient_norm, std::int64_t step,
+                    const std::string& where, comm::Communicator& ranks) {
+  const NumericalError error(
+      {fmt::format("step {}: the {} is not finite (loss {}, gradient norm {})", step,
+                   std::isfinite(totals.loss) ? "gradient" : "loss", totals.loss, gradient_norm),
+       where, "lower optimizer.lr, set optimizer.clip_norm, or use precision=fp32"});
+  ranks.agree(std::make_exception_ptr(error));
+  throw error;
+}
+
+StepRecord step_record(const StepTotals& totals, const method::Step& step, double lr, double gradient_norm,
+                       std::chrono::duration<double> time) {
+  const double seconds = std::max(time.count(), 1e-9);
+  return {step.step + 1,
+          step.epoch,
+          totals.loss,
+          lr,
+          gradient_norm,
+          seconds,
+          static_cast<double>(step.global_images) / seconds,
+          std::min(totals.data_seconds / seconds, 1.0),
+          std::min(totals.comm_seconds / seconds, 1.0),
+          totals.read_seconds,
+          totals.view_seconds,
+          totals.memory_bytes,
+          totals.metrics};
 }
 
 std::int64_t peak_memory_bytes() noexcept {

@@ -7,6 +7,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/method/method.h"
+#include "cohort/train/metrics.h"
 
 namespace cohort::train {
 
@@ -35,6 +36,17 @@ struct StepTotals {
 
 /// Collective. One all-reduce carries everything, the agreement to stop as well.
 StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks);
+
+/// Whether loss and gradient norm are: the same answer on every rank.
+bool is_finite(const StepTotals& totals, double gradient_norm) noexcept;
+
+/// Collective. Throws NumericalError on every rank. `step`: counted from 1; `where`: the run.
+[[noreturn]] void refuse_numbers(const StepTotals& totals, double gradient_norm, std::int64_t step,
+                                 const std::string& where, comm::Communicator& ranks);
+
+/// What is known of a step that is done.
+StepRecord step_record(const StepTotals& totals, const method::Step& step, double lr, double gradient_norm,
+                       std::chrono::duration<double> time);
 
 /// Largest resident memory that this process has had.
 std::int64_t peak_memory_bytes() noexcept;

@@ -22,13 +22,10 @@
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 #include "cohort/eval/evaluation.h"
-#include "cohort/method/supervised.h"
-#include "cohort/shard/optimizer.h"
-#include "cohort/shard/sharded_model.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/model.h"
-#include "cohort/train/schedule.h"
 
+#include "train/engine.h"
 #include "train/parts.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
@@ -58,11 +55,6 @@ auto traced(TraceKind kind, std::string_view name, Body&& body) {
   return body();
 }
 
-shard::ShardedModel::Options engine_options(const RunConfig& config, const Parts& parts) {
-  return {config.sharding, parts.device, config.reproducible, config.train.reduce_every_micro_batch,
-          first_values(config, parts.model)};
-}
-
 }  // namespace
 
 struct Trainer::Impl {
@@ -73,10 +65,7 @@ struct Trainer::Impl {
   ExitCode run();
   void train_step(data::Loader& loader, std::int64_t step);
   StepShare compute(const data::Batch& batch, const method::Step& where);
-  StepRecord make_record(const StepTotals& totals, std::int64_t step, double lr, double norm,
-                         Seconds time) const;
   void record(const StepRecord& record);
-  void check_finite(double loss, double norm, std::int64_t step);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate(std::int64_t steps_done);
   void save(std::int64_t steps_done);
@@ -94,10 +83,7 @@ struct Trainer::Impl {
   std::string dataset;
   Start start;
   bool complete = false;
-  std::unique_ptr<method::Method> method;
-  comm::DeviceMesh mesh;
-  shard::ShardedModel sharded;
-  std::unique_ptr<shard::Optimizer> optimizer;
+  Engine engine;
   checkpoint::Saver saver;
   std::optional<MetricsFile> metrics;  // rank 0 only
   Progress progress;
@@ -115,11 +101,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
                                              : config.train.epochs * parts->data.steps_per_epoch()),
       dataset(dataset_identity(parts->data.dataset().description(), config.data.train_split)),
       start(choose_start(config, overwrite, dataset, ranks)),
-      method(method::make_supervised(parts->model, config.supervised, config.context.scope)),
-      mesh(ranks, shard::shards_of(config.sharding, ranks)),
-      sharded(parts->model, engine_options(config, *parts), mesh),
-      optimizer(shard::make_optimizer(sharded.shards(), config.optimizer,
-                                      [this](auto values) { return sharded.squared_norms(values); })),
+      engine(config, *parts->method, parts->device, parts->data.steps_per_epoch(), ranks),
       saver(folder.checkpoints(), ranks, config.checkpoint),
       progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
                 isatty(STDERR_FILENO) == 1}) {
@@ -130,7 +112,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
   checkpoint::Store store(start.checkpoints, ranks);
-  load_state(store, start.step, sharded, *optimizer, ranks);
+  load_state(store, start.step, engine.state(), ranks);
 }
 
 void Trainer::Impl::open_run_folder() {
@@ -196,61 +178,40 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   share.view_seconds = batch.view_seconds;
   share.stop = signal.received();
   share.save = speaks() && saver.is_time();
-  const double norm = traced(TraceKind::optimizer, "clip", [&] { return optimizer->clip_gradients(); });
+  const double norm = traced(TraceKind::optimizer, "clip", [&] { return engine.clip_gradients(); });
   const StepTotals totals = sum_over_ranks(share, ranks);
-  check_finite(totals.loss, norm, step + 1);
-  const double lr = warmup_cosine(config.optimizer.lr, config.schedule.lr_end, step, total_steps,
-                                  config.schedule.warmup_steps);
-  traced(TraceKind::optimizer, "update", [&] {
-    optimizer->step(lr, config.optimizer.weight_decay, norm);
-    sharded.parameters_changed();
-  });
-  traced(TraceKind::optimizer, "after step", [&] { method->after_step(where); });
+  if (!is_finite(totals, norm)) {
+    progress.clear();
+    refuse_numbers(totals, norm, step + 1, folder.path.string(), ranks);
+  }
+  const double lr = engine.update(where, norm);
   stop = totals.stop;
   save_now = totals.save;
-  record(make_record(totals, step + 1, lr, norm, Clock::now() - begin));
+  record(step_record(totals, where, lr, norm, Clock::now() - begin));
 }
 
 StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& where) {
   StepShare share;
   const std::int64_t groups = config.sampler.groups_per_step / ranks.size(),
                      passes = parts->data.backward_passes(ranks.size());
-  sharded.begin_step(static_cast<int>(passes));
-  method->begin_step(batch, where);
+  engine.begin_step(passes);
+  parts->method->begin_step(batch, where);
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const data::Batch part =
         data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
       const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
-      return method->loss(part, where, share.metrics);
+      return parts->method->loss(part, where, share.metrics);
     });
     traced(TraceKind::backward, "backward", [&] {
       loss.backward();
-      sharded.finish_backward();
+      engine.finish_backward();
     });
     share.losses.push_back(loss.item<double>());
   }
-  share.comm_wait = sharded.take_wait();
+  share.comm_wait = engine.take_wait();
   share.memory_bytes = peak_memory_bytes();
   return share;
-}
-
-StepRecord Trainer::Impl::make_record(const StepTotals& totals, std::int64_t step, double lr, double norm,
-                                      Seconds time) const {
-  const double seconds = std::max(time.count(), 1e-9);
-  return {step,
-          epoch_of(step - 1),
-          totals.loss,
-          lr,
-          norm,
-          seconds,
-          static_cast<double>(parts->data.global_images()) / seconds,
-          std::min(totals.data_seconds / seconds, 1.0),
-          std::min(totals.comm_seconds / seconds, 1.0),
-          totals.read_seconds,
-          totals.view_seconds,
-          totals.memory_bytes,
-          totals.metrics};
 }
 
 void Trainer::Impl::record(const StepRecord& record) {
@@ -258,16 +219,6 @@ void Trainer::Impl::record(const StepRecord& record) {
   if (!speaks()) return;
   metrics->write(step_json(record));
   progress.step(record);
-}
-
-/// Both numbers are the same on all ranks, and so is the decision.
-void Trainer::Impl::check_finite(double loss, double norm, std::int64_t step) {
-  if (std::isfinite(loss) && std::isfinite(norm)) return;
-  progress.clear();
-  ranks.agree(std::make_exception_ptr(NumericalError(
-      {fmt::format("step {}: the {} is not finite (loss {}, gradient norm {})", step,
-                   std::isfinite(loss) ? "gradient" : "loss", loss, norm),
-       folder.path.string(), "lower optimizer.lr, set optimizer.clip_norm, or use precision=fp32"})));
 }
 
 bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
@@ -295,7 +246,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });
-  saver.save(state_to_save(sharded, *optimizer),
+  saver.save(state_to_save(engine.state(), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
 }
 
@@ -305,9 +256,10 @@ void Trainer::Impl::finish() {
   comm::together(ranks, [&] {
     if (!speaks()) return;
     const bool trained = start.step < total_steps;
-    checkpoint::export_safetensors(trained ? checkpoint::Location{folder.checkpoints(), total_steps}
-                                           : checkpoint::Location{start.checkpoints, start.step},
-                                   "/model/", folder.weights());
+    const checkpoint::Location last = trained ? checkpoint::Location{folder.checkpoints(), total_steps}
+                                              : checkpoint::Location{start.checkpoints, start.step};
+    const auto contents = checkpoint::Store(last.folder, ranks).contents(last.step);
+    checkpoint::export_safetensors(last, backbone_prefix(contents, parts->evaluated), folder.weights());
     const auto images = static_cast<double>(total_steps * parts->data.global_images());
     const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
                         ranks.size(), count_parameters(*parts->model)};

@@ -6,12 +6,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cohort/augment/multi_crop.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/data/grouping.h"
 #include "cohort/train/model.h"
+
+#include "train/training_views.h"
 
 namespace cohort::train {
 namespace {
@@ -65,7 +66,7 @@ data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& da
   data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()),
                              config.device == Device::cuda};
   for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
-  (void)dataset.labels(columns.label);
+  if (!columns.label.empty()) (void)dataset.labels(columns.label);
   return columns;
 }
 
@@ -96,8 +97,7 @@ std::int64_t TrainingData::global_images() const noexcept {
 data::Batch TrainingData::batch(std::int64_t step, int rank, int size, Workers& workers) const {
   const std::int64_t epoch = step / steps_per_epoch();
   const data::StepPlan plan = sampler_.plan(epoch, step % steps_per_epoch(), rank, size);
-  const auto view = augment::training_views(config_.augment, dataset_.description(),
-                                            config_.data.normalisation, config_.seed, epoch);
+  const auto view = training_views(config_, dataset_.description(), epoch);
   return data::make_batch(dataset_, plan, columns_, *view, workers);
 }
 

@@ -90,10 +90,49 @@ TEST_P(CheckpointCommands, ExportWritesWhatTrainingLeaves) {
   EXPECT_EQ(
       test::spawn(fmt::format("cmp {} {}", file.string(), (run_ / "weights.safetensors").string())).exit_code,
       0);
-  const Outcome averaged =
-      run(fmt::format("checkpoint export {} --ema --out {}", run_.string(), file.string()));
-  EXPECT_EQ(averaged.exit_code, 3) << averaged.output;
-  EXPECT_EQ(averaged.occurrences("the checkpoint has no tensors below '/ema/'"), 1) << averaged.output;
+  const Outcome other =
+      run(fmt::format("checkpoint export {} --part teacher --out {}", run_.string(), file.string()));
+  EXPECT_EQ(other.exit_code, 2) << other.output;
+  EXPECT_EQ(other.occurrences("the checkpoint has no part 'teacher'"), 1) << other.output;
+}
+
+// A run of dino, which keeps two backbones: the teacher's is what a user gets who does not ask.
+TEST_P(CheckpointCommands, DinoHasATeacherAndAStudent) {
+  ASSERT_EQ(train("method=dino dino.prototypes=32 dino.hidden=16 dino.bottleneck=8 dino.teacher_momentum=0.9 "
+                  "train.max_steps=4")
+                .exit_code,
+            0);
+  const fs::path teacher = folder_.path() / "teacher.safetensors",
+                 student = folder_.path() / "student.safetensors";
+  for (const auto& [part, file] : {std::pair("teacher", teacher), std::pair("student", student)}) {
+    const Outcome outcome =
+        run(fmt::format("checkpoint export {} --part {} --out {}", run_.string(), part, file.string()));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  }
+  const auto differ = [](const fs::path& a, const fs::path& b) {
+    return test::spawn(fmt::format("cmp -s {} {}", a.string(), b.string())).exit_code != 0;
+  };
+  EXPECT_FALSE(differ(teacher, run_ / "weights.safetensors"));
+  EXPECT_TRUE(differ(teacher, student));
+
+  const auto extract = [&](const std::string& from, const std::string& name) {
+    const fs::path file = folder_.path() / name;
+    const Outcome outcome =
+        run(fmt::format("extract {} --data {} --split test --out {}", from, data_, file.string()));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return file;
+  };
+  const fs::path by_default = extract("--run " + run_.string(), "default.h5"),
+                 of_student = extract("--run " + run_.string() + " --part student", "student.h5"),
+                 of_file =
+                     extract("--weights " + student.string() + " --model " + (run_ / "config.yaml").string(),
+                             "file.h5");
+  EXPECT_TRUE(differ(by_default, of_student));
+  EXPECT_FALSE(differ(of_student, of_file));
+
+  const Outcome scored = run("eval --run " + run_.string());
+  EXPECT_EQ(scored.exit_code, 2) << scored.output;
+  EXPECT_TRUE(scored.says("dino learns no classes")) << scored.output;
 }
 
 TEST_P(CheckpointCommands, ImportListsWhatItDoes) {

@@ -1,9 +1,9 @@
-#include "cohort/data/batch.h"
 #include "cohort/eval/predict.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "cohort/data/batch.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/feature_file.h"
 

@@ -122,6 +122,45 @@ TEST(Weights, APlainTableServesAModelWithContextTokens) {
   EXPECT_FALSE(fitted.missing.empty()) << "parameters of the context";
 }
 
+// DINOv2 adds a position to its cls token, timm none.
+TEST(Weights, RegistersOfDinov2ArePutUnderOurNames) {
+  nn::VitShape with_registers = shape(8, 0);
+  with_registers.registers = 2;
+  nn::VisionTransformer from(with_registers, 1), to(with_registers, 2);
+  checkpoint::Safetensors file = weights_of(from);
+  const at::Tensor position = testing::normal_values({1, 1, 24});
+  at::Tensor& table = tensor_of(file, "pos_embed");
+  table = at::cat({position, table}, 1);
+  tensor_of(file, "cls_token").sub_(position);
+  for (auto& [name, values] : file.tensors) {
+    if (name == "reg_token") name = "register_tokens";
+  }
+  file.tensors.emplace_back("mask_token", at::zeros({1, 24}));
+
+  EXPECT_TRUE(load_weights(to, file, "file"));
+
+  EXPECT_LE(difference(from, to, "cls_token"), 1e-6);
+  for (const std::string name : {"pos_embed", "reg_token", "norm.weight"})
+    EXPECT_EQ(difference(from, to, name), 0.0) << name;
+}
+
+TEST(Weights, ATableOfChannelsHasTwoLayouts) {
+  nn::VitShape of_channels = shape(8, 0);
+  of_channels.family = nn::Family::channelvit;
+  of_channels.channels = 3;
+  nn::VisionTransformer from(of_channels, 1), to(of_channels, 2);
+  checkpoint::Safetensors file = weights_of(from);
+  for (auto& [name, values] : file.tensors) {
+    if (name != "patch_embed.channel_embed.weight") continue;
+    name = "patch_embed.channel_embed";
+    values = values.t().contiguous().view({1, 24, 3, 1, 1});
+  }
+
+  EXPECT_TRUE(load_weights(to, file, "file"));
+
+  EXPECT_EQ(difference(from, to, "patch_embed.channel_embed.weight"), 0.0);
+}
+
 TEST(Weights, ListsWhatIsMissingAndSkipped) {
   const nn::VisionTransformer model(shape(8, 2), 1);
   checkpoint::Safetensors weights = weights_of(model);

@@ -158,8 +158,9 @@ TEST(Supervised, HasOnePartCalledModel) {
   const auto parts = method::make_supervised(model, {}, nn::Scope::group)->parts();
   ASSERT_EQ(parts.size(), 1U);
   EXPECT_EQ(parts[0].name, "model");
-  EXPECT_TRUE(parts[0].trained);
+  EXPECT_TRUE(parts[0].is_trained());
   EXPECT_EQ(parts[0].model, model);
+  EXPECT_EQ(parts[0].backbone, model);
 }
 
 TEST(Supervised, NeedsAHeadAndLabels) {

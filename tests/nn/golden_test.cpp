@@ -10,13 +10,13 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/nn/modules/conv.h>
 
 #include "cohort/nn/dropout.h"
 #include "cohort/nn/position.h"
 #include "cohort/nn/vit.h"
 
 #include "../support/small_model.h"
+#include "nn/patch_embedding.h"
 
 namespace cohort {
 namespace {
@@ -45,6 +45,9 @@ nn::VitShape shape_of(const Golden& golden) {
   shape.heads = about.at("num_heads");
   shape.mlp_ratio = about.at("mlp_ratio");
   shape.classes = about.value("num_classes", 0);
+  shape.registers = about.value("reg_tokens", 0);
+  shape.layer_scale = about.value("layer_scale", false) ? 1.0 : 0.0;
+  if (about.contains("channels")) shape.family = nn::Family::channelvit;
   if (about.contains("amortization")) {
     shape.context.keys = {kKey};
     shape.context.amortization = amortization_named(about.at("amortization"));
@@ -53,14 +56,25 @@ nn::VitShape shape_of(const Golden& golden) {
   return shape;
 }
 
+// ChannelViT's table of channels is [1, D, C, 1, 1] in the files, an embedding [C, D] in ours.
+at::Tensor ours(const at::Tensor& values) {
+  return values.dim() == 5 && values.size(4) == 1 && values.size(0) == 1 ? values.flatten(2)[0].t() : values;
+}
+
+std::string our_name(const std::string& name) {
+  return name == "patch_embed.channel_embed" ? name + ".weight" : name;
+}
+
 void load(nn::VisionTransformer& model, const Golden& golden) {
   const c10::NoGradGuard no_grad;
   auto parameters = model.named_parameters();
   ASSERT_EQ(parameters.size(), golden.names("param.").size());
-  for (const std::string& name : golden.names("param.")) {
+  for (const std::string& stored : golden.names("param.")) {
+    const std::string name = our_name(stored);
+    const at::Tensor values = ours(golden["param." + stored]);
     ASSERT_TRUE(parameters.contains(name)) << name;
-    ASSERT_EQ(parameters[name].sizes(), golden["param." + name].sizes()) << name;
-    parameters[name].copy_(golden["param." + name]);
+    ASSERT_EQ(parameters[name].sizes(), values.sizes()) << name;
+    parameters[name].copy_(values);
   }
 }
 
@@ -86,6 +100,7 @@ class GoldenModel : public ::testing::TestWithParam<std::string> {
       conditions_.context = golden_["in.context"].unsqueeze(1);
       conditions_.group = golden_["in.context"];
     }
+    if (golden_.has("in.channels")) conditions_.channels = golden_["in.channels"][0].to(at::kLong);
     output_ = model_.forward(images_, conditions_);
   }
 
@@ -123,11 +138,12 @@ class GoldenModel : public ::testing::TestWithParam<std::string> {
 TEST_P(GoldenModel, TokensBetweenTheLayers) {
   if (golden_.has("tok.patch_embed")) {
     const auto modules = model_.named_modules("", /*include_self=*/false);
-    auto* projection = modules["patch_embed.proj"]->as<torch::nn::Conv2d>();
-    const at::Tensor patches = projection->forward(images_).flatten(2).transpose(1, 2);
+    auto* embedding = modules["patch_embed"]->as<nn::PatchEmbedding>();
+    const at::Tensor patches = embedding->forward(images_, conditions_.channels);
     expect_close("patch_embed", patches, golden_["tok.patch_embed"]);
   }
-  expect_close("pos_drop", recorder_.first_input, golden_["tok.pos_drop"]);
+  const std::string first = golden_.has("tok.pos_drop") ? "tok.pos_drop" : "tok.norm_pre";
+  expect_close(first, recorder_.first_input, golden_[first]);
   for (std::size_t l = 0; l < recorder_.outputs.size(); ++l) {
     const std::string name = "tok.blocks." + std::to_string(l);
     if (golden_.has(name)) expect_close(name, comparable(recorder_.outputs[l]), comparable(golden_[name]));
@@ -145,15 +161,15 @@ TEST_P(GoldenModel, FeaturesLossAndAllGradients) {
   expect_close("images", images_.grad(), golden_["grad_in.images"]);
   const auto parameters = model_.named_parameters();
   ASSERT_EQ(golden_.names("grad.").size(), parameters.size());
-  for (const auto& parameter : parameters) {
-    expect_close(parameter.key(), parameter.value().grad(), golden_["grad." + parameter.key()]);
-  }
+  for (const std::string& name : golden_.names("grad."))
+    expect_close(name, parameters[our_name(name)].grad(), ours(golden_["grad." + name]));
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, GoldenModel,
                          ::testing::Values("vit", "timm_vit", "contextvit_dictionary", "contextvit_mean",
                                            "contextvit_mean_detach", "contextvit_mean_linear",
-                                           "contextvit_mean_linear_48x48", "contextvit_mean_linear_layer"),
+                                           "contextvit_mean_linear_48x48", "contextvit_mean_linear_layer",
+                                           "timm_vit_registers", "channelvit", "channelvit_one_channel"),
                          [](const auto& test) { return test.param; });
 
 TEST(GoldenParts, PositionTableOfAnotherImageSize) {

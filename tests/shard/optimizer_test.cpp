@@ -254,6 +254,33 @@ TEST(WeightDecay, LeavesOneDimensionAndBiasesAlone) {
     EXPECT_EQ(unit.parameter(name).min().item<double>(), 2.0) << name;
 }
 
+// As torch.optim with .grad None: no update, no decay, no moments, and a count of steps of its own.
+TEST(Optimizer, HeldParametersBeginLater) {
+  for (const std::string name : {"adamw", "sgd", "lars"}) {
+    OptimizerConfig config = configured(name), held = config;
+    held.hold = {"blocks.0.", 2};
+    Unit late = layered_unit(), fresh = layered_unit();
+    SimulatedRanks simulated(late, 2, held), reference(fresh, 2, config);
+    const auto set_gradient = [](Unit& unit) { unit.gradient.copy_((unit.value > 0).to(at::kFloat)); };
+    for (int step = 0; step < 2; ++step) {
+      set_gradient(late);
+      simulated.step(0.1, 0.1);
+    }
+    EXPECT_LT(late.parameter("embed.weight").max().item<double>(), 2.0) << name;
+    for (const std::string still : {"blocks.0.weight", "blocks.0.bias"})
+      EXPECT_TRUE(at::equal(late.parameter(still), fresh.parameter(still))) << name << " " << still;
+
+    set_gradient(late);
+    set_gradient(fresh);
+    simulated.step(0.05, 0.2);
+    reference.step(0.05, 0.2);
+
+    EXPECT_LT(late.parameter("blocks.0.bias").max().item<double>(), 2.0) << name;
+    for (const std::string began : {"blocks.0.weight", "blocks.0.bias"})
+      EXPECT_TRUE(at::equal(late.parameter(began), fresh.parameter(began))) << name << " " << began;
+  }
+}
+
 TEST(Optimizer, LeavesFrozenShardsAlone) {
   for (const std::string name : {"adamw", "sgd", "lars"}) {
     Unit trained = layered_unit(), still = layered_unit();

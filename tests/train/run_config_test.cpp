@@ -102,6 +102,43 @@ TEST(RunConfig, AResumeMayChangeHowLongHowOftenAndOnHowManyRanks) {
   EXPECT_EQ(found.allowed.size(), 9U);
 }
 
+TEST(RunConfig, EveryRecipeLoads) {
+  std::size_t recipes = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(COHORT_TEST_DATA "/../configs")) {
+    if (entry.path().extension() != ".yaml") continue;
+    ++recipes;
+    // Parts of recipes name no dataset.
+    EXPECT_NO_THROW(load_run_config(entry.path(), Overrides{"data.path=data/any"})) << entry.path();
+  }
+  EXPECT_GT(recipes, 20U);
+}
+
+TEST(RunConfig, DinoRefusesWhatItCannotDo) {
+  const auto refusal = [](void (*change)(RunConfig&)) {
+    RunConfig config;
+    config.data.path = "x";
+    config.method = MethodName::dino;
+    change(config);
+    try {
+      validate(config, "here");
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refusal([](RunConfig&) {}), "accepted");
+  EXPECT_NE(refusal([](RunConfig& config) {
+              config.dino.batch_norm = config.reproducible = true;
+            }).find("dino.batch_norm needs all images"),
+            std::string::npos);
+  EXPECT_NE(refusal([](RunConfig& config) {
+              config.model.channel_sampling = true;
+            }).find("model.channel_sampling and method=dino"),
+            std::string::npos);
+  EXPECT_NE(refusal([](RunConfig& config) { config.eval.splits = {"test"}; }).find("eval.splits"),
+            std::string::npos);
+}
+
 TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {
   EXPECT_EQ(read_file(COHORT_TEST_DATA "/../docs/config.md"), config_document())
       << "run: cohort docs config > docs/config.md";

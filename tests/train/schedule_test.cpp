@@ -1,4 +1,4 @@
-#include "cohort/train/schedule.h"
+#include "cohort/core/schedule.h"
 
 #include <string>
 
@@ -7,7 +7,7 @@
 
 #include "support/golden.h"
 
-namespace cohort::train {
+namespace cohort {
 namespace {
 
 // Each array is the reference's cosine_scheduler(base, final, epochs, steps per epoch, warm-up epochs,
@@ -34,4 +34,4 @@ TEST(Schedule, WarmUpMayOutlastTheRun) {
 }
 
 }  // namespace
-}  // namespace cohort::train
+}  // namespace cohort

@@ -42,6 +42,8 @@ struct Training {
     sharded->parameters_changed();
   }
 
+  TrainingState state() { return {{{"model", sharded.get()}}, optimizer.get()}; }
+
   /// On rank 0.
   Tensors parameters() {
     Tensors result;
@@ -68,7 +70,7 @@ TEST(State, FrozenParametersAreKeptAndGoOnOnOtherRanksAndStrategies) {
   Training training(world, Strategy::full, 1.0);
   checkpoint::Store store(folder.path() / "checkpoints", world);
   for (int step = 0; step < 2; ++step) training.step(step);
-  store.save(state_to_save(*training.sharded, *training.optimizer), {2, 0, 1, "", ""});
+  store.save(state_to_save(training.state(), world), {2, 0, 1, "", ""});
   const Tensors saved = training.parameters();
   training.step(2);
   const Tensors expected = training.parameters();
@@ -86,7 +88,7 @@ TEST(State, FrozenParametersAreKeptAndGoOnOnOtherRanksAndStrategies) {
       Training resumed(*ranks, strategy, 5.0);
       checkpoint::Store reader(folder.path() / "checkpoints", *ranks);
 
-      load_state(reader, 2, *resumed.sharded, *resumed.optimizer, *ranks);
+      load_state(reader, 2, resumed.state(), *ranks);
 
       const Tensors loaded = resumed.parameters();
       resumed.step(2);

@@ -16,6 +16,8 @@ enum class Purpose : std::uint32_t {
   drop_path = 5,
   split = 6,
   synthetic = 7,
+  channel_drop = 16,
+  channel_sampling = 17,
 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words

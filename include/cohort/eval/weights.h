@@ -26,6 +26,8 @@ enum class Misfits { refuse, list };
 /// Fits `weights` to the model, of which only names and shapes count. What can be adapted is:
 ///  a position table of another square grid: interpolated (nn::interpolate_positions); one without rows for
 ///    context tokens gets zeros there
+///  published names and layouts of DINOv2 with registers and of ChannelViT: to timm's, and to
+///    patch_embed.channel_embed.weight
 ///  a patch embedding for another number of channels: as timm's adapt_input_conv
 ///    (github.com/huggingface/pytorch-image-models, timm/models/_manipulate.py), for any number c of the file
 ///    and n of the model: n = 1: the sum over channels; else channel i is the file's channel i mod c times

@@ -11,7 +11,8 @@
 
 namespace cohort::nn {
 class UnitModel;
-}
+class VisionTransformer;
+}  // namespace cohort::nn
 
 namespace cohort::method {
 
@@ -53,7 +54,25 @@ class Metrics {
 struct Part {
   std::string name;
   std::shared_ptr<nn::UnitModel> model;
-  bool trained = true;  ///< false: no gradients, no optimizer state
+  /// What features come from: `model` itself, or the module "backbone" of it.
+  std::shared_ptr<nn::VisionTransformer> backbone;
+  /// The part whose moving average this one is: it starts with the same values and has neither gradients nor
+  /// optimizer state. Empty: trained.
+  std::string follows{};
+  [[nodiscard]] bool is_trained() const noexcept { return follows.empty(); }
+};
+
+/// Parameters of the trained part whose names begin with `prefix`: they get no update in the first epochs.
+struct HeldParameters {
+  std::string prefix;
+  std::int64_t epochs = 0;
+};
+
+/// What a method keeps from step to step besides its parts: the same on every rank, f32. Checkpoints have it
+/// as "/method/<name>".
+struct Buffer {
+  std::string name;
+  at::Tensor values;  ///< written in place when a run goes on
 };
 
 /// One way of learning (supervised, DINO, MAE …): turns a batch into a loss. One file in src/method/ each.
@@ -64,13 +83,18 @@ class Method {
   Method(const Method&) = delete;
   Method& operator=(const Method&) = delete;
   virtual ~Method() = default;
+  /// One of them is trained.
   virtual std::vector<Part> parts() = 0;
+  virtual std::vector<Buffer> buffers() { return {}; }
+  [[nodiscard]] virtual HeldParameters held_at_first() const { return {}; }
   /// Before the losses of a step, with all that this rank works on in it. Collective.
   virtual void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) {}
   /// Scalar fp32: the share of this batch, which is the whole or a part of whole groups, in the global loss
   /// (the shares of all parts and ranks add up to it). Collective.
   virtual at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
-  /// After the optimizer: teacher EMA, centres, queues. Collective.
+  /// Of a part that follows another: what it keeps of itself after this step.
+  [[nodiscard]] virtual double decay(const Step& /*step*/) const { return 1.0; }
+  /// After the optimizer: centres, queues. Collective.
   virtual void after_step(const Step& /*step*/) {}
 };
 

@@ -56,13 +56,14 @@ void check_context_keys(const ContextConfig& config);
 
 /// What a forward pass knows of its images beside the pixels. B images, K context keys.
 struct Conditions {
-  at::Tensor context;  ///< [B, K] i64, vocabulary index per key
-  at::Tensor group;    ///< [B] i64, number of the group; images of one group share statistics in group scope
-  at::Tensor sample;   ///< [B] i64: key of dropout and stochastic depth
+  at::Tensor context{};  ///< [B, K] i64, vocabulary index per key
+  at::Tensor group{};   ///< [B] i64, number of the group; images of one group share statistics in group scope
+  at::Tensor sample{};  ///< [B] i64: key of dropout and stochastic depth
   std::uint64_t seed = 0;
   std::int64_t step = 0;
-  bool training = false;                ///< dropout and stochastic depth on
-  Scope scope = Scope::group;           ///< evaluation always uses group scope
+  at::Tensor channels{};       ///< [c] i64, which of the model's channels the images have; undefined: all
+  bool training = false;       ///< dropout and stochastic depth on
+  Scope scope = Scope::group;  ///< evaluation always uses group scope
   comm::Communicator* ranks = nullptr;  ///< global scope sums over these; null: this rank alone
 };
 

@@ -13,6 +13,11 @@ namespace cohort::nn {
 /// conditions.training and rate > 0.
 at::Tensor dropout(const at::Tensor& values, double rate, const Conditions& conditions, std::uint32_t layer);
 
+/// Dropout of whole channels (Tompson et al., arXiv 1411.4280): of images [B, C, h, w] each channel is set to
+/// zero with probability `rate`, the others are divided by 1 - rate. Keyed by (seed, Purpose::channel_drop,
+/// step, sample i). Returns `images` unless conditions.training and rate > 0.
+at::Tensor channel_dropout(const at::Tensor& images, double rate, const Conditions& conditions);
+
 /// Stochastic depth (Huang et al., arXiv 1603.09382) of a residual branch: as drop_branch() below, u of image
 /// i keyed by (seed, Purpose::drop_path, step, sample i, layer). Returns `branch` [B, …] unless
 /// conditions.training and rate > 0.

@@ -1,7 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include <ATen/core/Tensor.h>
+
+#include "cohort/config/field.h"
 
 namespace cohort::nn {
 
@@ -12,10 +15,24 @@ struct PatchGrid {
   friend bool operator==(const PatchGrid&, const PatchGrid&) = default;
 };
 
+/// How a position table serves another grid of patches; bicubic both.
+enum class PositionInterpolation {
+  reference,  ///< scale factors (to + 0.1) / from, as DINO, ContextViT and ChannelViT, whose weights expect
+              ///< that very grid of sample points
+  exact,      ///< the size of the grid itself, antialiased, as timm and DINOv2 with registers
+};
+std::span<const config::EnumName<PositionInterpolation>> enum_names(PositionInterpolation);
+
 /// Position embedding for another grid of patches: `table` [1, prefix + from.count(), D] -> [1, prefix +
-/// to.count(), D]. The first `prefix` rows (cls, context) are copied; the others are resampled, bicubic, with
-/// scale factors (to + 0.1) / from for rows and columns, as in DINO and ContextViT, whose weights expect that
-/// very grid of sample points. Returns `table` itself when the grids are equal. Differentiable.
-at::Tensor interpolate_positions(const at::Tensor& table, std::int64_t prefix, PatchGrid from, PatchGrid to);
+/// to.count(), D]. The first `prefix` rows (cls, context) are copied; the others are resampled. Returns
+/// `table` itself when the grids are equal. Differentiable.
+at::Tensor interpolate_positions(const at::Tensor& table, std::int64_t prefix, PatchGrid from, PatchGrid to,
+                                 PositionInterpolation how = PositionInterpolation::reference);
+
+/// The same for ChannelViT, which has `channels` tokens at each position: [1, prefix + channels *
+/// to.count(), D], patch rows repeated. As its reference implementation, `reference` resamples a table of the
+/// same grid too, by (to + 0.1) / from, unless there is one channel.
+at::Tensor repeat_positions(const at::Tensor& table, std::int64_t prefix, PatchGrid from, PatchGrid to,
+                            PositionInterpolation how, std::int64_t channels);
 
 }  // namespace cohort::nn

@@ -20,7 +20,7 @@ class UnitModel : public torch::nn::Module {
   [[nodiscard]] virtual int layer_of(const std::string& parameter) const = 0;
 
   /// `runner` outlives the model's use of it. Until this is called the model runs its units itself.
-  void use(UnitRunner& runner) noexcept { runner_ = &runner; }
+  virtual void use(UnitRunner& runner) noexcept { runner_ = &runner; }
   [[nodiscard]] UnitRunner& runner() const noexcept { return *runner_; }
 
  private:

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -21,6 +22,14 @@ enum class ClipScope {
 };
 std::span<const config::EnumName<ClipScope>> enum_names(ClipScope);
 
+/// Parameters whose names begin with `prefix` are left alone in the first `steps` updates: no step, no decay,
+/// no running means; their own count of updates begins afterwards (as parameters without .grad in
+/// torch.optim).
+struct Hold {
+  std::string prefix;
+  std::int64_t steps = 0;
+};
+
 struct OptimizerConfig {
   OptimizerName name = OptimizerName::adamw;
   double lr = 5e-4;
@@ -30,6 +39,7 @@ struct OptimizerConfig {
   double weight_decay = 0.05;
   double clip_norm = 0.0;
   ClipScope clip = ClipScope::global;
+  Hold hold{};  ///< no option: the method of training decides
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -58,7 +68,8 @@ using SquaredNorms = std::function<std::vector<std::vector<double>>(std::span<co
 
 /// Updates parameters on this rank's shards. Formulas and sources: docs/optimizers.md.
 ///
-/// A step: clip_gradients(), then step(). Both change gradients in place. Frozen shards are left alone. A
+/// A step: clip_gradients(), then step(). Both change gradients in place. Frozen shards are left alone, and
+/// so are the parameters of config.hold while it lasts. Another
 /// parameter without a gradient in a step counts as one with gradient zero: running means fade and decay
 /// applies, as in distributed data parallel training; torch.optim on one process would leave it alone.
 ///
@@ -87,11 +98,15 @@ class Optimizer {
   [[nodiscard]] virtual std::vector<State> states() noexcept = 0;
   [[nodiscard]] std::int64_t steps() const noexcept { return steps_; }
   void set_steps(std::int64_t steps) noexcept { steps_ = steps; }
+  [[nodiscard]] std::span<FlatShard> shards() const noexcept { return shards_; }
 
  protected:
   Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms);
 
-  [[nodiscard]] std::span<FlatShard> shards() const noexcept { return shards_; }
+  /// Updates of a group so far, this one included; 0: it is held.
+  [[nodiscard]] std::int64_t steps_of(bool held) const noexcept {
+    return held ? std::max<std::int64_t>(steps_ - config_.hold.steps, 0) : steps_;
+  }
   [[nodiscard]] const OptimizerConfig& config() const noexcept { return config_; }
   [[nodiscard]] const SquaredNorms& squared_norms() const noexcept { return squared_norms_; }
 

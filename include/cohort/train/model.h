@@ -7,13 +7,14 @@
 
 #include "cohort/checkpoint/store.h"
 #include "cohort/data/description.h"
+#include "cohort/method/method.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
 
 namespace cohort::train {
 
-/// data.label, or the dataset's only label column. Throws UsageError: no such column, none, or several to
-/// choose from.
+/// data.label, or the dataset's only label column; under dino, which needs none, data.label or nothing.
+/// Throws UsageError: no such column, none, or several to choose from.
 std::string label_column(const RunConfig& config, const data::Description& description);
 
 /// The model of a configuration for images and vocabularies of `description`, on the CPU, with random weights
@@ -27,14 +28,25 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
                                                                   const data::Description& description,
                                                                   std::int64_t classes);
 
-/// Writes the first values of each parameter of `model`: those of model.weights, random ones where there are
-/// none. Reads the file when it is first called, so that errors come then.
-shard::ShardedModel::Fill first_values(const RunConfig& config,
-                                       std::shared_ptr<const nn::VisionTransformer> model);
+/// Classes that the configuration's model has a head for: those of the label column; 0 under dino.
+std::int64_t number_of_classes(const RunConfig& config, const data::Description& description);
 
-/// Collective. Overwrites the model's parameters, whole on every rank, with those of a checkpoint. Throws
-/// DataError.
-void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step);
+/// The method of a configuration, its models without values.
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description);
+
+/// Writes the first values of each parameter of a part's model: those of model.weights in the backbone,
+/// random ones where there are none, the same for all parts. Reads the file when it is first called, so that
+/// errors come then.
+shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part);
+
+/// How names of a part's backbone begin in checkpoints: "/model/", "/teacher/backbone.". `part` empty: model,
+/// or teacher. Throws UsageError when the checkpoint has no such part.
+std::string backbone_prefix(const checkpoint::Contents& contents, const std::string& part);
+
+/// Collective. Overwrites the model's parameters, whole on every rank, with the tensors of a checkpoint whose
+/// names begin with `prefix`. Throws DataError.
+void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
+                             const std::string& prefix);
 
 /// Where this rank computes: with CUDA, ranks take the devices of their machine in turn. Throws UsageError.
 at::Device device_of(const RunConfig& config, int rank);

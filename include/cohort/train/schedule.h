@@ -6,21 +6,27 @@
 namespace cohort::train {
 
 struct ScheduleConfig {
-  std::int64_t warmup_steps = 0;
+  std::int64_t warmup_steps = 0, warmup_epochs = 0;
   double lr_end = 1e-6;
+  std::int64_t reference_batch = 0;
+  double weight_decay_end = -1.0;
 
   template <class Visit>
   void fields(Visit& visit) {
     visit("warmup_steps", warmup_steps, "steps of linear growth from 0 to the peak learning rate",
           config::Range<std::int64_t>{0, INT64_MAX});
+    visit("warmup_epochs", warmup_epochs, "the same in epochs, added to the steps",
+          config::Range<std::int64_t>{0, 1 << 30});
     visit("lr_end", lr_end, "learning rate that the cosine approaches", config::Range{0.0, 10.0});
+    visit(
+        "reference_batch", reference_batch,
+        "images of a step that optimizer.lr is meant for: the peak learning rate is scaled by the images of "
+        "a step / this number; 0: not scaled",
+        config::Range<std::int64_t>{0, 1 << 30});
+    visit("weight_decay_end", weight_decay_end,
+          "weight decay that a cosine from optimizer.weight_decay approaches; -1: constant",
+          config::Range{-1.0, 1.0});
   }
 };
-
-/// Linear warm-up, then half a cosine (Loshchilov and Hutter, arXiv 1608.03983), of DINO's reference
-/// implementation: warm-up is linspace(start, base, warmup_steps), both ends included; the cosine at i of n
-/// steps left never reaches `end`.
-double warmup_cosine(double base, double end, std::int64_t step, std::int64_t total_steps,
-                     std::int64_t warmup_steps, double start = 0.0);
 
 }  // namespace cohort::train

@@ -1,0 +1,112 @@
+#include "train/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cohort/core/error.h"
+#include "cohort/core/schedule.h"
+#include "cohort/core/trace.h"
+#include "cohort/shard/ema.h"
+#include "cohort/train/model.h"
+
+namespace cohort::train {
+namespace {
+
+shard::ShardedModel::Options engine_options(const RunConfig& config, const method::Part& part,
+                                            at::Device device) {
+  return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
+          first_values(config, part)};
+}
+
+shard::OptimizerConfig optimizer_options(const RunConfig& config, const method::HeldParameters& held,
+                                         std::int64_t steps_per_epoch) {
+  shard::OptimizerConfig options = config.optimizer;
+  options.hold = {held.prefix, held.epochs * steps_per_epoch};
+  return options;
+}
+
+double learning_rate(const RunConfig& config, const method::Step& step, std::int64_t warmup_steps) {
+  const ScheduleConfig& schedule = config.schedule;
+  double peak = config.optimizer.lr;
+  if (schedule.reference_batch > 0)
+    peak *= static_cast<double>(step.global_images) / static_cast<double>(schedule.reference_batch);
+  return warmup_cosine(peak, schedule.lr_end, step.step, step.total_steps, warmup_steps);
+}
+
+double weight_decay(const RunConfig& config, const method::Step& step) {
+  if (config.schedule.weight_decay_end < 0.0) return config.optimizer.weight_decay;
+  return warmup_cosine(config.optimizer.weight_decay, config.schedule.weight_decay_end, step.step,
+                       step.total_steps, 0);
+}
+
+}  // namespace
+
+Engine::ShardedPart::ShardedPart(method::Part which, shard::ShardedModel::Options options,
+                                 comm::DeviceMesh& mesh)
+    : part(std::move(which)), model(part.model, std::move(options), mesh) {}
+
+Engine::Engine(const RunConfig& config, method::Method& method, at::Device device,
+               std::int64_t steps_per_epoch, comm::Communicator& ranks)
+    : config_(config),
+      method_(method),
+      mesh_(ranks, shard::shards_of(config.sharding, ranks)),
+      warmup_steps_(config.schedule.warmup_steps + config.schedule.warmup_epochs * steps_per_epoch) {
+  for (const method::Part& part : method_.parts())
+    parts_.emplace_back(part, engine_options(config_, part, device), mesh_);
+  optimizer_ = shard::make_optimizer(trained().model.shards(),
+                                     optimizer_options(config_, method_.held_at_first(), steps_per_epoch),
+                                     [this](auto values) { return trained().model.squared_norms(values); });
+}
+
+Engine::ShardedPart& Engine::trained() {
+  return *std::find_if(parts_.begin(), parts_.end(), [](const auto& each) { return each.part.is_trained(); });
+}
+
+Engine::ShardedPart& Engine::named(const std::string& name) {
+  const auto found =
+      std::find_if(parts_.begin(), parts_.end(), [&](const auto& each) { return each.part.name == name; });
+  COHORT_CHECK(found != parts_.end(), "no part '{}'", name);
+  return *found;
+}
+
+void Engine::begin_step(std::int64_t backward_passes) {
+  for (ShardedPart& each : parts_) each.model.begin_step(static_cast<int>(backward_passes));
+}
+
+void Engine::finish_backward() {
+  for (ShardedPart& each : parts_) each.model.finish_backward();
+}
+
+double Engine::clip_gradients() {
+  return optimizer_->clip_gradients();
+}
+
+double Engine::update(const method::Step& step, double gradient_norm) {
+  const double lr = learning_rate(config_, step, warmup_steps_);
+  {
+    const TraceSpan span(TraceKind::optimizer, "update");
+    optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
+    trained().model.parameters_changed();
+  }
+  const TraceSpan span(TraceKind::optimizer, "after step");
+  for (ShardedPart& each : parts_) {
+    if (!each.part.is_trained())
+      shard::update_ema(each.model, named(each.part.follows).model, method_.decay(step));
+  }
+  method_.after_step(step);
+  return lr;
+}
+
+std::chrono::duration<double> Engine::take_wait() noexcept {
+  std::chrono::duration<double> wait{};
+  for (ShardedPart& each : parts_) wait += each.model.take_wait();
+  return wait;
+}
+
+TrainingState Engine::state() {
+  TrainingState state{{}, optimizer_.get(), method_.buffers()};
+  for (ShardedPart& each : parts_) state.parts.push_back({each.part.name, &each.model});
+  return state;
+}
+
+}  // namespace cohort::train

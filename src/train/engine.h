@@ -1,0 +1,58 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/comm/mesh.h"
+#include "cohort/method/method.h"
+#include "cohort/shard/optimizer.h"
+#include "cohort/shard/sharded_model.h"
+#include "cohort/train/run_config.h"
+
+#include "train/state.h"
+
+namespace cohort::train {
+
+/// A method's parts, each on this rank's shards, and the optimizer of the trained one. One step:
+/// begin_step(n), n times a loss, its backward() and finish_backward(), clip_gradients(), update(). One
+/// thread at a time. Calls are collective unless they say otherwise.
+class Engine {
+ public:
+  /// Parts get their first values (first_values()). `method` and `ranks` outlive this. Throws UsageError or
+  /// DataError, the same on every rank (sharding.shard_size; model.weights).
+  Engine(const RunConfig& config, method::Method& method, at::Device device, std::int64_t steps_per_epoch,
+         comm::Communicator& ranks);
+
+  void begin_step(std::int64_t backward_passes);
+  void finish_backward();
+  /// L2 norm of all gradients before clipping.
+  double clip_gradients();
+  /// Moves the trained part, lets the others follow it, then calls Method::after_step(). Returns the learning
+  /// rate.
+  double update(const method::Step& step, double gradient_norm);
+  /// Not collective. Time spent waiting for other ranks since the last call.
+  std::chrono::duration<double> take_wait() noexcept;
+  /// Not collective.
+  [[nodiscard]] TrainingState state();
+
+ private:
+  struct ShardedPart {
+    ShardedPart(method::Part which, shard::ShardedModel::Options options, comm::DeviceMesh& mesh);
+    method::Part part;
+    shard::ShardedModel model;
+  };
+  [[nodiscard]] ShardedPart& trained();
+  [[nodiscard]] ShardedPart& named(const std::string& name);
+
+  const RunConfig config_;
+  method::Method& method_;
+  comm::DeviceMesh mesh_;
+  std::int64_t warmup_steps_;
+  std::deque<ShardedPart> parts_;  // ShardedModel does not move
+  std::unique_ptr<shard::Optimizer> optimizer_;
+};
+
+}  // namespace cohort::train

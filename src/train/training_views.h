@@ -1,0 +1,17 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "cohort/data/description.h"
+#include "cohort/data/view_maker.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::train {
+
+/// The views of training images that the method of a configuration learns from: those of augment.preset.
+/// Under dino the preset 'whole' gives two views, each with changes of its own. Throws UsageError
+/// (augment::training_views()).
+std::unique_ptr<data::ViewMaker> training_views(const RunConfig& config, const data::Description& description,
+                                                std::int64_t epoch);
+
+}  // namespace cohort::train

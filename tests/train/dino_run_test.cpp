@@ -1,0 +1,125 @@
+// Runs of dino: what a checkpoint holds, exact resume, a loss that is not finite.
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/checkpoint/safetensors.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/trainer.h"
+
+#include "support/ranks.h"
+#include "tiny_run.h"
+
+namespace cohort::train {
+namespace {
+
+class DinoRun : public ::testing::Test {
+ protected:
+  DinoRun() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+
+  RunConfig configuration(const std::string& name) const {
+    RunConfig config = tiny_run(folder.path(), name);
+    config.method = MethodName::dino;
+    config.dino.prototypes = 32;
+    config.dino.hidden = 16;
+    config.dino.bottleneck = 8;
+    config.dino.teacher_momentum = 0.9;
+    config.dino.teacher_temperature_epochs = 3;
+    config.schedule.weight_decay_end = 0.4;
+    config.optimizer.clip_norm = 3.0;
+    config.optimizer.clip = shard::ClipScope::parameter;
+    config.eval.every_epochs = 0;
+    config.reproducible = true;
+    return config;
+  }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+TEST_F(DinoRun, ItsCheckpointHoldsStudentTeacherOptimizerAndCentre) {
+  const RunConfig config = configuration("run");
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+
+  const auto tensors = checkpoint::Store(config.run_dir / "checkpoints", world).contents(12).tensors;
+  for (const std::string name :
+       {"/student/backbone.blocks.1.attn.qkv.weight", "/teacher/backbone.blocks.1.attn.qkv.weight",
+        "/student/head.last_layer.weight_v", "/teacher/head.last_layer.weight_v",
+        "/optimizer/exp_avg/backbone.cls_token", "/method/centre"})
+    EXPECT_TRUE(tensors.contains(name)) << name;
+  const auto weights = checkpoint::read_safetensors(config.run_dir / "weights.safetensors");
+  EXPECT_NE(weights.find("blocks.1.attn.qkv.weight"), nullptr);
+  const auto first = lines_of(config.run_dir, "step").front();
+  for (const char* metric : {"kl", "teacher_entropy", "centre_norm", "feature_std"})
+    EXPECT_TRUE(first.contains(metric)) << metric;
+  EXPECT_EQ(first.at("centre_norm"), 0.0);
+}
+
+// From step 6 on, with the first rank alone and with the others, whatever the strategy.
+TEST_F(DinoRun, ResumesToTheSameBitsOnOtherRanksAndStrategies) {
+  RunConfig config = configuration("run");
+  config.sharding.strategy = shard::Strategy::full;
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  comm::Communicator part = world.split(world.rank() == 0 ? 0 : 1, "part");
+  RunConfig resumed = configuration(world.rank() == 0 ? "first" : "others");
+  resumed.resume = (config.run_dir / "checkpoints" / "step-00000006").string();
+
+  Trainer trainer(resumed, part);
+  ASSERT_EQ(trainer.first_step(), 6);
+  EXPECT_EQ(trainer.run(), ExitCode::done);
+
+  world.barrier();
+  const auto whole = lines_of(config.run_dir, "step"), rest = lines_of(resumed.run_dir, "step");
+  ASSERT_EQ(whole.size(), 12U);
+  ASSERT_EQ(rest.size(), 6U);
+  for (std::size_t i = 0; i < rest.size(); ++i) {
+    for (const char* number : {"loss", "centre_norm", "grad_norm"})
+      EXPECT_EQ(rest[i].at(number), whole[i + 6].at(number)) << number << " of step " << i + 7;
+  }
+  const auto expected = checkpoint::read_safetensors(config.run_dir / "weights.safetensors"),
+             actual = checkpoint::read_safetensors(resumed.run_dir / "weights.safetensors");
+  for (const auto& [name, values] : expected.tensors)
+    EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
+}
+
+TEST_F(DinoRun, TrainsInBf16AndInMicroBatches) {
+  RunConfig config = configuration("bf16");
+  config.reproducible = false;
+  config.train.micro_batches = world.size() == 4 ? 3 : 2;
+  config.precision = Precision::bf16;
+  config.train.max_steps = 2;
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+  const auto weights = checkpoint::read_safetensors(config.run_dir / "weights.safetensors");
+  for (const auto& [name, values] : weights.tensors)
+    EXPECT_TRUE(at::isfinite(values).all().item<bool>()) << name;
+}
+
+TEST_F(DinoRun, ALossThatIsNotFiniteEndsItAndLeavesTheLastGoodCheckpoint) {
+  RunConfig config = configuration("run");
+  config.train.max_steps = 6;
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+  config.train.max_steps = 9;
+  Trainer trainer(config, world);
+  {
+    const at::NoGradGuard no_gradients;
+    trainer.model().parameters().front().fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+
+  try {
+    trainer.run();
+    FAIL() << "training went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::numerical);
+    EXPECT_NE(std::string(error.what()).find("step 7"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(checkpoint::Store(config.run_dir / "checkpoints", world).latest(), 6);
+}
+
+}  // namespace
+}  // namespace cohort::train
