@@ -17,9 +17,11 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_images(convert, action);
   data_prep::add_convert_manifest(convert, action);
   data_prep::add_convert_npz(convert, action);
+  data_prep::add_convert_camelyon17(convert, action);
   data_prep::add_convert_elpv(convert, action);
   data_prep::add_inspect(program, action);
   data_prep::add_verify(program, action);
+  data_prep::add_synth(program, action);
 }
 
 /// "cohort-data convert npz": opens every message.

@@ -67,8 +67,10 @@ std::pair<std::string, std::string> renamed(const std::string& text);
 void add_convert_images(CLI::App& convert, Action& action);
 void add_convert_manifest(CLI::App& convert, Action& action);
 void add_convert_npz(CLI::App& convert, Action& action);
+void add_convert_camelyon17(CLI::App& convert, Action& action);
 void add_convert_elpv(CLI::App& convert, Action& action);
 void add_inspect(CLI::App& program, Action& action);
+void add_synth(CLI::App& program, Action& action);
 void add_verify(CLI::App& program, Action& action);
 
 }  // namespace cohort::data_prep

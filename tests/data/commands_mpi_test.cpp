@@ -1,4 +1,5 @@
 // The sub-commands of cohort-data, as they are typed, on several ranks.
+#include <cmath>
 #include <map>
 
 #include <fmt/format.h>
@@ -27,9 +28,11 @@ ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_convert_images(convert, action);
   add_convert_manifest(convert, action);
   add_convert_npz(convert, action);
+  add_convert_camelyon17(convert, action);
   add_convert_elpv(convert, action);
   add_inspect(program, action);
   add_verify(program, action);
+  add_synth(program, action);
   program.parse(line, false);
   return action(ranks);
 }
@@ -96,6 +99,95 @@ TEST_F(Commands, ImagesTakesColumnsFromFolderNames) {
   EXPECT_EQ(data::Dataset::open(path("d"), "seen_test").ids(),
             (std::vector<std::string>{"south/cat/0.png", "south/dog/0.png"}));
   EXPECT_EQ(data::Dataset::open(path("d"), "unseen_test").rows(), 6);
+}
+
+TEST_F(Commands, Camelyon17HasTheOfficialSplits) {
+  const std::string header = ",patient,node,x_coord,y_coord,tumor,slide,center,split\n";
+  std::string rows;
+  int number = 0;
+  // center and split of each patch
+  for (const auto& [center, split] :
+       std::vector<std::pair<int, int>>{{0, 0}, {0, 1}, {3, 0}, {1, 0}, {2, 1}, {4, 0}}) {
+    rows += fmt::format("{0},{1:03},4,{0}0,{0}1,{2},{3},{4},{5}\n", number, number * 7, number % 2,
+                        10 + number, center, split);
+    if (world_.rank() == 0) {
+      const std::string place = fmt::format("patient_{:03}_node_4", number * 7);
+      testing::write_png(
+          path("c") / "patches" / place / fmt::format("patch_{}_x_{}0_y_{}1.png", place, number, number), 2,
+          2, 3, std::vector<std::uint8_t>(12, static_cast<std::uint8_t>(number)));
+    }
+    ++number;
+  }
+  write("c/metadata.csv", header + rows);
+
+  EXPECT_EQ(in_folder("convert wilds-camelyon17 --root {0}/c --out {0}/d"), ExitCode::done);
+
+  const auto rows_of = [&](const char* split) { return data::Dataset::open(path("d"), split).rows(); };
+  EXPECT_EQ(rows_of("train"), 3);
+  EXPECT_EQ(rows_of("id_val"), 1);
+  EXPECT_EQ(rows_of("val"), 1);
+  EXPECT_EQ(rows_of("test"), 1);
+  const data::Dataset test = data::Dataset::open(path("d"), "test");
+  EXPECT_EQ(test.description().context("hospital").values,
+            (std::vector<std::string>{"0", "1", "2", "3", "4"}));
+  EXPECT_EQ(test.contexts("hospital")[0], 2);
+  EXPECT_EQ(test.labels("tumor")[0], 0);
+  EXPECT_EQ(test.ids()[0], "patches/patient_028_node_4/patch_patient_028_node_4_x_40_y_41.png");
+  EXPECT_EQ(test.images(std::vector<std::int64_t>{0}).data_ptr<float>()[0], 4.0F);
+}
+
+TEST_F(Commands, Camelyon17WithoutLabelsHasSplitsByHospital) {
+  write("c/metadata.csv",
+        "patient,node,x_coord,y_coord,slide,center\n1,0,2,3,7,4\n2,0,2,3,8,1\n3,0,2,3,9,2\n");
+  if (world_.rank() == 0) {
+    for (int patient = 1; patient <= 3; ++patient) {
+      const std::string place = fmt::format("patient_{:03}_node_0", patient);
+      testing::write_png(path("c") / "patches" / place / fmt::format("patch_{}_x_2_y_3.png", place), 2, 2, 3,
+                         std::vector<std::uint8_t>(12, 9));
+    }
+  }
+  world_.barrier();
+
+  EXPECT_EQ(in_folder("convert wilds-camelyon17 --root {0}/c --out {0}/d"), ExitCode::done);
+
+  for (const char* split : {"train_unlabeled", "val_unlabeled", "test_unlabeled"})
+    EXPECT_EQ(data::Dataset::open(path("d"), split).rows(), 1) << split;
+  EXPECT_TRUE(data::Description::read(path("d")).labels.empty());
+}
+
+TEST_F(Commands, Camelyon17NamesWhatIsMissing) {
+  write("c/metadata.csv", "patient,node,x_coord,y_coord,slide,centre\n1,0,2,3,7,4\n");
+  EXPECT_NE(refused("convert wilds-camelyon17 --root {0}/c --out {0}/d").find("did you mean 'centre'"),
+            std::string::npos);
+  write("c/metadata.csv", "patient,node,x_coord,y_coord,slide,center\n1,0,2,3,7,4\n");
+  EXPECT_NE(refused("convert wilds-camelyon17 --root {0}/c --out {0}/d")
+                .find("patch_patient_001_node_0_x_2_y_3.png"),
+            std::string::npos);
+}
+
+TEST_F(Commands, SynthIsAFunctionOfItsSeedAndShiftMovesContexts) {
+  const std::string line = "synth --contexts 3 --images-per-context 4 --channels 2 --size 8x6 --out {0}/";
+  EXPECT_EQ(in_folder(line + "d --shift 2"), ExitCode::done);
+  EXPECT_EQ(in_folder(line + "e --shift 2 --type f32 --seed 2"), ExitCode::done);
+  EXPECT_EQ(in_folder(line + "f --shift 0 --type f32"), ExitCode::done);
+  EXPECT_EQ(in_folder("verify {0}/d"), ExitCode::done);
+
+  const data::Dataset made = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(made.rows(), 12);
+  EXPECT_EQ(made.description().images, (data::ImageLayout{data::PixelType::u8, 2, 8, 6}));
+  const auto means = [&](const char* name) {  // of each context
+    const data::Dataset dataset = data::Dataset::open(path(name), "train");
+    std::vector<double> all;
+    for (std::int64_t context = 0; context < 3; ++context) {
+      std::vector<std::int64_t> rows{context * 4, context * 4 + 1, context * 4 + 2, context * 4 + 3};
+      all.push_back(dataset.images(rows).mean().item<double>());
+    }
+    return all;
+  };
+  const auto shifted = means("e"), alike = means("f");
+  EXPECT_GT(std::abs(shifted[0] - shifted[1]) + std::abs(shifted[1] - shifted[2]), 0.1);
+  for (const double mean : alike) EXPECT_NEAR(mean, 0.5, 0.03);
+  EXPECT_NE(refused(line + "g --type u9").find("'u9' is not a pixel type"), std::string::npos);
 }
 
 TEST_F(Commands, TheSameConversionTwiceDoesNothingAnotherIsRefused) {
