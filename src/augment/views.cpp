@@ -172,7 +172,10 @@ class WholeImage final : public data::ViewMaker {
   using Change = std::function<at::Tensor(const at::Tensor& image, std::int64_t row)>;
 
   WholeImage(const data::Description& description, Normalisation normalisation, Change change)
-      : description_(description), normalisation_(normalisation), change_(std::move(change)) {}
+      : description_(description), normalisation_(normalisation), change_(std::move(change)) {
+    if (normalisation != Normalisation::image)
+      (void)channel_statistics(description, normalisation);  // may refuse
+  }
 
   [[nodiscard]] std::vector<data::ViewShape> shapes() const override {
     const data::ImageLayout& layout = description_.images;

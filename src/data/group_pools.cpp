@@ -41,10 +41,8 @@ std::string list_small(const std::vector<Runs>& small, std::span<const std::stri
   return join(texts, ", ") + more;
 }
 
-std::string small_text(const std::vector<Runs>& small, std::span<const std::string> names,
-                       std::int64_t images) {
-  return fmt::format("{} context{} fewer images than a group of {}: {}", small.size(),
-                     small.size() == 1 ? " has" : "s have", images, list_small(small, names));
+const char* have(std::size_t contexts) {
+  return contexts == 1 ? " has" : "s have";
 }
 
 [[noreturn]] void refuse(const std::vector<Runs>& small, std::span<const std::string> names,
@@ -52,7 +50,9 @@ std::string small_text(const std::vector<Runs>& small, std::span<const std::stri
   std::int64_t smallest = images;
   for (const Runs& runs : small) smallest = std::min(smallest, rows_of(runs));
   throw DataError(
-      {small_text(small, names, images), "sampler.images_per_group",
+      {fmt::format("{} context{} fewer images than a group of {}: {}", small.size(), have(small.size()),
+                   images, list_small(small, names)),
+       "sampler.images_per_group",
        fmt::format("lower sampler.images_per_group to {}, or choose what becomes of small contexts: "
                    "sampler.small_contexts=pad, drop or merge",
                    smallest)});
@@ -129,20 +129,34 @@ GroupPools::GroupPools(std::vector<ContextRun> runs, std::span<const std::string
       small.push_back(std::move(context));
     }
   }
-  if (!small.empty()) {
-    if (config.small_contexts == SmallContexts::refuse) refuse(small, context_names, config.images_per_group);
-    const bool merges = config.small_contexts == SmallContexts::merge;
-    log_info(small_text(small, context_names, config.images_per_group) +
-             (merges ? "; they form groups together" : "; they are left out"));
-    Runs all;
-    for (const Runs& context : small) all.insert(all.end(), context.begin(), context.end());
-    if (merges && rows_of(all) >= config.images_per_group) add_pool(-1, all);
-  }
+  if (!small.empty()) settle(small, context_names);
   for (Pool& pool : pools_) {
     if (config.balance_labels) sort_by_label(pool, label_of_row);
     set_quotas(pool);
   }
   count_groups();
+}
+
+void GroupPools::settle(const std::vector<std::vector<ContextRun>>& small,
+                        std::span<const std::string> names) {
+  const std::int64_t images = config_.images_per_group;
+  if (config_.small_contexts == SmallContexts::refuse) refuse(small, names, images);
+  const bool merges = config_.small_contexts == SmallContexts::merge;
+  log_info(fmt::format("{} context{} fewer images than a group of {}; they {}: {}", small.size(),
+                       have(small.size()), images, merges ? "form groups together" : "are left out",
+                       list_small(small, names)));
+  if (!merges) return;
+  Runs all;
+  for (const Runs& context : small) all.insert(all.end(), context.begin(), context.end());
+  if (rows_of(all) < images) {
+    throw DataError(
+        {fmt::format(
+             "all contexts with fewer images than a group of {} have {} together: they cannot be merged",
+             images, rows_of(all)),
+         "sampler.small_contexts",
+         "lower sampler.images_per_group, or set sampler.small_contexts=pad or drop"});
+  }
+  add_pool(-1, all);
 }
 
 std::int64_t GroupPools::images() const noexcept {
@@ -184,12 +198,17 @@ void GroupPools::sort_by_label(Pool& pool, std::span<const std::int32_t> label_o
 }
 
 // Equal shares; what a label has too few images for goes to the others. In a padded pool all have too few.
+// Labels that outnumber a group's images take turns: group().
 void GroupPools::set_quotas(Pool& pool) const {
   std::vector<Stratum*> ascending;
   for (Stratum& stratum : pool.strata) ascending.push_back(&stratum);
   std::stable_sort(ascending.begin(), ascending.end(),
                    [](const Stratum* a, const Stratum* b) { return a->rows < b->rows; });
   std::int64_t left = config_.images_per_group;
+  if (std::ssize(ascending) > left) {
+    for (Stratum* stratum : ascending) stratum->quota = 1;
+    return;
+  }
   const bool padded = pool.rows < left;
   for (std::size_t i = 0; i < ascending.size(); ++i) {
     const std::int64_t share = left / static_cast<std::int64_t>(ascending.size() - i);
@@ -227,11 +246,22 @@ Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t se
   const std::int64_t number = group - (index == 0 ? 0 : group_ends_[index - 1]);
   Group result{pool.context, 0, {}};
   result.rows.reserve(static_cast<std::size_t>(config_.images_per_group));
-  for (const Stratum& stratum : pool.strata) {
+  const auto key = [&](const Stratum& stratum) {
     const std::int64_t sample =
         static_cast<std::int64_t>(pool.context) * (std::int64_t{1} << 31) + stratum.label;
-    draw(pool, stratum, number, {seed, Purpose::shuffle, epoch, sample, 0}, result.rows);
+    return RandomKey{seed, Purpose::shuffle, epoch, sample, 0};
+  };
+  const auto labels = std::ssize(pool.strata);
+  if (labels > config_.images_per_group) {
+    // One image each of some labels; the next group goes on with the labels that follow.
+    for (std::int64_t i = number * config_.images_per_group; i < (number + 1) * config_.images_per_group;
+         ++i) {
+      const Stratum& stratum = pool.strata[static_cast<std::size_t>(i % labels)];
+      draw(pool, stratum, i / labels, key(stratum), result.rows);
+    }
+    return result;
   }
+  for (const Stratum& stratum : pool.strata) draw(pool, stratum, number, key(stratum), result.rows);
   return result;
 }
 
@@ -240,7 +270,6 @@ Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t se
 // there are.
 void GroupPools::draw(const Pool& pool, const Stratum& stratum, std::int64_t number, const RandomKey& key,
                       std::vector<std::int64_t>& rows) const {
-  if (stratum.quota == 0) return;
   const std::int64_t groups = std::max<std::int64_t>(1, stratum.rows / stratum.quota);
   const std::int64_t passes = (stratum.quota + stratum.rows - 1) / stratum.rows;  // of one group
   for (std::int64_t pass = 0; pass < passes; ++pass) {

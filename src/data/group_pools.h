@@ -37,6 +37,8 @@ class GroupPools {
     std::vector<std::uint32_t> by_label;  ///< positions by label; empty when labels do not matter
   };
 
+  /// What becomes of the contexts that are too small; each has runs of its own.
+  void settle(const std::vector<std::vector<ContextRun>>& small, std::span<const std::string> names);
   void add_pool(std::int32_t context, std::span<const ContextRun> runs);
   void sort_by_label(Pool& pool, std::span<const std::int32_t> label_of_row) const;
   void set_quotas(Pool& pool) const;

@@ -78,6 +78,7 @@ TrainingData::TrainingData(const RunConfig& config, int ranks)
       columns_(read_columns(config, dataset_)),
       sampler_(make_sampler(config, dataset_)) {
   data::check_ranks(config.sampler, ranks);
+  (void)training_views(config, dataset_.description(), 0);  // refuses here what they cannot be made of
   const std::int64_t groups = config.sampler.groups_per_step / ranks;
   if (groups % backward_passes(ranks) == 0) return;
   throw UsageError(

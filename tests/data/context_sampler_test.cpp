@@ -291,13 +291,48 @@ TEST(BalanceLabels, SharesEachGroupEquallyAsFarAsThereAreImages) {
   }
 }
 
+TEST(BalanceLabels, MoreLabelsThanImagesInAGroupTakeTurns) {
+  std::vector<std::int32_t> contexts(200, 0), labels;
+  for (std::int32_t row = 0; row < 200; ++row) labels.push_back(row % 10);
+  const ContextSampler sampler(
+      runs_of(contexts), kNames,
+      {.groups_per_step = 1, .images_per_group = 4, .group_by = "", .balance_labels = true}, 2, labels);
+
+  std::map<std::int32_t, int> counts;
+  ASSERT_EQ(sampler.steps_per_epoch(), 50);
+  for (std::int64_t step = 0; step < 50; ++step) {
+    std::set<std::int32_t> of_group;
+    const Group group = sampler.plan(0, step)[0];
+    for (const std::int64_t row : group.rows) {
+      of_group.insert(labels[static_cast<std::size_t>(row)]);
+      ++counts[labels[static_cast<std::size_t>(row)]];
+    }
+    EXPECT_EQ(of_group.size(), 4U);
+  }
+  for (std::int32_t label = 0; label < 10; ++label) EXPECT_EQ(counts[label], 20) << label;
+  for (const int uses : uses_in_epoch(sampler, 0, 200)) EXPECT_EQ(uses, 1);
+}
+
+TEST(SmallContexts, MergeRefusesFewerImagesThanAGroup) {
+  const std::string message = message_of([&] {
+    ContextSampler(
+        runs_of({0, 1, 2, 2, 2, 2}), kNames,
+        {.groups_per_step = 1, .images_per_group = 4, .group_by = "", .small_contexts = SmallContexts::merge},
+        1);
+  });
+  EXPECT_NE(message.find("all contexts with fewer images than a group of 4 have 2 together"),
+            std::string::npos)
+      << message;
+}
+
 TEST(Block, KeepsNeighboursTogether) {
   const ContextSampler sampler(runs_of(std::vector<std::int32_t>(1003, 0)), kNames,
                                {.groups_per_step = 1, .images_per_group = 100, .group_by = "", .block = 10},
                                2);
   for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
     std::set<std::int64_t> blocks;
-    for (const std::int64_t row : sampler.plan(0, step)[0].rows) blocks.insert(row / 10);
+    const Group group = sampler.plan(0, step)[0];
+    for (const std::int64_t row : group.rows) blocks.insert(row / 10);
     EXPECT_LE(blocks.size(), 14U);  // 10 whole ones, two cut by the group's ends, two by the short last block
   }
 }

@@ -59,6 +59,17 @@ TEST_F(Refusals, OfContextsAndGroups) {
   }
 }
 
+TEST_F(Refusals, OfViewsThatTheImagesCannotGive) {
+  const std::string gray = refusal(ExitCode::usage, [](RunConfig& c) {
+    c.method = MethodName::dino;
+    c.augment.preset = augment::Preset::camelyon_dino;
+  });
+  expect_has(gray, "preset camelyon_dino needs 8-bit RGB images");
+  expect_has(
+      refusal(ExitCode::usage, [](RunConfig& c) { c.data.normalisation = augment::Normalisation::imagenet; }),
+      "ImageNet's statistics are for 8-bit RGB images");
+}
+
 TEST_F(Refusals, OfADictionaryThatMeetsNewContexts) {
   const auto dictionary = [](RunConfig& c) { c.context.amortization = nn::Amortization::dictionary; };
   const auto named = [&](RunConfig& c) {
