@@ -24,7 +24,7 @@ struct Workers::Impl {
   std::vector<std::jthread> threads;  // last: they end before what they use
 
   void help(const std::stop_token& stop);
-  void work();
+  void work(const std::function<void(std::int64_t)>& passes);
   void keep(std::exception_ptr thrown, std::int64_t at);
 };
 
@@ -35,12 +35,12 @@ void Workers::Impl::keep(std::exception_ptr thrown, std::int64_t at) {
   error_at = at;
 }
 
-void Workers::Impl::work() {
+void Workers::Impl::work(const std::function<void(std::int64_t)>& passes) {
   while (!cancelled.load(std::memory_order_relaxed)) {
     const std::int64_t at = next.fetch_add(1);
     if (at >= count) return;
     try {
-      (*body)(at);
+      passes(at);
     } catch (...) {
       keep(std::current_exception(), at);
       next.store(count);
@@ -55,8 +55,9 @@ void Workers::Impl::help(const std::stop_token& stop) {
     seen = loops;
     if (body == nullptr) continue;  // this loop has ended without us
     ++active;
+    const auto& passes = *body;  // for_each() takes `body` back while we work, and keeps what it points to
     lock.unlock();
-    work();
+    work(passes);
     lock.lock();
     if (--active == 0) ends.notify_one();
   }
@@ -84,7 +85,7 @@ void Workers::for_each(std::int64_t count, const std::function<void(std::int64_t
     ++impl_->loops;
   }
   impl_->begins.notify_all();
-  impl_->work();
+  impl_->work(body);
   std::unique_lock lock(impl_->mutex);
   impl_->body = nullptr;
   impl_->ends.wait(lock, [&] { return impl_->active == 0; });

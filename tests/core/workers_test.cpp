@@ -37,6 +37,14 @@ TEST(WorkersTest, PassesRunAtTheSameTime) {
   EXPECT_EQ(arrived, 2);
 }
 
+// Short loops one after the other: the caller often ends while a helper is about to begin the last pass.
+TEST(WorkersTest, HelpersOutliveTheCallersShare) {
+  Workers workers(4);
+  std::atomic<std::int64_t> calls{0};
+  for (int loop = 0; loop < 20'000; ++loop) workers.for_each(3, [&](std::int64_t) { ++calls; });
+  EXPECT_EQ(calls, 60'000);
+}
+
 TEST(WorkersTest, ThrowsTheErrorOfTheLowestPassAndGoesOn) {
   Workers workers(3);
   for (int repetition = 0; repetition < 50; ++repetition) {
