@@ -1,4 +1,4 @@
-# Every third-party library, once. Our own targets: cohort_torch, cohort_hdf5, cohort_xxhash, and with CUDA cohort_cuda and cohort_nccl.
+# Every third-party library, once. Our own targets: cohort_torch, cohort_hdf5, cohort_xxhash, cohort_zstd, and with CUDA cohort_cuda and cohort_nccl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 set(MPI_CXX_SKIP_MPICXX ON)  # the C++ bindings that MPI 3 removed
@@ -18,6 +18,12 @@ find_library(COHORT_XXHASH_LIBRARY xxhash REQUIRED)
 add_library(cohort_xxhash INTERFACE)
 target_include_directories(cohort_xxhash SYSTEM INTERFACE ${COHORT_XXHASH_INCLUDE})
 target_link_libraries(cohort_xxhash INTERFACE ${COHORT_XXHASH_LIBRARY})
+
+find_path(COHORT_ZSTD_INCLUDE zstd.h REQUIRED)
+find_library(COHORT_ZSTD_LIBRARY zstd REQUIRED)
+add_library(cohort_zstd INTERFACE)
+target_include_directories(cohort_zstd SYSTEM INTERFACE ${COHORT_ZSTD_INCLUDE})
+target_link_libraries(cohort_zstd INTERFACE ${COHORT_ZSTD_LIBRARY})
 
 include(find_hdf5)
 include(find_libtorch)

@@ -8,6 +8,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/data/image_codec.h"
 
 #include "data_prep/counts.h"
 #include "data_prep/progress.h"
@@ -147,6 +148,8 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertO
   };
   add(fmt::format("{}\n{}\n{}\n{}", description.name, description.license, layout_text(description.images),
                   options.shard_bytes()));
+  if (description.codec != data::Codec::raw)
+    add(fmt::format("{} {}", data::codec_name(description.codec), description.jpeg_quality));
   for (const auto& label : description.labels) add(label.name + "\n" + join(label.classes, "\n"));
   for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
   for (const auto& split : description.splits) add(split.name);
@@ -233,6 +236,9 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
   comm::together(ranks, [&] {
     plan.description.images = prepared(source, options, 0).layout;
     plan.description.channels = channel_names(plan.description.images.channels);
+    plan.description.codec = options.image_codec();
+    if (plan.description.codec == data::Codec::jpeg) plan.description.jpeg_quality = options.jpeg_quality;
+    data::check_codec(plan.description.codec, plan.description.images);
     plan.description.source = fingerprint(plan, source, options);
     if (ranks.rank() == 0) same = already_there(options.out, plan.description.source, options.overwrite);
   });

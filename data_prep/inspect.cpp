@@ -3,6 +3,7 @@
 
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
+#include "cohort/data/image_codec.h"
 
 #include "data_prep/counts.h"
 #include "data_prep/options.h"
@@ -36,10 +37,10 @@ void print_shards(const data::Description& description) {
 void print_dataset(const std::filesystem::path& folder) {
   const data::Description description = data::Description::read(folder);
   const data::ImageLayout& images = description.images;
-  fmt::print("dataset  {} (format version {})\n", description.name, data::Description::kVersion);
+  fmt::print("dataset  {} (format version {})\n", description.name, description.version());
   fmt::print("licence  {}\n", description.license.empty() ? "not given" : description.license);
-  fmt::print("images   {} x {} x {} {}\n", images.channels, images.height, images.width,
-             data::pixel_type_name(images.type));
+  fmt::print("images   {} x {} x {} {}, {}\n", images.channels, images.height, images.width,
+             data::pixel_type_name(images.type), data::codec_name(description.codec));
   for (std::size_t c = 0; c < description.channels.size(); ++c) {
     fmt::print("channel  {}: mean {:.2f}, deviation {:.2f}\n", description.channels[c], description.mean[c],
                description.deviation[c]);

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "cohort/config/field.h"
+#include "cohort/core/text.h"
+#include "cohort/data/image_codec.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -30,7 +32,7 @@ void ConvertOptions::add_to(CLI::App& command) {
   command.add_flag("--gray", gray, "turn colour into gray (ITU-R BT.601 luma)");
   command.add_option("--classes", classes,
                      "order of the classes: a,b,c for the first label or NAME=a,b,c (repeatable)");
-  command.add_option("--shard-size", shard_size, "largest size of one shard")->capture_default_str();
+  add_shards_to(command);
   command.add_option("--hold-out-contexts", hold_out.contexts,
                      "split 'unseen_test': the first and every N-th value after it of the first context key");
   command.add_option(
@@ -38,6 +40,17 @@ void ConvertOptions::add_to(CLI::App& command) {
       "split 'seen_test': every N-th image of each context that is not held out; the rest is 'train'");
   command.add_flag("--dry-run", dry_run, "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", overwrite, "replace the dataset that is in the folder");
+}
+
+void ConvertOptions::add_shards_to(CLI::App& command) {
+  command.add_option("--shard-size", shard_size, "largest size of one shard; with a codec about that")->capture_default_str();
+  command
+      .add_option("--codec", codec,
+                  "how images are kept: raw, png and zstd without loss, jpeg smallest and fastest to decode")
+      ->capture_default_str();
+  command.add_option("--jpeg-quality", jpeg_quality, "of --codec jpeg")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100));
 }
 
 std::optional<std::pair<std::int64_t, std::int64_t>> ConvertOptions::size() const {
@@ -55,6 +68,12 @@ std::vector<std::string> ConvertOptions::classes_of(const std::string& label, st
       return split_text(text.substr(equals + 1), ',');
   }
   return {};
+}
+
+data::Codec ConvertOptions::image_codec() const {
+  if (const auto found = data::codec_of(codec)) return *found;
+  throw UsageError(
+      {fmt::format("there is no codec '{}'", codec), "--codec", did_you_mean(codec, data::codec_names())});
 }
 
 std::uint64_t ConvertOptions::shard_bytes() const {

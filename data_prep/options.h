@@ -12,6 +12,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
+#include "cohort/data/description.h"
 
 #include "data_prep/vocabulary.h"
 
@@ -28,17 +29,21 @@ struct ConvertOptions {
   std::string resize;  ///< "64" or "64x48" (height x width); empty: images stay as they are
   bool gray = false;
   std::string shard_size = "256MiB";
+  std::string codec = "raw";
+  int jpeg_quality = 95;
   std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
   HoldOut hold_out;
   bool dry_run = false, overwrite = false;
 
   void add_to(CLI::App& command);
+  void add_shards_to(CLI::App& command);  ///< --shard-size, --codec, --jpeg-quality alone
   /// Height and width. Throws UsageError.
   [[nodiscard]] std::optional<std::pair<std::int64_t, std::int64_t>> size() const;
   /// The classes listed for label number `index` called `label`; empty: none were.
   [[nodiscard]] std::vector<std::string> classes_of(const std::string& label, std::size_t index) const;
   /// Throws UsageError.
   [[nodiscard]] std::uint64_t shard_bytes() const;
+  [[nodiscard]] data::Codec image_codec() const;
 };
 
 /// Which columns of a table, or arrays of an archive, hold what.

@@ -150,7 +150,7 @@ void add_synth(CLI::App& program, Action& action) {
                      "split 'unseen_test': the first and every N-th context after it");
   command.add_option("--hold-out-images", common.hold_out.images,
                      "split 'seen_test': every N-th image of each other context");
-  command.add_option("--shard-size", common.shard_size, "largest size of one shard")->capture_default_str();
+  common.add_shards_to(command);
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
   command.footer(
       "Example:\n"

@@ -66,7 +66,8 @@ void check_rows(const data::ShardReader& reader, const data::ImageLayout& layout
 void check_shard(const std::filesystem::path& folder, const data::Description& description,
                  const data::ShardEntry& entry, Findings& findings) {
   try {
-    const data::ShardReader reader = data::ShardReader::open(folder, entry, description.images);
+    const data::ShardReader reader =
+        data::ShardReader::open(folder, entry, description.images, description.codec);
     const std::size_t before = findings.damage.size();
     check_rows(reader, description.images, entry.file, findings);
     check_columns(reader, description, entry.file, findings);

@@ -7,8 +7,11 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/log.h"
+#include "cohort/data/image_codec.h"
 
 #include "data/shard_format.h"
+#include "data/shard_receipt.h"
 #include "data/shard_writer.h"
 
 namespace cohort::data {
@@ -82,13 +85,29 @@ std::vector<std::vector<std::int64_t>> sorted_rows(std::span<const Row> rows, st
   return order;
 }
 
+/// Mean over some images, evenly spread: the same on every rank. How much the rest takes shows only later.
+std::uint64_t bytes_of_image(std::span<const Row> rows, const Description& description,
+                             const PixelSource& pixels) {
+  const ImageLayout& layout = description.images;
+  if (description.codec == Codec::raw || rows.empty()) return static_cast<std::uint64_t>(layout.bytes());
+  const std::size_t samples = std::min<std::size_t>(rows.size(), 64);
+  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < samples; ++i) {
+    pixels(static_cast<std::int64_t>(i * rows.size() / samples), image);
+    bytes += encode_image(description.codec, layout, description.jpeg_quality, image).size();
+  }
+  return bytes / samples + 1;
+}
+
 std::int64_t rows_per_shard(std::span<const Row> rows, const Description& description,
-                            std::uint64_t shard_size) {
+                            std::uint64_t image_bytes, std::uint64_t shard_size) {
   std::size_t longest_id = 1;
   for (const Row& row : rows) longest_id = std::max(longest_id, row.id.size());
   const std::uint64_t structure = shard_format::structure_bytes(description);
   if (shard_size <= structure) return 1;
-  const std::uint64_t count = (shard_size - structure) / shard_format::row_bytes(description, longest_id);
+  const std::uint64_t count = (shard_size - structure) / 
+      shard_format::row_bytes(description, image_bytes, longest_id);
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(count));
 }
 
@@ -109,10 +128,18 @@ std::vector<PlannedShard> cut(const std::vector<std::vector<std::int64_t>>& orde
   return plan;
 }
 
-/// Files that an unfinished conversion left: only names that this one could give.
-void remove_stale(const std::filesystem::path& folder, const Description& description) {
-  const auto numbered = [&](std::string name) {
-    if (name.ends_with(".partial")) name.resize(name.size() - std::string(".partial").size());
+/// The shard that a file belongs to: itself, or the one that it was beside.
+std::string shard_of(std::string name) {
+  for (const std::string_view ending : {".partial", ".done", ".encoded"}) {
+    if (name.ends_with(ending)) name.resize(name.size() - ending.size());
+  }
+  return name;
+}
+
+/// Removes what another conversion, or an interrupted shard, left: only names that this one could give. What
+/// this one finished earlier stays; returns the number of such shards.
+std::int64_t remove_stale(const std::filesystem::path& folder, const Description& description) {
+  const auto numbered = [&](const std::string& name) {
     return std::any_of(description.splits.begin(), description.splits.end(), [&](const Split& split) {
       const std::string start = split.name + "-";
       if (!name.starts_with(start) || !name.ends_with(".h5") || name.size() < start.size() + 8) return false;
@@ -121,10 +148,17 @@ void remove_stale(const std::filesystem::path& folder, const Description& descri
     });
   };
   std::vector<std::filesystem::path> stale;
+  std::int64_t finished = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (numbered(entry.path().filename().string())) stale.push_back(entry.path());
+    const std::string name = entry.path().filename().string(), shard = shard_of(name);
+    if (!numbered(shard)) continue;
+    const bool kept = !name.ends_with(".partial") && !name.ends_with(".encoded") &&
+                      read_receipt(folder, shard, description.source);
+    if (!kept) stale.push_back(entry.path());
+    finished += kept && name == shard ? 1 : 0;
   }
   for (const auto& path : stale) std::filesystem::remove(path);
+  return finished;
 }
 
 void prepare_folder(const std::filesystem::path& folder, const Description& description) {
@@ -133,7 +167,8 @@ void prepare_folder(const std::filesystem::path& folder, const Description& desc
     throw DataError(
         {"the folder already holds a dataset", folder.string(), "choose another folder or remove it first"});
   }
-  remove_stale(folder, description);
+  if (const std::int64_t finished = remove_stale(folder, description); finished > 0)
+    log_info(fmt::format("{}: going on after {} finished shards", folder.string(), finished));
 }
 
 /// Everything known of the shards, summed over ranks: all but the writer of a shard have zeros, so that sums
@@ -212,21 +247,34 @@ class Writing {
     }
   }
 
-  /// After a failure: without dataset.json the finished shards are of no use.
-  void remove_written() const noexcept {
+  /// After a failure: without dataset.json and a receipt the finished shards are of no use.
+  void remove_useless() const noexcept {
     std::error_code ignored;
-    for (const std::string& file : written_) std::filesystem::remove(folder_ / file, ignored);
+    for (const std::string& file : written_) {
+      if (description_.source == 0) std::filesystem::remove(folder_ / file, ignored);
+    }
+  }
+
+  /// Once dataset.json is there.
+  void remove_receipts() const noexcept {
+    std::error_code ignored;
+    for (const std::string& file : written_) std::filesystem::remove(receipt_path(folder_, file), ignored);
   }
 
  private:
   WrittenShard write(const PlannedShard& shard) {
+    written_.push_back(shard.file);
+    if (auto finished = finished_shard(folder_, shard.file, description_.source)) {
+      rows_done_ += finished->entry.rows;
+      return *std::move(finished);
+    }
     const auto row_done = [this] {
       ++rows_done_;
       if (report_) progress_(rows_done_, rows_here_);
     };
     WrittenShard result =
         write_shard(folder_, shard.file, description_, rows_, shard.rows, pixels_, row_done);
-    written_.push_back(shard.file);
+    if (description_.source != 0) write_receipt(folder_, result, description_.source);
     return result;
   }
 
@@ -246,13 +294,17 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
                           std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
                           comm::Communicator& ranks,
                           const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  std::int64_t most_rows = 0;
   comm::together(ranks, [&] {
     check_names(description);
+    check_codec(description.codec, description.images);
     check_rows(rows, description);
+    most_rows = rows_per_shard(rows, description, bytes_of_image(rows, description, pixels),
+                               config.shard_size.count);
     if (ranks.rank() == 0) prepare_folder(folder, description);
   });
   const auto order = sorted_rows(rows, description.splits.size());
-  const auto plan = cut(order, description, rows_per_shard(rows, description, config.shard_size.count));
+  const auto plan = cut(order, description, most_rows);
   Results results(plan.size(), description.images.channels);
   Writing writing(folder, description, rows, pixels, progress);
   try {
@@ -265,9 +317,10 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
       description.write(folder);
     });
   } catch (...) {
-    writing.remove_written();
+    writing.remove_useless();
     throw;
   }
+  writing.remove_receipts();
   return description;
 }
 

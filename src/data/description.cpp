@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -11,6 +12,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
+#include "cohort/data/image_codec.h"
 
 namespace cohort::data {
 namespace {
@@ -176,13 +178,24 @@ void read_splits(const Node& root, Description& description) {
   check_unique(root.at("splits"), files);
 }
 
+void read_codec(const Node& root, Description& description) {
+  if (root.at("version").integer(1) == 1) return;  // knew no codec
+  const Node images = root.at("images");
+  const std::string name = images.at("codec").text();
+  const std::optional<Codec> codec = codec_of(name);
+  if (!codec) images.at("codec").fail(fmt::format("is '{}', none of {}", name, join(codec_names(), ", ")));
+  description.codec = *codec;
+  if (*codec == Codec::jpeg)
+    description.jpeg_quality = static_cast<int>(images.at("jpeg_quality").integer(1, 100));
+}
+
 void check_version(const Node& root, const std::string& file) {
   if (root.at("format").text() != kFormat) root.at("format").fail(fmt::format("is not '{}'", kFormat));
   const std::int64_t version = root.at("version").integer(1);
-  if (version != Description::kVersion) {
+  if (version > Description::kVersion) {
     throw DataError({fmt::format("version {} of the dataset format is not known", version),
                      file + ": version",
-                     fmt::format("this program reads version {}: use a newer one", Description::kVersion)});
+                     fmt::format("this program reads versions 1 to {}: use a newer one", Description::kVersion)});
   }
 }
 
@@ -194,6 +207,7 @@ Description parse(const Json& json, const std::string& file) {
   description.license = root.at("license").text();
   description.source = root.at("source").checksum();
   description.images = read_layout(root.at("images"));
+  read_codec(root, description);
   read_statistics(root, description);
   read_columns(root, description);
   read_splits(root, description);
@@ -213,8 +227,18 @@ Json to_json(const Split& split) {
   return {{"name", split.name}, {"shards", shards}};
 }
 
-Json to_json(const Description& description) {
+Json images_json(const Description& description) {
   const ImageLayout& images = description.images;
+  Json json{{"type", pixel_type_name(images.type)},
+            {"channels", images.channels},
+            {"height", images.height},
+            {"width", images.width}};
+  if (description.codec != Codec::raw) json["codec"] = codec_name(description.codec);
+  if (description.codec == Codec::jpeg) json["jpeg_quality"] = description.jpeg_quality;
+  return json;
+}
+
+Json to_json(const Description& description) {
   Json labels = Json::array(), contexts = Json::array(), splits = Json::array();
   for (const LabelColumn& label : description.labels)
     labels.push_back({{"name", label.name}, {"classes", label.classes}});
@@ -222,15 +246,11 @@ Json to_json(const Description& description) {
     contexts.push_back({{"name", key.name}, {"values", key.values}});
   for (const Split& split : description.splits) splits.push_back(to_json(split));
   return {{"format", kFormat},
-          {"version", Description::kVersion},
+          {"version", description.version()},
           {"name", description.name},
           {"license", description.license},
           {"source", checksum_text(description.source)},
-          {"images",
-           {{"type", pixel_type_name(images.type)},
-            {"channels", images.channels},
-            {"height", images.height},
-            {"width", images.width}}},
+          {"images", images_json(description)},
           {"channels", description.channels},
           {"mean", description.mean},
           {"deviation", description.deviation},

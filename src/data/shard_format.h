@@ -11,6 +11,8 @@
 namespace cohort::data::shard_format {
 
 inline constexpr const char* kImages = "/images";
+inline constexpr const char* kEncoded = "/encoded";
+inline constexpr const char* kOffsets = "/offset";
 inline constexpr const char* kIds = "/id";
 inline constexpr const char* kChecksums = "/checksum";
 inline constexpr const char* kLabels = "/labels";
@@ -28,10 +30,12 @@ inline hid_t stored_type(PixelType type) {
   return type == PixelType::u16 ? H5T_STD_U16LE : H5T_IEEE_F32LE;
 }
 
-/// What a shard needs for each row.
-inline std::uint64_t row_bytes(const Description& description, std::size_t longest_id) {
+/// What a shard needs for each row whose image takes `image_bytes`.
+inline std::uint64_t row_bytes(const Description& description, std::uint64_t image_bytes,
+                               std::size_t longest_id) {
   const std::uint64_t columns = description.labels.size() + description.contexts.size();
-  return static_cast<std::uint64_t>(description.images.bytes()) + 8 + 4 * columns + longest_id;
+  const std::uint64_t offset = description.codec == Codec::raw ? 0 : 8;
+  return image_bytes + offset + 8 + 4 * columns + longest_id;
 }
 
 /// What it needs besides, generously: HDF5's headers and tables.

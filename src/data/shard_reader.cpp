@@ -1,5 +1,6 @@
 #include "cohort/data/shard_reader.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/data/image_codec.h"
 
 #include "data/shard_format.h"
 #include "support/hdf5.h"
@@ -92,15 +94,22 @@ struct ShardReader::Impl {
   std::filesystem::path path;
   ShardEntry entry;
   ImageLayout layout;
+  Codec codec = Codec::raw;
   FileDescriptor descriptor;
   std::vector<std::uint64_t> checksums;  // of every row
+  std::vector<std::uint64_t> offsets;    // [N + 1] of the encoded images
   std::uint64_t images_offset = 0;
   std::uint64_t ids_offset = 0;
   std::size_t id_bytes = 0;
 
   void open_images(const hdf5::File& file);
+  void open_encoded(const hdf5::File& file);
   void open_ids(const hdf5::File& file);
-  void read_checksums(const hdf5::File& file);
+  [[nodiscard]] std::vector<std::uint64_t> numbers(const hdf5::File& file, const std::string& name,
+                                                   std::int64_t count) const;
+  void read_raw(std::int64_t row, std::span<std::byte> out) const;
+  void read_encoded(std::int64_t row, std::span<std::byte> out) const;
+  void check_row(std::int64_t row, std::span<const std::byte> stored) const;
   [[nodiscard]] std::vector<std::int32_t> column(const std::string& name) const;
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
   [[nodiscard]] std::string id(std::int64_t row) const;
@@ -118,6 +127,16 @@ void ShardReader::Impl::open_images(const hdf5::File& file) {
   images_offset = offset_of(images, shard_format::kImages, bytes, entry, path);
 }
 
+void ShardReader::Impl::open_encoded(const hdf5::File& file) {
+  offsets = numbers(file, shard_format::kOffsets, entry.rows + 1);
+  const hdf5::Dataset encoded = open_column(file, shard_format::kEncoded, path);
+  check_shape(encoded, shard_format::kEncoded, {static_cast<std::int64_t>(offsets.back())}, path);
+  if (offsets.front() != 0 || !std::is_sorted(offsets.begin(), offsets.end()))
+    damaged("/offset does not begin at 0 and ascend", path);
+  if (H5Tequal(type_of(encoded, path).get(), H5T_STD_U8LE) <= 0) damaged("/encoded is not of type u8", path);
+  images_offset = offset_of(encoded, shard_format::kEncoded, offsets.back(), entry, path);
+}
+
 void ShardReader::Impl::open_ids(const hdf5::File& file) {
   const hdf5::Dataset ids = open_column(file, shard_format::kIds, path);
   check_shape(ids, shard_format::kIds, {entry.rows}, path);
@@ -130,12 +149,14 @@ void ShardReader::Impl::open_ids(const hdf5::File& file) {
       offset_of(ids, shard_format::kIds, static_cast<std::uint64_t>(entry.rows) * id_bytes, entry, path);
 }
 
-void ShardReader::Impl::read_checksums(const hdf5::File& file) {
-  const hdf5::Dataset dataset = open_column(file, shard_format::kChecksums, path);
-  check_shape(dataset, shard_format::kChecksums, {entry.rows}, path);
-  checksums.resize(static_cast<std::size_t>(entry.rows));
-  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, checksums.data()),
-                   "H5Dread", path.string() + ": /checksum", kVerify);
+std::vector<std::uint64_t> ShardReader::Impl::numbers(const hdf5::File& file, const std::string& name,
+                                                      std::int64_t count) const {
+  const hdf5::Dataset dataset = open_column(file, name, path);
+  check_shape(dataset, name, {count}, path);
+  std::vector<std::uint64_t> values(static_cast<std::size_t>(count));
+  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+                   "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
+  return values;
 }
 
 std::vector<std::int32_t> ShardReader::Impl::column(const std::string& name) const {
@@ -166,18 +187,42 @@ std::string ShardReader::Impl::id(std::int64_t row) const {
   return text.substr(0, text.find('\0'));
 }
 
+void ShardReader::Impl::check_row(std::int64_t row, std::span<const std::byte> stored) const {
+  if (checksum(stored) == checksums[static_cast<std::size_t>(row)]) return;
+  damaged(fmt::format("row {} ('{}') is damaged: its checksum does not match", row, id(row)), path);
+}
+
+void ShardReader::Impl::read_raw(std::int64_t row, std::span<std::byte> out) const {
+  read_at(images_offset + static_cast<std::uint64_t>(row) * out.size(), out);
+  check_row(row, out);
+}
+
+void ShardReader::Impl::read_encoded(std::int64_t row, std::span<std::byte> out) const {
+  const std::uint64_t* offset = offsets.data() + row;
+  thread_local std::vector<std::byte> encoded;
+  encoded.resize(offset[1] - offset[0]);
+  read_at(images_offset + offset[0], encoded);
+  check_row(row, encoded);
+  try {
+    decode_image(codec, layout, encoded, out);
+  } catch (const DataError& error) {
+    damaged(fmt::format("row {} ('{}') cannot be decoded: {}", row, id(row), error.text().what), path);
+  }
+}
+
 ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEntry& entry,
-                              const ImageLayout& layout) {
+                              const ImageLayout& layout, Codec codec) {
   auto impl = std::make_unique<Impl>();
   impl->path = folder / entry.file;
   impl->entry = entry;
   impl->layout = layout;
+  impl->codec = codec;
   check_size(impl->path, entry);
   const hdf5::Lock lock;
   const hdf5::File file = open_shard(impl->path);
-  impl->open_images(file);
+  codec == Codec::raw ? impl->open_images(file) : impl->open_encoded(file);
   impl->open_ids(file);
-  impl->read_checksums(file);
+  impl->checksums = impl->numbers(file, shard_format::kChecksums, entry.rows);
   impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!impl->descriptor)
     damaged(fmt::format("the shard cannot be opened: {}", std::strerror(errno)), impl->path);
@@ -216,11 +261,7 @@ void ShardReader::read(std::int64_t row, std::span<std::byte> out) const {
   COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
   COHORT_CHECK(static_cast<std::int64_t>(out.size()) == impl_->layout.bytes(), "{} bytes for an image of {}",
                out.size(), impl_->layout.bytes());
-  impl_->read_at(impl_->images_offset + static_cast<std::uint64_t>(row) * out.size(), out);
-  if (checksum(out) != impl_->checksums[static_cast<std::size_t>(row)]) {
-    damaged(fmt::format("row {} ('{}') is damaged: its checksum does not match", row, impl_->id(row)),
-            impl_->path);
-  }
+  impl_->codec == Codec::raw ? impl_->read_raw(row, out) : impl_->read_encoded(row, out);
 }
 
 }  // namespace cohort::data

@@ -113,15 +113,22 @@ void Structure::write_columns() {
 }  // namespace
 
 ShardOffsets write_structure(const std::filesystem::path& path, const Description& description,
-                             std::span<const Row> rows, std::span<const std::int64_t> order) {
-  check_room(path, shard_format::structure_bytes(description) +
-                       order.size() * shard_format::row_bytes(description, longest_id(rows, order)));
+                             std::uint64_t image_bytes, std::span<const Row> rows,
+                             std::span<const std::int64_t> order) {
+  check_room(path, shard_format::structure_bytes(description) + image_bytes +
+                       order.size() * shard_format::row_bytes(description, 0, longest_id(rows, order)));
   Structure structure(path, description, rows, order);
   const ImageLayout& images = description.images;
   const auto count = static_cast<std::int64_t>(order.size());
   ShardOffsets offsets;
-  offsets.images = structure.make_room(shard_format::kImages, shard_format::stored_type(images.type),
-                                       {count, images.channels, images.height, images.width});
+  if (description.codec == Codec::raw) {
+    offsets.images = structure.make_room(shard_format::kImages, shard_format::stored_type(images.type),
+                                         {count, images.channels, images.height, images.width});
+  } else {
+    offsets.images =
+        structure.make_room(shard_format::kEncoded, H5T_STD_U8LE, {static_cast<std::int64_t>(image_bytes)});
+    offsets.offsets = structure.make_room(shard_format::kOffsets, H5T_STD_U64LE, {count + 1});
+  }
   offsets.checksums = structure.make_room(shard_format::kChecksums, H5T_STD_U64LE, {count});
   structure.write_columns();
   structure.close();

@@ -12,6 +12,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/data/image_codec.h"
 #include "cohort/data/pixel_type.h"
 #include "cohort/data/shard_reader.h"
 
@@ -54,10 +55,81 @@ void write_at(const FileDescriptor& file, std::uint64_t offset, std::span<const 
   }
 }
 
+/// Images of a codec: how long they are is known only once all are encoded, and the file's structure needs to
+/// know.
+struct EncodedRows {
+  FileDescriptor content;                 ///< without a name: gone when it is closed
+  std::vector<std::uint64_t> offsets{0};  ///< [N + 1] into `content`
+  std::vector<std::uint64_t> checksums;
+  std::vector<Moments> channels;
+};
+
+FileDescriptor open_nameless(const std::filesystem::path& path) {
+  FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file) {
+    throw DataError({fmt::format("a file cannot be made: {}", std::strerror(errno)), path.string(),
+                     "check the folder's permissions"});
+  }
+  std::filesystem::remove(path);
+  return file;
+}
+
+/// Decodes every image again: jpeg changes pixels a little, and the moments are those that readers meet.
+EncodedRows encode_rows(const std::filesystem::path& path, const Description& description,
+                        std::span<const std::int64_t> order, const PixelSource& pixels,
+                        const std::function<void()>& row_done) {
+  const ImageLayout& layout = description.images;
+  EncodedRows rows{open_nameless(path), {0}, {}, {}};
+  rows.channels.resize(static_cast<std::size_t>(layout.channels));
+  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes())), decoded(image.size());
+  for (const std::int64_t row : order) {
+    pixels(row, image);
+    const auto encoded = encode_image(description.codec, layout, description.jpeg_quality, image);
+    decode_image(description.codec, layout, encoded, decoded);
+    COHORT_CHECK(description.codec == Codec::jpeg || decoded == image, "a lossless codec changed row {}", row);
+    write_at(rows.content, rows.offsets.back(), encoded, path);
+    rows.offsets.push_back(rows.offsets.back() + encoded.size());
+    rows.checksums.push_back(checksum(encoded));
+    add_image(layout, decoded.data(), rows.channels);
+    row_done();
+  }
+  return rows;
+}
+
+void copy_content(const EncodedRows& rows, const FileDescriptor& target, std::uint64_t offset,
+                  const std::filesystem::path& path) {
+  std::vector<std::byte> block(std::size_t{4} << 20);
+  for (std::uint64_t at = 0; at < rows.offsets.back();) {
+    const ssize_t count = ::pread(rows.content.get(), block.data(), block.size(), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      throw DataError({fmt::format("the encoded images cannot be read back: {}", std::strerror(errno)),
+                       path.string(), "check the disk, then convert again"});
+    }
+    write_at(target, offset + at, std::span(block).first(static_cast<std::size_t>(count)), path);
+    at += static_cast<std::uint64_t>(count);
+  }
+}
+
+std::vector<Moments> write_encoded(const std::filesystem::path& path, const Description& description,
+                                   std::span<const Row> rows, std::span<const std::int64_t> order,
+                                   const PixelSource& pixels, const std::function<void()>& row_done) {
+  EncodedRows encoded = encode_rows(path.string() + ".encoded", description, order, pixels, row_done);
+  const ShardOffsets offsets = write_structure(path, description, encoded.offsets.back(), rows, order);
+  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  copy_content(encoded, file, offsets.images, path);
+  write_at(file, offsets.offsets, std::as_bytes(std::span(encoded.offsets)), path);
+  write_at(file, offsets.checksums, std::as_bytes(std::span(encoded.checksums)), path);
+  return std::move(encoded.channels);
+}
+
 /// Pixels and checksums, into the room that the structure has for them. Returns the moments of every channel.
-std::vector<Moments> write_rows(const std::filesystem::path& path, const ShardOffsets& offsets,
-                                const ImageLayout& layout, std::span<const std::int64_t> order,
-                                const PixelSource& pixels, const std::function<void()>& row_done) {
+std::vector<Moments> write_raw(const std::filesystem::path& path, const Description& description,
+                               std::span<const Row> rows, std::span<const std::int64_t> order,
+                               const PixelSource& pixels, const std::function<void()>& row_done) {
+  const ImageLayout& layout = description.images;
+  const auto image_bytes = static_cast<std::uint64_t>(layout.bytes());
+  const ShardOffsets offsets = write_structure(path, description, order.size() * image_bytes, rows, order);
   const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
@@ -74,9 +146,9 @@ std::vector<Moments> write_rows(const std::filesystem::path& path, const ShardOf
 }
 
 /// Reads every row of the finished file again; the reader compares it with its checksum.
-void verify(const std::filesystem::path& folder, const ShardEntry& entry, const ImageLayout& layout) {
-  const ShardReader reader = ShardReader::open(folder, entry, layout);
-  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
+void verify(const std::filesystem::path& folder, const ShardEntry& entry, const Description& description) {
+  const ShardReader reader = ShardReader::open(folder, entry, description.images, description.codec);
+  std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes()));
   for (std::int64_t row = 0; row < reader.rows(); ++row) reader.read(row, image);
 }
 
@@ -101,12 +173,12 @@ WrittenShard write_shard(const std::filesystem::path& folder, const std::string&
   const std::filesystem::path partial = folder / (file + ".partial");
   WrittenShard shard{{partial.filename().string(), static_cast<std::int64_t>(order.size()), 0, 0}, {}};
   try {
-    const ShardOffsets offsets = write_structure(partial, description, rows, order);
-    shard.channels = write_rows(partial, offsets, description.images, order, pixels, row_done);
+    const auto write = description.codec == Codec::raw ? write_raw : write_encoded;
+    shard.channels = write(partial, description, rows, order, pixels, row_done);
     sync_file(partial);
     shard.entry.bytes = std::filesystem::file_size(partial);
     shard.entry.checksum = checksum_file(partial);
-    verify(folder, shard.entry, description.images);
+    verify(folder, shard.entry, description);
     std::filesystem::rename(partial, folder / file);
   } catch (...) {
     std::error_code ignored;

@@ -67,6 +67,29 @@ TEST(WriteDataset, FilesDoNotDependOnTheNumberOfRanks) {
   EXPECT_TRUE(together == by_one);
 }
 
+TEST(WriteDataset, EncodedFilesDoNotDependOnTheNumberOfRanksEither) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  Description encoded = description();
+  encoded.codec = Codec::png;
+
+  const Description written =
+      write_dataset(folder.path() / "together", encoded, rows(), noise, kConfig, world);
+  if (world.rank() == 0) write_dataset(folder.path() / "alone", encoded, rows(), noise, kConfig, alone);
+  write_dataset(folder.path() / "raw", description(), rows(), noise, kConfig, world);
+  world.barrier();
+
+  EXPECT_TRUE(files_of(folder.path() / "together") == files_of(folder.path() / "alone"));
+  const Dataset png = Dataset::open(folder.path() / "together", "test");
+  const Dataset raw = Dataset::open(folder.path() / "raw", "test");
+  const std::vector<std::int64_t> all{0, 17, 51};
+  EXPECT_TRUE(at::equal(png.images(all), raw.images(all)));
+  EXPECT_EQ(png.description().mean, raw.description().mean);
+  EXPECT_EQ(png.description().version(), 2);
+  EXPECT_EQ(raw.description().version(), 1);
+}
+
 TEST(WriteDataset, IsReadBackAsItWasGiven) {
   comm::Communicator world = test::world();
   testing::SharedFolder folder(world);
@@ -159,6 +182,55 @@ TEST(WriteDataset, RefusesAFolderThatHoldsOne) {
   EXPECT_THROW(write_dataset(folder.path() / "d", description(), rows(), noise, kConfig, world), DataError);
 
   EXPECT_TRUE(files_of(folder.path() / "d") == before);
+}
+
+TEST(WriteDataset, GoesOnWhereItWasInterrupted) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  Description named = description();
+  named.source = 77;
+  const auto failing = [](std::int64_t index, std::span<std::byte> out) {
+    if (rows()[static_cast<std::size_t>(index)].split == 1)  // its shard comes last
+      throw DataError({"the image cannot be read", "an image of the test split", ""});
+    noise(index, out);
+  };
+  EXPECT_THROW(write_dataset(folder.path() / "d", named, rows(), failing, kConfig, world), DataError);
+  world.barrier();
+
+  std::int64_t read = 0;
+  const auto counting = [&](std::int64_t index, std::span<std::byte> out) {
+    ++read;
+    noise(index, out);
+  };
+  write_dataset(folder.path() / "d", named, rows(), counting, kConfig, world);
+  write_dataset(folder.path() / "fresh", named, rows(), noise, kConfig, world);
+  world.barrier();
+
+  EXPECT_EQ(world.sum(read), 52) << "both shards of the training split had been finished";
+  EXPECT_TRUE(files_of(folder.path() / "d") == files_of(folder.path() / "fresh"));
+}
+
+TEST(WriteDataset, WritesAShardOfADamagedReceiptOrContentAgain) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  Description named = description();
+  named.source = 77;
+  write_dataset(folder.path() / "fresh", named, rows(), noise, kConfig, world);
+  if (world.rank() == 0) {
+    std::filesystem::create_directories(folder.path() / "d");
+    for (const char* name : {"train-00000.h5", "train-00001.h5"})
+      std::filesystem::copy(folder.path() / "fresh" / name, folder.path() / "d" / name);
+    write_file_atomically(folder.path() / "d/train-00000.h5.done", "{not JSON");
+    const auto bytes = std::filesystem::file_size(folder.path() / "d/train-00001.h5");
+    write_file_atomically(folder.path() / "d/train-00001.h5.done",
+                          fmt::format(R"({{"source":77,"rows":1,"bytes":{},"checksum":1,"channels":[[1,1,1]]}})", bytes));
+  }
+  world.barrier();
+
+  write_dataset(folder.path() / "d", named, rows(), noise, kConfig, world);
+  world.barrier();
+
+  EXPECT_TRUE(files_of(folder.path() / "d") == files_of(folder.path() / "fresh"));
 }
 
 TEST(WriteDataset, RemovesWhatAnInterruptedConversionLeft) {

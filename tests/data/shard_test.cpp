@@ -5,6 +5,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/data/image_codec.h"
 #include "cohort/data/pixel_type.h"
 #include "cohort/data/shard_reader.h"
 
@@ -29,8 +30,9 @@ void fill(std::int64_t row, std::span<std::byte> out) {
 
 class Shard : public ::testing::TestWithParam<PixelType> {
  protected:
-  Shard() {
+  explicit Shard(Codec codec = Codec::raw) {
     description_.images = {GetParam(), 2, 3, 4};
+    description_.codec = codec;
     description_.labels = {{"kind", {"a", "b"}}};
     description_.contexts = {{"site", {"x", "y"}}, {"plate", {"p"}}};
     for (std::int64_t i = 0; i < kRows; ++i) {
@@ -48,7 +50,7 @@ class Shard : public ::testing::TestWithParam<PixelType> {
   }
 
   [[nodiscard]] ShardReader open() const {
-    return ShardReader::open(folder_.path(), written_.entry, description_.images);
+    return ShardReader::open(folder_.path(), written_.entry, description_.images, description_.codec);
   }
 
   [[nodiscard]] std::filesystem::path path() const { return folder_.path() / "train-00000.h5"; }
@@ -162,6 +164,62 @@ TEST_P(Shard, AFailingSourceLeavesNothingBehind) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
+/// Rows of zstd differ in length.
+class EncodedShard : public Shard {
+ protected:
+  EncodedShard() : Shard(Codec::zstd) {}
+  void change(const std::string& name, const auto& values, hid_t type) {
+    hdf5::File file(H5Fopen(path().c_str(), H5F_ACC_RDWR, H5P_DEFAULT));
+    const hdf5::Dataset dataset = hdf5::open_dataset(file.get(), name, path().string());
+    ASSERT_GE(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0);
+  }
+};
+
+TEST_P(EncodedShard, ReadsBackWhatWasWrittenAndIsTheSameAgain) {
+  const std::string first = read_file(path());
+  const ShardReader reader = open();
+  std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+  for (std::int64_t row = 0; row < kRows; ++row) {
+    reader.read(row, image);
+    for (std::size_t i = 0; i < image.size(); ++i) ASSERT_EQ(image[i], pixel(4 - row, i)) << "row " << row;
+  }
+  EXPECT_EQ(reader.ids().front(), "image----");
+  write();
+  EXPECT_EQ(read_file(path()), first);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1);
+}
+
+TEST_P(EncodedShard, ADamagedImageNamesFileRowAndId) {
+  std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+  fill(2, image);
+  damage(encode_image(Codec::zstd, description_.images, 0, image));
+
+  EXPECT_NE(refusal().find("row 2 ('image--') is damaged: its checksum does not match"), std::string::npos)
+      << refusal();
+}
+
+TEST_P(EncodedShard, WhatIsNoImageOfTheLayoutIsNamed) {
+  description_.images.width = 5;
+  EXPECT_NE(refusal().find("row 0 ('image----') cannot be decoded: zstd: "), std::string::npos) << refusal();
+}
+
+TEST_P(EncodedShard, OffsetsThatDoNotAscendAreNamed) {
+  std::vector<std::uint64_t> offsets(kRows + 1);
+  {
+    hdf5::File file = hdf5::open_file(path());
+    const hdf5::Dataset dataset = hdf5::open_dataset(file.get(), "/offset", path().string());
+    H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, offsets.data());
+  }
+  std::swap(offsets[1], offsets[2]);
+  change("/offset", offsets, H5T_NATIVE_UINT64);
+
+  EXPECT_NE(refusal().find("/offset does not begin at 0 and ascend"), std::string::npos) << refusal();
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTypes, EncodedShard,
+                         ::testing::Values(PixelType::u8, PixelType::u16, PixelType::f32),
+                         [](const auto& type) { return std::string(pixel_type_name(type.param)); });
+
 INSTANTIATE_TEST_SUITE_P(AllTypes, Shard, ::testing::Values(PixelType::u8, PixelType::u16, PixelType::f32),
                          [](const auto& type) { return std::string(pixel_type_name(type.param)); });
 
@@ -175,7 +233,7 @@ TEST(ShardFile, WithoutImagesIsRefused) {
   const ShardEntry entry{"train-00000.h5", 1, std::filesystem::file_size(path), 0};
 
   try {
-    ShardReader::open(folder.path(), entry, {PixelType::u8, 1, 1, 1});
+    ShardReader::open(folder.path(), entry, {PixelType::u8, 1, 1, 1}, Codec::raw);
     FAIL() << "a file without images was opened";
   } catch (const DataError& error) {
     EXPECT_EQ(error.text().what, "the shard has no /images");

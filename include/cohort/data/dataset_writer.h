@@ -30,16 +30,17 @@ struct WriterConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("shard_size", shard_size, "largest size of one shard",
+    visit("shard_size", shard_size, "largest size of one shard; with a codec about that",
           config::Range<std::uint64_t>{1 << 16, std::uint64_t{1} << 40});
   }
 };
 
 /// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
-/// vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank passes the
+/// codec, vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank passes the
 /// same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard is written
 /// by one rank: the files are byte-identical for any number of ranks. A shard is written beside, read back
-/// against its checksums and renamed into place; dataset.json comes last. Throws on every rank when one fails
+/// against its checksums and renamed into place; dataset.json comes last. When `description.source` is not 0, shards that an interrupted or failed call with the same
+/// source finished are kept and taken over. Throws on every rank when one fails
 /// (DataError: unreadable source, disk full, folder already holds a dataset). `progress` is called on rank 0
 /// with (rows done by rank 0, rows of rank 0); may be empty.
 Description write_dataset(const std::filesystem::path& folder, Description description,

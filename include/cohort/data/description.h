@@ -13,7 +13,10 @@ enum class PixelType { u8, u16, f32 };
 /// "u8", "u16", "f32".
 std::string_view pixel_type_name(PixelType type) noexcept;
 
-/// Layout of one image as stored, [C, H, W] row-major: one for the whole dataset.
+/// How the pixels of an image are kept in a shard; see image_codec.h.
+enum class Codec { raw, png, jpeg, zstd };
+
+/// Layout of one image as it is read, [C, H, W] row-major: one for the whole dataset.
 struct ImageLayout {
   PixelType type = PixelType::u8;
   std::int64_t channels = 1, height = 0, width = 0;
@@ -50,9 +53,11 @@ struct Split {
 
 /// dataset.json: everything about a dataset but its rows. docs/formats/dataset.md gives every key.
 struct Description {
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;  ///< the newest
   std::string name;
   ImageLayout images;
+  Codec codec = Codec::raw;
+  int jpeg_quality = 0;               ///< 1 … 100 with Codec::jpeg
   std::vector<std::string> channels;  ///< names, one per channel
   /// Per channel, in stored units, over the rows of the first split; the deviation of a constant channel
   /// counts as 1.
@@ -68,6 +73,8 @@ struct Description {
   static Description read(const std::filesystem::path& folder);
   void write(const std::filesystem::path& folder) const;  ///< atomically; throws DataError
 
+  /// Of the format: 2 with a codec, else 1, which older programs read.
+  [[nodiscard]] int version() const noexcept { return codec == Codec::raw ? 1 : 2; }
   /// These throw UsageError naming the known ones ("did you mean").
   [[nodiscard]] const Split& split(std::string_view name) const;
   [[nodiscard]] const LabelColumn& label(std::string_view name) const;

@@ -16,10 +16,10 @@ namespace cohort::data {
 /// may call it. Move-only.
 class ShardReader {
  public:
-  /// Throws DataError: file missing, not HDF5, no /images, shape or type unlike `layout`, rows unlike
+  /// Throws DataError: file missing, not HDF5, no /images (codecs: /encoded), shape or type unlike `layout`, rows unlike
   /// `entry`, truncated.
   static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry,
-                          const ImageLayout& layout);
+                          const ImageLayout& layout, Codec codec);
   ShardReader(ShardReader&&) noexcept;
   ShardReader& operator=(ShardReader&&) noexcept;
   ShardReader(const ShardReader&) = delete;
@@ -32,8 +32,9 @@ class ShardReader {
   [[nodiscard]] std::vector<std::int32_t> contexts(
       const std::string& name) const;                  ///< [rows]; DataError if missing
   [[nodiscard]] std::vector<std::string> ids() const;  ///< [rows]
-  /// One image, [C, H, W] as stored, into `out` (layout.bytes()). Its checksum is verified.
-  /// Throws DataError on a short read or a damaged row, naming file, row and id of the block.
+  /// One image, [C, H, W], into `out` (layout.bytes(), aligned for its type), decoded if it is kept in a
+  /// codec. Its checksum is verified. Throws DataError on a short read or a damaged row, naming file, row and
+  /// id.
   void read(std::int64_t row, std::span<std::byte> out) const;
 
  private:

@@ -1,0 +1,25 @@
+#pragma once
+// One pair of functions for each library behind ImageEncoder and decode_image(). `pixels`: [height, width,
+// channels] as interleaved_layout() says. All throw DataError whose `where` is empty.
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/pixel_order.h"
+
+namespace cohort::data {
+
+std::vector<std::byte> encode_png(const Interleaved& shape, PixelType type, std::span<std::byte> pixels);
+void decode_png(std::span<const std::byte> encoded, const Interleaved& shape, PixelType type,
+                std::span<std::byte> pixels);
+
+std::vector<std::byte> encode_jpeg(const Interleaved& shape, int quality, std::span<std::byte> pixels);
+void decode_jpeg(std::span<const std::byte> encoded, const Interleaved& shape, std::span<std::byte> pixels);
+
+std::vector<std::byte> encode_zstd(std::span<const std::byte> bytes);
+void decode_zstd(std::span<const std::byte> encoded, std::span<std::byte> bytes);
+
+[[noreturn]] void fail_codec(const std::string& reason);
+
+}  // namespace cohort::data
