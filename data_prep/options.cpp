@@ -43,7 +43,8 @@ void ConvertOptions::add_to(CLI::App& command) {
 }
 
 void ConvertOptions::add_shards_to(CLI::App& command) {
-  command.add_option("--shard-size", shard_size, "largest size of one shard; with a codec about that")->capture_default_str();
+  command.add_option("--shard-size", shard_size, "largest size of one shard; with a codec about that")
+      ->capture_default_str();
   command
       .add_option("--codec", codec,
                   "how images are kept: raw, png and zstd without loss, jpeg smallest and fastest to decode")

@@ -82,7 +82,7 @@ std::int64_t count_wrong(const data::Dataset& dataset, const std::filesystem::pa
   const auto& description = dataset.description();
   const auto& layout = description.images;
   const auto& shard = description.split(dataset.split()).shards.front();
-  const auto reader = data::ShardReader::open(folder, shard, layout);
+  const auto reader = data::ShardReader::open(folder, shard, layout, description.codec);
   std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(images, reader.rows())));
   at::Tensor stored =
       at::empty({static_cast<std::int64_t>(rows.size()), layout.channels, layout.height, layout.width},

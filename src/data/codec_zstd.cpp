@@ -1,7 +1,7 @@
 #include <memory>
+#include <zstd.h>
 
 #include <fmt/format.h>
-#include <zstd.h>
 
 #include "data/codec_library.h"
 
@@ -17,8 +17,7 @@ struct FreeZstd {
 std::vector<std::byte> encode_zstd(std::span<const std::byte> bytes) {
   constexpr int kLevel = 5;
   std::vector<std::byte> encoded(ZSTD_compressBound(bytes.size()));
-  const std::size_t size =
-      ZSTD_compress(encoded.data(), encoded.size(), bytes.data(), bytes.size(), kLevel);
+  const std::size_t size = ZSTD_compress(encoded.data(), encoded.size(), bytes.data(), bytes.size(), kLevel);
   if (ZSTD_isError(size) != 0) fail_codec(fmt::format("zstd: {}", ZSTD_getErrorName(size)));
   encoded.resize(size);
   return encoded;

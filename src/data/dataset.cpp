@@ -50,7 +50,8 @@ Dataset Dataset::open(const std::filesystem::path& folder, const std::string& sp
   impl->split = split;
   impl->first_row.push_back(0);
   for (const ShardEntry& entry : impl->description.split(split).shards) {
-    impl->shards.push_back(ShardReader::open(folder, entry, impl->description.images, impl->description.codec));
+    impl->shards.push_back(
+        ShardReader::open(folder, entry, impl->description.images, impl->description.codec));
     impl->first_row.push_back(impl->first_row.back() + entry.rows);
   }
   return Dataset(std::move(impl));

@@ -106,8 +106,8 @@ std::int64_t rows_per_shard(std::span<const Row> rows, const Description& descri
   for (const Row& row : rows) longest_id = std::max(longest_id, row.id.size());
   const std::uint64_t structure = shard_format::structure_bytes(description);
   if (shard_size <= structure) return 1;
-  const std::uint64_t count = (shard_size - structure) / 
-      shard_format::row_bytes(description, image_bytes, longest_id);
+  const std::uint64_t count =
+      (shard_size - structure) / shard_format::row_bytes(description, image_bytes, longest_id);
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(count));
 }
 
@@ -131,7 +131,7 @@ std::vector<PlannedShard> cut(const std::vector<std::vector<std::int64_t>>& orde
 /// The shard that a file belongs to: itself, or the one that it was beside.
 std::string shard_of(std::string name) {
   for (const std::string_view ending : {".partial", ".done", ".encoded"}) {
-    if (name.ends_with(ending)) name.resize(name.size() - ending.size());
+    if (name.ends_with(ending)) name.erase(name.size() - ending.size());
   }
   return name;
 }
@@ -299,8 +299,8 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
     check_names(description);
     check_codec(description.codec, description.images);
     check_rows(rows, description);
-    most_rows = rows_per_shard(rows, description, bytes_of_image(rows, description, pixels),
-                               config.shard_size.count);
+    most_rows =
+        rows_per_shard(rows, description, bytes_of_image(rows, description, pixels), config.shard_size.count);
     if (ranks.rank() == 0) prepare_folder(folder, description);
   });
   const auto order = sorted_rows(rows, description.splits.size());

@@ -193,9 +193,9 @@ void check_version(const Node& root, const std::string& file) {
   if (root.at("format").text() != kFormat) root.at("format").fail(fmt::format("is not '{}'", kFormat));
   const std::int64_t version = root.at("version").integer(1);
   if (version > Description::kVersion) {
-    throw DataError({fmt::format("version {} of the dataset format is not known", version),
-                     file + ": version",
-                     fmt::format("this program reads versions 1 to {}: use a newer one", Description::kVersion)});
+    throw DataError(
+        {fmt::format("version {} of the dataset format is not known", version), file + ": version",
+         fmt::format("this program reads versions 1 to {}: use a newer one", Description::kVersion)});
   }
 }
 

@@ -8,8 +8,8 @@
 
 namespace cohort::data {
 
-/// A small file beside a finished shard, until its dataset is complete: a conversion that was interrupted goes
-/// on with what it finds. "<shard>.done": one JSON object.
+/// A small file beside a finished shard, until its dataset is complete: a conversion that was interrupted
+/// goes on with what it finds. "<shard>.done": one JSON object.
 std::filesystem::path receipt_path(const std::filesystem::path& folder, const std::string& file);
 
 /// `source`: Description::source of the conversion. Throws DataError.

@@ -86,7 +86,8 @@ EncodedRows encode_rows(const std::filesystem::path& path, const Description& de
     pixels(row, image);
     const auto encoded = encode_image(description.codec, layout, description.jpeg_quality, image);
     decode_image(description.codec, layout, encoded, decoded);
-    COHORT_CHECK(description.codec == Codec::jpeg || decoded == image, "a lossless codec changed row {}", row);
+    COHORT_CHECK(description.codec == Codec::jpeg || decoded == image, "a lossless codec changed row {}",
+                 row);
     write_at(rows.content, rows.offsets.back(), encoded, path);
     rows.offsets.push_back(rows.offsets.back() + encoded.size());
     rows.checksums.push_back(checksum(encoded));

@@ -48,7 +48,7 @@ TEST(Nuclei, RowsAreSortedByContextAndIdThroughTheShards) {
 TEST(Nuclei, ImagesOfAnyRowsAreThoseOfTheShards) {
   const Dataset train = Dataset::open(kNuclei, "train");
   const ShardEntry& second = train.description().split("train").shards[1];
-  const ShardReader reader = ShardReader::open(kNuclei, second, train.description().images);
+  const ShardReader reader = ShardReader::open(kNuclei, second, train.description().images, Codec::raw);
   std::vector<std::byte> stored(64 * 64);
   reader.read(3, stored);
 

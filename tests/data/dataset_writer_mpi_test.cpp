@@ -222,8 +222,9 @@ TEST(WriteDataset, WritesAShardOfADamagedReceiptOrContentAgain) {
       std::filesystem::copy(folder.path() / "fresh" / name, folder.path() / "d" / name);
     write_file_atomically(folder.path() / "d/train-00000.h5.done", "{not JSON");
     const auto bytes = std::filesystem::file_size(folder.path() / "d/train-00001.h5");
-    write_file_atomically(folder.path() / "d/train-00001.h5.done",
-                          fmt::format(R"({{"source":77,"rows":1,"bytes":{},"checksum":1,"channels":[[1,1,1]]}})", bytes));
+    write_file_atomically(
+        folder.path() / "d/train-00001.h5.done",
+        fmt::format(R"({{"source":77,"rows":1,"bytes":{},"checksum":1,"channels":[[1,1,1]]}})", bytes));
   }
   world.barrier();
 

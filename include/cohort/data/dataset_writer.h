@@ -36,13 +36,13 @@ struct WriterConfig {
 };
 
 /// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
-/// codec, vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank passes the
-/// same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard is written
-/// by one rank: the files are byte-identical for any number of ranks. A shard is written beside, read back
-/// against its checksums and renamed into place; dataset.json comes last. When `description.source` is not 0, shards that an interrupted or failed call with the same
-/// source finished are kept and taken over. Throws on every rank when one fails
-/// (DataError: unreadable source, disk full, folder already holds a dataset). `progress` is called on rank 0
-/// with (rows done by rank 0, rows of rank 0); may be empty.
+/// codec, vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank
+/// passes the same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard
+/// is written by one rank: the files are byte-identical for any number of ranks. A shard is written beside,
+/// read back against its checksums and renamed into place; dataset.json comes last. When `description.source`
+/// is not 0, shards that an interrupted or failed call with the same source finished are kept and taken over.
+/// Throws on every rank when one fails (DataError: unreadable source, disk full, folder already holds a
+/// dataset). `progress` is called on rank 0 with (rows done by rank 0, rows of rank 0); may be empty.
 Description write_dataset(const std::filesystem::path& folder, Description description,
                           std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
                           comm::Communicator& ranks,

@@ -19,10 +19,11 @@ std::vector<std::string> codec_names();
 /// each with limits on the size.
 void check_codec(Codec codec, const ImageLayout& layout);
 
-/// `image` [C, H, W] as it is kept. Images of 1 or 3 channels become ordinary PNG or JPEG files; with any other number the channels lie below
-/// each other in one gray image of C·H × W. zstd keeps the bytes of the pixels, those of u16 and f32 ordered
-/// by significance first, a frame an image. Everything but jpeg is lossless; jpeg has no chroma subsampling.
-/// The result depends on the image alone. Precondition: check_codec(). From any thread.
+/// `image` [C, H, W] as it is kept. Images of 1 or 3 channels become ordinary PNG or JPEG files; with any
+/// other number the channels lie below each other in one gray image of C·H × W. zstd keeps the bytes of the
+/// pixels, those of u16 and f32 ordered by significance first, a frame an image. Everything but jpeg is
+/// lossless; jpeg has no chroma subsampling. The result depends on the image alone. Precondition:
+/// check_codec(). From any thread.
 std::vector<std::byte> encode_image(Codec codec, const ImageLayout& layout, int jpeg_quality,
                                     std::span<const std::byte> image);
 

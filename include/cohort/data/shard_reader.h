@@ -16,8 +16,8 @@ namespace cohort::data {
 /// may call it. Move-only.
 class ShardReader {
  public:
-  /// Throws DataError: file missing, not HDF5, no /images (codecs: /encoded), shape or type unlike `layout`, rows unlike
-  /// `entry`, truncated.
+  /// Throws DataError: file missing, not HDF5, no /images (codecs: /encoded), shape or type unlike `layout`,
+  /// rows unlike `entry`, truncated.
   static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry,
                           const ImageLayout& layout, Codec codec);
   ShardReader(ShardReader&&) noexcept;

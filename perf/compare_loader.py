@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""Batches of normalised images from the page cache: Cohort beside PyTorch's DataLoader with h5py, in turns, for each codec.
+
+    .deps/python/bin/python perf/compare_loader.py --workers 2 --rounds 3
+
+Makes its datasets with cohort-data synth in a temporary folder. The DataLoader has as many worker processes as Cohort has threads; a
+worker opens the shards once, reads a row with h5py (Pillow decodes png and jpeg) and normalises it.
+"""
+import argparse
+import io
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+BATCH = 256
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, folder):
+        self.folder = folder
+        self.description = json.loads((folder / "dataset.json").read_text())
+        self.codec = self.description["images"].get("codec", "raw")
+        self.shards = [shard for split in self.description["splits"] for shard in split["shards"]]
+        self.ends = numpy.cumsum([shard["rows"] for shard in self.shards])
+        self.mean = numpy.array(self.description["mean"], "float32")[:, None, None]
+        self.scale = (1 / numpy.array(self.description["deviation"], "float32"))[:, None, None]
+        self.files = None
+
+    def __len__(self):
+        return int(self.ends[-1])
+
+    def open(self):
+        self.files = [h5py.File(self.folder / shard["file"], "r") for shard in self.shards]
+        name = "images" if self.codec == "raw" else "encoded"
+        self.rows = [file[name] for file in self.files]
+        self.offsets = None if self.codec == "raw" else [file["offset"][:] for file in self.files]
+
+    def __getitem__(self, row):
+        if self.files is None:
+            self.open()
+        shard = int(numpy.searchsorted(self.ends, row, side="right"))
+        row -= int(self.ends[shard - 1]) if shard else 0
+        if self.codec == "raw":
+            image = self.rows[shard][row]
+        else:
+            begin, end = self.offsets[shard][row:row + 2]
+            image = numpy.asarray(Image.open(io.BytesIO(self.rows[shard][begin:end].tobytes()))).transpose(2, 0, 1)
+        return torch.from_numpy((image - self.mean) * self.scale)
+
+
+def torch_rate(folder, workers, seconds):
+    loader = torch.utils.data.DataLoader(Rows(folder), batch_size=BATCH, num_workers=workers, persistent_workers=True)
+    for _ in loader:  # workers started, files in the page cache
+        pass
+    begin, images = time.perf_counter(), 0
+    while time.perf_counter() - begin < seconds:
+        for batch in loader:
+            images += len(batch)
+    return images / (time.perf_counter() - begin)
+
+
+def cohort_rate(program, folder, threads, seconds):
+    command = [program, "loader", "--dataset", str(folder), "--split", "train", "--images", str(BATCH), "--threads", str(threads),
+               "--seconds", str(seconds), "--json"]
+    output = subprocess.run(command, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, check=True).stdout
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return next((row["all_ranks_images_s"], row["of_limit"]) for row in rows if row.get("stage") == "evaluation")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--codecs", nargs="+", default=["raw", "png", "jpeg"], choices=["raw", "png", "jpeg"])
+    parser.add_argument("--programs", type=Path, default=ROOT / "build/release/bin", help="folder of cohort-data and cohort-perf")
+    options = parser.parse_args()
+    print(f"96 x 96 x 3 u8, batches of {BATCH}, {options.workers} threads or workers, median of {options.rounds} rounds")
+    print(f"{'codec':8}{'Cohort':>12}{'DataLoader':>12}{'ratio':>8}   images/s")
+    with tempfile.TemporaryDirectory() as temporary:
+        for codec in options.codecs:
+            folder = Path(temporary) / codec
+            subprocess.run([options.programs / "cohort-data", "synth", "--contexts", "16", "--images-per-context", str(options.images // 16), "--size", "96",
+                            "--channels", "3", "--codec", codec, "--out", str(folder)], check=True, capture_output=True)
+            pairs = [(cohort_rate(options.programs / "cohort-perf", folder, options.workers, options.seconds)[0],
+                      torch_rate(folder, options.workers, options.seconds)) for _ in range(options.rounds)]
+            ours, theirs = zip(*pairs)
+            print(f"{codec:8}{statistics.median(ours):12,.0f}{statistics.median(theirs):12,.0f}{statistics.median(a / b for a, b in pairs):8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
