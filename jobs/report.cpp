@@ -14,10 +14,11 @@ namespace {
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
   std::string out;
+  bool seeds = false;
 };
 
 ExitCode report_runs(const ReportOptions& options) {
-  fmt::print("{}", report::table(options.runs));
+  fmt::print("{}", options.seeds ? report::seed_table(options.runs) : report::table(options.runs));
   if (options.out.empty()) return ExitCode::done;
   report::write_html(options.runs, options.out);
   fmt::print("{}\n", options.out);
@@ -32,6 +33,10 @@ void add_report(CLI::App& app, Job& job) {
       app.add_subcommand("report", "Compare runs: a table, and a page with curves and scores per context");
   command->add_option("RUN", options->runs, "folders of runs")->required();
   command->add_option("--out", options->out, "HTML page to write");
+  command->add_flag(
+      "--seeds", options->seeds,
+      "one line for the runs that differ in seed and run_dir alone: means with 95 % intervals, and "
+      "differences from the first recipe, seed by seed");
   command->callback([options, &job] {
     job.program = "cohort report";
     job.alone = [options] { return report_runs(*options); };

@@ -3,19 +3,21 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <type_traits>
 
 #include <torch/types.h>
 
 #include "cohort/core/error.h"
 #include "cohort/data/pixel_type.h"
-#include "cohort/data/shard_reader.h"
+
+#include "data/shard_cache.h"
 
 namespace cohort::data {
 
 struct Dataset::Impl {
   Description description;
   std::string split;
-  std::vector<ShardReader> shards;
+  std::unique_ptr<ShardCache> shards;
   std::vector<std::int64_t> first_row;  // of every shard, and the number of all rows behind them
   std::map<std::string, std::vector<std::int32_t>> contexts, labels;
   std::map<std::string, ContextRuns> runs;
@@ -26,17 +28,18 @@ struct Dataset::Impl {
 
 void Dataset::Impl::read_row(std::int64_t row, std::span<std::byte> out) const {
   const auto shard = std::upper_bound(first_row.begin(), first_row.end(), row) - first_row.begin() - 1;
-  shards[static_cast<std::size_t>(shard)].read(row - first_row[static_cast<std::size_t>(shard)], out);
+  const auto index = static_cast<std::size_t>(shard);
+  shards->shard(index)->read(row - first_row[index], out);
 }
 
 namespace {
 
 /// One column over all shards; `read` gives that of a shard.
 template <class Read>
-auto concatenate(const std::vector<ShardReader>& shards, Read&& read) {
-  decltype(read(shards.front())) all;
-  for (const ShardReader& shard : shards) {
-    auto part = read(shard);
+auto concatenate(ShardCache& shards, Read&& read) {
+  std::invoke_result_t<Read, const ShardReader&> all;
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    auto part = read(*shards.shard(i));
     all.insert(all.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
   }
   return all;
@@ -49,11 +52,9 @@ Dataset Dataset::open(const std::filesystem::path& folder, const std::string& sp
   impl->description = Description::read(folder);
   impl->split = split;
   impl->first_row.push_back(0);
-  for (const ShardEntry& entry : impl->description.split(split).shards) {
-    impl->shards.push_back(
-        ShardReader::open(folder, entry, impl->description.images, impl->description.codec));
-    impl->first_row.push_back(impl->first_row.back() + entry.rows);
-  }
+  const std::vector<ShardEntry>& entries = impl->description.split(split).shards;
+  impl->shards = std::make_unique<ShardCache>(folder, impl->description, entries);
+  for (const ShardEntry& entry : entries) impl->first_row.push_back(impl->first_row.back() + entry.rows);
   return Dataset(std::move(impl));
 }
 
@@ -77,7 +78,7 @@ const ContextRuns& Dataset::context_runs(const std::string& key) const {
   if (found != impl_->runs.end()) return found->second;
   static_cast<void>(impl_->description.context(key));  // unknown keys end here
   ContextRuns runs;
-  for (const ShardReader& shard : impl_->shards) runs.append(shard.contexts(key));
+  for (std::size_t i = 0; i < impl_->shards->size(); ++i) runs.append(impl_->shards->shard(i)->contexts(key));
   return impl_->runs.emplace(key, std::move(runs)).first->second;
 }
 
@@ -85,7 +86,7 @@ const std::vector<std::int32_t>& Dataset::contexts(const std::string& key) const
   const auto found = impl_->contexts.find(key);
   if (found != impl_->contexts.end()) return found->second;
   static_cast<void>(impl_->description.context(key));  // unknown keys end here
-  auto column = concatenate(impl_->shards, [&](const ShardReader& shard) { return shard.contexts(key); });
+  auto column = concatenate(*impl_->shards, [&](const ShardReader& shard) { return shard.contexts(key); });
   return impl_->contexts.emplace(key, std::move(column)).first->second;
 }
 
@@ -93,13 +94,13 @@ const std::vector<std::int32_t>& Dataset::labels(const std::string& name) const 
   const auto found = impl_->labels.find(name);
   if (found != impl_->labels.end()) return found->second;
   static_cast<void>(impl_->description.label(name));
-  auto column = concatenate(impl_->shards, [&](const ShardReader& shard) { return shard.labels(name); });
+  auto column = concatenate(*impl_->shards, [&](const ShardReader& shard) { return shard.labels(name); });
   return impl_->labels.emplace(name, std::move(column)).first->second;
 }
 
 const std::vector<std::string>& Dataset::ids() const {
   std::optional<std::vector<std::string>>& ids = impl_->ids;
-  if (!ids) ids = concatenate(impl_->shards, [](const ShardReader& shard) { return shard.ids(); });
+  if (!ids) ids = concatenate(*impl_->shards, [](const ShardReader& shard) { return shard.ids(); });
   return *ids;
 }
 

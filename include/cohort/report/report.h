@@ -15,4 +15,9 @@ void write_html(std::span<const std::filesystem::path> runs, const std::filesyst
 /// majority class, worst context, and images/s. UTF-8, without colour.
 std::string table(std::span<const std::filesystem::path> runs);
 
+/// Runs whose configurations differ in `seed` and `run_dir` alone are one recipe: means with 95 % intervals
+/// over its seeds, and differences of other recipes from the first one, by seed. Throws DataError as above,
+/// and UsageError when two runs of a recipe have the same seed.
+std::string seed_table(std::span<const std::filesystem::path> runs);
+
 }  // namespace cohort::report

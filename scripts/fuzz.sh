@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Feeds damaged files to the parsers that we wrote, with libFuzzer and sanitizers, until one breaks or the time is over.
+# usage: scripts/fuzz.sh [--seconds N] [NAME…]      N for each fuzzer (default 60); NAME: description, table …, as in tests/fuzz
+# Inputs that taught something are kept in build/fuzz/corpus/NAME; one that breaks a parser is named and kept.
+source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+main() {
+  local seconds=60 names=()
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --seconds) seconds=${2:-} && shift ;;
+      -h | --help) sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}" && return ;;
+      -*) fail 2 "unknown option '$1'" "see scripts/fuzz.sh --help" ;;
+      *) names+=("$1") ;;
+    esac
+    shift
+  done
+  [[ $seconds =~ ^[1-9][0-9]*$ ]] || fail 2 "'$seconds' is no number of seconds" "--seconds 600"
+  begin 3
+  step "clang with libFuzzer"
+  install_packages clang libclang-rt-14-dev
+  if [ ${#names[@]} -eq 0 ]; then
+    mapfile -t names < <(basename -s .cpp "$ROOT"/tests/fuzz/[^f]*.cpp)
+  fi
+  step "build in build/fuzz"
+  configure fuzz
+  build fuzz "${names[@]/#/fuzz_}"
+  step "${#names[@]} fuzzers, $seconds s each: ${names[*]}"
+  local name
+  for name in "${names[@]}"; do
+    fuzz "$name" "$seconds"
+  done
+}
+
+# fuzz NAME SECONDS
+fuzz() {
+  local corpus="$ROOT/build/fuzz/corpus/$1" log="$ROOT/build/fuzz/$1.log"
+  mkdir -p "$corpus"
+  seeds "$1" "$corpus"
+  if ! "$ROOT/build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$2" -rss_limit_mb=4096 -timeout=20 -max_len=65536 -detect_leaks=1 \
+    -artifact_prefix="$ROOT/build/fuzz/$1-" "$corpus" >"$log" 2>&1; then
+    tail -40 "$log" >&2
+    fail 1 "fuzz_$1 found something" "run build/fuzz/tests/fuzz/fuzz_$1 with the file that the last lines name"
+  fi
+  say "      $1: $(sed -n 's/^Done //p' "$log"), nothing found"
+}
+
+# seeds NAME FOLDER: valid files to begin with, where the repository has some.
+seeds() {
+  case $1 in
+    description) cp "$ROOT/tests/data/nuclei/dataset.json" "$2/seed" ;;
+    table) printf 'path,label,"con,text"\na.png,0,"x ""y"""\n' >"$2/seed" ;;
+    safetensors) find "$ROOT/tests" -name '*.safetensors' -size -64k -exec cp {} "$2" \; ;;
+    npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
+    image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;
+  esac
+}
+
+main "$@"
