@@ -12,6 +12,7 @@
 
 #include "data_prep/counts.h"
 #include "data_prep/progress.h"
+#include "data_prep/skip.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -109,24 +110,6 @@ std::vector<std::string> channel_names(std::int64_t channels) {
   return names;
 }
 
-/// As it will be stored.
-Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
-  Image image = source.image(index);
-  const std::int64_t channels = image.layout.channels;
-  if (options.gray && channels != 1 && channels != 3) {
-    throw UsageError(
-        {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
-  }
-  if (options.gray) image = to_gray(image);
-  if (const auto size = options.size()) image = resize(image, size->first, size->second);
-  return image;
-}
-
-std::string layout_text(const data::ImageLayout& layout) {
-  return fmt::format("{} channel{}, {} x {}, {}", layout.channels, layout.channels == 1 ? "" : "s",
-                     layout.height, layout.width, data::pixel_type_name(layout.type));
-}
-
 void check_layout(const data::ImageLayout& found, const data::ImageLayout& wanted, const std::string& id) {
   if (found == wanted) return;
   std::string fix = "all images need the same number of channels and pixel type";
@@ -197,6 +180,23 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
 
 }  // namespace
 
+Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
+  Image image = source.image(index);
+  const std::int64_t channels = image.layout.channels;
+  if (options.gray && channels != 1 && channels != 3) {
+    throw UsageError(
+        {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
+  }
+  if (options.gray) image = to_gray(image);
+  if (const auto size = options.size()) image = resize(image, size->first, size->second);
+  return image;
+}
+
+std::string layout_text(const data::ImageLayout& layout) {
+  return fmt::format("{} channel{}, {} x {}, {}", layout.channels, layout.channels == 1 ? "" : "s",
+                     layout.height, layout.width, data::pixel_type_name(layout.type));
+}
+
 Plan make_plan(const Source& source, const ConvertOptions& options) {
   check_columns(source, options);
   Plan plan;
@@ -225,7 +225,10 @@ void read_columns(Source& source, const ColumnOptions& columns,
   if (!columns.split.empty()) source.splits = read(columns.split, "--split");
 }
 
-ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+ExitCode convert(Source source, const ConvertOptions& options, comm::Communicator& ranks) {
+  std::vector<Skipped> skipped;
+  if (options.skips_damaged()) skipped = skip_damaged(source, options, ranks);
+  if (ranks.rank() == 0 && !skipped.empty()) fmt::print("{}", skipped_text(skipped));
   Plan plan;
   comm::together(ranks, [&] { plan = make_plan(source, options); });
   if (options.dry_run) {
@@ -249,6 +252,9 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
     return ExitCode::done;
   }
   write(std::move(plan), source, options, ranks);
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0 && !skipped.empty()) write_skipped(options.out / "skipped.csv", skipped);
+  });
   return ExitCode::done;
 }
 

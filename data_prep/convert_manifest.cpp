@@ -12,7 +12,7 @@ namespace {
 
 struct ManifestOptions {
   std::filesystem::path file, root;
-  std::string path = "path";
+  std::string path = "path", id;
   ColumnOptions columns;
   ConvertOptions common;
 };
@@ -24,25 +24,26 @@ std::vector<std::string> cells(const Table& table, const std::string& name, cons
   return values;
 }
 
-Source read_source(const ManifestOptions& options) {
-  const Table table = Table::read(options.file);
+Source read_source(const ManifestOptions& options, const Table& table) {
   Source source;
   source.where = table.file;
-  source.ids = cells(table, options.path, "--path");
+  source.ids = cells(table, options.id.empty() ? options.path : options.id, "--id");
   read_columns(source, options.columns, [&](const std::string& name, const std::string& option) {
     return cells(table, name, option);
   });
   return source;
 }
 
-/// Of the sizes of all files. Throws DataError naming the first missing one and its line.
-std::uint64_t sizes_checksum(const Source& source, const std::filesystem::path& root) {
+/// Of the sizes of all files. Throws DataError naming the first missing one, unless missing ones are skipped.
+std::uint64_t sizes_checksum(const std::vector<std::string>& files, const ManifestOptions& options,
+                             const std::filesystem::path& root) {
   Checksum sum;
-  for (const std::string& id : source.ids) {
+  for (const std::string& file : files) {
     std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(root / id, error);
-    if (error) {
-      throw DataError({fmt::format("the image file is missing: {}", (root / id).string()), source.where,
+    const std::uintmax_t size = std::filesystem::file_size(root / file, error);
+    if (error && !options.common.skips_damaged()) {
+      throw DataError({fmt::format("the image file is missing: {}", (root / file).string()),
+                       options.file.string(),
                        "correct its path, or set --root to the folder that the paths start from"});
     }
     sum.update(std::as_bytes(std::span(&size, 1)));
@@ -54,12 +55,15 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   const std::filesystem::path root = options.root.empty() ? options.file.parent_path() : options.root;
   Source source;
   std::string content;
+  std::vector<std::string> files;
   comm::together(ranks, [&] {
-    source = read_source(options);
-    if (ranks.rank() == 0) content = checksum_text(sizes_checksum(source, root));
+    const Table table = Table::read(options.file);
+    files = cells(table, options.path, "--path");
+    source = read_source(options, table);
+    if (ranks.rank() == 0) content = checksum_text(sizes_checksum(files, options, root));
   });
   source.content = parse_checksum(ranks.broadcast_text(content), source.where);
-  source.image = [&](std::int64_t i) { return read_image(root / source.ids[static_cast<std::size_t>(i)]); };
+  source.image = [&](std::int64_t i) { return read_image(root / files[static_cast<std::size_t>(i)]); };
   return convert(source, options.common, ranks);
 }
 
@@ -75,6 +79,7 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--root", options->root,
                      "folder that the paths start from (default: that of the table)");
   command.add_option("--path", options->path, "column with the image files")->capture_default_str();
+  command.add_option("--id", options->id, "column with the ids (default: the image files)");
   options->columns.add_to(command, "column");
   options->common.add_to(command);
   command.footer(

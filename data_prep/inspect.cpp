@@ -5,6 +5,7 @@
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
 
+#include "data_prep/contact_sheet.h"
 #include "data_prep/counts.h"
 #include "data_prep/options.h"
 
@@ -60,14 +61,32 @@ void print_dataset(const std::filesystem::path& folder) {
 
 void add_inspect(CLI::App& program, Action& action) {
   auto folder = std::make_shared<std::filesystem::path>();
+  auto sheets = std::make_shared<ContactSheetOptions>();
   CLI::App& command = *program.add_subcommand("inspect", "show what a dataset holds");
   command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
-  command.footer("Example:\n  cohort-data inspect data/elpv");
-  command.callback([folder, &action] {
-    action = [folder](comm::Communicator& ranks) {
+  CLI::Option* out =
+      command.add_option("--contact-sheets", sheets->out,
+                         "folder for a PNG file of each context: a line of images for each class");
+  out->type_name("DIR");
+  command.add_option("--images", sheets->images, "of each class on a sheet, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000))
+      ->needs(out);
+  command.add_option("--context", sheets->context, "context key of the sheets (default: the first)")
+      ->needs(out);
+  command.add_option("--channels", sheets->channels, "one channel to show, or three as red, green and blue")
+      ->delimiter(',')
+      ->needs(out);
+  command.footer(
+      "Example:\n"
+      "  cohort-data inspect data/elpv\n"
+      "  mpirun -n 4 cohort-data inspect data/elpv --contact-sheets sheets");
+  command.callback([folder, sheets, &action] {
+    action = [folder, sheets](comm::Communicator& ranks) {
       comm::together(ranks, [&] {
         if (ranks.rank() == 0) print_dataset(*folder);
       });
+      if (!sheets->out.empty()) write_contact_sheets(*folder, *sheets, ranks);
       return ExitCode::done;
     };
   });

@@ -21,6 +21,7 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_elpv(convert, action);
   data_prep::add_inspect(program, action);
   data_prep::add_verify(program, action);
+  data_prep::add_export(program, action);
   data_prep::add_synth(program, action);
 }
 

@@ -38,6 +38,12 @@ void ConvertOptions::add_to(CLI::App& command) {
   command.add_option(
       "--hold-out-images", hold_out.images,
       "split 'seen_test': every N-th image of each context that is not held out; the rest is 'train'");
+  command
+      .add_option("--on-error", on_error,
+                  "an image that is missing, damaged or of another size: stop, or skip it and list it in "
+                  "skipped.csv; skip reads every image twice")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"stop", "skip"}));
   command.add_flag("--dry-run", dry_run, "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", overwrite, "replace the dataset that is in the folder");
 }

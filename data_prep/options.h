@@ -33,6 +33,7 @@ struct ConvertOptions {
   int jpeg_quality = 95;
   std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
   HoldOut hold_out;
+  std::string on_error = "stop";
   bool dry_run = false, overwrite = false;
 
   void add_to(CLI::App& command);
@@ -44,6 +45,7 @@ struct ConvertOptions {
   /// Throws UsageError.
   [[nodiscard]] std::uint64_t shard_bytes() const;
   [[nodiscard]] data::Codec image_codec() const;
+  [[nodiscard]] bool skips_damaged() const { return on_error == "skip"; }
 };
 
 /// Which columns of a table, or arrays of an archive, hold what.
@@ -74,6 +76,7 @@ void add_convert_manifest(CLI::App& convert, Action& action);
 void add_convert_npz(CLI::App& convert, Action& action);
 void add_convert_camelyon17(CLI::App& convert, Action& action);
 void add_convert_elpv(CLI::App& convert, Action& action);
+void add_export(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
 void add_synth(CLI::App& program, Action& action);
 void add_verify(CLI::App& program, Action& action);

@@ -129,4 +129,11 @@ std::size_t Table::column(const std::string& name, const std::string& option) co
                     did_you_mean(name, columns)});
 }
 
+std::string quoted_cell(const std::string& text) {
+  if (text.find_first_of(",\"\n\r\t") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
 }  // namespace cohort::data_prep

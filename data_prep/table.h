@@ -17,6 +17,9 @@ struct Line {
 /// DataError: unreadable, or an open quote.
 std::vector<Line> read_lines(const std::filesystem::path& file);
 
+/// A cell as it stands in a table with commas: in quotes if it needs them.
+std::string quoted_cell(const std::string& text);
+
 /// A table whose first line names the columns.
 struct Table {
   std::string file;

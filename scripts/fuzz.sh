@@ -18,7 +18,7 @@ main() {
   [[ $seconds =~ ^[1-9][0-9]*$ ]] || fail 2 "'$seconds' is no number of seconds" "--seconds 600"
   begin 3
   step "clang with libFuzzer"
-  install_packages clang libclang-rt-14-dev
+  install_packages clang-16 libclang-rt-16-dev
   if [ ${#names[@]} -eq 0 ]; then
     mapfile -t names < <(basename -s .cpp "$ROOT"/tests/fuzz/[^f]*.cpp)
   fi

@@ -21,6 +21,9 @@ struct Range {
   T high;
 };
 
+template <class T>
+Range(T, T) -> Range<T>;  // clang before 17 does not deduce it
+
 /// A size in bytes; written in configurations with a unit: 64MiB, 1GB, 4096.
 struct Bytes {
   std::uint64_t count = 0;

@@ -1,0 +1,25 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "cohort/comm/communicator.h"
+
+namespace cohort::data_prep {
+
+struct ContactSheetOptions {
+  std::filesystem::path out;           ///< folder of the sheets
+  std::string context;                 ///< key whose values get a sheet each; empty: the first
+  std::int64_t images = 12;            ///< of each class, at most
+  std::vector<std::int64_t> channels;  ///< one (gray) or three (RGB); empty: the first, or the first three
+};
+
+/// Collective. A PNG file for each context: a line of images for each class of the first label, in order of
+/// the classes, spread evenly over the rows of the context in all splits; without labels one line. Each
+/// channel goes from black at mean − 2 deviations to white at mean + 2; u8 images are shown as they are.
+/// Prints what it wrote on rank 0. Throws UsageError or DataError.
+void write_contact_sheets(const std::filesystem::path& dataset, const ContactSheetOptions& options,
+                          comm::Communicator& ranks);
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,125 @@
+#include "data_prep/skip.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+
+#include "data_prep/progress.h"
+#include "data_prep/table.h"
+
+namespace cohort::data_prep {
+namespace {
+
+/// A message on one line, without tabs.
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (c == '\n' || c == '\t') c = ' ';
+  }
+  return text;
+}
+
+/// Why an image cannot be used; empty: it can. The layout of the first one that is read becomes `wanted`.
+std::string problem_of(const Source& source, const ConvertOptions& options, std::int64_t index,
+                       std::optional<data::ImageLayout>& wanted) {
+  try {
+    const data::ImageLayout found = prepared(source, options, index).layout;
+    if (!wanted) wanted = found;
+    if (found == *wanted) return {};
+    return fmt::format("its layout ({}) is not that of the first image ({})", layout_text(found),
+                       layout_text(*wanted));
+  } catch (const DataError& error) {
+    return one_line(fmt::format("{}: {}", error.text().what, error.text().where));
+  }
+}
+
+/// What every rank compares with: it reads from the beginning until one image can be read.
+std::optional<data::ImageLayout> first_layout(const Source& source, const ConvertOptions& options) {
+  std::optional<data::ImageLayout> layout;
+  for (std::int64_t i = 0; i < std::ssize(source.ids) && !layout; ++i)
+    static_cast<void>(problem_of(source, options, i, layout));
+  return layout;
+}
+
+/// "index TAB reason" of this rank's damaged images, a line each.
+std::string problems_of_rank(const Source& source, const ConvertOptions& options, int rank, int size) {
+  std::optional<data::ImageLayout> layout = first_layout(source, options);
+  if (!layout)
+    throw DataError({"not one of the images can be read", source.where, "check the path and the options"});
+  Progress progress(size);
+  std::string lines;
+  const auto images = std::ssize(source.ids);
+  for (std::int64_t i = rank; i < images; i += size) {
+    const std::string problem = problem_of(source, options, i, layout);
+    if (!problem.empty()) lines += fmt::format("{}\t{}\n", i, problem);
+    if (rank == 0) progress.show(i / size + 1, (images - rank + size - 1) / size);
+  }
+  return lines;
+}
+
+template <class Value>
+void keep(std::vector<Value>& values, const std::vector<std::int64_t>& kept) {
+  if (values.empty()) return;
+  std::vector<Value> rest;
+  for (const std::int64_t i : kept) rest.push_back(std::move(values[static_cast<std::size_t>(i)]));
+  values = std::move(rest);
+}
+
+void keep(Source& source, std::vector<std::int64_t> kept) {
+  keep(source.ids, kept);
+  keep(source.splits, kept);
+  for (Column& column : source.labels) keep(column.values, kept);
+  for (Column& column : source.contexts) keep(column.values, kept);
+  source.image = [read = std::move(source.image), kept = std::move(kept)](std::int64_t index) {
+    return read(kept[static_cast<std::size_t>(index)]);
+  };
+}
+
+std::map<std::int64_t, std::string> parse_problems(const std::vector<std::string>& texts) {
+  std::map<std::int64_t, std::string> problems;
+  for (const std::string& text : texts) {
+    for (const std::string& line : split_text(text, '\n')) {
+      std::int64_t index = 0;
+      const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), index);
+      if (error == std::errc()) problems.emplace(index, std::string(end + 1, line.data() + line.size()));
+    }
+  }
+  return problems;
+}
+
+}  // namespace
+
+std::vector<Skipped> skip_damaged(Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+  std::string lines;
+  comm::together(ranks, [&] { lines = problems_of_rank(source, options, ranks.rank(), ranks.size()); });
+  const auto problems = parse_problems(ranks.gather_texts(lines));
+  std::vector<Skipped> skipped;
+  std::vector<std::int64_t> kept;
+  for (std::int64_t i = 0; i < std::ssize(source.ids); ++i) {
+    const auto found = problems.find(i);
+    if (found == problems.end())
+      kept.push_back(i);
+    else
+      skipped.push_back({source.ids[static_cast<std::size_t>(i)], found->second});
+  }
+  keep(source, std::move(kept));
+  return skipped;
+}
+
+std::string skipped_text(const std::vector<Skipped>& skipped) {
+  std::string text = fmt::format("{} image{} left out:\n", format_count(std::ssize(skipped)),
+                                 skipped.size() == 1 ? " was" : "s were");
+  for (const Skipped& image : skipped) text += fmt::format("  {}: {}\n", image.id, image.reason);
+  return text;
+}
+
+void write_skipped(const std::filesystem::path& file, const std::vector<Skipped>& skipped) {
+  std::string text = "id,reason\n";
+  for (const Skipped& image : skipped)
+    text += fmt::format("{},{}\n", quoted_cell(image.id), quoted_cell(image.reason));
+  write_file_atomically(file, text);
+}
+
+}  // namespace cohort::data_prep

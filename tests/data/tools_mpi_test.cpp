@@ -1,0 +1,125 @@
+// What cohort-data does around conversions: damaged inputs, export, contact sheets.
+#include <cstring>
+
+#include "cohort/data/dataset.h"
+
+#include "data/command_line.h"
+#include "data_prep/image_file.h"
+
+namespace cohort::data_prep {
+namespace {
+
+TEST_F(Commands, DamagedMissingAndOtherImagesAreSkippedAndListed) {
+  make_photos();
+  if (world_.rank() == 0) {
+    write_file_atomically(path("photos/north/cat/0.png"), "no image");  // the very first
+    testing::write_png(path("photos/south/dog/2.png"), 5, 6, 1, std::vector<std::uint8_t>(30, 1));
+  }
+  world_.barrier();
+  const std::string line = "convert images {0}/photos --layout context:site/label:kind --out {0}/d";
+  EXPECT_NE(refused(line).find("it is neither PNG nor JPEG nor TIFF"), std::string::npos);
+
+  EXPECT_EQ(in_folder(line + " --on-error skip"), ExitCode::done);
+
+  const data::Dataset all = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(all.rows(), 10);
+  EXPECT_EQ(all.ids().front(), "north/cat/1.png");
+  EXPECT_EQ(all.images(std::vector<std::int64_t>{0}).data_ptr<float>()[0], 20.0F);
+  EXPECT_EQ(all.labels("kind")[2], 1);
+  const std::string list = read_file(path("d/skipped.csv"));
+  EXPECT_NE(list.find("north/cat/0.png,the image cannot be read"), std::string::npos) << list;
+  EXPECT_NE(list.find("south/dog/2.png,\"its layout (1 channel, 5 x 6, u8) is not that of the first image"),
+            std::string::npos)
+      << list;
+}
+
+TEST_F(Commands, WithoutAnyGoodImageNothingIsMade) {
+  write("photos/a/0.png", "no image");
+
+  EXPECT_NE(refused("convert images {0}/photos --layout context:site --on-error skip --out {0}/d")
+                .find("not one of the images can be read"),
+            std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path("d/dataset.json")));
+}
+
+std::string columns_of(const data::Description& description) {
+  std::string text;
+  for (const auto& label : description.labels) text += " --label " + label.name;
+  for (const auto& context : description.contexts) text += " --context " + context.name;
+  return text;
+}
+
+TEST_F(Commands, ExportedImagesMakeTheSameShardsAgain) {
+  for (const char* channels : {"1", "3"}) {
+    const std::string name = std::string("made") + channels;
+    EXPECT_EQ(
+        in_folder("synth --contexts 3 --images-per-context 4 --size 8x6 --hold-out-images 2 --channels " +
+                  std::string(channels) + " --out {0}/" + name),
+        ExitCode::done);
+    const auto made = data::Description::read(path(name));
+
+    EXPECT_EQ(in_folder("export {0}/" + name + " --out {0}/files-" + name), ExitCode::done);
+    EXPECT_EQ(in_folder("convert manifest {0}/files-" + name + "/images.csv --id id --split split" +
+                        columns_of(made) + " --out {0}/again-" + name),
+              ExitCode::done);
+
+    const auto again = data::Description::read(path("again-" + name));
+    ASSERT_EQ(again.splits.size(), made.splits.size());
+    for (std::size_t split = 0; split < made.splits.size(); ++split) {
+      for (std::size_t shard = 0; shard < made.splits[split].shards.size(); ++shard) {
+        EXPECT_EQ(again.split(made.splits[split].name).shards.at(shard).checksum,
+                  made.splits[split].shards[shard].checksum);
+      }
+    }
+  }
+}
+
+TEST_F(Commands, ExportRefusesFoldersInUseAndPngForWhatItCannotHold) {
+  EXPECT_EQ(in_folder("synth --contexts 1 --images-per-context 2 --channels 2 --size 4 --out {0}/d"),
+            ExitCode::done);
+  EXPECT_NE(refused("export {0}/d --out {0}/e --format png").find("--format npy"), std::string::npos);
+  EXPECT_NE(refused("export {0}/d --out {0}/d").find("the folder is not empty"), std::string::npos);
+  EXPECT_NE(refused("export {0}/d --out {0}/e --split tset").find("the dataset has no split 'tset'"),
+            std::string::npos);
+
+  EXPECT_EQ(in_folder("export {0}/d --out {0}/e"), ExitCode::done);
+
+  const std::string file = read_file(path("e/train/0000000001.npy"));
+  EXPECT_EQ(file.substr(0, 8), std::string("\x93NUMPY\x01\x00", 8));
+  EXPECT_NE(file.find("{'descr': '|u1', 'fortran_order': False, 'shape': (2, 4, 4), }"), std::string::npos);
+  ASSERT_EQ(file.size(), 128U + 32U);
+  std::vector<std::byte> image(32);
+  data::Dataset::open(path("d"), "train").read(1, image);
+  EXPECT_EQ(std::memcmp(file.data() + 128, image.data(), 32), 0);
+}
+
+TEST_F(Commands, ContactSheetsShowEveryClassOfAContextInALine) {
+  make_photos();
+  in_folder("convert images {0}/photos --layout context:site/label:kind --out {0}/d");
+
+  EXPECT_EQ(in_folder("inspect {0}/d --contact-sheets {0}/sheets --images 2"), ExitCode::done);
+
+  const Image sheet = read_image(path("sheets/south.png"));  // images of 4 x 6 pixels with gaps of 4
+  EXPECT_EQ(sheet.layout, (data::ImageLayout{data::PixelType::u8, 1, 4 + 2 * 8, 4 + 2 * 10}));
+  const auto pixel = [&](std::size_t y, std::size_t x) {
+    return std::to_integer<int>(sheet.pixels[y * 24 + x]);
+  };
+  EXPECT_EQ(pixel(0, 0), 255);
+  EXPECT_EQ(pixel(4, 4), 70);     // first cat of the south
+  EXPECT_EQ(pixel(4, 14), 80);    // its second one
+  EXPECT_EQ(pixel(12, 4), 100);   // first dog
+  EXPECT_EQ(pixel(15, 19), 110);  // last pixel of the second
+}
+
+TEST_F(Commands, ContactSheetsNameWhatTheyCannotShow) {
+  EXPECT_EQ(in_folder("synth --contexts 1 --images-per-context 2 --channels 2 --size 4 --out {0}/d"),
+            ExitCode::done);
+  EXPECT_NE(refused("inspect {0}/d --contact-sheets {0}/s --channels 0,1")
+                .find("a contact sheet shows one or three of channels 0 … 1"),
+            std::string::npos);
+  EXPECT_NE(refused("inspect {0}/d --contact-sheets {0}/s --context plate").find("no context key 'plate'"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace cohort::data_prep
