@@ -21,6 +21,8 @@ void add_export(CLI::App& app, Job& job);
 void add_train(CLI::App& app, Job& job);
 void add_eval(CLI::App& app, Job& job);
 void add_extract(CLI::App& app, Job& job);
+void add_knn(CLI::App& app, Job& job);
+void add_probe(CLI::App& app, Job& job);
 void add_report(CLI::App& app, Job& job);
 void add_docs(CLI::App& app, Job& job);
 

@@ -23,25 +23,29 @@ Json context_json(const ContextScore& score) {
 
 }  // namespace
 
+Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
+                         const EvaluationColumns& columns) {
+  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
+  const std::string key = keys.empty() ? "" : keys.front();
+  const data::Description& description = dataset.description();
+  Evaluation evaluation{dataset.split(), columns.label, description.label(columns.label).classes, key, {}};
+  const auto& labels = dataset.labels(columns.label);
+  if (key.empty()) {
+    evaluation.scores = score(logits, labels, {}, {});
+  } else {
+    evaluation.scores = score(logits, labels, dataset.contexts(key), description.context(key).values);
+  }
+  return evaluation;
+}
+
 Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
                     const EvaluationColumns& columns, const EvalConfig& config,
                     augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks) {
   const Prediction prediction =
       predict(model, dataset, columns.context_key, config, normalisation, bf16, ranks);
-  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
-  const std::string key = keys.empty() ? "" : keys.front();
-  Evaluation evaluation{dataset.split(), columns.label, {}, key, {}, prediction.images_per_second};
-  comm::together(ranks, [&] {
-    const data::Description& description = dataset.description();
-    evaluation.classes = description.label(columns.label).classes;
-    const auto& labels = dataset.labels(columns.label);
-    if (key.empty()) {
-      evaluation.scores = score(prediction.logits, labels, {}, {});
-    } else {
-      evaluation.scores =
-          score(prediction.logits, labels, dataset.contexts(key), description.context(key).values);
-    }
-  });
+  Evaluation evaluation;
+  comm::together(ranks, [&] { evaluation = evaluation_of(prediction.logits, dataset, columns); });
+  evaluation.images_per_second = prediction.images_per_second;
   return evaluation;
 }
 
@@ -57,11 +61,12 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
             {"images", scores.images},
             {"accuracy", nine_digits(scores.accuracy)},
             {"balanced_accuracy", nine_digits(scores.balanced_accuracy)}};
+  if (!evaluation.classifier.empty()) json["classifier"] = evaluation.classifier;
   if (scores.auc) json["auc"] = nine_digits(*scores.auc);
   json["loss"] = nine_digits(scores.loss);
   json["confidence"] = nine_digits(scores.confidence);
   json["majority"] = nine_digits(scores.majority);
-  json["images_per_second"] = nine_digits(evaluation.images_per_second);
+  if (evaluation.images_per_second > 0) json["images_per_second"] = nine_digits(evaluation.images_per_second);
   json["contexts"] = Json::array();
   for (const ContextScore& context : scores.contexts) json["contexts"].push_back(context_json(context));
   return json.dump();
@@ -81,8 +86,10 @@ std::string evaluation_line(const Evaluation& evaluation) {
 
 std::string evaluation_table(const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  std::string table = fmt::format("{:<24} {:>7} {:>9} {:>15} {:>10}\n", evaluation.split, "images",
-                                  "accuracy", "95 % interval", "confidence");
+  std::string title = evaluation.split;
+  if (!evaluation.classifier.empty()) title += ", " + evaluation.classifier;
+  std::string table = fmt::format("{:<24} {:>7} {:>9} {:>15} {:>10}\n", title, "images", "accuracy",
+                                  "95 % interval", "confidence");
   table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", "all", scores.images, scores.accuracy, "",
                        scores.confidence);
   std::vector<ContextScore> contexts = scores.contexts;
@@ -93,12 +100,12 @@ std::string evaluation_table(const Evaluation& evaluation) {
     table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", context.context, context.images,
                          context.accuracy, interval, context.confidence);
   }
-  table += fmt::format(
-      "balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}  {:.0f} images/s over all "
-      "ranks\n",
-      scores.balanced_accuracy, scores.auc ? fmt::format("{:.4f}", *scores.auc) : "-", scores.loss,
-      scores.majority, evaluation.images_per_second);
-  return table;
+  table += fmt::format("balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}",
+                       scores.balanced_accuracy, scores.auc ? fmt::format("{:.4f}", *scores.auc) : "-",
+                       scores.loss, scores.majority);
+  if (evaluation.images_per_second > 0)
+    table += fmt::format("  {:.0f} images/s over all ranks", evaluation.images_per_second);
+  return table + "\n";
 }
 
 std::string evaluation_group_key(const std::string& group_by, const std::vector<std::string>& model_keys,

@@ -14,7 +14,8 @@ struct Evaluation {
   std::vector<std::string> classes;
   std::string context_key;  ///< contexts that scores are given for; empty: none
   Scores scores;
-  double images_per_second = 0.0;  ///< over all ranks
+  double images_per_second = 0.0;  ///< over all ranks; 0: not measured
+  std::string classifier{};        ///< what gave the answers, "knn k=20"; empty: the model's head
 };
 
 /// What evaluate() reads of a dataset.
@@ -25,7 +26,11 @@ struct EvaluationColumns {
   std::string context_key;
 };
 
-/// Collective. predict() and score().
+/// score() of `logits` [N, classes], in dataset order, with the names of `dataset`. Throws DataError.
+Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
+                         const EvaluationColumns& columns);
+
+/// Collective. predict() and evaluation_of().
 Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
                     const EvaluationColumns& columns, const EvalConfig& config,
                     augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks);

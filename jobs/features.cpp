@@ -1,0 +1,82 @@
+#include "features.h"
+
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "cohort/core/file.h"
+#include "cohort/train/model.h"
+
+namespace cohort::jobs {
+namespace {
+
+/// Those given, else all but the one that is learned from.
+std::vector<std::string> test_splits(const FeatureOptions& options, const data::Description& description,
+                                     const std::string& train_split) {
+  if (!options.splits.empty()) return options.splits;
+  std::vector<std::string> names;
+  for (const data::Split& split : description.splits) {
+    if (split.name != train_split) names.push_back(split.name);
+  }
+  return names;
+}
+
+/// The column that answers are compared with, also where the method that trained the model needs none.
+std::string scored_label(train::RunConfig config, const data::Description& description) {
+  config.method = train::MethodName::supervised;
+  return train::label_column(config, description);
+}
+
+}  // namespace
+
+void add_feature_options(CLI::App& command, FeatureOptions& options) {
+  add_model_options(command, options.model);
+  command.add_option("--train-split", options.train_split,
+                     "split to learn from; without it that of the configuration (data.train_split)");
+  command.add_option("--split", options.splits, "split to score; may be repeated; without it all the others")
+      ->allow_extra_args(false);
+  command.add_option("--out", options.out, "write the scores to this file, a JSON object a line");
+}
+
+JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks) {
+  const TrainedModel trained = load_trained_model(options.model, false, ranks);
+  const train::RunConfig& config = trained.config;
+  eval::EvaluationColumns columns;
+  std::vector<data::Dataset> splits;  // the first one is learned from
+  comm::together(ranks, [&] {
+    const data::Description description = data::Description::read(config.data.path);
+    columns = {
+        scored_label(config, description),
+        eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
+    const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
+    splits.push_back(data::Dataset::open(config.data.path, first));
+    for (const std::string& name : test_splits(options, description, first))
+      splits.push_back(data::Dataset::open(config.data.path, name));
+  });
+  std::vector<SplitFeatures> all;
+  for (data::Dataset& split : splits) {
+    at::Tensor features =
+        eval::predict(*trained.model, split, columns.context_key, config.eval, config.data.normalisation,
+                      config.precision == train::Precision::bf16, ranks)
+            .features;
+    all.push_back({std::move(split), std::move(features)});
+  }
+  JudgedFeatures judged{columns, std::move(all.front()), {}, trained.step, config.seed};
+  for (std::size_t i = 1; i < all.size(); ++i) judged.tests.push_back(std::move(all[i]));
+  return judged;
+}
+
+void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,
+             std::int64_t step, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    std::string lines;
+    for (const eval::Evaluation& evaluation : evaluations) {
+      fmt::print("{}\n", eval::evaluation_table(evaluation));
+      lines += eval::evaluation_json(evaluation, step, 0) + "\n";
+    }
+    if (!options.out.empty()) write_file_atomically(options.out, lines);
+  });
+}
+
+}  // namespace cohort::jobs

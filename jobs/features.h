@@ -1,0 +1,47 @@
+#pragma once
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/data/dataset.h"
+#include "cohort/eval/evaluation.h"
+
+#include "trained_model.h"
+
+namespace cohort::jobs {
+
+/// Whose features are judged, and by which splits.
+struct FeatureOptions {
+  ModelSource model;
+  std::string train_split;
+  std::vector<std::string> splits;
+  std::string out;
+};
+
+/// --train-split, --split, --out, and the model's.
+void add_feature_options(CLI::App& command, FeatureOptions& options);
+
+/// The images of a split and their features, [N, D] f32, in dataset order, the same on every rank.
+struct SplitFeatures {
+  data::Dataset dataset;
+  at::Tensor features;
+};
+
+struct JudgedFeatures {
+  eval::EvaluationColumns columns;
+  SplitFeatures train;               ///< to learn from
+  std::vector<SplitFeatures> tests;  ///< to be scored, in the order of the options
+  std::int64_t step = 0;             ///< of the model
+  std::uint64_t seed = 0;
+};
+
+/// Collective. Throws UsageError or DataError.
+JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks);
+
+/// Collective. Prints the evaluations on rank 0, and writes them to options.out, if given, a JSON object a
+/// line.
+void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,
+             std::int64_t step, comm::Communicator& ranks);
+
+}  // namespace cohort::jobs

@@ -1,0 +1,60 @@
+#include "cohort/eval/knn.h"
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "commands.h"
+#include "features.h"
+
+namespace cohort::jobs {
+namespace {
+
+struct KnnOptions {
+  FeatureOptions features;
+  eval::KnnConfig config;
+};
+
+ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
+  const JudgedFeatures judged = compute_features(options.features, ranks);
+  const std::string& label = judged.columns.label;
+  std::vector<eval::Evaluation> evaluations;
+  for (const SplitFeatures& test : judged.tests) {
+    const auto classes = std::ssize(test.dataset.description().label(label).classes);
+    std::vector<at::Tensor> logits =
+        eval::knn_logits(judged.train.features, judged.train.dataset.labels(label), test.features, classes,
+                         options.config, ranks);
+    comm::together(ranks, [&] {
+      for (std::size_t i = 0; i < logits.size(); ++i) {
+        evaluations.push_back(eval::evaluation_of(logits[i], test.dataset, judged.columns));
+        evaluations.back().classifier = fmt::format("knn k={}", options.config.neighbours[i]);
+      }
+    });
+  }
+  present(evaluations, options.features, judged.step, ranks);
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_knn(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<KnnOptions>();
+  CLI::App* command = app.add_subcommand(
+      "knn", "Judge features without training: classify by the nearest images of the training split");
+  add_feature_options(*command, options->features);
+  command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")
+      ->delimiter(',')
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--temperature", options->config.temperature,
+                   "a neighbour's vote is exp(cosine similarity / temperature)")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback([options, &job] {
+    job.program = "cohort knn";
+    job.with_ranks = [options](comm::Communicator& ranks) { return classify_by_neighbours(*options, ranks); };
+  });
+}
+
+}  // namespace cohort::jobs

@@ -1,0 +1,98 @@
+#include "cohort/eval/knn.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "cohort/core/error.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr std::int64_t kQueryBlock = 1024, kBankBlock = 8192;  // similarities of one pair of blocks: 32 MiB
+constexpr double kLeastShare = 1e-12;                          // of a class without votes
+
+/// Rows of length 1.
+at::Tensor normalised(const at::Tensor& rows) {
+  return rows / rows.norm(2, 1, true).clamp_min(1e-12);
+}
+
+/// The labelled images.
+struct Bank {
+  at::Tensor features;  // [M', D]
+  at::Tensor labels;    // [M'] i64
+};
+
+Bank labelled(const at::Tensor& features, std::span<const std::int32_t> labels) {
+  std::vector<std::int64_t> rows, values;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < 0) continue;
+    rows.push_back(static_cast<std::int64_t>(i));
+    values.push_back(labels[i]);
+  }
+  return {normalised(features.index_select(0, at::tensor(rows, at::kLong))), at::tensor(values, at::kLong)};
+}
+
+/// The most similar images of the bank: similarities and their labels, [n, k], best first.
+struct Nearest {
+  at::Tensor similarity, label;
+};
+
+Nearest nearest(const at::Tensor& queries, const Bank& bank, std::int64_t k) {
+  Nearest best{at::empty({queries.size(0), 0}), at::empty({queries.size(0), 0}, at::kLong)};
+  for (std::int64_t begin = 0; begin < bank.features.size(0); begin += kBankBlock) {
+    const std::int64_t count = std::min(kBankBlock, bank.features.size(0) - begin);
+    const at::Tensor similarity = queries.matmul(bank.features.narrow(0, begin, count).t());
+    const auto [values, places] = similarity.topk(std::min(k, count), 1);
+    const at::Tensor labels = bank.labels.narrow(0, begin, count).index({places});
+    const at::Tensor all = at::cat({best.similarity, values}, 1);
+    const auto [kept, which] = all.topk(std::min(k, all.size(1)), 1);
+    best = {kept, at::cat({best.label, labels}, 1).gather(1, which)};
+  }
+  return best;
+}
+
+/// [n, classes]
+at::Tensor vote(const Nearest& nearest, std::int64_t k, std::int64_t classes, double temperature) {
+  const at::Tensor weight = (nearest.similarity.narrow(1, 0, k) / temperature).exp();
+  at::Tensor votes = at::zeros({weight.size(0), classes});
+  votes.scatter_add_(1, nearest.label.narrow(1, 0, k), weight);
+  return (votes / votes.sum(1, true)).clamp_min(kLeastShare).log();
+}
+
+}  // namespace
+
+std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::int32_t> labels,
+                                   const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
+                                   comm::Communicator& ranks) {
+  COHORT_CHECK(
+      bank.size(0) == std::ssize(labels) && bank.size(1) == queries.size(1) && !config.neighbours.empty(),
+      "a bank of {} features with {} labels", bank.size(0), labels.size());
+  const at::NoGradGuard no_gradients;
+  const Bank known = labelled(bank, labels);
+  const std::int64_t most = *std::max_element(config.neighbours.begin(), config.neighbours.end());
+  if (most > known.labels.size(0)) {
+    throw UsageError({fmt::format("{} neighbours are asked for, but only {} training images have a label",
+                                  most, known.labels.size(0)),
+                      "--k", "ask for fewer"});
+  }
+  const std::int64_t blocks = (queries.size(0) + kQueryBlock - 1) / kQueryBlock;
+  std::vector<std::vector<at::Tensor>> parts(config.neighbours.size());
+  std::vector<at::Tensor> rows;
+  for (std::int64_t block = ranks.rank(); block < blocks; block += ranks.size()) {
+    const std::int64_t begin = block * kQueryBlock, count = std::min(kQueryBlock, queries.size(0) - begin);
+    const Nearest best = nearest(normalised(queries.narrow(0, begin, count)), known, most);
+    rows.push_back(at::arange(begin, begin + count));
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      parts[i].push_back(vote(best, config.neighbours[i], classes, config.temperature));
+  }
+  const at::Tensor order = ranks.gather_rows(rows.empty() ? at::empty({0}, at::kLong) : at::cat(rows));
+  std::vector<at::Tensor> logits;
+  for (const std::vector<at::Tensor>& part : parts) {
+    const at::Tensor gathered = ranks.gather_rows(part.empty() ? at::empty({0, classes}) : at::cat(part));
+    logits.push_back(at::empty_like(gathered).index_copy_(0, order, gathered));
+  }
+  return logits;
+}
+
+}  // namespace cohort::eval

@@ -1,0 +1,100 @@
+#include "cohort/eval/knn.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+
+#include "support/ranks.h"
+#include "support/small_model.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr std::int64_t kClasses = 3, kWidth = 5;
+
+std::vector<std::int32_t> some_labels(std::int64_t count) {
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < count; ++i)
+    labels.push_back(i % 11 == 4 ? -1 : static_cast<std::int32_t>(i * 7 % 3));
+  return labels;
+}
+
+/// Shares of the votes, image by image, in double precision.
+std::vector<double> shares_by_formula(const at::Tensor& bank, const std::vector<std::int32_t>& labels,
+                                      const at::Tensor& query, std::int64_t k, double temperature) {
+  const at::Tensor q = query.to(at::kDouble) / query.to(at::kDouble).norm();
+  std::vector<std::pair<double, std::int32_t>> similar;
+  for (std::int64_t i = 0; i < bank.size(0); ++i) {
+    const at::Tensor b = bank[i].to(at::kDouble) / bank[i].to(at::kDouble).norm();
+    const std::int32_t label = labels[static_cast<std::size_t>(i)];
+    if (label >= 0) similar.emplace_back(-q.dot(b).item<double>(), label);
+  }
+  std::sort(similar.begin(), similar.end());
+  std::vector<double> shares(kClasses);
+  double all = 0;
+  for (std::int64_t i = 0; i < k; ++i) {
+    const auto& [similarity, label] = similar[static_cast<std::size_t>(i)];
+    const double votes = std::exp(-similarity / temperature);
+    shares[static_cast<std::size_t>(label)] += votes;
+    all += votes;
+  }
+  for (double& share : shares) share /= all;
+  return shares;
+}
+
+TEST(Knn, VotesAreThoseOfTheFormula) {
+  comm::Communicator world = test::world();
+  const at::Tensor bank = testing::normal_values({40, kWidth}),
+                   queries = testing::normal_values({9, kWidth}, 1);
+  const auto labels = some_labels(40);
+
+  const auto logits =
+      knn_logits(bank, labels, queries, kClasses, {.neighbours = {1, 6}, .temperature = 0.3}, world);
+
+  ASSERT_EQ(logits.size(), 2U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(logits[i].sizes(), (at::IntArrayRef{9, kClasses}));
+    for (std::int64_t row = 0; row < 9; ++row) {
+      const auto shares = shares_by_formula(bank, labels, queries[row], i == 0 ? 1 : 6, 0.3);
+      for (std::int64_t c = 0; c < kClasses; ++c) {
+        EXPECT_NEAR(std::exp(logits[i][row][c].item<double>()), shares[static_cast<std::size_t>(c)], 1e-5)
+            << "row " << row << ", class " << c;
+      }
+    }
+  }
+}
+
+// Several blocks of queries and of the bank.
+TEST(Knn, HasTheSameBitsOnAnyNumberOfRanks) {
+  comm::Communicator world = test::world();
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  const at::Tensor bank = testing::normal_values({9000, kWidth}),
+                   queries = testing::normal_values({2500, kWidth}, 1);
+  const auto labels = some_labels(9000);
+
+  const auto together = knn_logits(bank, labels, queries, kClasses, {}, world);
+  const auto single = knn_logits(bank, labels, queries, kClasses, {}, alone);
+
+  for (std::size_t i = 0; i < together.size(); ++i) EXPECT_TRUE(together[i].equal(single[i]));
+  const auto shares = shares_by_formula(bank, labels, queries[2400], 10, 0.07);
+  EXPECT_NEAR(std::exp(together[0][2400][1].item<double>()), shares[1], 1e-4);
+}
+
+TEST(Knn, MoreNeighboursThanLabelledImagesAreRefused) {
+  comm::Communicator world = test::world();
+  const at::Tensor bank = testing::normal_values({12, kWidth});
+  try {
+    knn_logits(bank, some_labels(12), bank, kClasses, {.neighbours = {3, 12}}, world);
+    FAIL() << "twelve neighbours of eleven";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what, "12 neighbours are asked for, but only 11 training images have a label");
+  }
+}
+
+}  // namespace
+}  // namespace cohort::eval
