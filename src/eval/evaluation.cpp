@@ -12,6 +12,20 @@
 namespace cohort::eval {
 namespace {
 
+Json interval_json(const Interval& interval) {
+  return {nine_digits(interval.low), nine_digits(interval.high)};
+}
+
+/// [classes, classes] as lists in a list.
+Json confusion_json(const std::vector<std::int64_t>& counts, std::size_t classes) {
+  Json rows = Json::array();
+  for (std::size_t label = 0; label < classes; ++label) {
+    const auto begin = counts.begin() + static_cast<std::ptrdiff_t>(label * classes);
+    rows.push_back(std::vector<std::int64_t>(begin, begin + static_cast<std::ptrdiff_t>(classes)));
+  }
+  return rows;
+}
+
 Json context_json(const ContextScore& score) {
   return {{"context", score.context},
           {"images", score.images},
@@ -19,6 +33,17 @@ Json context_json(const ContextScore& score) {
           {"low", nine_digits(score.low)},
           {"high", nine_digits(score.high)},
           {"confidence", nine_digits(score.confidence)}};
+}
+
+std::string interval_text(const Interval& interval) {
+  return fmt::format("{:.3f} … {:.3f}", interval.low, interval.high);
+}
+
+/// "0.8123 (0.790 … 0.833)".
+std::string auc_text(const Scores& scores) {
+  if (!scores.auc) return "-";
+  const std::string area = fmt::format("{:.4f}", *scores.auc);
+  return scores.auc_interval ? fmt::format("{} ({})", area, interval_text(*scores.auc_interval)) : area;
 }
 
 }  // namespace
@@ -60,13 +85,20 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
             {"context_key", evaluation.context_key},
             {"images", scores.images},
             {"accuracy", nine_digits(scores.accuracy)},
-            {"balanced_accuracy", nine_digits(scores.balanced_accuracy)}};
+            {"accuracy_interval", interval_json(scores.accuracy_interval)},
+            {"balanced_accuracy", nine_digits(scores.balanced_accuracy)},
+            {"f1_macro", nine_digits(scores.f1_macro)},
+            {"f1_weighted", nine_digits(scores.f1_weighted)},
+            {"kappa", nine_digits(scores.kappa)}};
   if (!evaluation.classifier.empty()) json["classifier"] = evaluation.classifier;
   if (scores.auc) json["auc"] = nine_digits(*scores.auc);
+  if (scores.auc_interval) json["auc_interval"] = interval_json(*scores.auc_interval);
   json["loss"] = nine_digits(scores.loss);
   json["confidence"] = nine_digits(scores.confidence);
+  json["calibration_error"] = nine_digits(scores.calibration_error);
   json["majority"] = nine_digits(scores.majority);
   if (evaluation.images_per_second > 0) json["images_per_second"] = nine_digits(evaluation.images_per_second);
+  json["confusion"] = confusion_json(scores.confusion, evaluation.classes.size());
   json["contexts"] = Json::array();
   for (const ContextScore& context : scores.contexts) json["contexts"].push_back(context_json(context));
   return json.dump();
@@ -90,19 +122,20 @@ std::string evaluation_table(const Evaluation& evaluation) {
   if (!evaluation.classifier.empty()) title += ", " + evaluation.classifier;
   std::string table = fmt::format("{:<24} {:>7} {:>9} {:>15} {:>10}\n", title, "images", "accuracy",
                                   "95 % interval", "confidence");
-  table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", "all", scores.images, scores.accuracy, "",
-                       scores.confidence);
+  table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", "all", scores.images, scores.accuracy,
+                       interval_text(scores.accuracy_interval), scores.confidence);
   std::vector<ContextScore> contexts = scores.contexts;
   std::stable_sort(contexts.begin(), contexts.end(),
                    [](const ContextScore& a, const ContextScore& b) { return a.accuracy < b.accuracy; });
   for (const ContextScore& context : contexts) {
-    const std::string interval = fmt::format("{:.3f} … {:.3f}", context.low, context.high);
     table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", context.context, context.images,
-                         context.accuracy, interval, context.confidence);
+                         context.accuracy, interval_text({context.low, context.high}), context.confidence);
   }
-  table += fmt::format("balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}",
-                       scores.balanced_accuracy, scores.auc ? fmt::format("{:.4f}", *scores.auc) : "-",
-                       scores.loss, scores.majority);
+  table += fmt::format(
+      "balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}\n"
+      "F1 macro {:.4f}  F1 weighted {:.4f}  kappa {:.4f}  calibration error {:.4f}",
+      scores.balanced_accuracy, auc_text(scores), scores.loss, scores.majority, scores.f1_macro,
+      scores.f1_weighted, scores.kappa, scores.calibration_error);
   if (evaluation.images_per_second > 0)
     table += fmt::format("  {:.0f} images/s over all ranks", evaluation.images_per_second);
   return table + "\n";

@@ -1,25 +1,21 @@
 #include "cohort/eval/scores.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include <ATen/ATen.h>
 
 #include "cohort/core/error.h"
 
+#include "eval/answers.h"
+#include "eval/confusion.h"
+#include "eval/ranking.h"
+
 namespace cohort::eval {
 namespace {
-
-/// One labelled image.
-struct Answer {
-  std::int32_t label, predicted, context;
-  double confidence, loss, margin;  ///< margin: logit of class 1 minus class 0
-};
-
-struct Interval {
-  double low, high;
-};
 
 /// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927; z of 95 %.
 Interval wilson(std::int64_t correct, std::int64_t count) {
@@ -31,71 +27,69 @@ Interval wilson(std::int64_t correct, std::int64_t count) {
   return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
 }
 
-std::vector<Answer> answers_of(const at::Tensor& logits, std::span<const std::int32_t> labels,
-                               std::span<const std::int32_t> contexts) {
-  const at::Tensor values = logits.to(at::kCPU, at::kDouble).contiguous();  // [N, classes]
-  const at::Tensor log_probabilities = values.log_softmax(1);
-  const auto raw = values.accessor<double, 2>();
-  const auto log_probability = log_probabilities.accessor<double, 2>();
-  const std::int64_t classes = values.size(1);
+/// `logits` and `log_probability` [N, classes] f64.
+std::vector<Answer> answers_of(const at::Tensor& logits, const at::Tensor& log_probability,
+                               std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts) {
+  const auto raw = logits.accessor<double, 2>(), values = log_probability.accessor<double, 2>();
+  const std::int64_t classes = log_probability.size(1);
   std::vector<Answer> answers;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const std::int32_t label = labels[i];
     if (label < 0) continue;
     COHORT_CHECK(label < classes, "label {} of {} classes", label, classes);
-    const auto row = log_probability[static_cast<std::int64_t>(i)];
+    const auto logit = raw[static_cast<std::int64_t>(i)], row = values[static_cast<std::int64_t>(i)];
     const double* first = row.data();
     const auto predicted = static_cast<std::int32_t>(std::max_element(first, first + classes) - first);
-    const auto logit = raw[static_cast<std::int64_t>(i)];
     answers.push_back({label, predicted, contexts.empty() ? -1 : contexts[i], std::exp(row[predicted]),
                        -row[label], classes == 2 ? logit[1] - logit[0] : 0.0});
   }
   return answers;
 }
 
-/// Recall averaged over the classes that occur.
-double balanced_accuracy(std::span<const Answer> answers, std::int64_t classes) {
-  std::vector<std::int64_t> count(static_cast<std::size_t>(classes)), correct(count.size());
+/// C. Guo et al., "On calibration of modern neural networks", arXiv 1706.04599, section 2.
+double calibration_error(std::span<const Answer> answers) {
+  constexpr std::size_t kBins = 15;
+  std::array<double, kBins> gap{};  // number right minus sum of confidences
   for (const Answer& answer : answers) {
-    const auto label = static_cast<std::size_t>(answer.label);
-    ++count[label];
-    if (answer.predicted == answer.label) ++correct[label];
+    const double place = std::ceil(answer.confidence * kBins) - 1;
+    const auto bin = static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)));
+    gap.at(bin) += (answer.predicted == answer.label ? 1.0 : 0.0) - answer.confidence;
   }
-  double recalls = 0;
-  std::int64_t present = 0;
-  for (std::size_t label = 0; label < count.size(); ++label) {
-    if (count[label] == 0) continue;
-    recalls += static_cast<double>(correct[label]) / static_cast<double>(count[label]);
-    ++present;
-  }
-  return recalls / static_cast<double>(present);
+  const double sum = std::accumulate(gap.begin(), gap.end(), 0.0,
+                                     [](double all, double one) { return all + std::abs(one); });
+  return sum / static_cast<double>(answers.size());
 }
 
-double majority(std::span<const Answer> answers, std::int64_t classes) {
-  std::vector<std::int64_t> count(static_cast<std::size_t>(classes));
-  for (const Answer& answer : answers) ++count[static_cast<std::size_t>(answer.label)];
-  return static_cast<double>(*std::max_element(count.begin(), count.end())) /
-         static_cast<double>(answers.size());
+/// `value(row of the logits, answer)` ranks the images; those of class `of` are positive.
+template <class Value>
+Ranking ranking_of(std::span<const Answer> answers, std::int32_t of, const Value& value) {
+  std::vector<double> values;
+  const auto positive = std::make_unique<bool[]>(answers.size());  // std::vector<bool> has no span
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    values.push_back(value(i));
+    positive[i] = answers[i].label == of;
+  }
+  return {values, {positive.get(), answers.size()}};
 }
 
-/// Mann–Whitney U over the number of pairs, from mid-ranks. Nothing when one class is absent.
-std::optional<double> area_under_curve(std::span<const Answer> answers) {
-  std::vector<std::pair<double, bool>> ordered;
-  for (const Answer& answer : answers) ordered.emplace_back(answer.margin, answer.label == 1);
-  std::sort(ordered.begin(), ordered.end());
-  double rank_sum = 0, positives = 0;
-  for (std::size_t begin = 0; begin < ordered.size();) {
-    std::size_t end = begin;
-    double tied_positives = 0;
-    for (; end < ordered.size() && ordered[end].first == ordered[begin].first; ++end)
-      tied_positives += ordered[end].second;
-    rank_sum += tied_positives * 0.5 * static_cast<double>(begin + 1 + end);
-    positives += tied_positives;
-    begin = end;
+/// Mean over the classes that occur, each against the rest.
+std::optional<double> area_over_classes(std::span<const Answer> answers, const at::Tensor& log_probability,
+                                        std::span<const std::int32_t> labels) {
+  std::vector<std::int64_t> rows;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= 0) rows.push_back(static_cast<std::int64_t>(i));
   }
-  const double negatives = static_cast<double>(ordered.size()) - positives;
-  if (positives == 0 || negatives == 0) return std::nullopt;
-  return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives);
+  const auto values = log_probability.accessor<double, 2>();
+  double sum = 0;
+  std::int64_t occurring = 0;
+  for (std::int32_t c = 0; c < log_probability.size(1); ++c) {
+    const auto area = ranking_of(answers, c, [&](std::size_t i) { return values[rows[i]][c]; }).area();
+    if (!area) continue;
+    sum += *area;
+    ++occurring;
+  }
+  if (occurring == 0) return std::nullopt;
+  return sum / static_cast<double>(occurring);
 }
 
 std::vector<ContextScore> scores_of_contexts(std::span<const Answer> answers,
@@ -135,7 +129,9 @@ Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
                labels.size());
   COHORT_CHECK(contexts.empty() || contexts.size() == labels.size(), "{} contexts, {} labels",
                contexts.size(), labels.size());
-  const std::vector<Answer> answers = answers_of(logits, labels, contexts);
+  const at::Tensor values = logits.to(at::kCPU, at::kDouble).contiguous();  // [N, classes]
+  const at::Tensor log_probability = values.log_softmax(1);
+  const std::vector<Answer> answers = answers_of(values, log_probability, labels, contexts);
   if (answers.empty()) {
     throw DataError({"no image has a label, so that there is nothing to score", "the evaluated split",
                      "choose another split (eval.splits) or label column (data.label)"});
@@ -152,9 +148,20 @@ Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
   scores.accuracy /= images;
   scores.loss /= images;
   scores.confidence /= images;
-  scores.balanced_accuracy = balanced_accuracy(answers, classes);
-  if (classes == 2) scores.auc = area_under_curve(answers);
-  scores.majority = majority(answers, classes);
+  scores.calibration_error = calibration_error(answers);
+  const Confusion confusion(answers, classes);
+  scores.balanced_accuracy = confusion.balanced_accuracy();
+  scores.majority = confusion.majority();
+  scores.f1_macro = confusion.f1_macro();
+  scores.f1_weighted = confusion.f1_weighted();
+  scores.kappa = confusion.kappa();
+  scores.confusion = confusion.counts();
+  std::optional<Ranking> ranking;
+  if (classes == 2) ranking = ranking_of(answers, 1, [&](std::size_t i) { return answers[i].margin; });
+  scores.auc = ranking ? ranking->area() : area_over_classes(answers, log_probability, labels);
+  const BootstrapIntervals intervals = bootstrap(answers, ranking ? &*ranking : nullptr);
+  scores.accuracy_interval = intervals.accuracy;
+  scores.auc_interval = intervals.area;
   if (!contexts.empty()) scores.contexts = scores_of_contexts(answers, context_names);
   return scores;
 }

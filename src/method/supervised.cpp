@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "cohort/core/error.h"
+#include "cohort/method/mixing.h"
 
 namespace cohort::method {
 namespace {
@@ -32,18 +33,32 @@ class Supervised final : public Method {
     COHORT_CHECK(global_count_.defined() && batch.views.size() == 1,
                  "supervised training needs begin_step() first, and one view");
     const at::Tensor labelled = batch.label.ne(kNoLabel);
+    const Mixing mixing{config_.mixup, config_.cutmix};
+    Mixed mixed{batch.views[0], {}, {}};
+    if (mixing.is_on()) mixed = mix_groups(batch.views[0], batch.group, mixing, step.seed, step.step);
     const at::Tensor logits =
-        model_->forward(batch.views[0], conditions(batch, step)).logits.to(at::kFloat);  // [B, classes]
+        model_->forward(mixed.images, conditions(batch, step)).logits.to(at::kFloat);  // [B, classes]
     const at::Tensor correct = logits.argmax(1).eq(batch.label).logical_and_(labelled).sum();
     metrics.add("accuracy", correct.item<double>(), labelled.sum().item<std::int64_t>());
     if (counting_) counting_->wait();
     counting_.reset();
-    return at::cross_entropy_loss(logits, batch.label, /*weight=*/{}, at::Reduction::Sum, kNoLabel,
-                                  config_.label_smoothing) /
-           global_count_[0].clamp_min(1);
+    return sum_of_losses(logits, batch.label, mixed) / global_count_[0].clamp_min(1);
   }
 
  private:
+  /// Partners have each other and the same share, so that the shares of a label add up to 1.
+  [[nodiscard]] at::Tensor sum_of_losses(const at::Tensor& logits, const at::Tensor& label,
+                                         const Mixed& mixed) const {
+    const auto losses = [&](const at::Tensor& of, at::Reduction::Reduction reduction) {
+      return at::cross_entropy_loss(logits, of, /*weight=*/{}, reduction, kNoLabel, config_.label_smoothing);
+    };
+    if (!mixed.share.defined()) return losses(label, at::Reduction::Sum);
+    const at::Tensor share = mixed.share.to(logits.device());
+    const at::Tensor other = label.index_select(0, mixed.partner.to(label.device()));
+    return (losses(label, at::Reduction::None) * share + losses(other, at::Reduction::None) * (1 - share))
+        .sum();
+  }
+
   [[nodiscard]] nn::Conditions conditions(const data::Batch& batch, const Step& step) const {
     return {.context = batch.context,
             .group = batch.group,

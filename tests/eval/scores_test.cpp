@@ -54,7 +54,64 @@ TEST(Scores, AucEqualsCountingAllPairsWithTies) {
 
 TEST(Scores, AucOfOneClassIsAbsent) {
   EXPECT_FALSE(score(logits_of_margins({1, 2, 3}), Labels{1, 1, 1}, {}, kNoNames).auc.has_value());
-  EXPECT_FALSE(score(at::zeros({3, 3}), Labels{0, 1, 2}, {}, kNoNames).auc.has_value());
+  EXPECT_FALSE(score(at::zeros({3, 3}), Labels{2, 2, 2}, {}, kNoNames).auc.has_value());
+}
+
+// scikit-learn 1.9.1: roc_auc_score(labels, softmax(logits), multi_class="ovr"), f1_score, cohen_kappa_score,
+// balanced_accuracy_score, confusion_matrix.
+TEST(Scores, ThreeClassesAreThoseOfScikitLearn) {
+  const at::Tensor logits =
+      at::tensor({2.0, 0.5, -1.0, 0.1, 0.3,  0.2, -0.5, 1.5, 0.7,  1.2, 1.1, -0.3, 0.0, -0.8,
+                  1.9, 0.6, 0.4,  0.5, -1.2, 0.9, 1.0,  0.8, -0.1, 0.2, 0.3, 1.7,  -0.4})
+          .view({9, 3});
+  const Labels labels{0, 1, 1, 1, 2, 2, 2, 0, 0};
+
+  const Scores scores = score(logits, labels, {}, kNoNames);
+
+  EXPECT_NEAR(scores.auc.value(), 0.842592592593, 1e-9);
+  EXPECT_NEAR(scores.f1_macro, 0.679365079365, 1e-9);
+  EXPECT_NEAR(scores.f1_weighted, 0.679365079365, 1e-9);
+  EXPECT_NEAR(scores.kappa, 0.500000000000, 1e-9);
+  EXPECT_NEAR(scores.balanced_accuracy, 0.666666666667, 1e-9);
+  EXPECT_EQ(scores.confusion, (std::vector<std::int64_t>{2, 1, 0, 1, 2, 0, 1, 0, 2}));
+}
+
+TEST(Scores, CalibrationErrorByHand) {
+  // Two answers of probability 0.5, one of them right; one of e²/(1 + e²), wrong.
+  const double sure = std::exp(2.0) / (1 + std::exp(2.0));
+
+  const Scores scores = score(logits_of_margins({0, 0, 2}), Labels{0, 1, 0}, {}, kNoNames);
+
+  EXPECT_NEAR(scores.calibration_error, sure / 3, 1e-12);
+}
+
+TEST(Scores, KappaOfOneClassIsZero) {
+  EXPECT_EQ(score(logits_of_margins({1, 2, 3}), Labels{1, 1, 1}, {}, kNoNames).kappa, 0);
+}
+
+// An accuracy of 0.8 of 400 images: 1.96 · √(0.8 · 0.2 / 400) = 0.0392 to each side. The area's deviation by
+// J. A. Hanley and B. J. McNeil, 1982.
+TEST(Scores, BootstrapIntervalsAreNearThoseOfFormulas) {
+  RandomStream random({.seed = 9, .purpose = Purpose::synthetic});
+  std::vector<float> margins;
+  Labels labels;
+  for (int i = 0; i < 400; ++i) {
+    labels.push_back(i % 2);
+    margins.push_back(static_cast<float>(random.normal()) + (labels.back() == 1 ? 0.84F : -0.84F));
+  }
+
+  const Scores scores = score(logits_of_margins(margins), labels, {}, kNoNames);
+
+  const double half = 1.96 * std::sqrt(scores.accuracy * (1 - scores.accuracy) / 400);
+  EXPECT_NEAR(scores.accuracy_interval.low, scores.accuracy - half, 0.006);
+  EXPECT_NEAR(scores.accuracy_interval.high, scores.accuracy + half, 0.006);
+  const double a = scores.auc.value(), q1 = a / (2 - a), q2 = 2 * a * a / (1 + a);
+  const double deviation =
+      std::sqrt((a * (1 - a) + 199 * (q1 - a * a) + 199 * (q2 - a * a)) / (200.0 * 200.0));
+  ASSERT_TRUE(scores.auc_interval.has_value());
+  EXPECT_NEAR(scores.auc_interval->high - scores.auc_interval->low, 2 * 1.96 * deviation, 0.5 * deviation);
+  EXPECT_LT(scores.auc_interval->low, a);
+  EXPECT_GT(scores.auc_interval->high, a);
 }
 
 TEST(Scores, CountsByHand) {

@@ -11,6 +11,7 @@
 
 #include "cohort/comm/session.h"
 #include "cohort/core/error.h"
+#include "cohort/method/mixing.h"
 
 #include "../support/golden.h"
 #include "../support/small_model.h"
@@ -121,6 +122,33 @@ TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
     world_.all_reduce(sum).wait();
     EXPECT_LE(relative_difference(sum, expected.at(name)), 1e-5) << name;
   }
+}
+
+// Every image counts by its share for its own label and by the rest for its partner's; labels that are
+// missing for nothing.
+TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
+  const method::SupervisedConfig config{.label_smoothing = kSmoothing, .mixup = 0.8, .cutmix = 1.0};
+  const data::Batch batch = global_batch(), mine = share(batch, world_.rank(), world_.size());
+  const method::Mixed mixed =
+      method::mix_groups(batch.views[0], batch.group, {config.mixup, config.cutmix}, step_.seed, step_.step);
+  const at::Tensor logits = model_->forward(mixed.images, conditions_of(batch, step_, GetParam())).logits;
+  const auto sum = [&](std::int64_t row, const at::Tensor& label) {
+    const bool labelled = label.item<std::int64_t>() >= 0;
+    return labelled ? loss_by_formula(logits.narrow(0, row, 1), label.view({1})).item<double>() : 0.0;
+  };
+  double expected = 0;
+  for (std::int64_t i = 0; i < kImages; ++i) {
+    const double own = mixed.share[i].item<double>();
+    expected += own * sum(i, batch.label[i]) + (1 - own) * sum(i, batch.label[mixed.partner[i]]);
+  }
+  expected /= static_cast<double>(batch.label.ge(0).sum().item<std::int64_t>());
+
+  const auto supervised = method::make_supervised(model_, config, GetParam());
+  method::Metrics metrics;
+  supervised->begin_step(mine, step_);
+  const double loss = supervised->loss(mine, step_, metrics).item<double>();
+
+  EXPECT_NEAR(world_.sum(loss), expected, 1e-5 * expected);
 }
 
 TEST_P(SupervisedOnRanks, AccuracyCountsLabelledRows) {

@@ -18,6 +18,8 @@ enum class Purpose : std::uint32_t {
   synthetic = 7,
   channel_drop = 16,
   channel_sampling = 17,
+  mixing = 18,
+  bootstrap = 19,
 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words

@@ -18,12 +18,25 @@ struct ContextScore {
   double confidence = 0.0;       ///< mean probability of the predicted class
 };
 
+struct Interval {
+  double low = 0.0, high = 0.0;
+};
+
 struct Scores {
   std::int64_t images = 0;
   double accuracy = 0.0, balanced_accuracy = 0.0;
-  std::optional<double> auc;  ///< two classes only: area under the ROC curve, ties count one half
-  double loss = 0.0;          ///< mean cross-entropy
-  double confidence = 0.0;
+  Interval accuracy_interval;  ///< 95 %, bootstrap over images
+  /// Area under the ROC curve, ties count one half; more than two classes: the mean of each class against the
+  /// rest, over the classes that occur. Nothing when one class alone occurs.
+  std::optional<double> auc;
+  std::optional<Interval> auc_interval;  ///< two classes only; 95 %, bootstrap over images
+  double f1_macro = 0.0, f1_weighted = 0.0;
+  double kappa = 0.0;       ///< Cohen's
+  double loss = 0.0;        ///< mean cross-entropy
+  double confidence = 0.0;  ///< mean probability of the predicted class
+  double calibration_error =
+      0.0;  ///< |accuracy - confidence|, mean over 15 bins of confidence (Guo et al., 2017)
+  std::vector<std::int64_t> confusion;  ///< [classes, classes]: label, answer
   double majority = 0.0;  ///< accuracy of always answering the most frequent class of these images
   std::vector<ContextScore> contexts;  ///< by vocabulary index; contexts without images left out
   [[nodiscard]] const ContextScore* worst() const noexcept;  ///< lowest accuracy; null without contexts

@@ -1,0 +1,75 @@
+#include "eval/ranking.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cohort/core/error.h"
+#include "cohort/core/random.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr std::int64_t kSamples = 1000;
+
+/// Percentiles 2.5 and 97.5.
+Interval middle_95(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double part) {
+    return values[static_cast<std::size_t>(std::lround(part * static_cast<double>(values.size() - 1)))];
+  };
+  return {at(0.025), at(0.975)};
+}
+
+}  // namespace
+
+Ranking::Ranking(std::span<const double> values, std::span<const bool> positive) {
+  COHORT_CHECK(values.size() == positive.size(), "{} values of {} images", values.size(), positive.size());
+  std::vector<std::int32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto value = [&](std::int32_t image) { return values[static_cast<std::size_t>(image)]; };
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) { return value(a) < value(b); });
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const bool ends = i + 1 == order.size() || value(order[i]) != value(order[i + 1]);
+    order_.push_back({order[i], positive[static_cast<std::size_t>(order[i])], ends});
+  }
+}
+
+std::optional<double> Ranking::area(std::span<const std::int32_t> weights) const {
+  double negatives = 0, positives = 0, won = 0;  // pairs in which the positive one has the larger value
+  double tied_negatives = 0, tied_positives = 0;
+  for (const Place& place : order_) {
+    const double weight = weights.empty() ? 1 : weights[static_cast<std::size_t>(place.image)];
+    (place.positive ? tied_positives : tied_negatives) += weight;
+    if (!place.ends_tie) continue;
+    won += tied_positives * (negatives + tied_negatives / 2);
+    negatives += tied_negatives;
+    positives += tied_positives;
+    tied_negatives = tied_positives = 0;
+  }
+  if (positives == 0 || negatives == 0) return std::nullopt;
+  return won / (positives * negatives);
+}
+
+BootstrapIntervals bootstrap(std::span<const Answer> answers, const Ranking* ranking) {
+  std::vector<double> accuracies, areas;
+  std::vector<std::int32_t> weights(answers.size());
+  for (std::int64_t sample = 0; sample < kSamples; ++sample) {
+    RandomStream random({.purpose = Purpose::bootstrap, .sample = sample});
+    std::fill(weights.begin(), weights.end(), 0);
+    std::int64_t right = 0;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const std::uint64_t drawn = random.below(answers.size());
+      ++weights[drawn];
+      right += answers[drawn].predicted == answers[drawn].label ? 1 : 0;
+    }
+    accuracies.push_back(static_cast<double>(right) / static_cast<double>(answers.size()));
+    if (ranking == nullptr) continue;
+    if (const auto area = ranking->area(weights)) areas.push_back(*area);
+  }
+  BootstrapIntervals intervals{middle_95(std::move(accuracies)), std::nullopt};
+  if (!areas.empty()) intervals.area = middle_95(std::move(areas));
+  return intervals;
+}
+
+}  // namespace cohort::eval

@@ -1,0 +1,92 @@
+#include "cohort/method/mixing.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "../support/small_model.h"
+
+namespace cohort::method {
+namespace {
+
+constexpr std::int64_t kMembers = 4, kSeed = 3, kStep = 11;
+
+at::Tensor numbers_of(std::int64_t groups) {
+  return at::arange(groups * kMembers).div(kMembers, "floor");
+}
+
+Mixed mixed_groups(std::int64_t groups, const Mixing& mixing, std::int64_t size = 6) {
+  const at::Tensor images = testing::normal_values({groups * kMembers, 2, size, size});
+  return mix_groups(images, numbers_of(groups), mixing, kSeed, kStep);
+}
+
+TEST(Mixing, PartnersAreOfOneGroupAndHaveEachOther) {
+  const Mixed mixed = mixed_groups(3, {.mixup = 1.0});
+
+  EXPECT_TRUE(mixed.partner.index_select(0, mixed.partner).equal(at::arange(3 * kMembers)));
+  EXPECT_TRUE(numbers_of(3).index_select(0, mixed.partner).equal(numbers_of(3)));
+  EXPECT_TRUE(mixed.share.index_select(0, mixed.partner).equal(mixed.share));
+  EXPECT_NE(mixed.share[0].item<float>(), mixed.share[kMembers].item<float>()) << "a share for each group";
+}
+
+TEST(Mixing, MixupAddsImagesByTheirShares) {
+  const at::Tensor images = testing::normal_values({2 * kMembers, 2, 6, 6});
+
+  const Mixed mixed = mix_groups(images, numbers_of(2), {.mixup = 0.4}, kSeed, kStep);
+
+  const at::Tensor share = mixed.share.view({-1, 1, 1, 1});
+  EXPECT_TRUE(at::allclose(mixed.images, share * images + (1 - share) * images.index_select(0, mixed.partner),
+                           1e-5, 1e-6));
+}
+
+TEST(Mixing, CutMixTakesEveryPixelFromOneOfTheTwoByShare) {
+  const at::Tensor images = testing::normal_values({20 * kMembers, 2, 8, 8});
+
+  const Mixed mixed = mix_groups(images, numbers_of(20), {.cutmix = 1.0}, kSeed, kStep);
+
+  const at::Tensor own = mixed.images.eq(images),
+                   other = mixed.images.eq(images.index_select(0, mixed.partner));
+  EXPECT_TRUE(own.logical_or(other).all().item<bool>());
+  EXPECT_TRUE(at::allclose(own.to(at::kFloat).mean(at::IntArrayRef{1, 2, 3}), mixed.share));
+  EXPECT_LT(mixed.share.min().item<float>(), 0.9F);
+}
+
+// Mean 1/2 and variance 1/(4(2α + 1)) of Beta(α, α).
+TEST(Mixing, SharesHaveTheirDistribution) {
+  constexpr std::int64_t kGroups = 4000;
+  for (const double alpha : {0.3, 1.0, 4.0}) {
+    const at::Tensor share = mixed_groups(kGroups, {.mixup = alpha}, 1).share.slice(0, 0, {}, kMembers);
+    EXPECT_NEAR(share.mean().item<double>(), 0.5, 0.03) << alpha;
+    EXPECT_NEAR(share.var().item<double>(), 1 / (4 * (2 * alpha + 1)), 0.006) << alpha;
+    EXPECT_GE(share.min().item<double>(), 0) << alpha;
+    EXPECT_LE(share.max().item<double>(), 1) << alpha;
+  }
+}
+
+TEST(Mixing, WithBothEachGroupDoesOne) {
+  const at::Tensor images = testing::normal_values({200 * kMembers, 1, 8, 8});
+  const Mixed mixed = mix_groups(images, numbers_of(200), {.mixup = 1.0, .cutmix = 1.0}, kSeed, kStep);
+  std::int64_t pasted = 0;
+  for (std::int64_t i = 0; i < 200 * kMembers; i += kMembers) {
+    const at::Tensor own = mixed.images[i].eq(images[i]),
+                     other = mixed.images[i].eq(images[mixed.partner[i].item<std::int64_t>()]);
+    pasted += own.logical_or(other).all().item<bool>() ? 1 : 0;
+  }
+  EXPECT_GT(pasted, 70);
+  EXPECT_LT(pasted, 130);
+}
+
+TEST(Mixing, AGroupIsMixedAlikeInAnyBatchAndDifferentlyInTheNextStep) {
+  const at::Tensor images = testing::normal_values({3 * kMembers, 2, 6, 6}), group = numbers_of(3);
+  const Mixing mixing{.mixup = 0.8, .cutmix = 0.8};
+
+  const Mixed whole = mix_groups(images, group, mixing, kSeed, kStep);
+  const Mixed part = mix_groups(images.narrow(0, 2 * kMembers, kMembers),
+                                group.narrow(0, 2 * kMembers, kMembers), mixing, kSeed, kStep);
+  const Mixed next = mix_groups(images, group, mixing, kSeed, kStep + 1);
+
+  EXPECT_TRUE(part.images.equal(whole.images.narrow(0, 2 * kMembers, kMembers)));
+  EXPECT_FALSE(next.share.equal(whole.share));
+}
+
+}  // namespace
+}  // namespace cohort::method
