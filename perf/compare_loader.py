@@ -70,11 +70,10 @@ def torch_rate(folder, workers, seconds):
 
 
 def cohort_rate(program, folder, threads, seconds):
-    command = [program, "loader", "--dataset", str(folder), "--split", "train", "--images", str(BATCH), "--threads", str(threads),
-               "--seconds", str(seconds), "--json"]
+    command = [program, "loader", str(folder), "--batch", str(BATCH), "--threads", str(threads), "--seconds", str(seconds), "--json"]
     output = subprocess.run(command, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, check=True).stdout
     rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return next((row["all_ranks_images_s"], row["of_limit"]) for row in rows if row.get("stage") == "evaluation")
+    return next(row["all_ranks_images_s"] for row in rows if row["stage"] == "evaluation")
 
 
 def main():
@@ -93,7 +92,7 @@ def main():
             folder = Path(temporary) / codec
             subprocess.run([options.programs / "cohort-data", "synth", "--contexts", "16", "--images-per-context", str(options.images // 16), "--size", "96",
                             "--channels", "3", "--codec", codec, "--out", str(folder)], check=True, capture_output=True)
-            pairs = [(cohort_rate(options.programs / "cohort-perf", folder, options.workers, options.seconds)[0],
+            pairs = [(cohort_rate(options.programs / "cohort-perf", folder, options.workers, options.seconds),
                       torch_rate(folder, options.workers, options.seconds)) for _ in range(options.rounds)]
             ours, theirs = zip(*pairs)
             print(f"{codec:8}{statistics.median(ours):12,.0f}{statistics.median(theirs):12,.0f}{statistics.median(a / b for a, b in pairs):8.1f}", flush=True)
