@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <memory>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/core/error.h"
+#include "cohort/core/log.h"
 #include "cohort/core/text.h"
 
 #include "commands.h"
@@ -35,6 +37,23 @@ Sweep score_all(const std::vector<eval::Probe>& probes, const JudgedFeatures& ju
     }
   }
   return sweep;
+}
+
+/// A rate that is too high ends in infinities; the others still count.
+void drop_diverged(std::vector<eval::Probe>& probes, const JudgedFeatures& judged) {
+  const auto diverged = [&](const eval::Probe& probe) {
+    return std::any_of(judged.tests.begin(), judged.tests.end(), [&](const SplitFeatures& test) {
+      return !probe.logits(test.features).isfinite().all().item<bool>();
+    });
+  };
+  for (const eval::Probe& probe : probes) {
+    if (diverged(probe))
+      log_warning(fmt::format("the classifier of --lr {} diverged and is left out", probe.rate));
+  }
+  std::erase_if(probes, diverged);
+  if (!probes.empty()) return;
+  throw NumericalError(
+      {"the classifiers of all learning rates diverged", "--lr", "give lower rates, or leave out --raw"});
 }
 
 /// Index of the split that decides.
@@ -90,10 +109,13 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   options.config.seed = judged.seed;
   options.config.standardise = !options.raw;
   if (options.kind == "linear") options.config.hidden = 0;
-  const std::vector<eval::Probe> probes = eval::train_probes(
+  std::vector<eval::Probe> probes = eval::train_probes(
       judged.train.features, judged.train.dataset.labels(label), classes, options.config, ranks);
   Sweep sweep;
-  comm::together(ranks, [&] { sweep = score_all(probes, judged); });
+  comm::together(ranks, [&] {
+    drop_diverged(probes, judged);
+    sweep = score_all(probes, judged);
+  });
   const std::size_t chosen = best_of(sweep, deciding);
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;

@@ -54,7 +54,8 @@ Nearest nearest(const at::Tensor& queries, const Bank& bank, std::int64_t k) {
 
 /// [n, classes]
 at::Tensor vote(const Nearest& nearest, std::int64_t k, std::int64_t classes, double temperature) {
-  const at::Tensor weight = (nearest.similarity.narrow(1, 0, k) / temperature).exp();
+  const at::Tensor similarity = nearest.similarity.narrow(1, 0, k);
+  const at::Tensor weight = ((similarity - similarity.amax(1, true)) / temperature).exp();  // never overflows
   at::Tensor votes = at::zeros({weight.size(0), classes});
   votes.scatter_add_(1, nearest.label.narrow(1, 0, k), weight);
   return (votes / votes.sum(1, true)).clamp_min(kLeastShare).log();

@@ -130,6 +130,10 @@ Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
   COHORT_CHECK(contexts.empty() || contexts.size() == labels.size(), "{} contexts, {} labels",
                contexts.size(), labels.size());
   const at::Tensor values = logits.to(at::kCPU, at::kDouble).contiguous();  // [N, classes]
+  if (!values.isfinite().all().item<bool>()) {
+    throw NumericalError({"the answers to be scored are not all finite numbers", "the evaluated split",
+                          "the weights are damaged, or training diverged: lower the learning rate"});
+  }
   const at::Tensor log_probability = values.log_softmax(1);
   const std::vector<Answer> answers = answers_of(values, log_probability, labels, contexts);
   if (answers.empty()) {

@@ -80,6 +80,16 @@ TEST_F(FeatureCommands, ProbeChoosesARateAndSavesTheClassifier) {
     EXPECT_NE(saved.find(name), std::string::npos) << name;
 }
 
+TEST_F(FeatureCommands, ARateThatDivergesIsLeftOut) {
+  const Outcome some = run(2, "probe --run " + run_folder() + " --raw --epochs 30 --lr 1e38,0.01");
+  EXPECT_EQ(some.exit_code, 0) << some.output;
+  EXPECT_EQ(some.occurrences("the classifier of --lr 1e+38 diverged and is left out"), 1) << some.output;
+
+  const Outcome all = run(2, "probe --run " + run_folder() + " --raw --epochs 30 --lr 1e38");
+  EXPECT_EQ(all.exit_code, 4) << all.output;
+  EXPECT_EQ(all.occurrences("the classifiers of all learning rates diverged"), 1) << all.output;
+}
+
 TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
   const Outcome neighbours = run(2, "knn --run " + run_folder() + " --k 100000");
   EXPECT_EQ(neighbours.exit_code, 2) << neighbours.output;

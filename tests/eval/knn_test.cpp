@@ -85,6 +85,20 @@ TEST(Knn, HasTheSameBitsOnAnyNumberOfRanks) {
   EXPECT_NEAR(std::exp(together[0][2400][1].item<double>()), shares[1], 1e-4);
 }
 
+TEST(Knn, ALowTemperatureGivesTheNearestAlone) {
+  comm::Communicator world = test::world();
+  const at::Tensor bank = testing::normal_values({40, kWidth}),
+                   queries = testing::normal_values({9, kWidth}, 1);
+  const auto labels = some_labels(40);
+
+  const auto cold =
+      knn_logits(bank, labels, queries, kClasses, {.neighbours = {6}, .temperature = 1e-4}, world);
+  const auto nearest = knn_logits(bank, labels, queries, kClasses, {.neighbours = {1}}, world);
+
+  EXPECT_TRUE(cold[0].isfinite().all().item<bool>());
+  EXPECT_TRUE(cold[0].argmax(1).equal(nearest[0].argmax(1)));
+}
+
 TEST(Knn, MoreNeighboursThanLabelledImagesAreRefused) {
   comm::Communicator world = test::world();
   const at::Tensor bank = testing::normal_values({12, kWidth});

@@ -156,6 +156,10 @@ TEST(Scores, WilsonIntervalsOfContexts) {
   EXPECT_EQ(scores.worst()->context, "b");
 }
 
+TEST(Scores, RefusesAnswersThatAreNoNumbers) {
+  EXPECT_THROW(score(logits_of_margins({1, std::nanf("")}), Labels{0, 1}, {}, kNoNames), NumericalError);
+}
+
 TEST(Scores, RefusesImagesWithoutLabels) {
   EXPECT_THROW(score(at::zeros({2, 2}), Labels{-1, -1}, {}, kNoNames), DataError);
 }

@@ -21,8 +21,8 @@ struct KnnConfig {
 /// Collective. `bank` [M, D] and `queries` [N, D] f32, the same on every rank; `labels` [M], -1: votes for
 /// nothing and is left out. Returns for each k [N, classes] f32, logarithms of the shares of the votes. The
 /// queries are divided over the ranks block by block: the same bits on any number of ranks. Memory of a rank
-/// besides: 64 MiB and the k best of its queries. Throws UsageError when a k exceeds the number of labelled
-/// images.
+/// besides: a copy of the bank, 64 MiB, and the k best of its queries. Throws UsageError when a k exceeds the
+/// number of labelled images.
 std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::int32_t> labels,
                                    const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
                                    comm::Communicator& ranks);
