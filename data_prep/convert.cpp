@@ -18,6 +18,7 @@ namespace cohort::data_prep {
 namespace {
 
 constexpr const char* kDescriptionFile = "dataset.json";
+constexpr const char* kSkippedFile = "skipped.csv";
 
 std::string dataset_name(const ConvertOptions& options) {
   if (!options.name.empty()) return options.name;
@@ -149,7 +150,11 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertO
 /// Rank 0 decides for all. Removes what is to be overwritten.
 bool already_there(const std::filesystem::path& folder, std::uint64_t conversion, bool overwrite) {
   if (!std::filesystem::exists(folder / kDescriptionFile)) return false;
-  if (overwrite) return data::remove_dataset(folder), false;
+  if (overwrite) {
+    data::remove_dataset(folder);
+    std::filesystem::remove(folder / kSkippedFile);
+    return false;
+  }
   if (data::Description::read(folder).source == conversion) return true;
   throw DataError({"the folder already holds another dataset", folder.string(),
                    "choose another folder, or replace it with --overwrite"});
@@ -225,10 +230,10 @@ void read_columns(Source& source, const ColumnOptions& columns,
   if (!columns.split.empty()) source.splits = read(columns.split, "--split");
 }
 
-ExitCode convert(Source source, const ConvertOptions& options, comm::Communicator& ranks) {
-  std::vector<Skipped> skipped;
-  if (options.skips_damaged()) skipped = skip_damaged(source, options, ranks);
-  if (ranks.rank() == 0 && !skipped.empty()) fmt::print("{}", skipped_text(skipped));
+namespace {
+
+/// Every image of `source` is usable, or ends the conversion.
+ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   Plan plan;
   comm::together(ranks, [&] { plan = make_plan(source, options); });
   if (options.dry_run) {
@@ -252,10 +257,22 @@ ExitCode convert(Source source, const ConvertOptions& options, comm::Communicato
     return ExitCode::done;
   }
   write(std::move(plan), source, options, ranks);
-  comm::together(ranks, [&] {
-    if (ranks.rank() == 0 && !skipped.empty()) write_skipped(options.out / "skipped.csv", skipped);
-  });
   return ExitCode::done;
+}
+
+}  // namespace
+
+ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+  if (!options.skips_damaged()) return convert_all(source, options, ranks);
+  Source rest = source;
+  const std::vector<Skipped> skipped = skip_damaged(rest, options, ranks);
+  if (ranks.rank() == 0 && !skipped.empty()) fmt::print("{}", skipped_text(skipped));
+  const ExitCode code = convert_all(rest, options, ranks);
+  comm::together(ranks, [&] {
+    const bool lists = ranks.rank() == 0 && !skipped.empty() && !options.dry_run;
+    if (lists) write_skipped(options.out / kSkippedFile, skipped);
+  });
+  return code;
 }
 
 }  // namespace cohort::data_prep

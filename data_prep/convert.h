@@ -35,7 +35,7 @@ void read_columns(Source& source, const ColumnOptions& columns,
 
 /// Collective. Writes `source` as a dataset, or tells what it would write. When `options.out` holds the same
 /// conversion of the same inputs already, says so and returns. Throws on all ranks alike.
-ExitCode convert(Source source, const ConvertOptions& options, comm::Communicator& ranks);
+ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks);
 
 /// An image as it will be stored: gray, resized.
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index);

@@ -47,6 +47,11 @@ std::filesystem::path file_of(const std::string& split, const std::string& id, c
   return std::filesystem::path(split) / (path.extension() == ending ? id : id + ending);
 }
 
+std::string text_of(std::span<const std::byte> bytes) {
+  const void* start = bytes.data();
+  return {static_cast<const char*>(start), bytes.size()};
+}
+
 /// A .npy file, version 1.0 (numpy.lib.format): a header padded to 64 bytes, then the values.
 std::string npy(const data::ImageLayout& layout, std::span<const std::byte> image) {
   const char* type = layout.type == data::PixelType::u8 ? "|u1" : "<u2";
@@ -59,18 +64,13 @@ std::string npy(const data::ImageLayout& layout, std::span<const std::byte> imag
   header += '\n';
   std::string text = "\x93NUMPY";
   text += {'\x01', '\x00', static_cast<char>(header.size() & 0xFFU), static_cast<char>(header.size() >> 8U)};
-  text += header;
-  for (const std::byte byte : image) text += static_cast<char>(byte);
-  return text;
+  return text + header + text_of(image);
 }
 
 std::string content_of(const std::string& format, const data::ImageLayout& layout,
                        std::span<const std::byte> image) {
   if (format == "npy") return npy(layout, image);
-  std::string text;
-  for (const std::byte byte : data::encode_image(data::Codec::png, layout, 0, image))
-    text += static_cast<char>(byte);
-  return text;
+  return text_of(data::encode_image(data::Codec::png, layout, 0, image));
 }
 
 /// Without waiting for the disk after each file, as write_file_atomically() would.
@@ -155,12 +155,11 @@ ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
       if (wanted) splits.push_back(data::Dataset::open(options.dataset, split.name));
     }
     for (const std::string& name : options.splits) static_cast<void>(description.split(name));
+    for (const data::Dataset& split : splits) images += split.rows();
+    if (ranks.rank() != 0) return;
     table = heading(description);
-    for (const data::Dataset& split : splits) {
-      table += lines_of(split, format);
-      images += split.rows();
-    }
-    if (ranks.rank() == 0) prepare_target(options.out);
+    for (const data::Dataset& split : splits) table += lines_of(split, format);
+    prepare_target(options.out);
   });
   comm::together(ranks, [&] {
     Files files(options, format, ranks);

@@ -24,36 +24,45 @@ struct ProbeOptions {
   bool raw = false;
 };
 
-/// [probe][test split]
-using Sweep = std::vector<std::vector<eval::Evaluation>>;
+/// A classifier and what it answers.
+struct Candidate {
+  eval::Probe probe;
+  std::vector<at::Tensor> logits;  // of each test split
+  std::vector<double> accuracies;
+};
 
-Sweep score_all(const std::vector<eval::Probe>& probes, const JudgedFeatures& judged) {
-  Sweep sweep;
-  for (const eval::Probe& probe : probes) {
-    auto& evaluations = sweep.emplace_back();
-    for (const SplitFeatures& test : judged.tests) {
-      evaluations.push_back(eval::evaluation_of(probe.logits(test.features), test.dataset, judged.columns));
-      evaluations.back().classifier = fmt::format("probe lr={}", probe.rate);
-    }
-  }
-  return sweep;
+/// Of the images that have a label.
+double accuracy_of(const at::Tensor& logits, const std::vector<std::int32_t>& labels) {
+  const at::Tensor label = at::tensor(labels, at::kInt);
+  const at::Tensor right = logits.argmax(1).eq(label);  // no answer is -1
+  return right.sum().item<double>() / label.ge(0).sum().item<double>();
 }
 
-/// A rate that is too high ends in infinities; the others still count.
-void drop_diverged(std::vector<eval::Probe>& probes, const JudgedFeatures& judged) {
-  const auto diverged = [&](const eval::Probe& probe) {
-    return std::any_of(judged.tests.begin(), judged.tests.end(), [&](const SplitFeatures& test) {
-      return !probe.logits(test.features).isfinite().all().item<bool>();
-    });
-  };
-  for (const eval::Probe& probe : probes) {
-    if (diverged(probe))
-      log_warning(fmt::format("the classifier of --lr {} diverged and is left out", probe.rate));
+/// Those whose answers are finite numbers: a rate that is too high ends in infinities, the others still
+/// count.
+std::vector<Candidate> candidates_of(std::vector<eval::Probe> probes, const JudgedFeatures& judged) {
+  std::vector<Candidate> candidates;
+  for (eval::Probe& probe : probes) {
+    Candidate candidate{std::move(probe), {}, {}};
+    bool finite = true;
+    for (const SplitFeatures& test : judged.tests) {
+      candidate.logits.push_back(candidate.probe.logits(test.features));
+      finite = finite && candidate.logits.back().isfinite().all().item<bool>();
+      candidate.accuracies.push_back(
+          accuracy_of(candidate.logits.back(), test.dataset.labels(judged.columns.label)));
+    }
+    if (finite)
+      candidates.push_back(std::move(candidate));
+    else
+      log_warning(fmt::format("the classifier of --lr {} diverged and is left out", candidate.probe.rate));
   }
-  std::erase_if(probes, diverged);
-  if (!probes.empty()) return;
+  if (!candidates.empty()) return candidates;
   throw NumericalError(
       {"the classifiers of all learning rates diverged", "--lr", "give lower rates, or leave out --raw"});
+}
+
+std::string name_of(const eval::Probe& probe) {
+  return fmt::format("probe lr={}", probe.rate);
 }
 
 /// Index of the split that decides.
@@ -71,23 +80,33 @@ std::size_t deciding_split(const ProbeOptions& options, const JudgedFeatures& ju
                     "--select-on", did_you_mean(options.select_on, names)});
 }
 
-std::size_t best_of(const Sweep& sweep, std::size_t split) {
-  const auto best = std::max_element(sweep.begin(), sweep.end(), [&](const auto& a, const auto& b) {
-    return a[split].scores.accuracy < b[split].scores.accuracy;
+const Candidate& best_of(const std::vector<Candidate>& candidates, std::size_t split) {
+  return *std::max_element(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    return a.accuracies[split] < b.accuracies[split];
   });
-  return static_cast<std::size_t>(best - sweep.begin());
 }
 
-std::string sweep_table(const Sweep& sweep, std::size_t chosen, std::size_t deciding) {
+std::string sweep_table(const std::vector<Candidate>& candidates, const Candidate& best,
+                        const JudgedFeatures& judged, std::size_t deciding) {
   std::string text = fmt::format("{:<24}", "accuracy");
-  for (const eval::Evaluation& split : sweep.front()) text += fmt::format(" {:>14}", split.split);
+  for (const SplitFeatures& test : judged.tests) text += fmt::format(" {:>14}", test.dataset.split());
   text += "\n";
-  for (std::size_t i = 0; i < sweep.size(); ++i) {
-    text += fmt::format("{:<24}", sweep[i].front().classifier);
-    for (const eval::Evaluation& split : sweep[i]) text += fmt::format(" {:>14.4f}", split.scores.accuracy);
-    text += i == chosen ? fmt::format("  chosen by {}\n", sweep[i][deciding].split) : "\n";
+  for (const Candidate& candidate : candidates) {
+    text += fmt::format("{:<24}", name_of(candidate.probe));
+    for (const double accuracy : candidate.accuracies) text += fmt::format(" {:>14.4f}", accuracy);
+    if (&candidate == &best) text += fmt::format("  chosen by {}", judged.tests[deciding].dataset.split());
+    text += "\n";
   }
   return text;
+}
+
+std::vector<eval::Evaluation> evaluations_of(const Candidate& candidate, const JudgedFeatures& judged) {
+  std::vector<eval::Evaluation> evaluations;
+  for (std::size_t i = 0; i < judged.tests.size(); ++i) {
+    evaluations.push_back(eval::evaluation_of(candidate.logits[i], judged.tests[i].dataset, judged.columns));
+    evaluations.back().classifier = name_of(candidate.probe);
+  }
+  return evaluations;
 }
 
 void save_probe(const std::string& file, const eval::Probe& probe) {
@@ -111,18 +130,16 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   if (options.kind == "linear") options.config.hidden = 0;
   std::vector<eval::Probe> probes = eval::train_probes(
       judged.train.features, judged.train.dataset.labels(label), classes, options.config, ranks);
-  Sweep sweep;
+  std::vector<eval::Evaluation> evaluations;
   comm::together(ranks, [&] {
-    drop_diverged(probes, judged);
-    sweep = score_all(probes, judged);
-  });
-  const std::size_t chosen = best_of(sweep, deciding);
-  comm::together(ranks, [&] {
+    const std::vector<Candidate> candidates = candidates_of(std::move(probes), judged);
+    const Candidate& best = best_of(candidates, deciding);
+    evaluations = evaluations_of(best, judged);
     if (ranks.rank() != 0) return;
-    fmt::print("{}\n", sweep_table(sweep, chosen, deciding));
-    if (!options.save.empty()) save_probe(options.save, probes[chosen]);
+    fmt::print("{}\n", sweep_table(candidates, best, judged, deciding));
+    if (!options.save.empty()) save_probe(options.save, best.probe);
   });
-  present(sweep[chosen], options.features, judged.step, ranks);
+  present(evaluations, options.features, judged.step, ranks);
   return ExitCode::done;
 }
 

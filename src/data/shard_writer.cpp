@@ -74,24 +74,22 @@ FileDescriptor open_nameless(const std::filesystem::path& path) {
   return file;
 }
 
-/// Decodes every image again: jpeg changes pixels a little, and the moments are those that readers meet.
+/// jpeg changes pixels a little: the moments are those that readers meet.
 EncodedRows encode_rows(const std::filesystem::path& path, const Description& description,
                         std::span<const std::int64_t> order, const PixelSource& pixels,
                         const std::function<void()>& row_done) {
   const ImageLayout& layout = description.images;
   EncodedRows rows{open_nameless(path), {0}, {}, {}};
   rows.channels.resize(static_cast<std::size_t>(layout.channels));
-  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes())), decoded(image.size());
+  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   for (const std::int64_t row : order) {
     pixels(row, image);
     const auto encoded = encode_image(description.codec, layout, description.jpeg_quality, image);
-    decode_image(description.codec, layout, encoded, decoded);
-    COHORT_CHECK(description.codec == Codec::jpeg || decoded == image, "a lossless codec changed row {}",
-                 row);
+    if (description.codec == Codec::jpeg) decode_image(description.codec, layout, encoded, image);
     write_at(rows.content, rows.offsets.back(), encoded, path);
     rows.offsets.push_back(rows.offsets.back() + encoded.size());
     rows.checksums.push_back(checksum(encoded));
-    add_image(layout, decoded.data(), rows.channels);
+    add_image(layout, image.data(), rows.channels);
     row_done();
   }
   return rows;

@@ -6,6 +6,8 @@
 
 #include "cohort/core/error.h"
 
+#include "eval/labelled.h"
+
 namespace cohort::eval {
 namespace {
 
@@ -17,28 +19,12 @@ at::Tensor normalised(const at::Tensor& rows) {
   return rows / rows.norm(2, 1, true).clamp_min(1e-12);
 }
 
-/// The labelled images.
-struct Bank {
-  at::Tensor features;  // [M', D]
-  at::Tensor labels;    // [M'] i64
-};
-
-Bank labelled(const at::Tensor& features, std::span<const std::int32_t> labels) {
-  std::vector<std::int64_t> rows, values;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < 0) continue;
-    rows.push_back(static_cast<std::int64_t>(i));
-    values.push_back(labels[i]);
-  }
-  return {normalised(features.index_select(0, at::tensor(rows, at::kLong))), at::tensor(values, at::kLong)};
-}
-
 /// The most similar images of the bank: similarities and their labels, [n, k], best first.
 struct Nearest {
   at::Tensor similarity, label;
 };
 
-Nearest nearest(const at::Tensor& queries, const Bank& bank, std::int64_t k) {
+Nearest nearest(const at::Tensor& queries, const Labelled& bank, std::int64_t k) {
   Nearest best{at::empty({queries.size(0), 0}), at::empty({queries.size(0), 0}, at::kLong)};
   for (std::int64_t begin = 0; begin < bank.features.size(0); begin += kBankBlock) {
     const std::int64_t count = std::min(kBankBlock, bank.features.size(0) - begin);
@@ -70,7 +56,8 @@ std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::
       bank.size(0) == std::ssize(labels) && bank.size(1) == queries.size(1) && !config.neighbours.empty(),
       "a bank of {} features with {} labels", bank.size(0), labels.size());
   const at::NoGradGuard no_gradients;
-  const Bank known = labelled(bank, labels);
+  Labelled known = labelled(bank, labels);
+  known.features = normalised(known.features);
   const std::int64_t most = *std::max_element(config.neighbours.begin(), config.neighbours.end());
   if (most > known.labels.size(0)) {
     throw UsageError({fmt::format("{} neighbours are asked for, but only {} training images have a label",

@@ -9,29 +9,19 @@
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
 
+#include "eval/labelled.h"
+
 namespace cohort::eval {
 namespace {
 
 constexpr double kMomentum = 0.9;
 
 /// What all classifiers learn from.
-struct Examples {
-  at::Tensor features;  // [N', D], standardised
-  at::Tensor labels;    // [N'] i64
-};
-
-Examples labelled_examples(const at::Tensor& features, std::span<const std::int32_t> labels) {
-  std::vector<std::int64_t> rows, values;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] < 0) continue;
-    rows.push_back(static_cast<std::int64_t>(i));
-    values.push_back(labels[i]);
-  }
-  if (rows.empty()) {
-    throw DataError({"no training image has a label, so that there is nothing to learn", "the training split",
-                     "choose another label column (data.label)"});
-  }
-  return {features.index_select(0, at::tensor(rows, at::kLong)), at::tensor(values, at::kLong)};
+Labelled examples_of(const at::Tensor& features, std::span<const std::int32_t> labels) {
+  Labelled examples = labelled(features, labels);
+  if (examples.labels.size(0) > 0) return examples;
+  throw DataError({"no training image has a label, so that there is nothing to learn", "the training split",
+                   "choose another label column (data.label)"});
 }
 
 /// [outputs, inputs], normal values of deviation 1/√inputs: the same for every rate.
@@ -56,7 +46,7 @@ at::Tensor forward(const Probe& probe, const at::Tensor& standardised) {
 
 class Training {
  public:
-  Training(const Examples& examples, const ProbeConfig& config, Probe& probe)
+  Training(const Labelled& examples, const ProbeConfig& config, Probe& probe)
       : examples_(examples), config_(config), probe_(probe) {
     for (std::size_t i = 0; i < probe.weights.size(); ++i) {
       for (at::Tensor* values : {&probe.weights[i], &probe.biases[i]}) {
@@ -99,7 +89,7 @@ class Training {
     }
   }
 
-  const Examples& examples_;
+  const Labelled& examples_;
   const ProbeConfig& config_;
   Probe& probe_;
   std::vector<at::Tensor> parameters_, momentum_;
@@ -133,7 +123,7 @@ std::vector<Probe> train_probes(const at::Tensor& features, std::span<const std:
                features.size(0), labels.size());
   std::vector<Probe> probes;
   comm::together(ranks, [&] {
-    Examples examples = labelled_examples(features, labels);
+    Labelled examples = examples_of(features, labels);
     at::Tensor mean = at::zeros({features.size(1)}), scale = at::ones({features.size(1)});
     if (config.standardise) {
       mean = examples.features.mean(0);

@@ -82,16 +82,16 @@ std::vector<Recipe> recipes_of(std::span<const Run> runs) {
 
 /// What is averaged; NaN where a run has none.
 struct Measure {
-  const char* name;
+  const char *name, *below;  // two lines of the heading
   double (*of)(const Evaluation&);
   double scale;  // to what is printed
 };
 
 constexpr std::array kMeasures{
-    Measure{"accuracy", [](const Evaluation& e) { return e.accuracy; }, 100},
-    Measure{"balanced", [](const Evaluation& e) { return e.balanced_accuracy; }, 100},
-    Measure{"AUC", [](const Evaluation& e) { return e.auc.value_or(std::nan("")); }, 1},
-    Measure{"worst",
+    Measure{"accuracy", "", [](const Evaluation& e) { return e.accuracy; }, 100},
+    Measure{"balanced", "accuracy", [](const Evaluation& e) { return e.balanced_accuracy; }, 100},
+    Measure{"AUC", "", [](const Evaluation& e) { return e.auc.value_or(std::nan("")); }, 1},
+    Measure{"worst", "context",
             [](const Evaluation& e) { return e.worst() == nullptr ? std::nan("") : e.worst()->accuracy; },
             100}};
 
@@ -146,9 +146,7 @@ std::string seed_table(std::span<const std::filesystem::path> folders) {
   std::vector<std::vector<std::string>> lines{{"split", "recipe", "runs"}, {"", "", ""}};
   for (const Measure& measure : kMeasures) {
     lines[0].emplace_back(measure.name);
-    lines[1].emplace_back(std::string_view(measure.name) == "balanced" ? "accuracy"
-                          : std::string_view(measure.name) == "worst"  ? "context"
-                                                                       : "");
+    lines[1].emplace_back(measure.below);
   }
   std::vector<std::size_t> sections;
   for (const std::string& split : splits_of(runs)) {

@@ -1,27 +1,12 @@
 #include "cohort/data/description.h"
 
-#include <filesystem>
-#include <fstream>
-
+#include "../support/temporary_folder.h"
 #include "fuzz.h"
 
-namespace {
-
-/// One folder for the whole run: its dataset.json is replaced by each input.
-const std::filesystem::path& folder() {
-  static const std::filesystem::path path = [] {
-    std::string name = (std::filesystem::temp_directory_path() / "cohort-fuzz-XXXXXX").string();
-    return std::filesystem::path(mkdtemp(name.data()));
-  }();
-  return path;
-}
-
-}  // namespace
-
 void cohort::fuzz::read(std::span<const std::uint8_t> content) {
-  {
-    std::ofstream file(folder() / "dataset.json", std::ios::binary);
-    for (const std::uint8_t byte : content) file.put(static_cast<char>(byte));
-  }
-  data::Description::read(folder());
+  static const testing::TemporaryFolder
+      folder;  // one for the whole run: each input replaces its dataset.json
+  const void* start = content.data();
+  folder.write("dataset.json", {static_cast<const char*>(start), content.size()});
+  data::Description::read(folder.path());
 }
