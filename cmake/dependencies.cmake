@@ -1,4 +1,4 @@
-# Every third-party library, once. Our own targets: cohort_torch, cohort_hdf5, cohort_xxhash, cohort_zstd, and with CUDA cohort_cuda and cohort_nccl.
+# Every third-party library, once. Our own targets: cohort_torch, cohort_hdf5, cohort_xxhash, cohort_zstd, cohort_arrow, and with CUDA cohort_cuda and cohort_nccl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 set(MPI_CXX_SKIP_MPICXX ON)  # the C++ bindings that MPI 3 removed
@@ -27,6 +27,7 @@ target_link_libraries(cohort_zstd INTERFACE ${COHORT_ZSTD_LIBRARY})
 
 include(find_hdf5)
 include(find_libtorch)
+include(find_arrow)
 
 # Installed programs find LibTorch where it was linked. CMake adds such folders itself, but none below the project's.
-list(APPEND CMAKE_INSTALL_RPATH ${COHORT_LIBTORCH_FOUND}/lib)
+list(APPEND CMAKE_INSTALL_RPATH ${COHORT_LIBTORCH_FOUND}/lib ${COHORT_ARROW_LIBRARIES})

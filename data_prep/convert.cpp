@@ -74,6 +74,7 @@ void add_labels(const Source& source, const ConvertOptions& options, Plan& plan)
   for (std::size_t label = 0; label < source.labels.size(); ++label) {
     const Column& column = source.labels[label];
     std::vector<std::string> classes = options.classes_of(column.name, label);
+    if (classes.empty()) classes = column.vocabulary;
     if (classes.empty()) classes = distinct(column.values);
     const auto values = indices(column.values, classes, fmt::format("label '{}'", column.name), "--classes");
     for (std::size_t i = 0; i < values.size(); ++i) plan.rows[i].labels.push_back(values[i]);
@@ -243,7 +244,9 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   bool same = false;
   comm::together(ranks, [&] {
     plan.description.images = prepared(source, options, 0).layout;
-    plan.description.channels = channel_names(plan.description.images.channels);
+    const std::int64_t channels = plan.description.images.channels;
+    plan.description.channels =
+        std::ssize(source.channels) == channels ? source.channels : channel_names(channels);
     plan.description.codec = options.image_codec();
     if (plan.description.codec == data::Codec::jpeg) plan.description.jpeg_quality = options.jpeg_quality;
     data::check_codec(plan.description.codec, plan.description.images);

@@ -15,6 +15,8 @@ namespace cohort::data_prep {
 struct Column {
   std::string name;
   std::vector<std::string> values;
+  std::vector<std::string>
+      vocabulary{};  ///< order of a label's classes; empty: by value, unless --classes says
 };
 
 /// What a converter found, the same on every rank.
@@ -23,6 +25,8 @@ struct Source {
   std::vector<std::string> ids;     ///< one an image, unique
   std::vector<std::string> splits;  ///< one an image, or none at all
   std::vector<Column> labels, contexts;
+  std::vector<std::string>
+      channels{};             ///< names; empty, or of another number than the images have: usual ones
   std::uint64_t content = 0;  ///< tells inputs apart without reading all of them; see already_there()
   std::function<Image(std::int64_t index)> image;
 };

@@ -17,20 +17,12 @@ struct ManifestOptions {
   ConvertOptions common;
 };
 
-std::vector<std::string> cells(const Table& table, const std::string& name, const std::string& option) {
-  const std::size_t column = table.column(name, option);
-  std::vector<std::string> values;
-  for (const Line& line : table.lines) values.push_back(line.cells[column]);
-  return values;
-}
-
 Source read_source(const ManifestOptions& options, const Table& table) {
   Source source;
   source.where = table.file;
-  source.ids = cells(table, options.id.empty() ? options.path : options.id, "--id");
-  read_columns(source, options.columns, [&](const std::string& name, const std::string& option) {
-    return cells(table, name, option);
-  });
+  source.ids = table.cells(options.id.empty() ? options.path : options.id, "--id");
+  read_columns(source, options.columns,
+               [&](const std::string& name, const std::string& option) { return table.cells(name, option); });
   return source;
 }
 
@@ -58,7 +50,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   std::vector<std::string> files;
   comm::together(ranks, [&] {
     const Table table = Table::read(options.file);
-    files = cells(table, options.path, "--path");
+    files = table.cells(options.path, "--path");
     source = read_source(options, table);
     if (ranks.rank() == 0) content = checksum_text(sizes_checksum(files, options, root));
   });

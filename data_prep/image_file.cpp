@@ -3,9 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstring>
+#include <optional>
+
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+
+#include "data_prep/npz.h"
 
 namespace cohort::data_prep {
 
@@ -15,7 +21,8 @@ Image decode_image(std::string_view content, const std::string& where) {
   if (content.starts_with("\x89PNG\r\n"sv)) return decode_png(content, where);
   if (content.starts_with("\xff\xd8\xff"sv)) return decode_jpeg(content, where);
   if (content.starts_with("II*\0"sv) || content.starts_with("MM\0*"sv)) return decode_tiff(content, where);
-  fail_decoding(content.empty() ? "the file is empty" : "it is neither PNG nor JPEG nor TIFF", where);
+  if (content.starts_with("\x93NUMPY"sv)) return decode_npy(content, where);
+  fail_decoding(content.empty() ? "the file is empty" : "it is neither PNG nor JPEG nor TIFF nor npy", where);
 }
 
 Image read_image(const std::filesystem::path& file) {
@@ -26,11 +33,32 @@ Image read_image(const std::filesystem::path& file) {
 }
 
 bool has_image_name(const std::filesystem::path& file) {
-  constexpr std::array kEndings{".png"sv, ".jpg"sv, ".jpeg"sv, ".tif"sv, ".tiff"sv};
+  constexpr std::array kEndings{".png"sv, ".jpg"sv, ".jpeg"sv, ".tif"sv, ".tiff"sv, ".npy"sv};
   std::string ending = file.extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(),
                  [](unsigned char c) { return std::tolower(c); });
   return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
+}
+
+Image decode_npy(std::string_view content, const std::string& where) {
+  const Array array = parse_npy(std::string(content), where, where);
+  const std::optional<data::PixelType> type = array.type == "u1"   ? std::optional(data::PixelType::u8)
+                                              : array.type == "u2" ? std::optional(data::PixelType::u16)
+                                              : array.type == "f4" ? std::optional(data::PixelType::f32)
+                                                                   : std::nullopt;
+  const std::size_t dimensions = array.shape.size();
+  if (!type || dimensions < 2 || dimensions > 3)
+    fail_decoding(
+        fmt::format("an array of type {} with {} dimensions is no image: [C, H, W] or [H, W] of uint8, "
+                    "uint16 or float32 is",
+                    array.type, dimensions),
+        where);
+  const std::int64_t channels = dimensions == 3 ? array.shape.front() : 1;
+  Image image{{*type, channels, array.shape[dimensions - 2], array.shape.back()}, {}};
+  if (image.layout.bytes() <= 0) fail_decoding("the array is empty", where);
+  image.pixels.resize(array.bytes.size());
+  std::memcpy(image.pixels.data(), array.bytes.data(), array.bytes.size());
+  return image;
 }
 
 void fail_decoding(const std::string& reason, const std::string& where) {

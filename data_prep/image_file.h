@@ -22,6 +22,8 @@ bool has_image_name(const std::filesystem::path& file);
 Image decode_png(std::string_view content, const std::string& where);
 Image decode_jpeg(std::string_view content, const std::string& where);
 Image decode_tiff(std::string_view content, const std::string& where);
+/// An array [C, H, W] or [H, W] of NumPy's format.
+Image decode_npy(std::string_view content, const std::string& where);
 
 [[noreturn]] void fail_decoding(const std::string& reason, const std::string& where);
 

@@ -18,9 +18,13 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_manifest(convert, action);
   data_prep::add_convert_npz(convert, action);
   data_prep::add_convert_camelyon17(convert, action);
+  data_prep::add_convert_webdataset(convert, action);
+  data_prep::add_convert_jumpcp(convert, action);
   data_prep::add_convert_elpv(convert, action);
   data_prep::add_inspect(program, action);
   data_prep::add_verify(program, action);
+  data_prep::add_merge(program, action);
+  data_prep::add_split(program, action);
   data_prep::add_export(program, action);
   data_prep::add_synth(program, action);
 }

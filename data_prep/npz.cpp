@@ -68,25 +68,6 @@ std::uint64_t bytes_per_value(const std::string& type) {
   return type.front() == 'U' ? 4 * size : size;
 }
 
-Array parse(const std::string& content, const std::string& name, const std::string& where) {
-  if (!content.starts_with("\x93NUMPY") || content.size() < kMagic + 6) not_npy(where);
-  const std::size_t length_bytes = content[kMagic] == 1 ? 2 : 4;
-  std::uint32_t length = 0;
-  std::memcpy(&length, content.data() + kMagic + 2, length_bytes);
-  const std::size_t start = kMagic + 2 + length_bytes;
-  if (start + length > content.size()) not_npy(where);
-  const std::string header = content.substr(start, length);
-  Array array{name, where, parse_type(header, where), parse_shape(header, where),
-              content.substr(start + length)};
-  if (header_value(header, "fortran_order", ',', where) != "False" && array.shape.size() > 1) {
-    refuse("the array is in Fortran order", where, "store numpy.ascontiguousarray(array)");
-  }
-  std::uint64_t bytes = bytes_per_value(array.type);
-  for (const std::int64_t size : array.shape) bytes *= static_cast<std::uint64_t>(size);
-  if (bytes != array.bytes.size()) not_npy(where);
-  return array;
-}
-
 void append_utf8(std::string& text, std::uint32_t point) {
   if (point < 0x80) {
     text += static_cast<char>(point);
@@ -121,6 +102,25 @@ std::string text_of(std::string_view value, char kind) {
 
 }  // namespace
 
+Array parse_npy(const std::string& content, const std::string& name, const std::string& where) {
+  if (!content.starts_with("\x93NUMPY") || content.size() < kMagic + 6) not_npy(where);
+  const std::size_t length_bytes = content[kMagic] == 1 ? 2 : 4;
+  std::uint32_t length = 0;
+  std::memcpy(&length, content.data() + kMagic + 2, length_bytes);
+  const std::size_t start = kMagic + 2 + length_bytes;
+  if (start + length > content.size()) not_npy(where);
+  const std::string header = content.substr(start, length);
+  Array array{name, where, parse_type(header, where), parse_shape(header, where),
+              content.substr(start + length)};
+  if (header_value(header, "fortran_order", ',', where) != "False" && array.shape.size() > 1) {
+    refuse("the array is in Fortran order", where, "store numpy.ascontiguousarray(array)");
+  }
+  std::uint64_t bytes = bytes_per_value(array.type);
+  for (const std::int64_t size : array.shape) bytes *= static_cast<std::uint64_t>(size);
+  if (bytes != array.bytes.size()) not_npy(where);
+  return array;
+}
+
 std::string Npz::entry(const std::string& name) const {
   if (zip_.entries().contains(name + ".npy")) return name + ".npy";
   std::vector<std::string> names;
@@ -131,7 +131,7 @@ std::string Npz::entry(const std::string& name) const {
 }
 
 Array Npz::array(const std::string& name) const {
-  return parse(zip_.read(entry(name)), name, fmt::format("{}: {}", file_.string(), name));
+  return parse_npy(zip_.read(entry(name)), name, fmt::format("{}: {}", file_.string(), name));
 }
 
 std::uint32_t Npz::crc(const std::string& name) const {

@@ -16,6 +16,9 @@ struct Array {
   std::string bytes;
 };
 
+/// The content of a .npy file (numpy.lib.format, versions 1 to 3), little-endian, C order. Throws DataError.
+Array parse_npy(const std::string& content, const std::string& name, const std::string& where);
+
 /// The arrays of a NumPy .npz file (numpy.lib.format, versions 1 to 3), of the types above, little-endian, C
 /// order.
 class Npz {

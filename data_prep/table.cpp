@@ -8,6 +8,8 @@
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/parquet.h"
+
 namespace cohort::data_prep {
 namespace {
 
@@ -101,11 +103,16 @@ std::vector<Line> read_lines(const std::filesystem::path& file) {
 }
 
 Table Table::read(const std::filesystem::path& file) {
-  Table table{file.string(), {}, read_lines(file)};
-  if (table.lines.empty())
-    throw DataError({"the table is empty", table.file, "its first line names the columns"});
-  table.columns = table.lines.front().cells;
-  table.lines.erase(table.lines.begin());
+  Table table;
+  if (is_parquet(file)) {
+    table = read_parquet(file);
+  } else {
+    table = {file.string(), {}, read_lines(file)};
+    if (table.lines.empty())
+      throw DataError({"the table is empty", table.file, "its first line names the columns"});
+    table.columns = table.lines.front().cells;
+    table.lines.erase(table.lines.begin());
+  }
   std::vector<std::string> names = table.columns;
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
@@ -127,6 +134,14 @@ std::size_t Table::column(const std::string& name, const std::string& option) co
   if (found != columns.end()) return static_cast<std::size_t>(found - columns.begin());
   throw UsageError({fmt::format("the table has no column '{}'", name), fmt::format("{} ({})", file, option),
                     did_you_mean(name, columns)});
+}
+
+std::vector<std::string> Table::cells(const std::string& name, const std::string& option) const {
+  const std::size_t index = column(name, option);
+  std::vector<std::string> values;
+  values.reserve(lines.size());
+  for (const Line& line : lines) values.push_back(line.cells[index]);
+  return values;
 }
 
 std::string quoted_cell(const std::string& text) {

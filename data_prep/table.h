@@ -26,11 +26,14 @@ struct Table {
   std::vector<std::string> columns;
   std::vector<Line> lines;
 
+  /// CSV, tabs or blanks as read_lines(), or Parquet (read_parquet()), told by the content.
   /// Throws DataError, in addition, for a line with more or fewer cells than columns and for a column named
   /// twice.
   static Table read(const std::filesystem::path& file);
   /// Index of a column. Throws UsageError naming the nearest; `option` is the option that asked for it.
   [[nodiscard]] std::size_t column(const std::string& name, const std::string& option) const;
+  /// All cells of a column. Throws as column().
+  [[nodiscard]] std::vector<std::string> cells(const std::string& name, const std::string& option) const;
 };
 
 }  // namespace cohort::data_prep

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Gets everything that Cohort needs on a Debian 12 machine. Runs again in under a second when all of it is there.
 # usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
-#   (always)   Debian packages and LibTorch for the CPU: 600 MB to download, 700 MB on disk
-#   --python   a Python environment with PyTorch, timm and h5py for the tests: 4.7 GB, a few minutes
+#   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 660 MB to download, 780 MB on disk
+#   --python   for the tests: Chromium, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
 #   --cuda     LibTorch with CUDA, NCCL and cuDNN for the preset 'cuda': the same environment as --python
 #   --data     the photos of the quick start: 90 MB, licence CC BY-NC-SA 4.0
 # Everything lands in .deps/ (or $COHORT_DEPS) and data/. Exit code 2: an administrator has to install packages first.
@@ -22,18 +22,21 @@ main() {
   local python=false data=false
   while [ $# -gt 0 ]; do
     case $1 in
-      --python | --cuda) python=true ;;
+      --python) python=true && PACKAGES+=(chromium fonts-dejavu-core) ;;  # draws reports in a test
+      --cuda) python=true ;;
       --data) data=true ;;
       -h | --help) sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" && return ;;
       *) fail 2 "unknown option '$1'" "see scripts/bootstrap.sh --help" ;;
     esac
     shift
   done
-  begin $((2 + $($python && echo 1 || echo 0) + $($data && echo 1 || echo 0)))
+  begin $((3 + $($python && echo 1 || echo 0) + $($data && echo 1 || echo 0)))
   step "Debian packages"
   install_packages "${PACKAGES[@]}"
   step "LibTorch for the CPU in $DEPS/libtorch"
   get_once "$DEPS/libtorch" "$ROOT/scripts/requirements/libtorch.txt" fetch_libtorch
+  step "Apache Arrow in $DEPS/arrow"
+  get_once "$DEPS/arrow" "$ROOT/scripts/requirements/arrow.txt" fetch_arrow
   if $python; then
     step "Python environment with PyTorch and CUDA in $DEPS/python"
     get_once "$DEPS/python" "$ROOT/scripts/requirements/python.txt" make_environment
@@ -113,6 +116,21 @@ make_environment() {
     fail 2 "no Python environment could be made" "install python3-venv"
   quietly "$1/bin/python" -m pip install --requirement "$2" ||
     fail 3 "the packages of ${2#"$ROOT"/} could not be installed" "check the network and the settings of pip, then run this again"
+}
+
+fetch_arrow() {
+  say "      downloading 55 MB, checked against $(basename -- "$2")"
+  staging "$1"
+  download "$2" "$STAGING"
+  (cd "$STAGING" && unzip -q pyarrow-*.whl 'pyarrow/include/arrow/*' 'pyarrow/include/parquet/*' 'pyarrow/libarrow.so.*' 'pyarrow/libparquet.so.*' '*LICENSE*')
+  mkdir -p "$STAGING/arrow/lib"
+  mv "$STAGING/pyarrow/include" "$STAGING/arrow"
+  mv "$STAGING"/pyarrow/lib{arrow,parquet}.so.* "$STAGING/arrow/lib"
+  find "$STAGING" -name 'LICENSE*' -exec mv {} "$STAGING/arrow" ';'
+  for library in arrow parquet; do
+    (cd "$STAGING/arrow/lib" && ln -s lib$library.so.* lib$library.so)
+  done
+  install_staged arrow "$1"
 }
 
 fetch_photos() {

@@ -52,6 +52,7 @@ seeds() {
     table) printf 'path,label,"con,text"\na.png,0,"x ""y"""\n' >"$2/seed" ;;
     safetensors) find "$ROOT/tests" -name '*.safetensors' -size -64k -exec cp {} "$2" \; ;;
     npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
+    tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;
     image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;
   esac
 }

@@ -16,3 +16,17 @@ np.savez_compressed(
     big_endian=np.ones(2, dtype=">i4"),
 )
 np.savez(FOLDER / "stored.npz", x=np.array([0.5, 1, -3], dtype="f4"))
+
+import pyarrow as pa  # noqa: E402  (pyarrow 26: table.parquet for table_test.cpp)
+import pyarrow.parquet  # noqa: E402
+
+columns = {
+    "name": pa.array(["a", None, "größer, \"b\"", ""]),
+    "kind": pa.array(["x", "y", None, "x"]).dictionary_encode(),
+    "count": pa.array([1, -2, None, 2**53 + 1], pa.int64()),
+    "part": pa.array([0.5, -1.25, 3.0, None], pa.float64()),
+    "flag": pa.array([True, False, None, True]),
+    "long": pa.array(["p", "q", "r", None], pa.large_string()),
+    "list": pa.array([[1], [], None, [2, 3]]),
+}
+pyarrow.parquet.write_table(pa.table(columns), FOLDER / "table.parquet", row_group_size=3)

@@ -28,10 +28,14 @@ inline ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_convert_manifest(convert, action);
   add_convert_npz(convert, action);
   add_convert_camelyon17(convert, action);
+  add_convert_webdataset(convert, action);
+  add_convert_jumpcp(convert, action);
   add_convert_elpv(convert, action);
   add_inspect(program, action);
   add_verify(program, action);
   add_synth(program, action);
+  add_merge(program, action);
+  add_split(program, action);
   add_export(program, action);
   program.parse(line, false);
   return action(ranks);

@@ -180,5 +180,27 @@ TEST(ImageNames, AreKnownByTheirEnding) {
   EXPECT_FALSE(has_image_name("a.png.txt"));
 }
 
+/// As numpy.save writes it.
+std::string npy(const std::string& type, const std::string& shape, const std::string& values) {
+  std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }";
+  header.resize(117, ' ');
+  header += '\n';
+  return std::string("\x93NUMPY\x01\x00", 8) + std::string("\x76\x00", 2) + header + values;
+}
+
+TEST_F(ImageFile, NumpyArraysAreImages) {
+  const Image image = decode_image(npy("|u1", "2, 1, 3", "abcdef"), "x.npy");
+  EXPECT_EQ(image.layout.channels, 2);
+  EXPECT_EQ(image.layout.height, 1);
+  EXPECT_EQ(image.layout.width, 3);
+  EXPECT_EQ(values_of<std::uint8_t>(image), (Bytes{'a', 'b', 'c', 'd', 'e', 'f'}));
+  EXPECT_EQ(decode_image(npy("<u2", "1, 2", std::string("\x01\x02\x03\x04", 4)), "x.npy").layout.type,
+            PixelType::u16);
+  EXPECT_NE(refusal(npy("<i8", "1, 1", "12345678")).find("type i8 with 2 dimensions is no image"),
+            std::string::npos);
+  EXPECT_NE(refusal(npy("|u1", "3", "abc")).find("1 dimensions is no image"), std::string::npos);
+  EXPECT_NE(refusal(npy("|u1", "2, 2", "abc")).find("not an array in NumPy's format"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace cohort::data_prep

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 
 #include "data_prep/convert.h"
 #include "data_prep/counts.h"
+#include "data_prep/numpy_random.h"
 #include "data_prep/options.h"
 #include "data_prep/vocabulary.h"
 #include "support/temporary_folder.h"
@@ -149,6 +151,42 @@ TEST(Options, SizesAreChecked) {
   EXPECT_THROW(static_cast<void>(options.shard_bytes()), UsageError);
   EXPECT_EQ(renamed("y=kind"), std::pair(std::string("y"), std::string("kind")));
   EXPECT_EQ(renamed("y"), std::pair(std::string("y"), std::string("y")));
+}
+
+// table.parquet was made by arrays.py beside it, in row groups of three and one rows.
+TEST(Parquet, ColumnsAreTextsOfAnyType) {
+  const std::filesystem::path file = std::filesystem::path(COHORT_TEST_DATA) / "data" / "table.parquet";
+
+  const Table table = Table::read(file);
+
+  EXPECT_EQ(table.columns, (std::vector<std::string>{"name", "kind", "count", "part", "flag", "long"}))
+      << "lists are left out";
+  ASSERT_EQ(table.lines.size(), 4U);
+  EXPECT_EQ(table.lines[0].cells, (std::vector<std::string>{"a", "x", "1", "0.5", "true", "p"}));
+  EXPECT_EQ(table.lines[1].cells, (std::vector<std::string>{"", "y", "-2", "-1.25", "false", "q"}));
+  EXPECT_EQ(table.lines[2].cells, (std::vector<std::string>{"größer, \"b\"", "", "", "3", "", "r"}));
+  EXPECT_EQ(table.lines[3].cells, (std::vector<std::string>{"", "x", "9007199254740993", "", "true", ""}));
+  EXPECT_EQ(table.lines[3].number, 4);
+}
+
+TEST(Parquet, DamageIsNamed) {
+  const std::filesystem::path file = std::filesystem::path(COHORT_TEST_DATA) / "data" / "table.parquet";
+  const testing::TemporaryFolder folder;
+  std::string content = read_file(file);
+  const auto whole = content.size();
+  for (const std::size_t kept : {std::size_t{4}, whole / 2, whole - 1}) {
+    const auto damaged = folder.write("t.parquet", content.substr(0, kept));
+    EXPECT_NE(message_of([&] { (void)Table::read(damaged); }).find("the Parquet table cannot be read"),
+              std::string::npos);
+  }
+}
+
+// numpy.random.RandomState(0).permutation(10), and (3).permutation(5), as printed by NumPy 2.4.
+TEST(NumpyPermutation, IsThatOfNumpy) {
+  EXPECT_EQ(numpy_permutation(0, 10), (std::vector<std::int64_t>{2, 8, 4, 9, 1, 6, 7, 3, 0, 5}));
+  EXPECT_EQ(numpy_permutation(3, 5), (std::vector<std::int64_t>{3, 4, 1, 0, 2}));
+  EXPECT_EQ(numpy_permutation(0, 1), (std::vector<std::int64_t>{0}));
+  EXPECT_TRUE(numpy_permutation(0, 0).empty());
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // What cohort-data does around conversions: damaged inputs, export, contact sheets.
 #include <cstring>
 
+#include <ATen/ATen.h>
+
 #include "cohort/data/dataset.h"
 
 #include "data/command_line.h"
@@ -118,6 +120,69 @@ TEST_F(Commands, ContactSheetsNameWhatTheyCannotShow) {
                 .find("a contact sheet shows one or three of channels 0 … 1"),
             std::string::npos);
   EXPECT_NE(refused("inspect {0}/d --contact-sheets {0}/s --context plate").find("no context key 'plate'"),
+            std::string::npos);
+}
+
+TEST_F(Commands, MergedDatasetsHaveTheImagesOfBoth) {
+  make_photos();
+  const std::string layout = "convert images {0}/photos --layout context:site/label:kind --out {0}/";
+  EXPECT_EQ(in_folder(layout + "a --hold-out-images 3 --name a"), ExitCode::done);
+  if (world_.rank() == 0) {
+    std::filesystem::rename(path("photos/south"), path("photos/west"));
+    std::filesystem::rename(path("photos/north/dog"), path("photos/north/bird"));
+  }
+  world_.barrier();
+  EXPECT_EQ(in_folder(layout + "b --name b --codec png"), ExitCode::done);
+  EXPECT_NE(refused("merge {0}/a {0}/b --out {0}/c").find("two images are called 'north/cat/"),
+            std::string::npos);
+
+  EXPECT_EQ(in_folder("merge {0}/a {0}/b --out {0}/c --prefix-ids"), ExitCode::done);
+
+  const data::Description both = data::Description::read(path("c"));
+  EXPECT_EQ(both.codec, data::Codec::raw);
+  EXPECT_EQ(both.label("kind").classes, (std::vector<std::string>{"cat", "dog", "bird"}));
+  EXPECT_EQ(both.context("site").values, (std::vector<std::string>{"north", "south", "west"}));
+  const data::Dataset train = data::Dataset::open(path("c"), "train"),
+                      seen = data::Dataset::open(path("c"), "seen_test"),
+                      first = data::Dataset::open(path("a"), "seen_test");
+  EXPECT_EQ(train.rows() + seen.rows(), 24);
+  ASSERT_EQ(seen.rows(), first.rows());
+  for (std::int64_t row = 0; row < seen.rows(); ++row) {
+    const auto index = static_cast<std::size_t>(row);
+    EXPECT_EQ(seen.ids()[index], "a/" + first.ids()[index]);
+    EXPECT_TRUE(at::equal(seen.images(std::span(&row, 1)), first.images(std::span(&row, 1))));
+  }
+  EXPECT_EQ(in_folder("verify {0}/c"), ExitCode::done);
+}
+
+TEST_F(Commands, ASplitHasTheImagesThatWereAskedFor) {
+  make_photos();
+  EXPECT_EQ(in_folder("convert images {0}/photos --layout context:site/label:kind --out {0}/a"),
+            ExitCode::done);
+
+  EXPECT_EQ(in_folder("split {0}/a --keep site=south --keep kind=dog,cow --out {0}/dogs"), ExitCode::done);
+  EXPECT_EQ(in_folder("split {0}/a --hold-out-contexts 2 --out {0}/held"), ExitCode::done);
+
+  const data::Dataset dogs = data::Dataset::open(path("dogs"), "train");
+  EXPECT_EQ(dogs.ids(), (std::vector<std::string>{"south/dog/0.png", "south/dog/1.png", "south/dog/2.png"}));
+  EXPECT_EQ(dogs.images(std::vector<std::int64_t>{0}).data_ptr<float>()[0], 100.0F);
+  EXPECT_EQ(data::Dataset::open(path("held"), "unseen_test").rows(), 6);
+  EXPECT_EQ(data::Dataset::open(path("held"), "train").rows(), 6);
+  for (const auto& [line, message] :
+       {std::pair{"split {0}/a --keep sit=south --out {0}/x", "did you mean 'site'?"},
+        {"split {0}/a --keep south --out {0}/x", "'south' does not say which values of what to keep"},
+        {"split {0}/a --split trian --out {0}/x", "did you mean 'train'?"},
+        {"split {0}/a --keep site=east --out {0}/x", "there are no images"}})
+    EXPECT_NE(refused(line).find(message), std::string::npos) << refused(line);
+}
+
+TEST_F(Commands, ImagesOfOtherLayoutsAreNotMerged) {
+  for (const char* size : {"4", "8"})
+    EXPECT_EQ(
+        in_folder(fmt::format("synth --contexts 1 --images-per-context 2 --size {0} --out {{0}}/{0}", size)),
+        ExitCode::done);
+
+  EXPECT_NE(refused("merge {0}/4 {0}/8 --out {0}/d").find("another layout (3 channels, 8 x 8, u8)"),
             std::string::npos);
 }
 

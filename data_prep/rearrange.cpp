@@ -1,0 +1,259 @@
+// cohort-data merge and cohort-data split: datasets made of datasets.
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/text.h"
+#include "cohort/data/dataset.h"
+#include "cohort/data/image_codec.h"
+
+#include "data_prep/convert.h"
+
+namespace cohort::data_prep {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RearrangeOptions {
+  std::vector<fs::path> datasets;
+  std::vector<std::string> splits, keep;  // empty: all; "KEY=a,b"
+  bool prefix_ids = false;
+  ConvertOptions common;
+};
+
+/// An image of a dataset that is read from.
+struct StoredImage {
+  std::size_t split;
+  std::int64_t row;
+};
+
+/// Images that have one of some values.
+struct Filter {
+  std::string key;
+  std::vector<std::string> values;
+};
+
+std::vector<Filter> filters_of(const std::vector<std::string>& texts) {
+  std::vector<Filter> filters;
+  for (const std::string& text : texts) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError({fmt::format("'{}' does not say which values of what to keep", text), "--keep",
+                        "write KEY=a,b with a context key or a label"});
+    }
+    filters.push_back({text.substr(0, equals), split_text(text.substr(equals + 1), ',')});
+  }
+  return filters;
+}
+
+/// All splits of all datasets, and what their images become.
+class Rearrangement {
+ public:
+  explicit Rearrangement(const RearrangeOptions& options) : options_(options) {
+    for (const fs::path& folder : options.datasets) open(folder);
+    const data::Description& first = splits_.front().description();
+    source.where = options.datasets.front().string();
+    source.channels = first.channels;
+    name_columns();
+    check_filters();
+    for (std::size_t split = 0; split < splits_.size(); ++split) add_split(split);
+    if (options.common.hold_out.contexts > 0 || options.common.hold_out.images > 0) source.splits.clear();
+    source.content = sum_.value();
+    source.image = [this](std::int64_t index) { return image(images_[static_cast<std::size_t>(index)]); };
+  }
+  Rearrangement(const Rearrangement&) = delete;
+  Rearrangement& operator=(const Rearrangement&) = delete;
+
+  [[nodiscard]] const data::Description& first() const { return splits_.front().description(); }
+  Source source;
+
+ private:
+  void open(const fs::path& folder) {
+    const data::Description description = data::Description::read(folder);
+    if (!splits_.empty() && description.images != first().images) {
+      throw DataError({fmt::format("the images have another layout ({}) than those of {} ({})",
+                                   layout_text(description.images), options_.datasets.front().string(),
+                                   layout_text(first().images)),
+                       folder.string(), "convert them again with --resize or --gray"});
+    }
+    for (const std::string& name : options_.splits) static_cast<void>(description.split(name));
+    for (const data::Split& split : description.splits) {
+      const bool wanted = options_.splits.empty() || std::find(options_.splits.begin(), options_.splits.end(),
+                                                               split.name) != options_.splits.end();
+      if (!wanted) continue;
+      for (const data::ShardEntry& shard : split.shards)
+        sum_.update(std::as_bytes(std::span(&shard.checksum, 1)));
+      splits_.push_back(data::Dataset::open(folder, split.name));
+      prefixes_.push_back(options_.prefix_ids ? description.name + "/" : "");
+    }
+  }
+
+  /// Labels of any dataset, their classes in order of appearance; contexts of all of them.
+  void name_columns() {
+    for (const data::Dataset& split : splits_) {
+      for (const data::LabelColumn& label : split.description().labels) {
+        auto found = std::find_if(source.labels.begin(), source.labels.end(),
+                                  [&](const Column& column) { return column.name == label.name; });
+        if (found == source.labels.end()) found = source.labels.insert(found, Column{label.name, {}, {}});
+        for (const std::string& name : label.classes) {
+          const auto known = std::find(found->vocabulary.begin(), found->vocabulary.end(), name);
+          if (known == found->vocabulary.end()) found->vocabulary.push_back(name);
+        }
+      }
+    }
+    for (const data::ContextColumn& context : first().contexts)
+      source.contexts.push_back({context.name, {}, {}});
+  }
+
+  void check_filters() const {
+    std::vector<std::string> known;
+    for (const auto* columns : {&source.labels, &source.contexts}) {
+      for (const Column& column : *columns) known.push_back(column.name);
+    }
+    for (const Filter& filter : filters_) {
+      if (std::find(known.begin(), known.end(), filter.key) == known.end()) {
+        throw UsageError({fmt::format("there is neither a context key nor a label '{}'", filter.key),
+                          "--keep", did_you_mean(filter.key, known)});
+      }
+    }
+  }
+
+  static std::string label_of(const data::Dataset& split, const std::string& name, std::size_t row) {
+    const auto& columns = split.description().labels;
+    const auto found = std::find_if(columns.begin(), columns.end(),
+                                    [&](const data::LabelColumn& column) { return column.name == name; });
+    if (found == columns.end()) return "";
+    const std::int32_t value = split.labels(name)[row];
+    return value < 0 ? "" : found->classes[static_cast<std::size_t>(value)];
+  }
+
+  static std::string context_of(const data::Dataset& split, const std::string& name, std::size_t row) {
+    const auto value = static_cast<std::size_t>(split.contexts(name)[row]);
+    return split.description().context(name).values[value];
+  }
+
+  [[nodiscard]] bool is_kept(const data::Dataset& split, std::size_t row) const {
+    return std::all_of(filters_.begin(), filters_.end(), [&](const Filter& filter) {
+      const bool is_label = std::any_of(source.labels.begin(), source.labels.end(),
+                                        [&](const Column& column) { return column.name == filter.key; });
+      const std::string value =
+          is_label ? label_of(split, filter.key, row) : context_of(split, filter.key, row);
+      return std::find(filter.values.begin(), filter.values.end(), value) != filter.values.end();
+    });
+  }
+
+  void add_split(std::size_t index) {
+    const data::Dataset& split = splits_[index];
+    for (std::size_t row = 0; row < static_cast<std::size_t>(split.rows()); ++row) {
+      if (!is_kept(split, row)) continue;
+      std::string id = prefixes_[index] + split.ids()[row];
+      if (!seen_.insert(id).second) {
+        throw DataError({fmt::format("two images are called '{}'", id), source.where,
+                         "tell them apart by the names of their datasets: --prefix-ids"});
+      }
+      images_.push_back({index, static_cast<std::int64_t>(row)});
+      source.ids.push_back(std::move(id));
+      source.splits.push_back(split.split());
+      for (Column& label : source.labels) label.values.push_back(label_of(split, label.name, row));
+      for (Column& context : source.contexts) context.values.push_back(context_of(split, context.name, row));
+    }
+  }
+
+  [[nodiscard]] Image image(const StoredImage& stored) const {
+    const data::Dataset& split = splits_[stored.split];
+    Image image{split.description().images, {}};
+    image.pixels.resize(static_cast<std::size_t>(image.layout.bytes()));
+    split.read(stored.row, image.pixels);
+    return image;
+  }
+
+  const RearrangeOptions& options_;
+  std::vector<Filter> filters_ = filters_of(options_.keep);
+  std::vector<data::Dataset> splits_;
+  std::vector<std::string> prefixes_;  // of ids, one a split
+  std::vector<StoredImage> images_;
+  std::set<std::string> seen_;
+  Checksum sum_;
+};
+
+ExitCode run(const RearrangeOptions& options, comm::Communicator& ranks) {
+  std::optional<Rearrangement> rearrangement;
+  ConvertOptions common = options.common;
+  comm::together(ranks, [&] {
+    rearrangement.emplace(options);
+    const data::Description& first = rearrangement->first();
+    if (common.codec.empty()) {
+      common.codec = std::string(data::codec_name(first.codec));
+      if (first.codec == data::Codec::jpeg) common.jpeg_quality = first.jpeg_quality;
+    }
+    if (common.license.empty()) common.license = first.license;
+  });
+  return convert(rearrangement->source, common, ranks);
+}
+
+void add_options(CLI::App& command, RearrangeOptions& options) {
+  ConvertOptions& common = options.common;
+  common.codec.clear();
+  command.add_option("--out", common.out, "folder of the new dataset")->required()->type_name("DIR");
+  command.add_option("--name", common.name, "name of the dataset (default: that of the folder)");
+  command.add_option("--license", common.license,
+                     "licence of the images (default: that of the first dataset)");
+  command.add_option("--split", options.splits, "take the images of this split alone; may be repeated")
+      ->allow_extra_args(false);
+  command
+      .add_option("--keep", options.keep,
+                  "KEY=a,b: take images with these values of a context key or label alone; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--shard-size", common.shard_size, "largest size of one shard; with a codec about that")
+      ->capture_default_str();
+  command.add_option("--codec", common.codec,
+                     "how images are kept (default: as in the first dataset; jpeg is encoded again)");
+  command.add_flag("--dry-run", common.dry_run,
+                   "only show how many images each split, label and context would get");
+  command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
+}
+
+}  // namespace
+
+void add_merge(CLI::App& program, Action& action) {
+  auto options = std::make_shared<RearrangeOptions>();
+  CLI::App& command =
+      *program.add_subcommand("merge", "make one dataset of several with images of one layout");
+  command.add_option("datasets", options->datasets, "the folders")
+      ->required()
+      ->type_name("DIR")
+      ->expected(2, 1 << 16);
+  add_options(command, *options);
+  command.add_flag("--prefix-ids", options->prefix_ids,
+                   "put the name of its dataset before the id of each image, where ids would be alike");
+  command.footer(
+      "Splits, classes and contexts of one name are one. An image of a dataset without some label has none "
+      "of it; "
+      "every dataset needs the first one's context keys.\n"
+      "Example:\n"
+      "  mpirun -n 4 cohort-data merge data/site_a data/site_b --out data/both");
+  choose_on<RearrangeOptions>(command, action, options, run);
+}
+
+void add_split(CLI::App& program, Action& action) {
+  auto options = std::make_shared<RearrangeOptions>();
+  CLI::App& command =
+      *program.add_subcommand("split", "make a dataset of some images of another, or with other splits");
+  options->datasets.resize(1);
+  command.add_option("dataset", options->datasets.front(), "the folder")->required()->type_name("DIR");
+  add_options(command, *options);
+  command.add_option(
+      "--hold-out-contexts", options->common.hold_out.contexts,
+      "new splits: 'unseen_test' is the first and every N-th value after it of the first context key");
+  command.add_option("--hold-out-images", options->common.hold_out.images,
+                     "new splits: 'seen_test' is every N-th image of each context that is not held out");
+  command.footer(
+      "Examples:\n"
+      "  cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules\n"
+      "  mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8");
+  choose_on<RearrangeOptions>(command, action, options, run);
+}
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,9 @@
+#include "data_prep/tar.h"
+
+#include "fuzz.h"
+
+void cohort::fuzz::read(std::span<const std::uint8_t> content) {
+  const File file(content);
+  for (const auto& entry : data_prep::read_tar(file.path()))
+    (void)data_prep::read_tar_entry(file.path(), entry);
+}
