@@ -17,8 +17,10 @@ struct Job {
 
 // Each adds a sub-command, which fills in `job` when it was chosen.
 void add_checkpoint(CLI::App& app, Job& job);
+void add_explain(CLI::App& app, Job& job);
 void add_export(CLI::App& app, Job& job);
 void add_train(CLI::App& app, Job& job);
+void add_finetune(CLI::App& app, Job& job);
 void add_eval(CLI::App& app, Job& job);
 void add_extract(CLI::App& app, Job& job);
 void add_knn(CLI::App& app, Job& job);

@@ -33,7 +33,7 @@ std::vector<data::Dataset> open_splits(const EvalOptions& options, const train::
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
-  const TrainedModel trained = load_trained_model(options.model, true, ranks);
+  const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
   std::vector<data::Dataset> datasets;
   comm::together(ranks, [&] { datasets = open_splits(options, config); });

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/error.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
@@ -19,18 +20,43 @@ struct ExtractOptions {
   ModelSource model;
   std::string split, out;
   bool logits = false;
+  eval::FeatureChoice choice;
 };
 
+/// Every rank holds the tokens of all images at once.
+void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const ExtractOptions& options) {
+  constexpr std::int64_t kMost = std::int64_t{8} << 30;
+  if (options.choice.layer >= shape.depth) {
+    throw UsageError({fmt::format("the model has no block {}", options.choice.layer), "--layer",
+                      fmt::format("give 0 … {}, or leave it out: behind the last norm", shape.depth - 1)});
+  }
+  const data::ImageLayout& images = dataset.description().images;
+  const std::int64_t patches = images.height / shape.patch_size * (images.width / shape.patch_size) *
+                               (shape.family == nn::Family::channelvit ? images.channels : 1);
+  const std::int64_t bytes =
+      dataset.rows() * patches * shape.embed_dim * static_cast<std::int64_t>(sizeof(float));
+  if (options.choice.patches && bytes > kMost) {
+    throw UsageError(
+        {fmt::format("the patch tokens of {} images take {} on every rank", format_count(dataset.rows()),
+                     format_bytes(static_cast<std::uint64_t>(bytes))),
+         "--patch-tokens", "extract fewer images: cohort-data split makes a dataset of some"});
+  }
+}
+
 ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ranks) {
-  const TrainedModel trained = load_trained_model(options.model, options.logits, ranks);
+  const TrainedModel trained =
+      load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
   std::optional<data::Dataset> dataset;
-  comm::together(ranks, [&] { dataset = data::Dataset::open(config.data.path, options.split); });
+  comm::together(ranks, [&] {
+    dataset = data::Dataset::open(config.data.path, options.split);
+    check_size(*dataset, trained.model->shape(), options);
+  });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      dataset->description());
   const eval::Prediction prediction =
       eval::predict(*trained.model, *dataset, key, config.eval, config.data.normalisation,
-                    config.precision == train::Precision::bf16, ranks);
+                    config.precision == train::Precision::bf16, ranks, options.choice);
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) eval::write_features(options.out, *dataset, prediction, config.context.keys);
   });
@@ -49,10 +75,16 @@ void add_extract(CLI::App& app, Job& job) {
   command->add_option("--split", options->split, "split whose images are used")->required();
   command
       ->add_option("--out", options->out,
-                   "HDF5 file to write: /features, /id, /labels, /context, /context_tokens")
+                   "HDF5 file to write: /features, /id, /labels, /context, /context_tokens, /patch_tokens")
       ->required();
   command->add_flag("--logits", options->logits,
                     "write /logits as well, for which the head must fit the dataset");
+  command
+      ->add_option(
+          "--layer", options->choice.layer,
+          "take the tokens that enter this block, counted from 0, instead of those behind the last norm")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--patch-tokens", options->choice.patches, "write the tokens of all patches as well");
   command->callback([options, &job] {
     job.program = "cohort extract";
     job.with_ranks = [options](comm::Communicator& ranks) { return extract_features(*options, ranks); };

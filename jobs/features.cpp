@@ -1,5 +1,6 @@
 #include "features.h"
 
+#include <filesystem>
 #include <optional>
 
 #include <fmt/format.h>
@@ -21,10 +22,11 @@ std::vector<std::string> test_splits(const FeatureOptions& options, const data::
   return names;
 }
 
-/// The column that answers are compared with, also where the method that trained the model needs none.
-std::string scored_label(train::RunConfig config, const data::Description& description) {
-  config.method = train::MethodName::supervised;
-  return train::label_column(config, description);
+/// Where the scores go: nowhere, when they are of weights in a file, or of another part than a report shows.
+std::filesystem::path score_file(const FeatureOptions& options, const std::string& name) {
+  if (!options.out.empty()) return options.out;
+  const bool is_of_run = !options.model.run.empty() && options.model.part.empty();
+  return is_of_run ? std::filesystem::path(options.model.run) / name : std::filesystem::path();
 }
 
 }  // namespace
@@ -35,18 +37,21 @@ void add_feature_options(CLI::App& command, FeatureOptions& options) {
                      "split to learn from; without it that of the configuration (data.train_split)");
   command.add_option("--split", options.splits, "split to score; may be repeated; without it all the others")
       ->allow_extra_args(false);
-  command.add_option("--out", options.out, "write the scores to this file, a JSON object a line");
+  command.add_option(
+      "--out", options.out,
+      "write the scores to this file, a JSON object a line; without it, and with --run, to knn.jsonl, "
+      "linear_probe.jsonl or mlp_probe.jsonl in the run's folder, where cohort report finds them");
 }
 
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks) {
-  const TrainedModel trained = load_trained_model(options.model, false, ranks);
+  const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
   std::vector<data::Dataset> splits;  // the first one is learned from
   comm::together(ranks, [&] {
     const data::Description description = data::Description::read(config.data.path);
     columns = {
-        scored_label(config, description),
+        train::scored_column(config, description),
         eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
     const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
     splits.push_back(data::Dataset::open(config.data.path, first));
@@ -67,7 +72,7 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
 }
 
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,
-             std::int64_t step, comm::Communicator& ranks) {
+             const std::string& name, std::int64_t step, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     std::string lines;
@@ -75,7 +80,8 @@ void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOpti
       fmt::print("{}\n", eval::evaluation_table(evaluation));
       lines += eval::evaluation_json(evaluation, step, 0) + "\n";
     }
-    if (!options.out.empty()) write_file_atomically(options.out, lines);
+    const std::filesystem::path file = score_file(options, name);
+    if (!file.empty()) write_file_atomically(file, lines);
   });
 }
 

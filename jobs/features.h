@@ -39,9 +39,9 @@ struct JudgedFeatures {
 /// Collective. Throws UsageError or DataError.
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks);
 
-/// Collective. Prints the evaluations on rank 0, and writes them to options.out, if given, a JSON object a
-/// line.
+/// Collective. Prints the evaluations on rank 0, and writes them, a JSON object a line, to options.out, or
+/// else to `name` in the folder of the run that the features are of, where cohort report finds them.
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,
-             std::int64_t step, comm::Communicator& ranks);
+             const std::string& name, std::int64_t step, comm::Communicator& ranks);
 
 }  // namespace cohort::jobs

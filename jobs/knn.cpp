@@ -20,18 +20,12 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
   const std::string& label = judged.columns.label;
   std::vector<eval::Evaluation> evaluations;
   for (const SplitFeatures& test : judged.tests) {
-    const auto classes = std::ssize(test.dataset.description().label(label).classes);
-    std::vector<at::Tensor> logits =
-        eval::knn_logits(judged.train.features, judged.train.dataset.labels(label), test.features, classes,
-                         options.config, ranks);
-    comm::together(ranks, [&] {
-      for (std::size_t i = 0; i < logits.size(); ++i) {
-        evaluations.push_back(eval::evaluation_of(logits[i], test.dataset, judged.columns));
-        evaluations.back().classifier = fmt::format("knn k={}", options.config.neighbours[i]);
-      }
-    });
+    for (eval::Evaluation& evaluation :
+         eval::evaluate_by_neighbours(judged.train.features, judged.train.dataset.labels(label),
+                                      test.features, test.dataset, judged.columns, options.config, ranks))
+      evaluations.push_back(std::move(evaluation));
   }
-  present(evaluations, options.features, judged.step, ranks);
+  present(evaluations, options.features, "knn.jsonl", judged.step, ranks);
   return ExitCode::done;
 }
 

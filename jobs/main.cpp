@@ -52,8 +52,8 @@ int run_program(int argc, char** argv) {
   CLI::App app{"Trains contextual vision transformers on HPC clusters"};
   app.require_subcommand(1);
   Job job;
-  for (const auto add : {add_train, add_eval, add_extract, add_knn, add_probe, add_export, add_checkpoint,
-                         add_report, add_docs})
+  for (const auto add : {add_train, add_finetune, add_eval, add_extract, add_knn, add_probe, add_explain,
+                         add_export, add_checkpoint, add_report, add_docs})
     add(app, job);
   const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
   std::string help_config = "--help-config";

@@ -100,11 +100,13 @@ std::string sweep_table(const std::vector<Candidate>& candidates, const Candidat
   return text;
 }
 
-std::vector<eval::Evaluation> evaluations_of(const Candidate& candidate, const JudgedFeatures& judged) {
+std::vector<eval::Evaluation> evaluations_of(const Candidate& candidate, const JudgedFeatures& judged,
+                                             const std::string& kind) {
   std::vector<eval::Evaluation> evaluations;
   for (std::size_t i = 0; i < judged.tests.size(); ++i) {
     evaluations.push_back(eval::evaluation_of(candidate.logits[i], judged.tests[i].dataset, judged.columns));
-    evaluations.back().classifier = name_of(candidate.probe);
+    evaluations.back().classifier = kind + " probe";
+    evaluations.back().detail = fmt::format("lr={}", candidate.probe.rate);
   }
   return evaluations;
 }
@@ -134,12 +136,12 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     const std::vector<Candidate> candidates = candidates_of(std::move(probes), judged);
     const Candidate& best = best_of(candidates, deciding);
-    evaluations = evaluations_of(best, judged);
+    evaluations = evaluations_of(best, judged, options.kind);
     if (ranks.rank() != 0) return;
     fmt::print("{}\n", sweep_table(candidates, best, judged, deciding));
     if (!options.save.empty()) save_probe(options.save, best.probe);
   });
-  present(evaluations, options.features, judged.step, ranks);
+  present(evaluations, options.features, options.kind + "_probe.jsonl", judged.step, ranks);
   return ExitCode::done;
 }
 

@@ -1,11 +1,19 @@
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "cohort/checkpoint/export.h"
+#include "cohort/checkpoint/store.h"
 #include "cohort/config/load.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
 #include "cohort/report/report.h"
+#include "cohort/train/model.h"
 #include "cohort/train/run_config.h"
 #include "cohort/train/trainer.h"
 
@@ -14,8 +22,11 @@
 namespace cohort::jobs {
 namespace {
 
+namespace fs = std::filesystem;
+
 struct TrainOptions {
-  std::string config;
+  std::string config, from, part;  ///< `from`: the run to fine-tune; empty: none
+  std::int64_t step = 0;           ///< of its checkpoints; 0: the newest
   std::vector<std::string> overrides;
   bool print_config = false, help_config = false, overwrite = false;
 };
@@ -42,9 +53,58 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
   });
 }
 
+/// Shapes, not what happens in training alone.
+bool is_of_model(const std::string& key) {
+  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling"}) {
+    if (key == other) return false;
+  }
+  return key.starts_with("model.") || key.starts_with("context.");
+}
+
+/// The configuration with the model of the run to fine-tune; what the command line says comes last.
+train::RunConfig config_to_finetune(const TrainOptions& options) {
+  const fs::path file = fs::path(options.from) / "config.yaml";
+  if (!fs::exists(file)) {
+    throw DataError({"not the folder of a run: it has no config.yaml", options.from,
+                     "give the folder that cohort train wrote (run_dir)"});
+  }
+  train::ConfigFile of_run(file, {});
+  std::vector<std::string> assignments;
+  for (const config::Field& field : of_run.fields.list()) {
+    if (!is_of_model(field.key)) continue;
+    const std::string value = join(field.get(), ",");
+    assignments.push_back(field.key + "=" + (field.is_list ? "[" + value + "]" : value));
+  }
+  assignments.insert(assignments.end(), options.overrides.begin(), options.overrides.end());
+  train::RunConfig config = train::load_run_config(options.config, assignments);
+  config.model.weights = config.run_dir / "start.safetensors";
+  return config;
+}
+
+/// Rank 0 writes the backbone of the run to fine-tune to where training looks for its first weights, unless
+/// it goes on from checkpoints of its own.
+void export_start(const TrainOptions& options, const train::RunConfig& config, comm::Communicator& ranks) {
+  const fs::path checkpoints = fs::path(options.from) / "checkpoints";
+  const checkpoint::Store store(checkpoints, ranks);
+  const auto step = options.step > 0 ? std::optional(options.step) : store.latest();
+  if (!step)
+    throw DataError({"the run has no complete checkpoint", options.from, "let cohort train reach one"});
+  make_writable_folder(config.run_dir);
+  checkpoint::export_safetensors({checkpoints, *step},
+                                 train::backbone_prefix(store.contents(*step), options.part),
+                                 config.model.weights);
+}
+
 ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {
   std::optional<train::RunConfig> config;
-  comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
+  comm::together(ranks, [&] {
+    if (options.from.empty()) {
+      config = train::load_run_config(options.config, options.overrides);
+      return;
+    }
+    config = config_to_finetune(options);
+    if (ranks.rank() == 0) export_start(options, *config, ranks);
+  });
   comm::Session::set_timeout(config->comm.timeout);
   train::Trainer trainer(*config, ranks, options.overwrite);
   const ExitCode code = trainer.run();
@@ -86,6 +146,27 @@ void add_train(CLI::App& app, Job& job) {
       "failed,\n"
       "75 stopped by a signal after a checkpoint: run the same command again to go on.");
   command->callback([options, &job] { choose(options, job); });
+}
+
+void add_finetune(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<TrainOptions>();
+  CLI::App* command = app.add_subcommand(
+      "finetune",
+      "Train from the backbone of a run, of any method, in a new run with its model and contexts");
+  command->add_option("CONFIG", options->config, "configuration file (YAML) of the new run")->required();
+  command->add_option("OVERRIDE", options->overrides,
+                      "KEY=VALUE, replaces an option of the file: optimizer.layer_decay=0.75");
+  command->add_option("--from", options->from, "folder of the run whose backbone training starts from")
+      ->required();
+  command->add_option("--step", options->step, "checkpoint of that run to use instead of the newest")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--part", options->part, "part of that run's method: teacher (without it) or student");
+  command->add_flag("--overwrite", options->overwrite,
+                    "remove an earlier run in the run folder and begin again");
+  command->callback([options, &job] {
+    job.program = "cohort finetune";
+    job.with_ranks = [options](comm::Communicator& ranks) { return train_model(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::jobs

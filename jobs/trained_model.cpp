@@ -77,7 +77,7 @@ void add_model_options(CLI::App& command, ModelSource& source) {
                      "KEY=VALUE, replaces an option of the configuration: eval.context_images=64");
 }
 
-TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm::Communicator& ranks) {
+TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks) {
   TrainedModel trained;
   std::optional<checkpoint::Store> store;
   std::string prefix;
@@ -87,6 +87,8 @@ TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm:
           {"which model?", "command line", "give --run RUN, or --weights FILE with --model CONFIG"});
     }
     trained.config = read_config(source);
+    const bool learns_classes = trained.config.method != train::MethodName::dino;
+    const bool with_head = head == Head::needed || (head == Head::where_there_is && learns_classes);
     trained.model = make_model(trained.config, with_head);
     if (source.run.empty()) {
       load_file(source, *trained.model, with_head);

@@ -30,8 +30,14 @@ struct TrainedModel {
   std::int64_t step = 0;  ///< steps it was trained for; 0: not known
 };
 
-/// Collective. `with_head`: logits are needed, and weights without a fitting head are refused. Throws
-/// UsageError or DataError.
-TrainedModel load_trained_model(const ModelSource& source, bool with_head, comm::Communicator& ranks);
+/// Whether logits are wanted.
+enum class Head {
+  none,
+  needed,          ///< a method that learns no classes, and weights without a fitting head, are refused
+  where_there_is,  ///< none under a method that learns no classes
+};
+
+/// Collective. Throws UsageError or DataError.
+TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks);
 
 }  // namespace cohort::jobs

@@ -91,6 +91,7 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
             {"f1_weighted", nine_digits(scores.f1_weighted)},
             {"kappa", nine_digits(scores.kappa)}};
   if (!evaluation.classifier.empty()) json["classifier"] = evaluation.classifier;
+  if (!evaluation.detail.empty()) json["detail"] = evaluation.detail;
   if (scores.auc) json["auc"] = nine_digits(*scores.auc);
   if (scores.auc_interval) json["auc_interval"] = interval_json(*scores.auc_interval);
   json["loss"] = nine_digits(scores.loss);
@@ -104,10 +105,14 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
   return json.dump();
 }
 
+std::string evaluation_title(const Evaluation& evaluation) {
+  return evaluation.classifier.empty() ? evaluation.split : evaluation.split + ", " + evaluation.classifier;
+}
+
 std::string evaluation_line(const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  std::string line = fmt::format("{}  accuracy {:.4f}  balanced {:.4f}", evaluation.split, scores.accuracy,
-                                 scores.balanced_accuracy);
+  std::string line = fmt::format("{}  accuracy {:.4f}  balanced {:.4f}", evaluation_title(evaluation),
+                                 scores.accuracy, scores.balanced_accuracy);
   if (scores.auc) line += fmt::format("  AUC {:.4f}", *scores.auc);
   line += fmt::format("  loss {:.4f}  majority {:.4f}", scores.loss, scores.majority);
   if (const ContextScore* worst = scores.worst()) {
@@ -118,8 +123,8 @@ std::string evaluation_line(const Evaluation& evaluation) {
 
 std::string evaluation_table(const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  std::string title = evaluation.split;
-  if (!evaluation.classifier.empty()) title += ", " + evaluation.classifier;
+  std::string title = evaluation_title(evaluation);
+  if (!evaluation.detail.empty()) title += " " + evaluation.detail;
   std::string table = fmt::format("{:<24} {:>7} {:>9} {:>15} {:>10}\n", title, "images", "accuracy",
                                   "95 % interval", "confidence");
   table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", "all", scores.images, scores.accuracy,

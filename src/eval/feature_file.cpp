@@ -83,6 +83,7 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   hdf5::File handle = hdf5::create_file(beside, hdf5::file_access());
   const Target target{handle.get(), file.string()};
   write_tensor(target, target.file, "features", prediction.features);
+  if (prediction.patches.defined()) write_tensor(target, target.file, "patch_tokens", prediction.patches);
   if (prediction.logits.defined()) write_tensor(target, target.file, "logits", prediction.logits);
   write_ids(target, dataset.ids());
   write_columns(target, dataset);

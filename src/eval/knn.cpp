@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 
@@ -81,6 +82,22 @@ std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::
     logits.push_back(at::empty_like(gathered).index_copy_(0, order, gathered));
   }
   return logits;
+}
+
+std::vector<Evaluation> evaluate_by_neighbours(const at::Tensor& bank, std::span<const std::int32_t> labels,
+                                               const at::Tensor& queries, const data::Dataset& dataset,
+                                               const EvaluationColumns& columns, const KnnConfig& config,
+                                               comm::Communicator& ranks) {
+  const auto classes = std::ssize(dataset.description().label(columns.label).classes);
+  const std::vector<at::Tensor> logits = knn_logits(bank, labels, queries, classes, config, ranks);
+  std::vector<Evaluation> evaluations;
+  comm::together(ranks, [&] {
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      evaluations.push_back(evaluation_of(logits[i], dataset, columns));
+      evaluations.back().classifier = fmt::format("knn k={}", config.neighbours[i]);
+    }
+  });
+  return evaluations;
 }
 
 }  // namespace cohort::eval

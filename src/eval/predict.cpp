@@ -13,6 +13,7 @@
 #include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
+#include "cohort/nn/explain.h"
 
 namespace cohort::eval {
 namespace {
@@ -56,20 +57,38 @@ std::vector<Groups> passes_of(Groups groups) {
 
 /// What this rank computed, rows in the order of its groups.
 struct Rows {
-  std::vector<at::Tensor> sample, logits, features, context;
+  std::vector<at::Tensor> sample, logits, features, patches, context;
 };
 
-void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, Rows& rows) {
+/// Every token of the chosen layer, [B, T, D], and what else the model gives.
+nn::Trail forward(nn::VisionTransformer& model, const at::Tensor& images, const nn::Conditions& conditions,
+                  const FeatureChoice& choice) {
+  if (choice.layer < 0) {
+    nn::Trail trail;
+    trail.output = model.forward(images, conditions);
+    return trail;
+  }
+  nn::Trail trail = nn::forward_with_trail(model, images, conditions);
+  trail.output.tokens = trail.inputs.at(static_cast<std::size_t>(choice.layer));
+  return trail;
+}
+
+void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
+              Rows& rows) {
   const at::Device device = model.parameters().front().device();
   nn::Conditions conditions;
   conditions.context = batch.context.to(device);
   conditions.group = batch.group.to(device);
   conditions.sample = batch.sample.to(device);
   const Bf16Scope scope(bf16, device.type());
-  const auto output = model.forward(batch.views.front().to(device), conditions);
+  const auto output = forward(model, batch.views.front().to(device), conditions, choice).output;
   const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
   rows.sample.push_back(batch.sample);
-  rows.features.push_back(keep(output.cls));
+  rows.features.push_back(keep(output.tokens.select(1, 0)));
+  if (choice.patches) {
+    const std::int64_t others = nn::tokens_before_patches(model.shape());
+    rows.patches.push_back(keep(output.tokens.narrow(1, others, output.tokens.size(1) - others)));
+  }
   if (output.logits.defined()) rows.logits.push_back(keep(output.logits));
   if (output.context.defined()) rows.context.push_back(keep(output.context));
 }
@@ -77,7 +96,8 @@ void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16,
 /// `extra` more passes, whose results nobody keeps, help other ranks with theirs when forward passes are
 /// collective.
 Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
-                std::int64_t extra, augment::Normalisation normalisation, bool bf16) {
+                std::int64_t extra, augment::Normalisation normalisation, bool bf16,
+                const FeatureChoice& choice) {
   const data::BatchColumns columns{model.shape().context.keys, ""};
   const auto view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
@@ -87,14 +107,20 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
       0, static_cast<std::int64_t>(passes.size()), {});
   const at::NoGradGuard no_gradients;
   Rows rows;
-  for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, rows);
+  for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, choice, rows);
   if (extra == 0) return rows;
   const data::Group single{.rows = {0}};
   Workers alone(1);
   const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, *view, alone);
   Rows unused;
-  for (; extra > 0; --extra) run_pass(model, batch, bf16, unused);
+  for (; extra > 0; --extra) run_pass(model, batch, bf16, choice, unused);
   return rows;
+}
+
+std::int64_t patches_of(const nn::VitShape& shape, const data::Dataset& dataset) {
+  const data::ImageLayout& images = dataset.description().images;
+  const std::int64_t grid = images.height / shape.patch_size * (images.width / shape.patch_size);
+  return shape.family == nn::Family::channelvit ? grid * images.channels : grid;
 }
 
 /// Collective. The rows of all ranks in dataset order. `row_shape`: of one row, for ranks without any.
@@ -111,7 +137,7 @@ at::Tensor assemble(const std::vector<at::Tensor>& parts, std::vector<std::int64
 
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks) {
+                   comm::Communicator& ranks, const FeatureChoice& choice) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   data::StepPlan plan;
@@ -125,9 +151,10 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   if (model.runner().is_collective()) {
     // Ranks wait for each other inside a pass: an error on one of them ends the job.
     const std::int64_t extra = ranks.max(std::ssize(passes)) - std::ssize(passes);
-    local = run_passes(model, dataset, passes, extra, normalisation, bf16);
+    local = run_passes(model, dataset, passes, extra, normalisation, bf16, choice);
   } else {
-    comm::together(ranks, [&] { local = run_passes(model, dataset, passes, 0, normalisation, bf16); });
+    comm::together(ranks,
+                   [&] { local = run_passes(model, dataset, passes, 0, normalisation, bf16, choice); });
   }
   const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
 
@@ -138,6 +165,8 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
                dataset.rows());
   Prediction prediction;
   prediction.features = assemble(local.features, {shape.embed_dim}, order, ranks);
+  if (choice.patches)
+    prediction.patches = assemble(local.patches, {patches_of(shape, dataset), shape.embed_dim}, order, ranks);
   if (shape.classes > 0) prediction.logits = assemble(local.logits, {shape.classes}, order, ranks);
   const auto keys = static_cast<std::int64_t>(shape.context.keys.size());
   if (keys > 0) prediction.context = assemble(local.context, {keys, shape.embed_dim}, order, ranks);

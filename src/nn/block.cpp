@@ -42,12 +42,21 @@ Attention::Attention(std::int64_t width, std::int64_t heads)
       proj_(register_module("proj", torch::nn::Linear(width, width))) {}
 
 at::Tensor Attention::forward(const at::Tensor& tokens) {
+  const Projections of = project(tokens);
+  return join(attend(of.query, of.key, of.value));
+}
+
+Attention::Projections Attention::project(const at::Tensor& tokens) {
   const std::int64_t images = tokens.size(0), count = tokens.size(1), width = tokens.size(2);
   const at::Tensor qkv = linear(*qkv_, tokens)
                              .view({images, count, 3, heads_, width / heads_})
-                             .permute({2, 0, 3, 1, 4});     // [3, B, heads, T, d]
-  const at::Tensor mixed = attend(qkv[0], qkv[1], qkv[2]);  // [B, heads, T, d]
-  return linear(*proj_, mixed.transpose(1, 2).reshape({images, count, width}));
+                             .permute({2, 0, 3, 1, 4});  // [3, B, heads, T, d]
+  return {qkv[0], qkv[1], qkv[2]};
+}
+
+at::Tensor Attention::join(const at::Tensor& mixed) {
+  const std::int64_t images = mixed.size(0), count = mixed.size(2);
+  return linear(*proj_, mixed.transpose(1, 2).reshape({images, count, heads_ * mixed.size(3)}));
 }
 
 Mlp::Mlp(std::int64_t width, std::int64_t hidden, double dropout)
@@ -77,11 +86,14 @@ Block::Block(const BlockShape& shape, std::int64_t index)
 }
 
 at::Tensor Block::forward(const at::Tensor& tokens, const Conditions& conditions) {
+  return finish(tokens, attention_->forward(norm1_->forward(tokens)), conditions);
+}
+
+at::Tensor Block::finish(const at::Tensor& tokens, const at::Tensor& attended, const Conditions& conditions) {
   const std::uint32_t layer = first_dropout(index_), branch = kBranchesPerBlock * index_;
-  at::Tensor attended =
-      dropout(attention_->forward(norm1_->forward(tokens)), shape_.dropout, conditions, layer);
-  if (scale1_ != nullptr) attended = scale1_->forward(attended);
-  const at::Tensor middle = tokens + drop_path(attended, shape_.drop_path, conditions, branch);
+  at::Tensor added = dropout(attended, shape_.dropout, conditions, layer);
+  if (scale1_ != nullptr) added = scale1_->forward(added);
+  const at::Tensor middle = tokens + drop_path(added, shape_.drop_path, conditions, branch);
   at::Tensor transformed = mlp_->forward(norm2_->forward(middle), conditions, layer + 1);
   if (scale2_ != nullptr) transformed = scale2_->forward(transformed);
   return middle + drop_path(transformed, shape_.drop_path, conditions, branch + 1);

@@ -22,6 +22,14 @@ class Attention final : public torch::nn::Module {
   Attention(std::int64_t width, std::int64_t heads);
   at::Tensor forward(const at::Tensor& tokens);
 
+  /// All [B, heads, T, D / heads].
+  struct Projections {
+    at::Tensor query, key, value;
+  };
+  Projections project(const at::Tensor& tokens);
+  /// `mixed` values [B, heads, T, D / heads] -> [B, T, D].
+  at::Tensor join(const at::Tensor& mixed);
+
  private:
   std::int64_t heads_;
   torch::nn::Linear qkv_, proj_;
@@ -58,6 +66,12 @@ class Block final : public torch::nn::Module {
   /// `index` of the block in the model: part of the keys of its random numbers.
   Block(const BlockShape& shape, std::int64_t index);
   at::Tensor forward(const at::Tensor& tokens, const Conditions& conditions);
+
+  // The steps of forward().
+  at::Tensor normalise(const at::Tensor& tokens) { return norm1_->forward(tokens); }
+  Attention& attention() { return *attention_; }
+  /// `attended`: what attention made of the normalised tokens.
+  at::Tensor finish(const at::Tensor& tokens, const at::Tensor& attended, const Conditions& conditions);
 
  private:
   BlockShape shape_;

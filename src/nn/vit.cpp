@@ -74,16 +74,16 @@ std::int64_t tokens_before_context(const VitShape& shape) {
   return 1 + shape.registers;
 }
 
-std::int64_t tokens_before_patches(const VitShape& shape) {
-  return tokens_before_context(shape) + std::ssize(shape.context.keys);
-}
-
 // Rows of the position table before those of patches.
 std::int64_t positions_before_patches(const VitShape& shape) {
   return shape.registers > 0 ? 0 : tokens_before_patches(shape);
 }
 
 }  // namespace
+
+std::int64_t tokens_before_patches(const VitShape& shape) noexcept {
+  return tokens_before_context(shape) + std::ssize(shape.context.keys);
+}
 
 std::span<const config::EnumName<Family>> enum_names(Family) {
   static constexpr std::array<config::EnumName<Family>, 2> names{

@@ -1,11 +1,16 @@
 // cohort knn and cohort probe on a model that dino trained.
 #include <filesystem>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <vector>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "cohort/checkpoint/safetensors.h"
 #include "cohort/core/file.h"
 
 #include "support/spawn.h"
@@ -25,7 +30,8 @@ class FeatureCommands : public ::testing::Test {
   static void SetUpTestSuite() {
     folder_ = std::make_unique<testing::TemporaryFolder>();
     trained_ = run(
-        2, fmt::format("train {} data.path={} run_dir={} method=dino dino.prototypes=16 train.max_steps=4 {}",
+        2, fmt::format("train {} data.path={} run_dir={} method=dino dino.prototypes=16 train.max_steps=4 "
+                       "eval.neighbours=[1,5] {}",
                        (kRoot / "configs" / "tests" / "nuclei.yaml").string(),
                        (fs::path(COHORT_TEST_DATA) / "data" / "nuclei").string(), run_folder(), kSmallHead));
   }
@@ -74,10 +80,34 @@ TEST_F(FeatureCommands, ProbeChoosesARateAndSavesTheClassifier) {
 
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_EQ(outcome.occurrences("chosen by "), 1) << outcome.output;
-  EXPECT_NE(written("probe.jsonl").find(R"("classifier":"probe lr=0.)"), std::string::npos);
+  EXPECT_NE(written("probe.jsonl").find(R"("classifier":"mlp probe")"), std::string::npos);
+  EXPECT_NE(written("probe.jsonl").find(R"("detail":"lr=0.)"), std::string::npos);
   const std::string saved = read_file(file);
   for (const char* name : {"layers.0.weight", "layers.1.bias", "mean", "scale"})
     EXPECT_NE(saved.find(name), std::string::npos) << name;
+}
+
+/// The evaluation lines of a file, without what depends on time and on the epoch.
+std::vector<nlohmann::json> evaluations_in(const std::string& text) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    auto json = nlohmann::json::parse(line);
+    for (const char* key : {"images_per_second", "epoch"}) json.erase(key);
+    if (json.at("kind") == "evaluation") lines.push_back(std::move(json));
+  }
+  return lines;
+}
+
+TEST_F(FeatureCommands, KnnSaysWhatTrainingSaidAndReportsShowIt) {
+  const Outcome outcome = run(2, "knn --run " + run_folder() + " --k 1,5");
+
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  const auto judged = evaluations_in(written("run/knn.jsonl"));
+  EXPECT_GE(judged.size(), 2U);
+  EXPECT_EQ(judged, evaluations_in(written("run/metrics.jsonl")));
+  const Outcome report = run(1, "report " + run_folder());
+  EXPECT_TRUE(report.says(", knn k=5")) << report.output;
 }
 
 TEST_F(FeatureCommands, ARateThatDivergesIsLeftOut) {
@@ -90,6 +120,70 @@ TEST_F(FeatureCommands, ARateThatDivergesIsLeftOut) {
   EXPECT_EQ(all.occurrences("the classifiers of all learning rates diverged"), 1) << all.output;
 }
 
+TEST_F(FeatureCommands, ExplainWritesPicturesThatReportsShow) {
+  const std::string in = " --out " + (folder_->path() / "explained").string();
+  const Outcome here = run(2, "explain --run " + run_folder() + " --images 3 --neighbours 2"),
+                there = run(1, "explain --run " + run_folder() + " --images 3 --neighbours 2" + in);
+
+  EXPECT_EQ(here.exit_code, 0) << here.output;
+  EXPECT_EQ(there.exit_code, 0) << there.output;
+  for (const char* name : {"explain.json", "maps.safetensors", "maps_03.png", "nearest_01.png"})
+    EXPECT_EQ(written(std::string("run/explain/") + name), written(std::string("explained/") + name)) << name;
+  const auto content = nlohmann::json::parse(written("explained/explain.json"));
+  EXPECT_EQ(content.at("images").size(), 3U);
+  EXPECT_EQ(content.at("images")[0].at("nearest").size(), 2U);
+  EXPECT_FALSE(content.at("images")[0].contains("answer")) << "dino has no head";
+  EXPECT_EQ(content.at("context_tokens")[0].at("key"), "context");
+  const Outcome report = run(1, "report " + run_folder() + out("page.html"));
+  EXPECT_EQ(report.exit_code, 0) << report.output;
+  EXPECT_NE(written("page.html").find("What the model looks at"), std::string::npos);
+}
+
+TEST_F(FeatureCommands, FinetuneTakesModelAndBackboneOfTheRun) {
+  const std::string config = (folder_->path() / "finetune.yaml").string();
+  folder_->write("finetune.yaml",
+                 fmt::format("data: {{path: {}}}\nsampler: {{groups_per_step: 2, images_per_group: 8}}\n"
+                             "optimizer: {{lr: 0, layer_decay: 0.75}}\nschedule: {{lr_end: 0}}\n"
+                             "supervised: {{class_weights: balanced}}\ntrain: {{max_steps: 2}}\n",
+                             (fs::path(COHORT_TEST_DATA) / "data" / "nuclei").string()));
+  const std::string command = fmt::format("finetune {} --from {} run_dir={}", config, run_folder(),
+                                          (folder_->path() / "tuned").string());
+
+  const Outcome outcome = run(2, command);
+
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_TRUE(outcome.says("context, mean_linear")) << outcome.output;
+  // A learning rate of 0: the backbone is still the teacher's.
+  const auto before = checkpoint::read_safetensors(fs::path(run_folder()) / "weights.safetensors"),
+             after = checkpoint::read_safetensors(folder_->path() / "tuned" / "weights.safetensors");
+  for (const auto& [name, values] : before.tensors) {
+    ASSERT_NE(after.find(name), nullptr) << name;
+    EXPECT_TRUE(at::equal(values, *after.find(name))) << name;
+  }
+  EXPECT_NE(after.find("head.weight"), nullptr);
+  EXPECT_EQ(run(2, command).exit_code, 0) << "it is complete";
+  const std::string plain = (folder_->path() / "plain").string();
+  const Outcome first = run(2, fmt::format("train {} run_dir={}", config, plain)),
+                second = run(2, fmt::format("finetune {} --from {} run_dir={}-tuned", config, plain, plain));
+  EXPECT_EQ(first.exit_code, 0) << first.output;
+  EXPECT_EQ(second.exit_code, 0) << "without contexts: " << second.output;
+
+  const Outcome nothing = run(2, fmt::format("finetune {} --from {}", config, folder_->path().string()));
+  EXPECT_EQ(nothing.exit_code, 3) << nothing.output;
+  EXPECT_EQ(nothing.occurrences("not the folder of a run"), 1) << nothing.output;
+}
+
+TEST_F(FeatureCommands, ExtractWritesAnyLayerAndPatches) {
+  const std::string command = "extract --run " + run_folder() + " --split test" + out("features.h5");
+  const Outcome outcome = run(2, command + " --layer 1 --patch-tokens");
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_NE(written("features.h5").find("patch_tokens"), std::string::npos);
+
+  const Outcome layer = run(2, command + " --layer 99");
+  EXPECT_EQ(layer.exit_code, 2) << layer.output;
+  EXPECT_EQ(layer.occurrences("the model has no block 99"), 1) << layer.output;
+}
+
 TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
   const Outcome neighbours = run(2, "knn --run " + run_folder() + " --k 100000");
   EXPECT_EQ(neighbours.exit_code, 2) << neighbours.output;
@@ -98,6 +192,10 @@ TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
   const Outcome split = run(2, "probe --run " + run_folder() + " --select-on tset --epochs 1");
   EXPECT_EQ(split.exit_code, 2) << split.output;
   EXPECT_EQ(split.occurrences("'tset' is none of the splits that are scored"), 1) << split.output;
+
+  const Outcome image = run(2, "explain --run " + run_folder() + " --id nobody");
+  EXPECT_EQ(image.exit_code, 2) << image.output;
+  EXPECT_EQ(image.occurrences("has no image 'nobody'"), 1) << image.output;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include "cohort/data/batch.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/feature_file.h"
+#include "cohort/nn/explain.h"
 
 #include "support/hdf5.h"
 #include "support/ranks.h"
@@ -53,6 +54,34 @@ TEST(Predict, DoesNotDependOnTheNumberOfRanks) {
     if (contextual) {
       EXPECT_TRUE(at::allclose(together.context, single.context, 1e-5, 1e-6));
     }
+  }
+}
+
+TEST(Predict, FeaturesOfAnyLayerAndOfPatchesDoNotDependOnRanks) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
+  const std::vector<data::Group> group{{1, 0, {0, 1, 2}}};
+  (void)dataset.context_runs("site");
+  const auto view = augment::evaluation_view(dataset.description(), augment::Normalisation::dataset);
+  Workers workers(1);
+  const data::Batch batch = data::make_batch(dataset, group, {{"site"}, ""}, *view, workers);
+  const at::NoGradGuard no_gradients;
+  const nn::Trail trail = nn::forward_with_trail(
+      model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+  for (const std::int64_t layer : {-1, 0, 2}) {
+    const at::Tensor& tokens =
+        layer < 0 ? trail.output.tokens : trail.inputs[static_cast<std::size_t>(layer)];
+
+    const Prediction prediction =
+        predict(model, dataset, "site", groups_of(3), augment::Normalisation::dataset, false, world,
+                {.layer = layer, .patches = true});
+
+    EXPECT_EQ(prediction.patches.sizes(), (at::IntArrayRef{testing::kTinyTest, 4, 24}));
+    EXPECT_TRUE(at::allclose(prediction.features.narrow(0, 0, 3), tokens.select(1, 0), 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(prediction.patches.narrow(0, 0, 3), tokens.narrow(1, 2, 4), 1e-5, 1e-6));
   }
 }
 

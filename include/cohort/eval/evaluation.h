@@ -16,6 +16,7 @@ struct Evaluation {
   Scores scores;
   double images_per_second = 0.0;  ///< over all ranks; 0: not measured
   std::string classifier{};        ///< what gave the answers, "knn k=20"; empty: the model's head
+  std::string detail{};            ///< of the classifier, "lr=0.1"; empty: none
 };
 
 /// What evaluate() reads of a dataset.
@@ -38,6 +39,9 @@ Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
 /// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
 /// significant digits.
 std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std::int64_t epoch);
+
+/// "unseen_test, knn k=20": what was scored.
+std::string evaluation_title(const Evaluation& evaluation);
 
 /// "unseen_test  accuracy 0.8123  …  worst module_03 0.6000": one line.
 std::string evaluation_line(const Evaluation& evaluation);

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/eval/evaluation.h"
 
 namespace cohort::eval {
 
@@ -26,5 +27,12 @@ struct KnnConfig {
 std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::int32_t> labels,
                                    const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
                                    comm::Communicator& ranks);
+
+/// Collective. knn_logits() of the images of `dataset`, whose features are `queries`, scored for each k; the
+/// classifier is "knn k=<k>". `bank` and `labels`: of the training images. Throws UsageError or DataError.
+std::vector<Evaluation> evaluate_by_neighbours(const at::Tensor& bank, std::span<const std::int32_t> labels,
+                                               const at::Tensor& queries, const data::Dataset& dataset,
+                                               const EvaluationColumns& columns, const KnnConfig& config,
+                                               comm::Communicator& ranks);
 
 }  // namespace cohort::eval

@@ -17,6 +17,7 @@ struct EvalConfig {
   std::int64_t context_images = 32;
   std::vector<std::string> splits;
   std::int64_t every_epochs = 0;
+  std::vector<std::int64_t> neighbours;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -26,12 +27,23 @@ struct EvalConfig {
     visit("splits", splits, "splits to evaluate; empty: all but the training split");
     visit("every_epochs", every_epochs, "epochs between evaluations; 0: at the end only",
           config::Range<std::int64_t>{0, 1 << 20});
+    visit("neighbours", neighbours,
+          "classify also by this many nearest images of the training split, as cohort knn does, and describe "
+          "its features; empty: by the model's head alone",
+          config::Range<std::int64_t>{1, 1 << 20});
   }
+};
+
+/// Which tokens of a model are its features.
+struct FeatureChoice {
+  std::int64_t layer = -1;  ///< those that enter this block, counted from 0; -1: those behind the last norm
+  bool patches = false;     ///< those of patches as well
 };
 
 struct Prediction {
   at::Tensor logits;    ///< [N, classes] f32, dataset order; undefined without a head
-  at::Tensor features;  ///< [N, D] f32, dataset order
+  at::Tensor features;  ///< [N, D] f32, dataset order: cls
+  at::Tensor patches;   ///< [N, P, D] f32, dataset order; undefined unless asked for
   at::Tensor context;   ///< [N, K, D] f32: context token behind every image; undefined without keys
   double images_per_second = 0.0;  ///< over all ranks
 };
@@ -39,9 +51,9 @@ struct Prediction {
 /// Collective. Every image of the split exactly once, its context token inferred from groups of
 /// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
 /// result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32
-/// output.
+/// output, all of it on every rank. Precondition: choice.layer is less than the model's depth.
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks);
+                   comm::Communicator& ranks, const FeatureChoice& choice = {});
 
 }  // namespace cohort::eval

@@ -88,6 +88,9 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
                    std::vector<std::int64_t> vocabulary, std::int64_t channels, std::int64_t height,
                    std::int64_t width, std::int64_t classes);
 
+/// cls, registers and context tokens.
+std::int64_t tokens_before_patches(const VitShape& shape) noexcept;
+
 /// Vision transformer [cls, registers, context tokens, patches], pre-norm (methods: ViT arXiv 2010.11929;
 /// ContextViT arXiv 2305.19402; registers arXiv 2309.16588; ChannelViT arXiv 2309.16108). The position table
 /// has rows for cls, context tokens and patches; with registers, as in timm, for patches alone. Parameter

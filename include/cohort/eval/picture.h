@@ -1,0 +1,24 @@
+#pragma once
+#include <span>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/data/description.h"
+
+namespace cohort::eval {
+
+/// PNG of pictures beside each other, each enlarged to at least 112 pixels of height by a whole factor.
+/// `images` [C, H, W] f32 in stored units: one channel gray, else the first three red, green and blue.
+std::string picture_strip(std::span<const at::Tensor> images, const data::Description& description);
+
+/// PNG of the image, and beside it the image under each map [h, w], which is scaled to its own range: dark
+/// where it is lowest, bright where it is highest.
+std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
+                      const data::Description& description);
+
+/// PNG of views as a model gets them: a line for each of the first images, a column for each view. `views`:
+/// V × [B, C, h, w] normalised, of any sizes; black is -2, white 2.
+std::string view_sheet(std::span<const at::Tensor> views);
+
+}  // namespace cohort::eval

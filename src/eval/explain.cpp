@@ -1,0 +1,149 @@
+#include "cohort/eval/explain.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "cohort/core/error.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/context_sampler.h"
+#include "cohort/data/grouping.h"
+#include "cohort/nn/explain.h"
+
+namespace cohort::eval {
+namespace {
+
+/// A group that has images to explain: their places in it, and among all that are asked for.
+struct AskedGroup {
+  const data::Group* group;
+  std::vector<std::int64_t> inside, asked;
+};
+
+std::vector<AskedGroup> asked_groups(const data::StepPlan& plan, std::span<const std::int64_t> rows) {
+  std::vector<AskedGroup> groups;
+  for (const data::Group& group : plan) {
+    AskedGroup found{&group, {}, {}};
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const auto place = std::find(group.rows.begin(), group.rows.end(), rows[i]);
+      if (place == group.rows.end()) continue;
+      found.inside.push_back(place - group.rows.begin());
+      found.asked.push_back(static_cast<std::int64_t>(i));
+    }
+    if (!found.inside.empty()) groups.push_back(std::move(found));
+  }
+  return groups;
+}
+
+/// [..., N] on the grid of patches, on the CPU.
+at::Tensor on_grid(const at::Tensor& maps, nn::PatchGrid grid) {
+  std::vector<std::int64_t> shape(maps.sizes().begin(), maps.sizes().end() - 1);
+  shape.insert(shape.end(), {maps.size(-1) / grid.count(), grid.rows, grid.columns});
+  return maps.reshape(shape).to(at::kCPU, at::kFloat);
+}
+
+Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch,
+                          const std::vector<std::int64_t>& inside) {
+  const at::Device device = model.parameters().front().device();
+  nn::Conditions conditions;
+  conditions.context = batch.context.to(device);
+  conditions.group = batch.group.to(device);
+  conditions.sample = batch.sample.to(device);
+  const at::Tensor& images = batch.views.front();
+  nn::Trail trail = nn::forward_with_trail(model, images.to(device), conditions);
+  const at::Tensor kept = at::tensor(inside, at::kLong).to(device);
+  for (at::Tensor& input : trail.inputs) input = input.index_select(0, kept);
+
+  const nn::PatchGrid grid{images.size(2) / model.shape().patch_size,
+                           images.size(3) / model.shape().patch_size};
+  const at::Tensor attention =
+      nn::attention_weights(model, std::ssize(trail.inputs) - 1, trail.inputs.back());
+  const at::Tensor rollout = nn::attention_rollout(model, trail);
+  const std::int64_t patches = rollout.size(1);
+  Explanation explanation;
+  explanation.rollout = on_grid(rollout, grid);
+  explanation.heads = on_grid(attention.select(2, 0).narrow(2, attention.size(3) - patches, patches), grid);
+  if (!trail.output.logits.defined()) return explanation;
+  explanation.logits = trail.output.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
+  explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid)), grid);
+  return explanation;
+}
+
+/// Collective. `parts`: rows of this rank; the result has those of all ranks at `order`.
+at::Tensor in_order(const std::vector<at::Tensor>& parts, std::vector<std::int64_t> row_shape,
+                    const at::Tensor& order, comm::Communicator& ranks) {
+  row_shape.insert(row_shape.begin(), 0);
+  const at::Tensor local = parts.empty() ? at::empty(row_shape) : at::cat(parts).contiguous();
+  const at::Tensor gathered = ranks.gather_rows(local);
+  return at::empty_like(gathered).index_copy_(0, order, gathered);
+}
+
+}  // namespace
+
+Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
+                    std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
+                    augment::Normalisation normalisation, comm::Communicator& ranks) {
+  COHORT_CHECK(!model.runner().is_collective() && !rows.empty(), "the model and images to explain");
+  const at::NoGradGuard no_gradients;
+  std::vector<std::int64_t> asked;
+  std::vector<at::Tensor> rollout, heads, saliency, logits;
+  comm::together(ranks, [&] {
+    const data::BatchColumns columns{model.shape().context.keys, ""};
+    for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
+    const data::StepPlan plan =
+        data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
+    const auto view = augment::evaluation_view(dataset.description(), normalisation);
+    const std::vector<AskedGroup> groups = asked_groups(plan, rows);
+    Workers alone(1);
+    for (std::size_t i = 0; i < groups.size(); ++i) {
+      if (i % static_cast<std::size_t>(ranks.size()) != static_cast<std::size_t>(ranks.rank())) continue;
+      const data::Batch batch =
+          data::make_batch(dataset, std::span(groups[i].group, 1), columns, *view, alone);
+      const Explanation found = explain_group(model, batch, groups[i].inside);
+      asked.insert(asked.end(), groups[i].asked.begin(), groups[i].asked.end());
+      rollout.push_back(found.rollout);
+      heads.push_back(found.heads);
+      if (!found.logits.defined()) continue;
+      saliency.push_back(found.saliency);
+      logits.push_back(found.logits);
+    }
+  });
+  const nn::VitShape& shape = model.shape();
+  const data::ImageLayout& layout = dataset.description().images;
+  const std::int64_t high = layout.height / shape.patch_size, wide = layout.width / shape.patch_size,
+                     tokens = shape.family == nn::Family::channelvit ? layout.channels : 1;
+  const at::Tensor order = ranks.gather_rows(at::tensor(asked, at::kLong));
+  Explanation all;
+  all.rollout = in_order(rollout, {tokens, high, wide}, order, ranks);
+  all.heads = in_order(heads, {shape.heads, tokens, high, wide}, order, ranks);
+  if (shape.classes == 0) return all;
+  all.saliency = in_order(saliency, {shape.classes, tokens, high, wide}, order, ranks);
+  all.logits = in_order(logits, {shape.classes}, order, ranks);
+  return all;
+}
+
+Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k) {
+  COHORT_CHECK(k > 0 && k <= bank.size(0), "{} of {} images", k, bank.size(0));
+  const auto unit = [](const at::Tensor& rows) { return rows / rows.norm(2, 1, true).clamp_min(1e-12); };
+  const auto [similarity, row] = unit(queries).matmul(unit(bank).t()).topk(k, 1);
+  return {row, similarity};
+}
+
+Projection principal_components(const at::Tensor& tokens) {
+  const at::Tensor centred = tokens.to(at::kDouble) - tokens.to(at::kDouble).mean(0, true);
+  const auto [left, singular, right] = at::linalg_svd(centred, /*full_matrices=*/false);
+  const std::int64_t directions = std::min<std::int64_t>(2, singular.size(0));
+  const double variance = singular.square().sum().item<double>();
+  Projection projection{at::zeros({tokens.size(0), 2}, at::kDouble), {}};
+  for (std::int64_t i = 0; i < directions; ++i) {
+    at::Tensor along = left.select(1, i) * singular[i];
+    const at::Tensor largest = along.index({along.abs().argmax()});
+    if (largest.item<double>() < 0) along = -along;
+    projection.points.select(1, i).copy_(along);
+    if (variance > 0)
+      projection.shares.at(static_cast<std::size_t>(i)) = singular[i].square().item<double>() / variance;
+  }
+  return projection;
+}
+
+}  // namespace cohort::eval

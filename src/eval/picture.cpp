@@ -1,0 +1,133 @@
+#include "cohort/eval/picture.h"
+
+#include <algorithm>
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "cohort/data/image_codec.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr std::int64_t kLeastHeight = 112, kBorder = 4;  // pixels
+constexpr std::int64_t kImagesOfSheet = 6;
+constexpr double kMapOpacity = 0.6;
+
+/// From dark to bright, so that the order of values shows in gray as well.
+constexpr std::array<std::array<float, 3>, 5> kColours{{{0.03F, 0.02F, 0.13F},
+                                                        {0.36F, 0.08F, 0.45F},
+                                                        {0.78F, 0.24F, 0.31F},
+                                                        {0.98F, 0.58F, 0.10F},
+                                                        {1.0F, 0.97F, 0.65F}}};
+
+/// [3, H, W], 0 … 1.
+at::Tensor shown(const at::Tensor& image, const data::Description& description) {
+  const std::int64_t channels = image.size(0) < 3 ? 1 : 3;
+  at::Tensor values = image.narrow(0, 0, channels).to(at::kFloat);
+  if (description.images.type == data::PixelType::u8) {
+    values = values / 255;
+  } else {
+    const auto statistics = [&](const std::vector<double>& of) {
+      return at::tensor(std::vector<double>(of.begin(), of.begin() + channels), at::kFloat).view({-1, 1, 1});
+    };
+    values = 0.5 + (values - statistics(description.mean)) / (4 * statistics(description.deviation));
+  }
+  return values.clamp(0, 1).expand({3, -1, -1});
+}
+
+at::Tensor enlarged(const at::Tensor& picture) {
+  const std::int64_t factor =
+      std::max<std::int64_t>(1, (kLeastHeight + picture.size(1) - 1) / picture.size(1));
+  return at::upsample_nearest2d(picture.unsqueeze(0).contiguous(),
+                                {picture.size(1) * factor, picture.size(2) * factor})
+      .squeeze(0);
+}
+
+/// Values 0 … 1, [H, W] -> [3, H, W].
+at::Tensor coloured(const at::Tensor& values) {
+  at::Tensor colours = at::zeros({3, values.size(0), values.size(1)});
+  const at::Tensor place = values * static_cast<double>(kColours.size() - 1);
+  for (std::size_t stop = 0; stop < kColours.size(); ++stop) {
+    const at::Tensor weight = (1 - (place - static_cast<double>(stop)).abs()).clamp_min(0);
+    for (std::size_t c = 0; c < 3; ++c)
+      colours[static_cast<std::int64_t>(c)].add_(weight, kColours.at(stop).at(c));
+  }
+  return colours;
+}
+
+at::Tensor overlay(const at::Tensor& picture, const at::Tensor& map) {
+  const at::Tensor low = map.min(), range = (map.max() - low).clamp_min(1e-12);
+  const at::Tensor smooth =
+      at::upsample_bilinear2d(((map - low) / range).view({1, 1, map.size(0), map.size(1)}),
+                              {picture.size(1), picture.size(2)}, /*align_corners=*/false);
+  return picture.mean(0, true) * (1 - kMapOpacity) + coloured(smooth.squeeze(0).squeeze(0)) * kMapOpacity;
+}
+
+std::string png_of(const at::Tensor& canvas) {
+  const at::Tensor bytes = canvas.mul(255).round().to(at::kByte).contiguous();
+  const data::ImageLayout layout{data::PixelType::u8, 3, canvas.size(1), canvas.size(2)};
+  const auto* values = bytes.const_data_ptr<std::uint8_t>();
+  const auto encoded = data::encode_image(
+      data::Codec::png, layout, 0, std::as_bytes(std::span(values, static_cast<std::size_t>(bytes.numel()))));
+  const void* start = encoded.data();
+  return {static_cast<const char*>(start), encoded.size()};
+}
+
+/// Pictures beside each other, each at the top of a cell of the height and width of the largest, on white.
+at::Tensor strip(const std::vector<at::Tensor>& pictures) {
+  std::int64_t height = 0, width = 0;
+  for (const at::Tensor& picture : pictures) {
+    height = std::max(height, picture.size(1));
+    width = std::max(width, picture.size(2));
+  }
+  at::Tensor canvas = at::ones({3, height, (width + kBorder) * std::ssize(pictures) - kBorder});
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    const std::int64_t left = static_cast<std::int64_t>(i) * (width + kBorder);
+    canvas.narrow(1, 0, pictures[i].size(1)).narrow(2, left, pictures[i].size(2)).copy_(pictures[i]);
+  }
+  return canvas;
+}
+
+}  // namespace
+
+std::string picture_strip(std::span<const at::Tensor> images, const data::Description& description) {
+  std::vector<at::Tensor> pictures;
+  for (const at::Tensor& image : images) pictures.push_back(enlarged(shown(image, description)));
+  return png_of(strip(pictures));
+}
+
+std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
+                      const data::Description& description) {
+  std::vector<at::Tensor> pictures{enlarged(shown(image, description))};
+  for (const at::Tensor& map : maps) pictures.push_back(overlay(pictures.front(), map));
+  return png_of(strip(pictures));
+}
+
+std::string view_sheet(std::span<const at::Tensor> views) {
+  std::int64_t largest = 1;
+  for (const at::Tensor& view : views) largest = std::max(largest, view.size(2));
+  const std::int64_t factor = std::max<std::int64_t>(1, kLeastHeight / largest),
+                     images = std::min(kImagesOfSheet, views.front().size(0));
+  std::vector<at::Tensor> lines;
+  for (std::int64_t image = 0; image < images; ++image) {
+    std::vector<at::Tensor> pictures;
+    for (const at::Tensor& view : views) {
+      const std::int64_t channels = view.size(1) < 3 ? 1 : 3;
+      const at::Tensor values = view[image].narrow(0, 0, channels).to(at::kCPU, at::kFloat) / 4 + 0.5;
+      pictures.push_back(
+          at::upsample_nearest2d(values.clamp(0, 1).expand({3, -1, -1}).unsqueeze(0).contiguous(),
+                                 {view.size(2) * factor, view.size(3) * factor})
+              .squeeze(0));
+    }
+    lines.push_back(strip(pictures));
+    lines.push_back(at::ones({3, kBorder, lines.front().size(2)}));
+  }
+  lines.pop_back();
+  return png_of(at::cat(lines, 1));
+}
+
+}  // namespace cohort::eval

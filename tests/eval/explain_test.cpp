@@ -1,0 +1,172 @@
+#include "cohort/eval/explain.h"
+
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "cohort/data/batch.h"
+#include "cohort/data/image_codec.h"
+#include "cohort/eval/picture.h"
+#include "cohort/nn/explain.h"
+
+#include "support/ranks.h"
+#include "support/small_model.h"
+#include "support/tiny_dataset.h"
+
+namespace cohort::eval {
+namespace {
+
+EvalConfig groups_of_three() {
+  EvalConfig config;
+  config.context_images = 3;
+  return config;
+}
+
+nn::VitShape explained_shape(std::int64_t classes) {
+  nn::VitShape shape = testing::small_shape({"site"}, nn::Amortization::mean_linear, {6});
+  shape.classes = classes;
+  return shape;
+}
+
+class ExplainTest : public ::testing::Test {
+ protected:
+  ExplainTest() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+  Explanation explain_with(nn::VisionTransformer& model, comm::Communicator& ranks,
+                           const std::vector<std::int64_t>& rows) {
+    return explain(model, dataset(), rows, "site", groups_of_three(), augment::Normalisation::dataset, ranks);
+  }
+  data::Dataset dataset() const { return data::Dataset::open(folder.path() / "tiny", "test"); }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+TEST_F(ExplainTest, RowsAreInTheOrderAskedForWhateverTheNumberOfRanks) {
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  nn::VisionTransformer model(explained_shape(2), 5);
+
+  const Explanation together = explain_with(model, world, {20, 1, 0, 13}),
+                    single = explain_with(model, alone, {0, 1, 13, 20});
+
+  const at::Tensor order = testing::indices({3, 1, 0, 2});
+  EXPECT_EQ(together.heads.sizes(), (std::vector<std::int64_t>{4, 3, 1, 2, 2}));
+  EXPECT_TRUE(at::equal(together.rollout, single.rollout.index_select(0, order)));
+  EXPECT_TRUE(at::equal(together.heads, single.heads.index_select(0, order)));
+  EXPECT_TRUE(at::equal(together.saliency, single.saliency.index_select(0, order)));
+  EXPECT_TRUE(at::equal(together.logits, single.logits.index_select(0, order)));
+}
+
+// Rows 0, 1 and 2 are one group of one site.
+TEST_F(ExplainTest, MapsAreOfTheImageInItsGroup) {
+  nn::VisionTransformer model(explained_shape(2), 5);
+  const std::vector<data::Group> group{{1, 0, {0, 1, 2}}};
+  const data::Dataset split = dataset();
+  (void)split.context_runs("site");
+  const auto view = augment::evaluation_view(split.description(), augment::Normalisation::dataset);
+  Workers workers(1);
+  const data::Batch batch = data::make_batch(split, group, {{"site"}, ""}, *view, workers);
+  const at::NoGradGuard no_gradients;
+  const nn::Trail trail = nn::forward_with_trail(
+      model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+  const nn::PatchGrid grid{2, 2};
+  const at::Tensor attention = nn::attention_weights(model, 2, trail.inputs[2]);
+
+  const Explanation explanation = explain_with(model, world, {1});
+
+  EXPECT_TRUE(at::allclose(explanation.logits[0], trail.output.logits[1]));
+  EXPECT_TRUE(at::allclose(explanation.rollout.flatten(), nn::attention_rollout(model, trail)[1]));
+  // cls, the context token, then patches.
+  EXPECT_TRUE(at::allclose(explanation.heads[0].flatten(1), attention[1].select(1, 0).narrow(1, 2, 4)));
+  const at::Tensor saliency = nn::scaled_maps(nn::reciprocam(model, trail, grid));
+  EXPECT_TRUE(at::allclose(explanation.saliency[0].flatten(1), saliency[1], 1e-4, 1e-5));
+}
+
+TEST_F(ExplainTest, AModelWithoutAHeadHasAttentionAlone) {
+  nn::VisionTransformer model(explained_shape(0), 5);
+
+  const Explanation explanation = explain_with(model, world, {4, 5});
+
+  EXPECT_EQ(explanation.rollout.size(0), 2);
+  EXPECT_FALSE(explanation.saliency.defined());
+  EXPECT_FALSE(explanation.logits.defined());
+}
+
+TEST(MostSimilar, ComesFirst) {
+  const at::Tensor bank = at::tensor({1.0, 0.0, 0.0, 3.0, 2.0, 2.0, -1.0, 0.0}, at::kFloat).view({4, 2}),
+                   query = at::tensor({5.0, 0.5}, at::kFloat).view({1, 2});
+
+  const Similar similar = most_similar(bank, query, 3);
+
+  EXPECT_TRUE(at::equal(similar.row, testing::indices({0, 2, 1}).view({1, 3})));
+  EXPECT_NEAR(similar.similarity[0][0].item<double>(), 5 / std::sqrt(25.25), 1e-6);
+}
+
+// Points on a line along (3, 4, 0), and one beside it.
+TEST(PrincipalComponents, AreTheDirectionsOfMostVariance) {
+  const at::Tensor line = at::tensor({3.0, 4.0, 0.0}, at::kDouble);
+  const at::Tensor tokens =
+      at::stack({line * -1, line * 0, line * 1, line * 0 + at::tensor({0.0, 0.0, 0.1})});
+
+  const Projection projection = principal_components(tokens);
+
+  EXPECT_NEAR(projection.points[2][0].abs().item<double>(), 5.0, 1e-9);
+  EXPECT_NEAR(projection.points[0][0].item<double>(), -projection.points[2][0].item<double>(), 1e-9);
+  EXPECT_NEAR(projection.shares[0], 50 / (50 + 0.0075), 1e-9);
+  EXPECT_NEAR(projection.shares[0] + projection.shares[1], 1.0, 1e-12);
+  EXPECT_GT(projection.points.select(1, 0).max().item<double>(), 0.0);
+}
+
+TEST(PrincipalComponents, OfOneTokenAreZero) {
+  const Projection projection = principal_components(at::ones({1, 4}));
+
+  EXPECT_TRUE(at::equal(projection.points, at::zeros({1, 2}, at::kDouble)));
+  EXPECT_EQ(projection.shares[0], 0.0);
+}
+
+/// [3, H, W] u8 of a PNG, whose size is known.
+at::Tensor decoded(const std::string& png, std::int64_t height, std::int64_t width) {
+  const data::ImageLayout layout{data::PixelType::u8, 3, height, width};
+  at::Tensor pixels = at::empty({3, height, width}, at::kByte);
+  const std::span bytes(pixels.mutable_data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel()));
+  data::decode_image(data::Codec::png, layout, std::as_bytes(std::span(png)), std::as_writable_bytes(bytes));
+  return pixels;
+}
+
+TEST(Pictures, StandBesideEachOtherAndAreEnlargedByAWholeFactor) {
+  const data::Description description = testing::tiny_description();
+  const std::vector<at::Tensor> images{at::full({1, 8, 8}, 51.0), at::full({1, 8, 8}, 204.0)};
+
+  const at::Tensor strip = decoded(picture_strip(images, description), 112, 228);
+
+  EXPECT_TRUE(strip.narrow(2, 0, 112).eq(51).all().item<bool>());
+  EXPECT_TRUE(strip.narrow(2, 112, 4).eq(255).all().item<bool>());
+  EXPECT_TRUE(strip.narrow(2, 116, 112).eq(204).all().item<bool>());
+}
+
+TEST(Pictures, ViewsHaveALineForEachImageAndAColumnForEachView) {
+  const at::Tensor levels = at::tensor({-2.0, 2.0, 0.0}, at::kFloat).view({3, 1, 1, 1});
+  const std::vector<at::Tensor> views{levels.expand({3, 1, 28, 28}), levels.expand({3, 1, 8, 8})};
+
+  // 28 and 8 pixels, enlarged by 4.
+  const at::Tensor sheet = decoded(view_sheet(views), 3 * 112 + 2 * 4, 2 * 112 + 4);
+
+  EXPECT_TRUE(sheet.narrow(1, 0, 112).narrow(2, 0, 112).eq(0).all().item<bool>());
+  EXPECT_TRUE(sheet.narrow(1, 0, 32).narrow(2, 116, 32).eq(0).all().item<bool>());
+  EXPECT_TRUE(sheet.narrow(1, 32, 80).narrow(2, 116, 112).eq(255).all().item<bool>());
+  EXPECT_TRUE(sheet.narrow(1, 232, 112).narrow(2, 0, 112).eq(128).all().item<bool>());
+}
+
+TEST(Pictures, MapsAreBrightWhereTheyAreHigh) {
+  const data::Description description = testing::tiny_description();
+  const std::vector<at::Tensor> maps{at::tensor({0.2, 0.2, 0.2, 0.9}, at::kFloat).view({2, 2})};
+
+  const at::Tensor strip = decoded(map_strip(at::full({1, 8, 8}, 128.0), maps, description), 112, 228);
+
+  const at::Tensor map = strip.narrow(2, 116, 112).to(at::kFloat).mean(0);
+  EXPECT_GT(map[111][111].item<float>(), map[0][0].item<float>() + 80);
+  EXPECT_FALSE(at::equal(strip[0].narrow(1, 116, 112), strip[2].narrow(1, 116, 112))) << "in colour";
+}
+
+}  // namespace
+}  // namespace cohort::eval
