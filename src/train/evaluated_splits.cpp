@@ -1,12 +1,13 @@
 #include "train/evaluated_splits.h"
 
+#include <algorithm>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
-#include "cohort/eval/evaluation.h"
+#include "cohort/train/model.h"
 
 namespace cohort::train {
 namespace {
@@ -18,7 +19,7 @@ bool has_dictionary(const nn::ContextConfig& context) {
 }
 
 std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
-  if (config.method == MethodName::dino) return {};
+  if (config.method == MethodName::dino && config.eval.neighbours.empty()) return {};
   if (!config.eval.splits.empty()) return config.eval.splits;
   std::vector<std::string> names;
   for (const data::Split& split : description.splits) {
@@ -43,12 +44,34 @@ std::optional<std::string> unseen_context(const RunConfig& config, const data::D
   return std::nullopt;
 }
 
+/// A copy of its own, because the loader's threads read the training split meanwhile.
+std::optional<data::Dataset> open_bank(const RunConfig& config, const std::string& label) {
+  if (config.eval.neighbours.empty()) return std::nullopt;
+  data::Dataset bank = data::Dataset::open(config.data.path, config.data.train_split);
+  const std::vector<std::int32_t>& labels = bank.labels(label);
+  const std::int64_t most = *std::max_element(config.eval.neighbours.begin(), config.eval.neighbours.end());
+  const std::int64_t labelled =
+      std::count_if(labels.begin(), labels.end(), [](std::int32_t value) { return value >= 0; });
+  if (most > labelled) {
+    throw UsageError(
+        {fmt::format("eval.neighbours asks for {} neighbours, but only {} images of split '{}' have "
+                     "a label",
+                     most, labelled, config.data.train_split),
+         config.data.path.string(), "ask for fewer"});
+  }
+  return bank;
+}
+
 }  // namespace
 
-EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training)
-    : group_key_(eval::evaluation_group_key(training_group_key(config), config.context.keys,
-                                            training.description())) {
-  for (const std::string& name : split_names(config, training.description())) {
+EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training) {
+  const std::vector<std::string> names = split_names(config, training.description());
+  if (names.empty()) return;
+  columns_ = {
+      scored_column(config, training.description()),
+      eval::evaluation_group_key(training_group_key(config), config.context.keys, training.description())};
+  bank_ = open_bank(config, columns_.label);
+  for (const std::string& name : names) {
     data::Dataset dataset = data::Dataset::open(config.data.path, name);
     const auto unseen =
         has_dictionary(config.context) ? unseen_context(config, training, dataset) : std::nullopt;

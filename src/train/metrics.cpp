@@ -34,7 +34,7 @@ bool is_kept(const Json& json, std::int64_t step, bool drop_evaluation) {
   const std::string kind = json["kind"];
   const std::int64_t of_line = json["step"];
   if (kind == "end" || of_line > step) return false;
-  return !(drop_evaluation && kind == "evaluation" && of_line == step);
+  return !(drop_evaluation && (kind == "evaluation" || kind == "features") && of_line == step);
 }
 
 }  // namespace
@@ -65,6 +65,20 @@ std::string end_json(const EndRecord& record) {
               {"ranks", record.ranks},
               {"parameters", record.parameters}}
       .dump();
+}
+
+std::string features_json(const eval::FeatureStatistics& features, std::int64_t step, std::int64_t epoch) {
+  return Json{{"kind", "features"},
+              {"step", step},
+              {"epoch", epoch},
+              {"deviation", nine_digits(features.deviation)},
+              {"effective_rank", nine_digits(features.effective_rank)}}
+      .dump();
+}
+
+std::string features_line(const eval::FeatureStatistics& features) {
+  return fmt::format("features of the training split  deviation {:.4f}  effective rank {:.1f}",
+                     features.deviation, features.effective_rank);
 }
 
 MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)), stream_(file_, std::ios::app) {

@@ -39,6 +39,12 @@ std::string label_column(const RunConfig& config, const data::Description& descr
                     fmt::format("set data.label to one of {}", join(names, ", "))});
 }
 
+std::string scored_column(const RunConfig& config, const data::Description& description) {
+  RunConfig supervised = config;
+  supervised.method = MethodName::supervised;
+  return label_column(supervised, description);
+}
+
 namespace {
 
 nn::VitShape shape_of(const RunConfig& config, const data::Description& description, std::int64_t classes) {
@@ -89,12 +95,17 @@ std::int64_t number_of_classes(const RunConfig& config, const data::Description&
   return std::ssize(description.label(label_column(config, description)).classes);
 }
 
-std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description) {
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
+                                             std::span<const std::int64_t> label_counts) {
   const auto backbone = [&] {
     return build_model_without_values(config, description, number_of_classes(config, description));
   };
-  if (config.method == MethodName::supervised)
-    return method::make_supervised(backbone(), config.supervised, config.context.scope);
+  if (config.method == MethodName::supervised) {
+    std::vector<double> weights;
+    if (config.supervised.class_weights == method::ClassWeights::balanced)
+      weights = method::balanced_weights(label_counts);
+    return method::make_supervised(backbone(), config.supervised, config.context.scope, weights);
+  }
   const auto network = [&] {
     const auto model = backbone();
     const auto head = method::dino_head_shape(config.dino, model->shape().embed_dim);

@@ -43,7 +43,7 @@ Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
     : data(config, ranks.size()),
       splits(config, data.dataset()),
       device(device_of(config, ranks.rank())),
-      method(build_method(config, data.dataset().description())),
+      method(build_method(config, data.dataset().description(), data.label_counts())),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
 

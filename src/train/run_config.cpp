@@ -78,9 +78,9 @@ void validate_dino(const RunConfig& config, const std::string& where) {
     throw UsageError({"model.channel_sampling and method=dino do not go together", where,
                       "set model.channel_sampling=false; dino.student_channel_drop drops single channels"});
   }
-  if (!config.eval.splits.empty()) {
+  if (!config.eval.splits.empty() && config.eval.neighbours.empty()) {
     throw UsageError({"eval.splits names splits to score, but dino learns no classes", where,
-                      "leave out eval.splits; score the features of cohort extract"});
+                      "set eval.neighbours=[20] to score its features, or leave out eval.splits"});
   }
 }
 

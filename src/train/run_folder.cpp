@@ -42,7 +42,9 @@ bool is_place(std::string_view key) {
 void remove_run(const RunFolder& folder) {
   for (const fs::path& entry :
        {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.report(), folder.trace(),
-        folder.resumed_from(), folder.checkpoints()}) {
+        folder.resumed_from(), folder.checkpoints(), folder.path / "knn.jsonl",
+        folder.path / "linear_probe.jsonl", folder.path / "mlp_probe.jsonl", folder.path / "explain",
+        folder.tensorboard(), folder.views()}) {
     std::error_code error;
     fs::remove_all(entry, error);
     if (error)

@@ -19,6 +19,8 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path weights() const { return path / "weights.safetensors"; }
   [[nodiscard]] std::filesystem::path report() const { return path / "report.html"; }
   [[nodiscard]] std::filesystem::path trace() const { return path / "trace.json"; }
+  [[nodiscard]] std::filesystem::path tensorboard() const { return path / "tensorboard"; }
+  [[nodiscard]] std::filesystem::path views() const { return path / "views.png"; }
   /// Configuration in the checkpoint that the run last went on from.
   [[nodiscard]] std::filesystem::path resumed_from() const { return path / "resumed_from.yaml"; }
 };

@@ -22,10 +22,13 @@
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/eval/picture.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/model.h"
 
 #include "train/engine.h"
+#include "train/environment.h"
+#include "train/judgement.h"
 #include "train/parts.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
@@ -33,6 +36,7 @@
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_signal.h"
+#include "train/tensorboard.h"
 
 namespace cohort::train {
 namespace {
@@ -65,7 +69,9 @@ struct Trainer::Impl {
   ExitCode run();
   void train_step(data::Loader& loader, std::int64_t step);
   StepShare compute(const data::Batch& batch, const method::Step& where);
+  void show_views(const data::Batch& batch);
   void record(const StepRecord& record);
+  void write(const std::string& line);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate(std::int64_t steps_done);
   void save(std::int64_t steps_done);
@@ -85,7 +91,8 @@ struct Trainer::Impl {
   bool complete = false;
   Engine engine;
   checkpoint::Saver saver;
-  std::optional<MetricsFile> metrics;  // rank 0 only
+  std::optional<MetricsFile> metrics;      // rank 0 only
+  std::optional<TensorBoard> tensorboard;  // rank 0 only
   Progress progress;
   StopSignal signal;
   StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
@@ -116,6 +123,7 @@ void Trainer::Impl::restore() {
 }
 
 void Trainer::Impl::open_run_folder() {
+  const std::string where = start_json(config, start.step, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
     complete = start.step >= total_steps && has_ended(folder.metrics());
@@ -123,7 +131,9 @@ void Trainer::Impl::open_run_folder() {
     if (complete) return;
     write_file_atomically(folder.config(), dump_run_config(config));
     trained_seconds = trim_metrics(folder.metrics(), start.step, evaluation_due(start.step)).seconds;
+    if (config.train.tensorboard) tensorboard.emplace(folder.tensorboard(), folder.metrics());
     metrics.emplace(folder.metrics());
+    metrics->write(where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
 }
@@ -170,6 +180,7 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   const auto begin = Clock::now();
   const data::Batch batch =
       traced(TraceKind::data, "data", [&] { return moved(loader.next(), parts->device); });
+  if (step == start.step) show_views(batch);
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
@@ -214,11 +225,24 @@ StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& w
   return share;
 }
 
+// What the model sees, for a look at augmentation and normalisation.
+void Trainer::Impl::show_views(const data::Batch& batch) {
+  comm::together(ranks, [&] {
+    if (speaks()) write_file_atomically(folder.views(), eval::view_sheet(batch.views));
+  });
+}
+
 void Trainer::Impl::record(const StepRecord& record) {
   trained_seconds += record.seconds;
   if (!speaks()) return;
-  metrics->write(step_json(record));
+  write(step_json(record));
   progress.step(record);
+}
+
+// Rank 0 only.
+void Trainer::Impl::write(const std::string& line) {
+  metrics->write(line);
+  if (tensorboard) tensorboard->write(line);
 }
 
 bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
@@ -230,13 +254,15 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
 void Trainer::Impl::evaluate(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::evaluation, "evaluate");
   progress.clear();
-  for (const data::Dataset& split : parts->splits.datasets()) {
-    const eval::EvaluationColumns columns{parts->data.label(), parts->splits.group_key()};
-    const eval::Evaluation evaluation =
-        eval::evaluate(*parts->model, split, columns, config.eval, config.data.normalisation,
-                       config.precision == Precision::bf16, ranks);
-    if (!speaks()) continue;
-    metrics->write(eval::evaluation_json(evaluation, steps_done, epoch_of(steps_done - 1)));
+  const Judgement judgement = judge(*parts->model, parts->splits, config, ranks);
+  if (!speaks()) return;
+  const std::int64_t epoch = epoch_of(steps_done - 1);
+  if (judgement.features) {
+    write(features_json(*judgement.features, steps_done, epoch));
+    log_info(features_line(*judgement.features));
+  }
+  for (const eval::Evaluation& evaluation : judgement.evaluations) {
+    write(eval::evaluation_json(evaluation, steps_done, epoch));
     log_info(eval::evaluation_line(evaluation));
   }
 }

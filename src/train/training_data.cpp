@@ -87,6 +87,20 @@ TrainingData::TrainingData(const RunConfig& config, int ranks)
        "train.micro_batches", fmt::format("use a divisor of {}", groups)});
 }
 
+std::vector<std::int64_t> TrainingData::label_counts() const {
+  std::vector<std::int64_t> counts;
+  if (label().empty()) return counts;
+  const std::vector<std::int32_t>& labels = dataset_.labels(label());
+  counts.resize(dataset_.description().label(label()).classes.size());
+  for (const data::ContextRun& run : training_grouping(config_, dataset_).runs) {
+    for (std::int64_t row = run.first; row < run.first + run.rows; ++row) {
+      const std::int32_t value = labels[static_cast<std::size_t>(row)];
+      if (value >= 0) ++counts[static_cast<std::size_t>(value)];
+    }
+  }
+  return counts;
+}
+
 std::int64_t TrainingData::backward_passes(int ranks) const {
   return config_.reproducible ? config_.sampler.groups_per_step / ranks : config_.train.micro_batches;
 }

@@ -22,6 +22,8 @@ class TrainingData {
   [[nodiscard]] const std::string& label() const noexcept { return columns_.label; }
   [[nodiscard]] std::int64_t steps_per_epoch() const noexcept { return sampler_.steps_per_epoch(); }
   [[nodiscard]] std::int64_t images() const noexcept { return sampler_.images(); }
+  /// Images of each class among those that the run trains on; empty without labels.
+  [[nodiscard]] std::vector<std::int64_t> label_counts() const;
   /// Images in the global batch.
   [[nodiscard]] std::int64_t global_images() const noexcept;
   /// Backward passes of a step on each of `ranks`: of one group each when the run is reproducible.

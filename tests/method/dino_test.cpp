@@ -74,8 +74,10 @@ class DinoOnRanks : public ::testing::TestWithParam<nn::Scope> {
                                                      dino_head_shape(config_, shape.embed_dim));
     nn::initialise(*network, 1);
     const at::NoGradGuard no_grad;
+    // Every parameter gets a gradient well above rounding; a gain of 4 would enlarge the rounding of either
+    // side, against fp64, to 8e-6.
     for (at::Tensor& parameter : network->parameters()) {
-      if (parameter.dim() > 1) parameter.mul_(4.0);
+      if (parameter.dim() > 1) parameter.mul_(2.0);
     }
     return network;
   }

@@ -124,6 +124,33 @@ TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
   }
 }
 
+// The weighted mean of PyTorch's cross-entropy on the whole batch, which the formula above does not use.
+TEST_P(SupervisedOnRanks, WeightedClassesCountByTheirWeights) {
+  const std::vector<double> weights{0.5, 2.0, 0.0, 1.25};
+  const data::Batch batch = global_batch();
+  const at::Tensor logits = model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits;
+  const double expected = at::cross_entropy_loss(logits, batch.label, at::tensor(weights, at::kFloat),
+                                                 at::Reduction::Mean, -1, kSmoothing)
+                              .item<double>();
+  const auto supervised =
+      method::make_supervised(model_, {.label_smoothing = kSmoothing}, GetParam(), weights);
+  method::Metrics metrics;
+  const data::Batch mine = share(batch, world_.rank(), world_.size());
+
+  supervised->begin_step(mine, step_);
+  const double loss = supervised->loss(mine, step_, metrics).item<double>();
+
+  EXPECT_NEAR(world_.sum(loss), expected, 1e-5 * expected);
+}
+
+TEST(ClassWeights, BalancedOnesGiveEveryClassTheSameSum) {
+  const std::vector<std::int64_t> counts{6, 2, 0, 4};
+
+  const std::vector<double> weights = method::balanced_weights(counts);
+
+  EXPECT_EQ(weights, (std::vector<double>{0.5, 1.5, 0.0, 0.75})) << "12 / (4 n)";
+}
+
 // Every image counts by its share for its own label and by the rest for its partner's; labels that are
 // missing for nothing.
 TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {

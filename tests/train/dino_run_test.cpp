@@ -86,6 +86,52 @@ TEST_F(DinoRun, ResumesToTheSameBitsOnOtherRanksAndStrategies) {
     EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
 }
 
+std::vector<std::string> without_speed(std::vector<nlohmann::json> lines) {
+  std::vector<std::string> texts;
+  for (nlohmann::json& line : lines) {
+    line.erase("images_per_second");
+    texts.push_back(line.dump());
+  }
+  return texts;
+}
+
+// Steps 6 and 12; the training of all ranks is full, those of the parts, from step 6 on, replicate.
+TEST_F(DinoRun, NeighboursJudgeItAlikeOnOtherRanksAndStrategies) {
+  RunConfig config = configuration("run");
+  config.sharding.strategy = shard::Strategy::full;
+  config.eval.every_epochs = 3;
+  config.eval.neighbours = {3, 10};
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  comm::Communicator part = world.split(world.rank() == 0 ? 0 : 1, "part");
+  RunConfig other = configuration(world.rank() == 0 ? "first" : "others");
+  other.eval = config.eval;
+  other.resume = (config.run_dir / "checkpoints" / "step-00000006").string();
+  EXPECT_EQ(Trainer(other, part).run(), ExitCode::done);
+
+  world.barrier();
+  EXPECT_EQ(steps_of(config.run_dir, "features"), "6 12 ");
+  EXPECT_EQ(steps_of(config.run_dir, "evaluation"), "6 6 12 12 ");
+  for (const char* kind : {"features", "evaluation"})
+    EXPECT_EQ(without_speed(lines_of(config.run_dir, kind)), without_speed(lines_of(other.run_dir, kind)));
+  const auto last = lines_of(config.run_dir, "evaluation").back();
+  EXPECT_EQ(last.at("classifier"), "knn k=10");
+  EXPECT_EQ(last.at("images"), testing::kTinyTest);
+  EXPECT_GT(lines_of(config.run_dir, "features").back().at("effective_rank").get<double>(), 1.0);
+}
+
+TEST_F(DinoRun, MoreNeighboursThanImagesAreRefused) {
+  RunConfig config = configuration("run");
+  config.eval.neighbours = {testing::kTinyTrain + 1};
+  try {
+    const Trainer trainer(config, world);
+    FAIL() << "97 of 96 images";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("asks for 97 neighbours, but only 96 images of split 'train'"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 TEST_F(DinoRun, TrainsInBf16AndInMicroBatches) {
   RunConfig config = configuration("bf16");
   config.reproducible = false;

@@ -45,7 +45,9 @@ TEST(Metrics, TrimmingDropsLaterStepsTheEndAndHalfALine) {
 
 TEST(Metrics, TrimmingDropsEvaluationsThatAreMadeAgain) {
   const testing::TemporaryFolder folder;
-  const auto file = folder.write("metrics.jsonl", kStep1 + "\n" + kStep2 + "\n" + kEvaluation2 + "\n");
+  const std::string features = features_json({0.04, 7.5}, 2, 0) + "\n";
+  const auto file =
+      folder.write("metrics.jsonl", kStep1 + "\n" + kStep2 + "\n" + features + kEvaluation2 + "\n");
 
   trim_metrics(file, 2, true);
 

@@ -1,5 +1,7 @@
 #pragma once
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "cohort/config/field.h"
 #include "cohort/method/method.h"
@@ -7,9 +9,17 @@
 
 namespace cohort::method {
 
+/// How much an image counts by its class.
+enum class ClassWeights {
+  none,      ///< all alike
+  balanced,  ///< N / (K n_k): every class of the training images counts as much as every other
+};
+std::span<const config::EnumName<ClassWeights>> enum_names(ClassWeights);
+
 struct SupervisedConfig {
   double label_smoothing = 0.0;
   double mixup = 0.0, cutmix = 0.0;
+  ClassWeights class_weights = ClassWeights::none;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -25,13 +35,22 @@ struct SupervisedConfig {
         "a box of one image is pasted into another of its group; the parameter as above. With mixup a group "
         "does the one or the other",
         config::Range{0.0, 100.0});
+    visit(
+        "class_weights", class_weights,
+        "how much an image counts by its class: none: all alike; balanced: classes count alike, however many "
+        "training images they have");
   }
 };
 
+/// N / (K n_k) of `counts` n_k of K classes that N images have; 0 for a class without images.
+std::vector<double> balanced_weights(std::span<const std::int64_t> counts);
+
 /// Cross-entropy of the class head on the cls feature (methods: ContextViT, supervised). Rows without a label
 /// (-1) take part in context statistics, not in the loss. Mixed images (mixing.h) have both labels, by their
-/// shares. Metrics: "accuracy", of the own label.
+/// shares. Metrics: "accuracy", of the own label. `weights` [classes]: the mean is weighted by the class of
+/// each image, as PyTorch's cross-entropy does it (smoothing is spread by weights too); empty: all alike.
 std::unique_ptr<Method> make_supervised(std::shared_ptr<nn::VisionTransformer> model,
-                                        const SupervisedConfig& config, nn::Scope scope);
+                                        const SupervisedConfig& config, nn::Scope scope,
+                                        std::span<const double> weights = {});
 
 }  // namespace cohort::method

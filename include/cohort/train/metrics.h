@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "cohort/eval/feature_statistics.h"
+
 namespace cohort::train {
 
 /// What is known of one training step, the same on every rank.
@@ -35,6 +37,10 @@ struct EndRecord {
 /// Lines of metrics.jsonl: one JSON object each, without the line break; numbers have 9 significant digits.
 std::string step_json(const StepRecord& record);
 std::string end_json(const EndRecord& record);
+std::string features_json(const eval::FeatureStatistics& features, std::int64_t step, std::int64_t epoch);
+
+/// "features of the training split  deviation 0.0412  effective rank 61.3": one line.
+std::string features_line(const eval::FeatureStatistics& features);
 
 /// metrics.jsonl, open for appending. Each line reaches the system at once, so that a killed process loses
 /// none.
@@ -59,8 +65,8 @@ struct KeptMetrics {
 };
 
 /// Drops, atomically, lines of steps beyond `step`, end lines, half-written lines, and with `drop_evaluation`
-/// the evaluation lines of `step` itself (they are made again). No file: nothing kept. Throws DataError when
-/// a whole line is no JSON object.
+/// the evaluation and features lines of `step` itself (they are made again). No file: nothing kept. Throws
+/// DataError when a whole line is no JSON object.
 KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation);
 
 /// Whether the last line is an end line: training, evaluation and export are done.

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include <ATen/core/Tensor.h>
@@ -17,6 +18,9 @@ namespace cohort::train {
 /// Throws UsageError: no such column, none, or several to choose from.
 std::string label_column(const RunConfig& config, const data::Description& description);
 
+/// The column that answers are compared with: that of label_column(), also under a method that needs none.
+std::string scored_column(const RunConfig& config, const data::Description& description);
+
 /// The model of a configuration for images and vocabularies of `description`, on the CPU, with random weights
 /// or those of model.weights. `classes` 0: no head. Throws UsageError or DataError.
 std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
@@ -32,7 +36,9 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
 std::int64_t number_of_classes(const RunConfig& config, const data::Description& description);
 
 /// The method of a configuration, its models without values.
-std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description);
+/// `label_counts`: training images of each class, for supervised.class_weights.
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
+                                             std::span<const std::int64_t> label_counts);
 
 /// Writes the first values of each parameter of a part's model: those of model.weights in the backbone,
 /// random ones where there are none, the same for all parts. Reads the file when it is first called, so that

@@ -69,6 +69,7 @@ struct TrainConfig {
   std::int64_t micro_batches = 1;
   bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
+  bool tensorboard = true;
   TraceConfig trace;
 
   template <class Visit>
@@ -86,6 +87,8 @@ struct TrainConfig {
         "reduce gradients after each micro-batch instead of after the last: whole gradients need no memory");
     visit("log_every_steps", log_every_steps, "steps between lines on the terminal",
           config::Range<std::int64_t>{1, 1 << 30});
+    visit("tensorboard", tensorboard,
+          "write the metrics also as events for TensorBoard, to tensorboard/ in the run's folder");
     visit.section("trace", trace, "what ranks do when (docs/sharding.md)");
   }
 };

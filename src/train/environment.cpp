@@ -1,0 +1,59 @@
+#include "train/environment.h"
+
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <set>
+#include <unistd.h>
+
+#include <ATen/Parallel.h>
+#include <fmt/chrono.h>
+
+#include "support/json.h"
+
+namespace cohort::train {
+namespace {
+
+std::string own_host() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
+}
+
+std::size_t count_hosts(comm::Communicator& ranks) {
+  const auto names = ranks.gather_texts(own_host());
+  return std::set<std::string>(names.begin(), names.end()).size();
+}
+
+/// "AMD EPYC 9654 96-Core Processor"; empty where the system does not say.
+std::string processor() {
+  std::ifstream lines("/proc/cpuinfo");
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "";
+}
+
+std::string utc_time() {
+  const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+}
+
+}  // namespace
+
+std::string start_json(const RunConfig& config, std::int64_t step, comm::Communicator& ranks) {
+  return Json{{"kind", "start"},
+              {"step", step},
+              {"time", utc_time()},
+              {"version", COHORT_VERSION},
+              {"ranks", ranks.size()},
+              {"hosts", count_hosts(ranks)},
+              {"threads", at::get_num_threads()},
+              {"device", std::string(config::enum_name(config.device))},
+              {"precision", std::string(config::enum_name(config.precision))},
+              {"sharding", std::string(config::enum_name(config.sharding.strategy))},
+              {"processor", processor()}}
+      .dump();
+}
+
+}  // namespace cohort::train

@@ -1,0 +1,27 @@
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/eval/evaluation.h"
+#include "cohort/eval/feature_statistics.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/run_config.h"
+
+#include "train/evaluated_splits.h"
+
+namespace cohort::train {
+
+/// What an evaluation during training finds.
+struct Judgement {
+  /// Of the training split; with eval.neighbours only.
+  std::optional<eval::FeatureStatistics> features;
+  /// Of every split: by the head, if the model has one, and by eval.neighbours.
+  std::vector<eval::Evaluation> evaluations;
+};
+
+/// Collective. Throws UsageError or DataError.
+Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
+                comm::Communicator& ranks);
+
+}  // namespace cohort::train
