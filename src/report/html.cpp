@@ -9,6 +9,7 @@
 #include "cohort/core/text.h"
 #include "cohort/report/report.h"
 
+#include "confusion.h"
 #include "scores.h"
 #include "style.h"
 #include "svg.h"
@@ -31,8 +32,24 @@ std::string legend(Runs runs) {
   return html + "</div>\n";
 }
 
+std::string plural(std::int64_t count, const std::string& what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 std::string fact(const std::string& name, const std::string& value) {
   return fmt::format("<dt>{}</dt><dd>{}</dd>", name, escaped(value));
+}
+
+/// Of the last start.
+std::string environment(const std::vector<Begin>& begins) {
+  const Begin& last = begins.back();
+  std::string html = fact("started", last.time);
+  if (begins.size() > 1) html += fact("starts", format_count(std::ssize(begins)));
+  html += fact("on", fmt::format("{} × {}, {}", plural(last.ranks, "rank"), plural(last.threads, "thread"),
+                                 plural(last.hosts, "host")));
+  if (!last.processor.empty()) html += fact("processor", last.processor);
+  html += fact("precision, sharding", last.precision + ", " + last.sharding);
+  return html + fact("Cohort", last.version);
 }
 
 std::string tile(const Run& run, std::size_t index) {
@@ -47,10 +64,11 @@ std::string tile(const Run& run, std::size_t index) {
     html += fact("training images/s, all ranks", format_count(std::llround(*speed)));
   }
   if (run.end) {
-    html += fact("ranks", format_count(run.end->ranks));
+    if (run.begins.empty()) html += fact("ranks", format_count(run.end->ranks));
     html += fact("time", format_duration(std::chrono::duration<double>(run.end->seconds)));
     html += fact("parameters", format_count(run.end->parameters));
   }
+  if (!run.begins.empty()) html += environment(run.begins);
   return html + "</dl></div>\n";
 }
 
@@ -67,8 +85,9 @@ std::string score_row(const ScoreRow& row, Runs runs, bool is_first_of_split) {
   html += fmt::format("<td class=\"left run\"><span>{}{}</span></td>", swatch(row.run),
                       escaped(runs[row.run].name));
   for (const Cell& cell : row.cells) {
-    html += fmt::format("<td{}>{}{}</td>", cell.best ? " class=\"best\"" : "", escaped(cell.text),
-                        cell.best ? "*" : "");
+    html += fmt::format("<td{}>{}{}{}</td>", cell.best ? " class=\"best\"" : "", escaped(cell.text),
+                        cell.best ? "*" : "",
+                        cell.range.empty() ? "" : "<small>" + escaped(cell.range) + "</small>");
   }
   return html + "</tr>\n";
 }
@@ -83,7 +102,10 @@ std::string scores(Runs runs) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     html += score_row(rows[i], runs, i == 0 || rows[i].split != rows[i - 1].split);
   }
-  html += "</tbody></table></section>\n<p>The last evaluation of each split; images/s of training.";
+  html +=
+      "</tbody></table></section>\n<p>The last evaluation of each split; images/s of training. Small: 95 % "
+      "intervals, "
+      "bootstrap over images.";
   return html + (runs.size() > 1 ? " * best of the split.</p>\n" : "</p>\n");
 }
 
@@ -185,6 +207,36 @@ std::string context_charts(Runs runs) {
          legend(runs) + html;
 }
 
+std::string views(Runs runs) {
+  std::string html;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (runs[i].views.empty()) continue;
+    html += fmt::format("<section class=\"card explained\"><h3>{}{}</h3>{}</section>\n", swatch(i),
+                        escaped(runs[i].name),
+                        data_image(runs[i].views, "a line for each image, a column for each view"));
+  }
+  if (html.empty()) return "";
+  return "<h2>Views</h2>\n<p>What the model got of the first images when training last started: a line for "
+         "each image, a "
+         "column for each view; normalised, black is -2, white 2.</p>\n" +
+         html;
+}
+
+std::string explanations(Runs runs) {
+  std::string html;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (!runs[i].explanation) continue;
+    html += fmt::format("<h3>{}{}: split {}</h3>\n", swatch(i), escaped(runs[i].name),
+                        escaped(runs[i].explanation->split));
+    html += explanation_html(*runs[i].explanation);
+  }
+  if (html.empty()) return "";
+  return "<h2>What the model looks at</h2>\n<p>Bright: much. Rollout: attention through all blocks; "
+         "attention, heads: of "
+         "cls in the last block; saliency: ViT-ReciproCAM.</p>\n" +
+         html;
+}
+
 std::string value_in(const Run& run, const std::string& key) {
   const auto found = run.config.find(key);
   return found == run.config.end() ? "–" : found->second;
@@ -237,8 +289,8 @@ std::string page(Runs runs) {
                       title, style_sheet());
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
-  html += tiles(runs) + scores(runs) + training_charts(runs) + evaluation_charts(runs) +
-          context_charts(runs) + configurations(runs);
+  html += tiles(runs) + scores(runs) + training_charts(runs) + views(runs) + evaluation_charts(runs) +
+          context_charts(runs) + confusions(runs) + explanations(runs) + configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }
 

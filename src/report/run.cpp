@@ -45,26 +45,51 @@ class Line {
     for (const json& element : value) lines.emplace_back(element, place_);
     return lines;
   }
+  [[nodiscard]] std::vector<std::string> texts(const char* key) const {
+    std::vector<std::string> texts;
+    for (const Line& element : list(key)) {
+      if (!element.values().is_string()) throw damaged(fmt::format("'{}' is not a list of texts", key));
+      texts.push_back(element.values().get<std::string>());
+    }
+    return texts;
+  }
+  /// Exactly `count` of them.
+  [[nodiscard]] std::vector<double> numbers(const char* key, std::size_t count) const {
+    return Line(at(key), place_).elements(key, count);
+  }
+  /// Of a line that is itself such a list.
+  [[nodiscard]] std::vector<double> elements(const char* name, std::size_t count) const {
+    std::vector<double> numbers;
+    if (values_.is_array()) {
+      for (const json& element : values_) {
+        if (element.is_number()) numbers.push_back(element.get<double>());
+      }
+    }
+    if (numbers.size() != count || values_.size() != count)
+      throw damaged(fmt::format("'{}' is not {} numbers", name, count));
+    return numbers;
+  }
   [[nodiscard]] const json& values() const noexcept { return values_; }
+  [[nodiscard]] DataError damaged(const std::string& reason) const {
+    return DataError({"the metrics are damaged: " + reason, place_, "restore the file, or remove the line"});
+  }
 
  private:
   [[nodiscard]] const json& at(const char* key) const {
     if (!values_.is_object() || !values_.contains(key)) throw damaged(fmt::format("'{}' is missing", key));
     return values_.at(key);
   }
-  [[nodiscard]] DataError damaged(const std::string& reason) const {
-    return DataError({"the metrics are damaged: " + reason, place_, "restore the file, or remove the line"});
-  }
 
   const json& values_;
   std::string place_;
 };
 
-void add_step(Run& run, const Line& line) {
+/// `prefix` before the names of the series.
+void add_numbers(Run& run, const Line& line, const std::string& prefix) {
   const auto step = static_cast<double>(line.count("step"));
   for (const auto& [key, value] : line.values().items()) {
-    if (!value.is_number() || key == "step") continue;
-    Series& series = run.series[key];
+    if (!value.is_number() || key == "step" || key == "epoch") continue;
+    Series& series = run.series[prefix + key];
     while (!series.empty() && series.back().first >= step) series.pop_back();
     series.emplace_back(step, value.get<double>());
   }
@@ -82,10 +107,28 @@ std::vector<Context> read_contexts(const Line& evaluation) {
   return contexts;
 }
 
+Range read_range(const Line& line, const char* key) {
+  const std::vector<double> ends = line.numbers(key, 2);
+  return {ends[0], ends[1]};
+}
+
+/// Of a command that scores them; evaluations of early versions lack them.
+void read_classes(Evaluation& evaluation, const Line& line) {
+  if (line.has("accuracy_interval")) evaluation.accuracy_range = read_range(line, "accuracy_interval");
+  if (line.has("auc_interval")) evaluation.auc_range = read_range(line, "auc_interval");
+  if (!line.has("confusion") || !line.has("classes")) return;
+  evaluation.classes = line.texts("classes");
+  for (const Line& row : line.list("confusion"))
+    evaluation.confusion.push_back(row.elements("confusion", evaluation.classes.size()));
+  if (evaluation.confusion.size() != evaluation.classes.size())
+    throw line.damaged("'confusion' does not have a row for each class");
+}
+
 void add_evaluation(Run& run, const Line& line) {
   Evaluation evaluation;
   evaluation.step = line.count("step");
   evaluation.split = line.text("split");
+  if (line.has("classifier")) evaluation.split += ", " + line.text("classifier");
   evaluation.images = line.count("images");
   evaluation.accuracy = line.number("accuracy");
   evaluation.balanced_accuracy = line.number("balanced_accuracy");
@@ -93,6 +136,7 @@ void add_evaluation(Run& run, const Line& line) {
   if (line.has("auc")) evaluation.auc = line.number("auc");
   if (line.has("context_key")) evaluation.context_key = line.text("context_key");
   if (line.has("contexts")) evaluation.contexts = read_contexts(line);
+  read_classes(evaluation, line);
   std::erase_if(run.evaluations, [&](const Evaluation& e) {
     return e.split == evaluation.split && e.step >= evaluation.step;
   });
@@ -101,9 +145,15 @@ void add_evaluation(Run& run, const Line& line) {
 
 void add_line(Run& run, const Line& line) {
   const std::string kind = line.text("kind");
-  if (kind == "step") {
-    add_step(run, line);
+  if (kind == "start") {
+    run.begins.push_back({line.text("time"), line.text("version"), line.text("processor"),
+                          line.text("precision"), line.text("sharding"), line.count("ranks"),
+                          line.count("hosts"), line.count("threads")});
+  } else if (kind == "step") {
+    add_numbers(run, line, "");
     run.end.reset();
+  } else if (kind == "features") {
+    add_numbers(run, line, "features: ");
   } else if (kind == "evaluation") {
     add_evaluation(run, line);
   } else if (kind == "end") {
@@ -127,6 +177,23 @@ void read_metrics(Run& run, const std::filesystem::path& file) {
     add_line(run, Line(values, place));
     begin = end == std::string::npos ? text.size() : end + 1;
   }
+}
+
+/// What cohort knn and cohort probe wrote into the folder of the run that they judged.
+void read_judgements(Run& run, const std::filesystem::path& folder) {
+  Run judged;
+  std::error_code ignored;
+  for (const char* name : {"knn.jsonl", "linear_probe.jsonl", "mlp_probe.jsonl"}) {
+    if (std::filesystem::exists(folder / name, ignored)) read_metrics(judged, folder / name);
+  }
+  for (Evaluation& evaluation : judged.evaluations) {
+    std::erase_if(run.evaluations, [&](const Evaluation& e) {
+      return e.split == evaluation.split && e.step == evaluation.step;
+    });
+    run.evaluations.push_back(std::move(evaluation));
+  }
+  std::stable_sort(run.evaluations.begin(), run.evaluations.end(),
+                   [](const Evaluation& a, const Evaluation& b) { return a.step < b.step; });
 }
 
 std::string flat_text(const YAML::Node& value) {
@@ -207,6 +274,9 @@ Run read_run(const std::filesystem::path& folder) {
   run.name = name_of(folder);
   read_config(run, config);
   read_metrics(run, metrics);
+  read_judgements(run, folder);
+  run.explanation = read_explanation(folder);
+  if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_file(folder / "views.png");
   return run;
 }
 

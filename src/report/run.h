@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "explanation.h"
+
 namespace cohort::report {
 
 /// (step, value), steps ascending.
@@ -21,16 +23,30 @@ struct Context {
   double low = 0.0, high = 0.0;  ///< 95 % interval of the accuracy
 };
 
+/// Ends of a 95 % interval.
+struct Range {
+  double low = 0.0, high = 0.0;
+};
+
 /// One evaluation line. Numbers that the line gives as null are NaN.
 struct Evaluation {
   std::int64_t step = 0;
-  std::string split;
+  std::string split;  ///< with the classifier, where it is not the model's head: "test, knn k=20"
   std::string context_key;
   std::int64_t images = 0;
   double accuracy = 0.0, balanced_accuracy = 0.0, majority = 0.0;
   std::optional<double> auc;
+  std::optional<Range> accuracy_range, auc_range;
+  std::vector<std::string> classes;
+  std::vector<std::vector<double>> confusion;  ///< images by label and answer; empty: not known
   std::vector<Context> contexts;
   [[nodiscard]] const Context* worst() const noexcept;  ///< lowest accuracy; null without contexts
+};
+
+/// A line that says where a run began, or went on.
+struct Begin {
+  std::string time, version, processor, precision, sharding;
+  std::int64_t ranks = 0, hosts = 0, threads = 0;
 };
 
 /// The last line of a run that came to its end.
@@ -46,9 +62,13 @@ struct Run {
   std::string name;  ///< of the folder
   std::string config_text;
   std::map<std::string, std::string> config;  ///< dotted key → value
-  std::map<std::string, Series> series;       ///< numbers of the step lines, by key
-  std::vector<Evaluation> evaluations;        ///< in order of steps
-  std::optional<End> end;                     ///< nothing while the run goes on, or was stopped
+  /// Numbers of the step lines, by key, and of the features lines, by "features: <key>".
+  std::map<std::string, Series> series;
+  std::vector<Evaluation> evaluations;     ///< in order of steps
+  std::string views;                       ///< PNG of what the model saw; empty: none
+  std::optional<Explanation> explanation;  ///< of cohort explain
+  std::vector<Begin> begins;               ///< as often as it was started; empty: not on record
+  std::optional<End> end;                  ///< nothing while the run goes on, or was stopped
 
   [[nodiscard]] std::int64_t steps() const noexcept;  ///< steps on record
   /// The last evaluation of a split; null if there is none.
@@ -63,7 +83,7 @@ Run read_run(const std::filesystem::path& folder);
 /// Several runs; those whose folders have the same name are told apart by their paths.
 std::vector<Run> read_runs(std::span<const std::filesystem::path> folders);
 
-/// All splits of the runs, in order of appearance.
+/// All splits of the runs, by Evaluation::split, in order of appearance.
 std::vector<std::string> splits_of(std::span<const Run> runs);
 
 }  // namespace cohort::report

@@ -19,11 +19,16 @@ struct Scored {
   ScoreRow row;
   std::vector<double> values;
 
-  void add(std::string text, double value) {
-    row.cells.push_back({std::move(text), false});
+  void add(std::string text, double value, std::string range = "") {
+    row.cells.push_back({std::move(text), false, std::move(range)});
     values.push_back(value);
   }
 };
+
+std::string range_text(const std::optional<Range>& range, double scale, int digits) {
+  if (!range || std::isnan(range->low) || std::isnan(range->high)) return "";
+  return fmt::format("{:.{}f} … {:.{}f}", scale * range->low, digits, scale * range->high, digits);
+}
 
 std::string speed_text(const Run& run) {
   const auto speed = run.images_per_second();
@@ -39,9 +44,11 @@ Scored score(const Run& run, std::size_t index, const std::string& split) {
     const Context* worst = evaluation->worst();
     const double auc = evaluation->auc.value_or(kNoScore);
     scored.add(format_count(evaluation->images), kNoScore);
-    scored.add(percent(evaluation->accuracy), evaluation->accuracy);
+    scored.add(percent(evaluation->accuracy), evaluation->accuracy,
+               range_text(evaluation->accuracy_range, 100, 1));
     scored.add(percent(evaluation->balanced_accuracy), evaluation->balanced_accuracy);
-    scored.add(std::isnan(auc) ? kNothing : fmt::format("{:.3f}", auc), auc);
+    scored.add(std::isnan(auc) ? kNothing : fmt::format("{:.3f}", auc), auc,
+               range_text(evaluation->auc_range, 1, 3));
     scored.add(percent(evaluation->majority), kNoScore);
     scored.add(worst == nullptr ? kNothing : fmt::format("{} {}", worst->name, percent(worst->accuracy)),
                worst == nullptr ? kNoScore : worst->accuracy);

@@ -12,6 +12,7 @@ namespace cohort::report {
 struct Cell {
   std::string text;
   bool best = false;
+  std::string range{};  ///< "78.9 … 83.4": 95 % interval, where there is room for it
 };
 
 /// The last evaluation of one run on one split.

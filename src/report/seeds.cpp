@@ -44,7 +44,21 @@ Mean mean_of(const std::vector<double>& values) {
   return {mean, student_95(values.size() - 1) * std::sqrt(squares / (count - 1) / count)};
 }
 
-std::map<std::string, std::string> without_seed(std::map<std::string, std::string> config) {
+/// "finetuned" for the run "finetuned-3" of seed 3.
+std::string name_without_seed(const std::string& name, const std::string& seed) {
+  if (seed.empty() || !name.ends_with(seed)) return name;
+  const std::size_t last = name.find_last_not_of("-_. ", name.size() - seed.size() - 1);
+  return last == std::string::npos ? name : name.substr(0, last + 1);
+}
+
+/// What the runs of a recipe have alike. Weights in the run's own folder, which cohort finetune puts there,
+/// stand under the name of the recipe, so that the same fine-tuning of several seeds is one.
+std::map<std::string, std::string> without_seed(const Run& run) {
+  std::map<std::string, std::string> config = run.config;
+  const std::string seed = config["seed"], folder = config["run_dir"];
+  std::string& weights = config["model.weights"];
+  if (!folder.empty() && weights.starts_with(folder + "/"))
+    weights = name_without_seed(run.name, seed) + weights.substr(folder.size());
   for (const char* key : {"seed", "run_dir"}) config.erase(key);
   return config;
 }
@@ -65,7 +79,7 @@ std::string common_name(const Recipe& recipe) {
 std::vector<Recipe> recipes_of(std::span<const Run> runs) {
   std::vector<Recipe> recipes;
   for (const Run& run : runs) {
-    const auto config = without_seed(run.config);
+    const auto config = without_seed(run);
     const auto seed = run.config.find("seed");
     const std::string text = seed == run.config.end() ? "" : seed->second;
     auto found =

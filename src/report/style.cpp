@@ -34,6 +34,14 @@ th.left, td.left { text-align: left; }
 td.run span { display: inline-flex; align-items: center; gap: 8px; }
 tr.same td { border-top-color: transparent; }
 td.best { color: var(--best); font-weight: 700; }
+td small { display: block; color: var(--soft); font-size: 11px; font-weight: 400; }
+.card h3 .swatch, main > h3 .swatch { margin-right: 8px; }
+.confusion td { white-space: normal; }
+.confusion .right { background: color-mix(in srgb, var(--best) calc(60% * var(--part)), transparent); }
+.confusion .wrong { background: color-mix(in srgb, var(--worst) calc(60% * var(--part)), transparent); }
+.explained img { display: block; max-width: 100%; height: auto; margin: 8px 0 2px; }
+.explained p, .explained summary { font-size: 13px; }
+.scatter { max-width: 760px; }
 td.differs { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 13px; text-align: left; white-space: normal;
   overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 14px; }

@@ -4,6 +4,7 @@
 #include "cohort/core/file.h"
 #include "cohort/report/report.h"
 
+#include "report/explanation.h"
 #include "run_folder.h"
 
 namespace cohort::report {
@@ -163,6 +164,118 @@ TEST(Html, AMissingFolderIsADataError) {
 
   EXPECT_THROW(write_html(Paths{folder.path() / "none"}, folder.path() / "report.html"), DataError);
   EXPECT_FALSE(std::filesystem::exists(folder.path() / "report.html"));
+}
+
+TEST(Html, ShowsWhereARunWasStarted) {
+  const TemporaryFolder folder;
+  const auto start = [](const char* time, int ranks) {
+    return fmt::format(
+        R"({{"kind":"start","step":0,"time":"{}","version":"0.1.0","ranks":{},"hosts":1,"threads":1,)"
+        R"("device":"cpu","precision":"bf16","sharding":"full","processor":"EPYC <3>"}})"
+        "\n",
+        time, ranks);
+  };
+
+  const std::string html =
+      html_of(folder, {write_run(folder, "run", start("t1", 2) + step_line(1, 0.5) + start("t2", 4))});
+
+  EXPECT_EQ(first_imbalance(html), "");
+  for (const char* text : {"<dd>t2</dd>", "<dt>starts</dt><dd>2</dd>", "4 ranks × 1 thread, 1 host",
+                           "EPYC &lt;3&gt;", "bf16, full"})
+    EXPECT_NE(html.find(text), std::string::npos) << text;
+}
+
+TEST(Html, ShowsWhatWasTakenForWhat) {
+  const TemporaryFolder folder;
+  std::string few = evaluation_line(1, "test", 0.7), many = few;
+  few.insert(1, R"("confusion":[[30,10],[5,1200]],"accuracy_interval":[0.61,0.805],)");
+  std::string rows, names;
+  for (int label = 0; label < 20; ++label) {
+    rows += label == 0 ? "[" : ",[";
+    for (int answer = 0; answer < 20; ++answer)
+      rows += fmt::format("{}{}", answer == 0 ? "" : ",",
+                          label == answer             ? 90
+                          : label * 20 + answer == 45 ? 10
+                                                      : 0);
+    rows += "]";
+    names += fmt::format("{}\"class {}\"", label == 0 ? "" : ",", label);
+  }
+  const std::string classes = R"("classes":["no","yes"],)";
+  many.replace(many.find(classes), classes.size(),
+               fmt::format("\"classes\":[{}],\"confusion\":[{}],", names, rows));
+
+  const std::string html = html_of(folder, {write_run(folder, "few", few), write_run(folder, "many", many)});
+
+  EXPECT_EQ(first_imbalance(html), "");
+  EXPECT_NE(html.find("<td class=\"wrong\" style=\"--part:0.250\">10<small>25.0 %</small></td>"),
+            std::string::npos);
+  EXPECT_NE(html.find("1,200<small>99.6 %</small>"), std::string::npos);
+  EXPECT_NE(html.find("<small>61.0 … 80.5</small>"), std::string::npos);
+  EXPECT_NE(
+      html.find("<td class=\"left\">class 2</td><td class=\"left\">class 5</td><td>10</td><td>10.0 %</td>"),
+      std::string::npos);
+}
+
+/// As cohort explain writes it.
+void write_explanation(const TemporaryFolder& folder, const std::string& maps) {
+  folder.write("run/explain/maps_01.png", "maps");
+  folder.write("run/explain/nearest_01.png", "nearest");
+  folder.write("run/explain/explain.json",
+               fmt::format(R"({{"split":"test","step":3,"columns":["image","rollout"],)"
+                           R"("images":[{{"id":"<a>","contexts":{{"module":"m1"}},"label":"yes","maps":"{}",)"
+                           R"("answer":"no","probability":0.875,"nearest_pictures":"nearest_01.png",)"
+                           R"("nearest":[{{"id":"b","contexts":{{}},"label":"","similarity":0.5}}]}}],)"
+                           R"("context_tokens":[{{"key":"module","shares":[0.5,0.25],)"
+                           R"("points":[{{"split":"test","context":"m1","images":3,"x":1.0,"y":-2.0}}]}}]}})",
+                           maps));
+}
+
+TEST(Html, ShowsWhatTheModelLooksAt) {
+  const TemporaryFolder folder;
+  const Paths runs{write_run(folder, "run", step_line(1, 0.5))};
+  write_explanation(folder, "maps_01.png");
+  folder.write("run/views.png", "views");
+
+  const std::string html = html_of(folder, runs);
+
+  EXPECT_EQ(first_imbalance(html), "");
+  EXPECT_NE(html.find("&lt;a&gt; · module m1 · yes, answered no (0.88)"), std::string::npos);
+  EXPECT_NE(html.find("src=\"data:image/png;base64,bWFwcw==\""), std::string::npos);
+  EXPECT_NE(html.find("src=\"data:image/png;base64,bmVhcmVzdA==\""), std::string::npos);
+  EXPECT_NE(html.find("base64,dmlld3M="), std::string::npos);
+  EXPECT_NE(html.find("<li>b · similarity 0.5000</li>"), std::string::npos);
+  EXPECT_NE(html.find("<title>m1, test</title>"), std::string::npos);
+  EXPECT_NE(html.find("second component, 25.0 %"), std::string::npos);
+}
+
+TEST(Html, AnExplanationIsReadFromItsFolderAloneAndDamageIsNamed) {
+  const TemporaryFolder folder;
+  const Paths runs{write_run(folder, "run", step_line(1, 0.5))};
+  folder.write("run/maps_01.png", "secret");
+  write_explanation(folder, "../../run/maps_01.png");
+  EXPECT_NE(html_of(folder, runs).find("base64,bWFwcw=="), std::string::npos) << "maps, not secret";
+
+  write_explanation(folder, "maps_02.png");
+  EXPECT_THROW(html_of(folder, runs), DataError);
+
+  folder.write("run/explain/explain.json", "{\"split\": 3}");
+  try {
+    html_of(folder, runs);
+    ADD_FAILURE() << "accepted";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("the explanation is damaged"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST(Base64, IsThatOfTheStandard) {
+  for (const auto& [bytes, text] : {std::pair<std::string, std::string>{"", ""},
+                                    {"f", "Zg=="},
+                                    {"fo", "Zm8="},
+                                    {"foo", "Zm9v"},
+                                    {"foob", "Zm9vYg=="},
+                                    {"\xff\xfe\xfd", "//79"}})
+    EXPECT_EQ(base64(bytes), text);
 }
 
 }  // namespace

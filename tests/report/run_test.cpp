@@ -140,5 +140,47 @@ TEST_F(ReadRun, FoldersOfOneNameAreToldApart) {
   EXPECT_EQ(runs[2].name, "vit");
 }
 
+TEST(RunFiles, JudgementsOfFeaturesStandBesideTheEvaluationsOfTheHead) {
+  const TemporaryFolder folder;
+  const auto judged = [](int step, double accuracy, const std::string& classifier) {
+    std::string line = evaluation_line(step, "test", accuracy);
+    return line.insert(1, fmt::format(R"("classifier":"{}",)", classifier));
+  };
+  const auto run = write_run(folder, "run",
+                             step_line(1, 0.5) + judged(1, 0.5, "knn k=5") + step_line(2, 0.4) +
+                                 evaluation_line(2, "test", 0.7) + judged(2, 0.6, "knn k=5"));
+  folder.write("run/knn.jsonl", judged(1, 0.55, "knn k=5") + judged(2, 0.65, "knn k=20"));
+  folder.write("run/linear_probe.jsonl", judged(2, 0.8, "linear probe"));
+
+  const report::Run read = read_run(run);
+
+  const auto splits = splits_of(std::span(&read, 1));
+  EXPECT_EQ(splits,
+            (std::vector<std::string>{"test, knn k=5", "test", "test, knn k=20", "test, linear probe"}));
+  EXPECT_EQ(read.last("test, knn k=5")->accuracy, 0.6) << "an older judgement does not replace a newer one";
+  EXPECT_EQ(read.evaluations.front().accuracy, 0.55) << "one of the same step does";
+  EXPECT_EQ(read.last("test")->accuracy, 0.7);
+  EXPECT_EQ(read.last("test, linear probe")->accuracy, 0.8);
+}
+
+TEST(RunFiles, ConfusionsAndIntervalsAreReadAndDamageIsNamed) {
+  const TemporaryFolder folder;
+  const auto with = [](const std::string& extra) {
+    std::string line = evaluation_line(1, "test", 0.7);
+    return line.insert(1, extra + ",");
+  };
+  const std::string good =
+      R"("confusion":[[3,1],[2,4]],"accuracy_interval":[0.6,0.8],"auc_interval":[0.5,0.9])";
+
+  const report::Run run = read_run(write_run(folder, "good", with(good)));
+
+  EXPECT_EQ(run.evaluations.front().confusion, (std::vector<std::vector<double>>{{3, 1}, {2, 4}}));
+  EXPECT_EQ(run.evaluations.front().accuracy_range->high, 0.8);
+  EXPECT_EQ(run.evaluations.front().auc_range->low, 0.5);
+  for (const char* bad : {R"("confusion":[[3,1]])", R"("confusion":[[3,1],[2]])", R"("confusion":[3,1])",
+                          R"("accuracy_interval":[0.6])", R"("confusion":[["a",1],[2,3]])"})
+    EXPECT_THROW(read_run(write_run(folder, "bad", with(bad))), DataError) << bad;
+}
+
 }  // namespace
 }  // namespace cohort::report

@@ -73,5 +73,24 @@ TEST(SeedTable, OneSeedTwiceIsRefused) {
   }
 }
 
+TEST(SeedTable, FineTuningsOfOneKindAreOneRecipe) {
+  const TemporaryFolder folder;
+  Paths runs;
+  for (const char* recipe : {"tuned_a", "tuned_b"}) {
+    for (int seed = 1; seed <= 2; ++seed) {
+      const std::string name = fmt::format("{}-{}", recipe, seed);
+      runs.push_back(
+          write_run(folder, name, evaluation_line(3, "test", 0.8 + 0.01 * seed),
+                    fmt::format("run_dir: r/{0}\nseed: {1}\nmodel: {{weights: r/{0}/start.safetensors}}\n",
+                                name, seed)));
+    }
+  }
+
+  const std::string text = seed_table(runs);
+
+  EXPECT_NE(text.find("│ tuned_a           │    2 │"), std::string::npos) << text;
+  EXPECT_NE(text.find("│ tuned_b - tuned_a │    2 │ +0.0 ± 0.0"), std::string::npos) << text;
+}
+
 }  // namespace
 }  // namespace cohort::report

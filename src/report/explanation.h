@@ -1,0 +1,48 @@
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cohort::report {
+
+struct ExplainedImage {
+  std::string caption;               ///< "id · module module_03 · defective, answered functional (0.61)"
+  std::string maps;                  ///< PNG
+  std::string nearest_pictures;      ///< PNG; empty: none
+  std::vector<std::string> nearest;  ///< captions
+};
+
+/// The token of a context, along the two directions in which those of its key differ most.
+struct ContextPoint {
+  std::string split, context;
+  double x = 0.0, y = 0.0;
+};
+
+struct ContextMap {
+  std::string key;
+  double x_share = 0.0, y_share = 0.0;  ///< of the variance
+  std::vector<ContextPoint> points;
+};
+
+/// What cohort explain wrote into the folder of a run.
+struct Explanation {
+  std::string split;
+  std::vector<std::string> columns;  ///< of the maps
+  std::vector<ExplainedImage> images;
+  std::vector<ContextMap> contexts;
+};
+
+/// Nothing when there is none. Throws DataError when it is damaged, or a picture is missing.
+std::optional<Explanation> read_explanation(const std::filesystem::path& run);
+
+/// HTML: pictures as data in the page, and a map of the contexts of each key.
+std::string explanation_html(const Explanation& explanation);
+
+/// An <img> with the picture in the page itself.
+std::string data_image(const std::string& png, const std::string& description);
+
+/// "TWFu": RFC 4648.
+std::string base64(const std::string& bytes);
+
+}  // namespace cohort::report
