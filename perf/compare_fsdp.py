@@ -87,8 +87,9 @@ def worker(options):
     peak = torch.tensor([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
     dist.all_reduce(peak, dist.ReduceOp.MAX)
     if rank == 0:
-        print(json.dumps({"images_per_second": options.images * ranks / statistics.median(seconds), "peak_mib": peak.item()}))
-    dist.destroy_process_group()
+        print(json.dumps({"images_per_second": options.images * ranks / statistics.median(seconds), "peak_mib": peak.item()}), flush=True)
+    dist.barrier()
+    os._exit(0)  # FSDP2's processes were seen to abort in gloo's threads while the process group was taken down
 
 
 def free_port():
