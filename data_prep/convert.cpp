@@ -123,6 +123,18 @@ void check_layout(const data::ImageLayout& found, const data::ImageLayout& wante
                    id, fix});
 }
 
+/// JPEG files are JPEG images already, unless something is to be done to them.
+bool keeps_jpeg_files(const Source& source, const ConvertOptions& options) {
+  return source.file != nullptr && options.image_codec() == data::Codec::jpeg && options.jpeg_quality == 0 &&
+         !options.gray && !options.size();
+}
+
+std::optional<std::vector<std::byte>> jpeg_file(const std::string& content) {
+  if (!content.starts_with("\xff\xd8\xff")) return std::nullopt;
+  const auto bytes = std::as_bytes(std::span(content));
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
 /// Of everything that decides what the files will be.
 std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertOptions& options) {
   const data::Description& description = plan.description;
@@ -134,7 +146,8 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertO
   add(fmt::format("{}\n{}\n{}\n{}", description.name, description.license, layout_text(description.images),
                   options.shard_bytes()));
   if (description.codec != data::Codec::raw)
-    add(fmt::format("{} {}", data::codec_name(description.codec), description.jpeg_quality));
+    add(fmt::format("{} {}{}", data::codec_name(description.codec), description.jpeg_quality,
+                    keeps_jpeg_files(source, options) ? " files as they are" : ""));
   for (const auto& label : description.labels) add(label.name + "\n" + join(label.classes, "\n"));
   for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
   for (const auto& split : description.splits) add(split.name);
@@ -168,9 +181,12 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
     check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
     std::memcpy(out.data(), image.pixels.data(), out.size());
   };
+  data::PixelSource images(pixels);
+  if (keeps_jpeg_files(source, options))
+    images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index)); };
   Progress progress(ranks.size());
   const data::Description written =
-      data::write_dataset(options.out, plan.description, plan.rows, pixels, {{options.shard_bytes()}}, ranks,
+      data::write_dataset(options.out, plan.description, plan.rows, images, {{options.shard_bytes()}}, ranks,
                           [&](std::int64_t done, std::int64_t all) { progress.show(done, all); });
   if (ranks.rank() != 0) return;
   std::size_t shards = 0;
@@ -248,7 +264,10 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
     plan.description.channels =
         std::ssize(source.channels) == channels ? source.channels : channel_names(channels);
     plan.description.codec = options.image_codec();
-    if (plan.description.codec == data::Codec::jpeg) plan.description.jpeg_quality = options.jpeg_quality;
+    if (plan.description.codec == data::Codec::jpeg) {
+      constexpr int kUsual = 95;
+      plan.description.jpeg_quality = options.jpeg_quality > 0 ? options.jpeg_quality : kUsual;
+    }
     data::check_codec(plan.description.codec, plan.description.images);
     plan.description.source = fingerprint(plan, source, options);
     if (ranks.rank() == 0) same = already_there(options.out, plan.description.source, options.overwrite);

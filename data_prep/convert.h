@@ -29,6 +29,8 @@ struct Source {
       channels{};             ///< names; empty, or of another number than the images have: usual ones
   std::uint64_t content = 0;  ///< tells inputs apart without reading all of them; see already_there()
   std::function<Image(std::int64_t index)> image;
+  /// The file that an image comes from, whole; JPEG files can be kept as they are. May be empty.
+  std::function<std::string(std::int64_t index)> file{};
 };
 
 /// Gives `source` its splits, labels and contexts: what `read(column, option)` returns for each column that

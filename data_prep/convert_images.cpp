@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 
@@ -104,6 +105,9 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   });
   source.image = [&](std::int64_t i) {
     return read_image(options.root / source.ids[static_cast<std::size_t>(i)]);
+  };
+  source.file = [&](std::int64_t i) {
+    return read_file(options.root / source.ids[static_cast<std::size_t>(i)]);
   };
   return convert(source, options.common, ranks);
 }

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/file.h"
 
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
@@ -56,6 +57,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   });
   source.content = parse_checksum(ranks.broadcast_text(content), source.where);
   source.image = [&](std::int64_t i) { return read_image(root / files[static_cast<std::size_t>(i)]); };
+  source.file = [&](std::int64_t i) { return read_file(root / files[static_cast<std::size_t>(i)]); };
   return convert(source, options.common, ranks);
 }
 

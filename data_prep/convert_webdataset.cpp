@@ -81,9 +81,11 @@ class Samples {
 
   [[nodiscard]] std::size_t size() const { return samples_.size(); }
   [[nodiscard]] const std::string& key(std::size_t index) const { return samples_[index].key; }
+  [[nodiscard]] std::string file(std::size_t index) const {
+    return content(samples_[index], *image_of(samples_[index]));
+  }
   [[nodiscard]] Image image(std::size_t index) const {
-    const Sample& sample = samples_[index];
-    return decode_image(content(sample, *image_of(sample)), where(sample));
+    return decode_image(file(index), where(samples_[index]));
   }
 
   /// "cls": the content of the file with this ending; "json:site": of its key; "archive": the name of the
@@ -149,6 +151,7 @@ ExitCode run(const WebdatasetOptions& options, comm::Communicator& ranks) {
     });
   });
   source.image = [&](std::int64_t index) { return samples->image(static_cast<std::size_t>(index)); };
+  source.file = [&](std::int64_t index) { return samples->file(static_cast<std::size_t>(index)); };
   return convert(source, options.common, ranks);
 }
 

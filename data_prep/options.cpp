@@ -55,8 +55,10 @@ void ConvertOptions::add_shards_to(CLI::App& command) {
       .add_option("--codec", codec,
                   "how images are kept: raw, png and zstd without loss, jpeg smallest and fastest to decode")
       ->capture_default_str();
-  command.add_option("--jpeg-quality", jpeg_quality, "of --codec jpeg")
-      ->capture_default_str()
+  command
+      .add_option(
+          "--jpeg-quality", jpeg_quality,
+          "of --codec jpeg; without it JPEG files that need no change are kept byte for byte, others get 95")
       ->check(CLI::Range(1, 100));
 }
 

@@ -30,7 +30,7 @@ struct ConvertOptions {
   bool gray = false;
   std::string shard_size = "256MiB";
   std::string codec = "raw";
-  int jpeg_quality = 95;
+  int jpeg_quality = 0;              ///< 0: JPEG files as they are, other images with 95
   std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
   HoldOut hold_out;
   std::string on_error = "stop";

@@ -94,8 +94,8 @@ std::uint64_t bytes_of_image(std::span<const Row> rows, const Description& descr
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < samples; ++i) {
-    pixels(static_cast<std::int64_t>(i * rows.size() / samples), image);
-    bytes += encode_image(description.codec, layout, description.jpeg_quality, image).size();
+    bytes +=
+        encoded_row(description, pixels, static_cast<std::int64_t>(i * rows.size() / samples), image).size();
   }
   return bytes / samples + 1;
 }

@@ -74,7 +74,16 @@ FileDescriptor open_nameless(const std::filesystem::path& path) {
   return file;
 }
 
-/// jpeg changes pixels a little: the moments are those that readers meet.
+bool can_be_decoded(const Description& description, std::span<const std::byte> encoded,
+                    std::span<std::byte> image) {
+  try {
+    decode_image(description.codec, description.images, encoded, image);
+    return true;
+  } catch (const DataError&) {
+    return false;
+  }
+}
+
 EncodedRows encode_rows(const std::filesystem::path& path, const Description& description,
                         std::span<const std::int64_t> order, const PixelSource& pixels,
                         const std::function<void()>& row_done) {
@@ -83,9 +92,7 @@ EncodedRows encode_rows(const std::filesystem::path& path, const Description& de
   rows.channels.resize(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   for (const std::int64_t row : order) {
-    pixels(row, image);
-    const auto encoded = encode_image(description.codec, layout, description.jpeg_quality, image);
-    if (description.codec == Codec::jpeg) decode_image(description.codec, layout, encoded, image);
+    const auto encoded = encoded_row(description, pixels, row, image);
     write_at(rows.content, rows.offsets.back(), encoded, path);
     rows.offsets.push_back(rows.offsets.back() + encoded.size());
     rows.checksums.push_back(checksum(encoded));
@@ -152,6 +159,18 @@ void verify(const std::filesystem::path& folder, const ShardEntry& entry, const 
 }
 
 }  // namespace
+
+std::vector<std::byte> encoded_row(const Description& description, const PixelSource& source,
+                                   std::int64_t row, std::span<std::byte> image) {
+  if (source.encoded) {
+    auto stored = source.encoded(row);
+    if (stored && can_be_decoded(description, *stored, image)) return std::move(*stored);
+  }
+  source(row, image);
+  auto encoded = encode_image(description.codec, description.images, description.jpeg_quality, image);
+  if (description.codec == Codec::jpeg) decode_image(description.codec, description.images, encoded, image);
+  return encoded;
+}
 
 void Moments::add(const Moments& other) noexcept {
   if (other.count == 0) return;

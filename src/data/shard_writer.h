@@ -18,6 +18,11 @@ struct Moments {
   [[nodiscard]] double deviation() const noexcept;  ///< population; 1 for a constant channel
 };
 
+/// A row in the description's codec, as the source has it or encoded here. `image` becomes what readers meet:
+/// jpeg changes pixels a little.
+std::vector<std::byte> encoded_row(const Description& description, const PixelSource& source,
+                                   std::int64_t row, std::span<std::byte> image);
+
 struct WrittenShard {
   ShardEntry entry;
   std::vector<Moments> channels;

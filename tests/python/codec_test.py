@@ -60,6 +60,37 @@ class Codec(unittest.TestCase):
         for channels in (1, 3, 5):
             self.check("jpeg", channels, "u8", 4)
 
+    def test_jpeg_files_are_kept_as_they_are(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            random = numpy.random.default_rng(2)
+            files = {}
+            for i in range(6):  # with chroma subsampling and another quality than ours, progressive, and a PNG among them
+                file = folder / "photos" / f"site{i % 2}" / (f"{i}.png" if i == 5 else f"{i}.jpg")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                image = PIL.Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype="uint8"))
+                image.save(file, **({} if i == 5 else {"quality": 40 + 10 * i, "subsampling": 2, "progressive": i == 3}))
+                files[f"site{i % 2}/{file.name}"] = file.read_bytes()
+
+            def converted(out, *arguments):
+                subprocess.run([PROGRAM, "convert", "images", folder / "photos", "--layout", "context:site", "--codec", "jpeg",
+                                "--out", folder / out, *arguments], check=True, capture_output=True)
+                description = json.loads((folder / out / "dataset.json").read_text())
+                rows = {}
+                for shard in description["splits"][0]["shards"]:
+                    with h5py.File(folder / out / shard["file"]) as file:
+                        rows |= dict(zip(file["id"].asstr()[:], rows_of(file)))
+                return description, rows
+
+            description, rows = converted("kept")
+            for key, row in rows.items():
+                self.assertEqual(row == files[key], key.endswith(".jpg"), key)
+            # Statistics are of what a reader decodes.
+            pixels = numpy.stack([pixels_of(PIL.Image.open(io.BytesIO(row)), description["images"]) for row in rows.values()])
+            numpy.testing.assert_allclose(description["mean"], pixels.mean((0, 2, 3)), atol=1.0)
+            for out, arguments in (("quality", ["--jpeg-quality", "80"]), ("resized", ["--resize", "24x16"])):
+                self.assertFalse(set(converted(out, *arguments)[1].values()) & set(files.values()), out)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "cohort/comm/communicator.h"
@@ -21,9 +24,23 @@ struct Row {
   std::vector<std::int32_t> contexts;  ///< one per context column
 };
 
-/// Pixels of row `index` of the list, [C, H, W] in the stored type, into `out` (layout.bytes()). Throws
-/// DataError.
-using PixelSource = std::function<void(std::int64_t index, std::span<std::byte> out)>;
+/// Where the images come from.
+class PixelSource {
+ public:
+  /// `pixels` writes row `index` of the list, [C, H, W] in the stored type, into `out` (layout.bytes()). It
+  /// throws DataError.
+  template <class Pixels>
+  requires std::is_invocable_v<Pixels&, std::int64_t, std::span<std::byte>> PixelSource(Pixels pixels)
+      : pixels_(std::move(pixels)) {}  // NOLINT: a function is a source
+  void operator()(std::int64_t index, std::span<std::byte> out) const { pixels_(index, out); }
+
+  /// Row `index` as it is encoded already, in the dataset's codec, or nothing. What can be decoded to an
+  /// image of the layout is kept byte for byte; other rows are encoded from their pixels. May be empty.
+  std::function<std::optional<std::vector<std::byte>>(std::int64_t index)> encoded;
+
+ private:
+  std::function<void(std::int64_t, std::span<std::byte>)> pixels_;
+};
 
 struct WriterConfig {
   config::Bytes shard_size{std::uint64_t{256} << 20};
