@@ -38,9 +38,9 @@ struct ExplainOptions {
 /// What all of it is made from.
 struct Material {
   data::Dataset train, test;
-  std::string label;  ///< column; empty: none
-  eval::Prediction of_train, of_test;
-  std::vector<std::int64_t> rows;  ///< of `test`, to explain
+  std::string label;                   ///< column; empty: none
+  eval::Prediction of_train, of_test;  ///< empty where neither neighbours nor contexts are shown
+  std::vector<std::int64_t> rows;      ///< of `test`, to explain
 };
 
 /// Rows of the ids asked for, or rows evenly spread over the split.
@@ -223,13 +223,16 @@ void write_explanation(const ExplainOptions& options, const TrainedModel& traine
   make_writable_folder(folder);
   const std::int64_t count = std::ssize(material.rows),
                      neighbours = std::min(options.neighbours, material.train.rows());
-  const at::Tensor features = material.of_test.features.index_select(0, at::tensor(material.rows, at::kLong));
   Json json{{"split", material.test.split()},
             {"step", trained.step},
             {"columns", columns_of(explanation)},
             {"images", Json::array()}};
   std::optional<eval::Similar> similar;
-  if (neighbours > 0) similar = eval::most_similar(material.of_train.features, features, neighbours);
+  if (neighbours > 0) {
+    const at::Tensor rows = at::tensor(material.rows, at::kLong);
+    similar = eval::most_similar(material.of_train.features, material.of_test.features.index_select(0, rows),
+                                 neighbours);
+  }
   for (std::int64_t i = 0; i < count; ++i) {
     Json image = explain_image(material, explanation, i, folder);
     if (similar) add_neighbours(material, *similar, i, folder, image);
@@ -264,8 +267,10 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
     return eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
                          config.precision == train::Precision::bf16, ranks);
   };
-  material->of_train = predict(material->train);
-  material->of_test = predict(material->test);
+  if (options.neighbours > 0 || !config.context.keys.empty()) {
+    material->of_train = predict(material->train);
+    material->of_test = predict(material->test);
+  }
   const eval::Explanation explanation = eval::explain(*trained.model, material->test, material->rows, key,
                                                       config.eval, config.data.normalisation, ranks);
   const fs::path folder =

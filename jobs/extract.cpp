@@ -8,6 +8,7 @@
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/eval/explain.h"
 #include "cohort/eval/feature_file.h"
 
 #include "commands.h"
@@ -30,11 +31,9 @@ void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const E
     throw UsageError({fmt::format("the model has no block {}", options.choice.layer), "--layer",
                       fmt::format("give 0 … {}, or leave it out: behind the last norm", shape.depth - 1)});
   }
-  const data::ImageLayout& images = dataset.description().images;
-  const std::int64_t patches = images.height / shape.patch_size * (images.width / shape.patch_size) *
-                               (shape.family == nn::Family::channelvit ? images.channels : 1);
-  const std::int64_t bytes =
-      dataset.rows() * patches * shape.embed_dim * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t patches = eval::patch_tokens(shape, dataset.description().images),
+                     bytes = dataset.rows() * patches * shape.embed_dim *
+                             static_cast<std::int64_t>(sizeof(float));
   if (options.choice.patches && bytes > kMost) {
     throw UsageError(
         {fmt::format("the patch tokens of {} images take {} on every rank", format_count(dataset.rows()),

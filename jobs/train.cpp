@@ -18,6 +18,7 @@
 #include "cohort/train/trainer.h"
 
 #include "commands.h"
+#include "trained_model.h"
 
 namespace cohort::jobs {
 namespace {
@@ -63,12 +64,7 @@ bool is_of_model(const std::string& key) {
 
 /// The configuration with the model of the run to fine-tune; what the command line says comes last.
 train::RunConfig config_to_finetune(const TrainOptions& options) {
-  const fs::path file = fs::path(options.from) / "config.yaml";
-  if (!fs::exists(file)) {
-    throw DataError({"not the folder of a run: it has no config.yaml", options.from,
-                     "give the folder that cohort train wrote (run_dir)"});
-  }
-  train::ConfigFile of_run(file, {});
+  train::ConfigFile of_run(config_of_run(options.from), {});
   std::vector<std::string> assignments;
   for (const config::Field& field : of_run.fields.list()) {
     if (!is_of_model(field.key)) continue;
@@ -82,8 +78,10 @@ train::RunConfig config_to_finetune(const TrainOptions& options) {
 }
 
 /// Rank 0 writes the backbone of the run to fine-tune to where training looks for its first weights, unless
-/// it goes on from checkpoints of its own.
+/// it goes on from a checkpoint of its own, which has all of them.
 void export_start(const TrainOptions& options, const train::RunConfig& config, comm::Communicator& ranks) {
+  const bool goes_on = checkpoint::Store(config.run_dir / "checkpoints", ranks).latest().has_value();
+  if (goes_on && !options.overwrite) return;
   const fs::path checkpoints = fs::path(options.from) / "checkpoints";
   const checkpoint::Store store(checkpoints, ranks);
   const auto step = options.step > 0 ? std::optional(options.step) : store.latest();

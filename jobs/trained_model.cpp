@@ -16,11 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 train::RunConfig read_config(const ModelSource& source) {
-  const fs::path file = source.run.empty() ? fs::path(source.config) : fs::path(source.run) / "config.yaml";
-  if (!source.run.empty() && !fs::exists(file)) {
-    throw DataError({"not the folder of a run: it has no config.yaml", source.run,
-                     "give the folder that cohort train wrote (run_dir)"});
-  }
+  const fs::path file = source.run.empty() ? fs::path(source.config) : config_of_run(source.run);
   std::vector<std::string> overrides = source.overrides;
   overrides.emplace_back("model.weights=");
   // A run's model is made for the dataset that it was trained on.
@@ -57,6 +53,15 @@ std::int64_t chosen_step(const ModelSource& source, const checkpoint::Store& sto
 }
 
 }  // namespace
+
+fs::path config_of_run(const std::string& run) {
+  const fs::path file = fs::path(run) / "config.yaml";
+  if (!fs::exists(file)) {
+    throw DataError({"not the folder of a run: it has no config.yaml", run,
+                     "give the folder that cohort train wrote (run_dir)"});
+  }
+  return file;
+}
 
 void add_model_options(CLI::App& command, ModelSource& source) {
   CLI::Option* run =

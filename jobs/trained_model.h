@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,9 @@ enum class Head {
   needed,          ///< a method that learns no classes, and weights without a fitting head, are refused
   where_there_is,  ///< none under a method that learns no classes
 };
+
+/// config.yaml of a run's folder. Throws DataError when there is none.
+std::filesystem::path config_of_run(const std::string& run);
 
 /// Collective. Throws UsageError or DataError.
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks);

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdio>
-#include <unistd.h>
 #include <utility>
 
 #include <ATen/Parallel.h>
@@ -11,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cohort/core/error.h"
+#include "cohort/core/host.h"
 
 namespace cohort::perf {
 namespace {
@@ -21,11 +21,6 @@ std::string mpi_version() {
   MPI_Get_library_version(text.data(), &length);
   const std::string whole = text.data();
   return whole.substr(0, whole.find(','));
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "unknown host";
 }
 
 std::string json_key(const Column& column) {

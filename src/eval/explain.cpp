@@ -11,6 +11,8 @@
 #include "cohort/data/grouping.h"
 #include "cohort/nn/explain.h"
 
+#include "eval/passes.h"
+
 namespace cohort::eval {
 namespace {
 
@@ -45,10 +47,7 @@ at::Tensor on_grid(const at::Tensor& maps, nn::PatchGrid grid) {
 Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch,
                           const std::vector<std::int64_t>& inside) {
   const at::Device device = model.parameters().front().device();
-  nn::Conditions conditions;
-  conditions.context = batch.context.to(device);
-  conditions.group = batch.group.to(device);
-  conditions.sample = batch.sample.to(device);
+  const nn::Conditions conditions = evaluation_conditions(batch, device);
   const at::Tensor& images = batch.views.front();
   nn::Trail trail = nn::forward_with_trail(model, images.to(device), conditions);
   const at::Tensor kept = at::tensor(inside, at::kLong).to(device);
@@ -67,15 +66,6 @@ Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch
   explanation.logits = trail.output.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
   explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid)), grid);
   return explanation;
-}
-
-/// Collective. `parts`: rows of this rank; the result has those of all ranks at `order`.
-at::Tensor in_order(const std::vector<at::Tensor>& parts, std::vector<std::int64_t> row_shape,
-                    const at::Tensor& order, comm::Communicator& ranks) {
-  row_shape.insert(row_shape.begin(), 0);
-  const at::Tensor local = parts.empty() ? at::empty(row_shape) : at::cat(parts).contiguous();
-  const at::Tensor gathered = ranks.gather_rows(local);
-  return at::empty_like(gathered).index_copy_(0, order, gathered);
 }
 
 }  // namespace
@@ -111,7 +101,7 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
   const nn::VitShape& shape = model.shape();
   const data::ImageLayout& layout = dataset.description().images;
   const std::int64_t high = layout.height / shape.patch_size, wide = layout.width / shape.patch_size,
-                     tokens = shape.family == nn::Family::channelvit ? layout.channels : 1;
+                     tokens = patch_tokens(shape, layout) / (high * wide);
   const at::Tensor order = ranks.gather_rows(at::tensor(asked, at::kLong));
   Explanation all;
   all.rollout = in_order(rollout, {tokens, high, wide}, order, ranks);
@@ -120,6 +110,11 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
   all.saliency = in_order(saliency, {shape.classes, tokens, high, wide}, order, ranks);
   all.logits = in_order(logits, {shape.classes}, order, ranks);
   return all;
+}
+
+std::int64_t patch_tokens(const nn::VitShape& shape, const data::ImageLayout& images) {
+  const std::int64_t positions = images.height / shape.patch_size * (images.width / shape.patch_size);
+  return shape.family == nn::Family::channelvit ? positions * images.channels : positions;
 }
 
 Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k) {

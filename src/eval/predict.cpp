@@ -13,7 +13,10 @@
 #include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
+#include "cohort/eval/explain.h"
 #include "cohort/nn/explain.h"
+
+#include "eval/passes.h"
 
 namespace cohort::eval {
 namespace {
@@ -60,28 +63,21 @@ struct Rows {
   std::vector<at::Tensor> sample, logits, features, patches, context;
 };
 
-/// Every token of the chosen layer, [B, T, D], and what else the model gives.
-nn::Trail forward(nn::VisionTransformer& model, const at::Tensor& images, const nn::Conditions& conditions,
-                  const FeatureChoice& choice) {
-  if (choice.layer < 0) {
-    nn::Trail trail;
-    trail.output = model.forward(images, conditions);
-    return trail;
-  }
+/// Tokens [B, T, D] are those of the chosen layer.
+nn::VisionTransformer::Output forward(nn::VisionTransformer& model, const at::Tensor& images,
+                                      const nn::Conditions& conditions, const FeatureChoice& choice) {
+  if (choice.layer < 0) return model.forward(images, conditions);
   nn::Trail trail = nn::forward_with_trail(model, images, conditions);
   trail.output.tokens = trail.inputs.at(static_cast<std::size_t>(choice.layer));
-  return trail;
+  return trail.output;
 }
 
 void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
               Rows& rows) {
   const at::Device device = model.parameters().front().device();
-  nn::Conditions conditions;
-  conditions.context = batch.context.to(device);
-  conditions.group = batch.group.to(device);
-  conditions.sample = batch.sample.to(device);
+  const nn::Conditions conditions = evaluation_conditions(batch, device);
   const Bf16Scope scope(bf16, device.type());
-  const auto output = forward(model, batch.views.front().to(device), conditions, choice).output;
+  const auto output = forward(model, batch.views.front().to(device), conditions, choice);
   const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
   rows.sample.push_back(batch.sample);
   rows.features.push_back(keep(output.tokens.select(1, 0)));
@@ -117,22 +113,6 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
   return rows;
 }
 
-std::int64_t patches_of(const nn::VitShape& shape, const data::Dataset& dataset) {
-  const data::ImageLayout& images = dataset.description().images;
-  const std::int64_t grid = images.height / shape.patch_size * (images.width / shape.patch_size);
-  return shape.family == nn::Family::channelvit ? grid * images.channels : grid;
-}
-
-/// Collective. The rows of all ranks in dataset order. `row_shape`: of one row, for ranks without any.
-at::Tensor assemble(const std::vector<at::Tensor>& parts, std::vector<std::int64_t> row_shape,
-                    const at::Tensor& order, comm::Communicator& ranks) {
-  row_shape.insert(row_shape.begin(), 0);
-  const at::Tensor local = parts.empty() ? at::empty(row_shape) : at::cat(parts).contiguous();
-  const at::Tensor gathered = ranks.gather_rows(local);
-  at::Tensor ordered = at::empty_like(gathered);
-  return ordered.index_copy_(0, order, gathered);
-}
-
 }  // namespace
 
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
@@ -164,12 +144,13 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   COHORT_CHECK(order.size(0) == dataset.rows(), "{} of {} images were evaluated", order.size(0),
                dataset.rows());
   Prediction prediction;
-  prediction.features = assemble(local.features, {shape.embed_dim}, order, ranks);
+  prediction.features = in_order(local.features, {shape.embed_dim}, order, ranks);
   if (choice.patches)
-    prediction.patches = assemble(local.patches, {patches_of(shape, dataset), shape.embed_dim}, order, ranks);
-  if (shape.classes > 0) prediction.logits = assemble(local.logits, {shape.classes}, order, ranks);
+    prediction.patches = in_order(
+        local.patches, {patch_tokens(shape, dataset.description().images), shape.embed_dim}, order, ranks);
+  if (shape.classes > 0) prediction.logits = in_order(local.logits, {shape.classes}, order, ranks);
   const auto keys = static_cast<std::int64_t>(shape.context.keys.size());
-  if (keys > 0) prediction.context = assemble(local.context, {keys, shape.embed_dim}, order, ranks);
+  if (keys > 0) prediction.context = in_order(local.context, {keys, shape.embed_dim}, order, ranks);
   prediction.images_per_second = static_cast<double>(dataset.rows()) / seconds;
   return prediction;
 }

@@ -1,26 +1,21 @@
 #include "train/environment.h"
 
-#include <array>
 #include <chrono>
 #include <fstream>
 #include <set>
-#include <unistd.h>
 
 #include <ATen/Parallel.h>
 #include <fmt/chrono.h>
+
+#include "cohort/core/host.h"
 
 #include "support/json.h"
 
 namespace cohort::train {
 namespace {
 
-std::string own_host() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
-}
-
 std::size_t count_hosts(comm::Communicator& ranks) {
-  const auto names = ranks.gather_texts(own_host());
+  const auto names = ranks.gather_texts(host_name());
   return std::set<std::string>(names.begin(), names.end()).size();
 }
 

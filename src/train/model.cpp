@@ -25,8 +25,12 @@ const std::string kBackbone = "backbone.";  // module of the networks of self-su
 }  // namespace
 
 std::string label_column(const RunConfig& config, const data::Description& description) {
+  if (config.data.label.empty() && config.method == MethodName::dino) return "";
+  return scored_column(config, description);
+}
+
+std::string scored_column(const RunConfig& config, const data::Description& description) {
   if (!config.data.label.empty()) return description.label(config.data.label).name;
-  if (config.method == MethodName::dino) return "";
   if (description.labels.size() == 1) return description.labels.front().name;
   std::vector<std::string> names;
   for (const data::LabelColumn& column : description.labels) names.push_back(column.name);
@@ -37,12 +41,6 @@ std::string label_column(const RunConfig& config, const data::Description& descr
   throw UsageError({"data.label is empty and the dataset has several label columns",
                     config.data.path.string(),
                     fmt::format("set data.label to one of {}", join(names, ", "))});
-}
-
-std::string scored_column(const RunConfig& config, const data::Description& description) {
-  RunConfig supervised = config;
-  supervised.method = MethodName::supervised;
-  return label_column(supervised, description);
 }
 
 namespace {

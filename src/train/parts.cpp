@@ -37,13 +37,20 @@ std::string batch_text(const RunConfig& config, int ranks) {
                      key.empty() ? "" : " of one " + key, groups * images, groups / ranks * images, ranks);
 }
 
+/// Counted only where they are needed: a pass over all labels.
+std::vector<std::int64_t> counts_for_weights(const RunConfig& config, const TrainingData& data) {
+  const bool weighs = config.method == MethodName::supervised &&
+                      config.supervised.class_weights == method::ClassWeights::balanced;
+  return weighs ? data.label_counts() : std::vector<std::int64_t>();
+}
+
 }  // namespace
 
 Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
     : data(config, ranks.size()),
       splits(config, data.dataset()),
       device(device_of(config, ranks.rank())),
-      method(build_method(config, data.dataset().description(), data.label_counts())),
+      method(build_method(config, data.dataset().description(), counts_for_weights(config, data))),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
 

@@ -12,8 +12,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
-
-#include "support/json.h"
+#include "cohort/core/host.h"
 
 namespace cohort::train {
 namespace {
@@ -107,11 +106,6 @@ double wall_clock() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
-}
-
 std::vector<std::string> kept_lines(const fs::path& metrics) {
   std::vector<std::string> lines;
   std::error_code ignored;
@@ -120,11 +114,6 @@ std::vector<std::string> kept_lines(const fs::path& metrics) {
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1)
     lines.push_back(text.substr(begin, end - begin));
   return lines;
-}
-
-double step_seconds(const std::string& line) {
-  const Json json = Json::parse(line, nullptr, false);
-  return json.is_object() && json.value("kind", "") == "step" ? json.value("seconds", 0.0) : 0.0;
 }
 
 void remove_others(const fs::path& folder, const fs::path& kept) {
@@ -137,7 +126,7 @@ void remove_others(const fs::path& folder, const fs::path& kept) {
 
 }  // namespace
 
-TensorBoard::TensorBoard(const fs::path& folder, const fs::path& metrics) {
+TensorBoard::TensorBoard(const fs::path& folder, const fs::path& metrics, double seconds) {
   make_writable_folder(folder);
   const double start = wall_clock();
   file_ = folder / fmt::format("{}{:.6f}.{}.{}", kPrefix, start, host_name(), getpid());
@@ -146,27 +135,30 @@ TensorBoard::TensorBoard(const fs::path& folder, const fs::path& metrics) {
   stream_ << record(event(start, 0, counted(kFileVersion, "brain.Event:2")))
           // A session that starts: readers of the earlier file drop what they have.
           << record(event(start, 0, counted(kSessionLog, tag(kStatus, Wire::varint) + varint(1))));
-  const std::vector<std::string> lines = kept_lines(metrics);
-  double left = 0.0;
-  for (const std::string& line : lines) left += step_seconds(line);
-  for (const std::string& line : lines) {
-    left -= step_seconds(line);
-    write(line, start - left);
+  double left = seconds;
+  for (const std::string& text : kept_lines(metrics)) {
+    const Json line = Json::parse(text, nullptr, false);
+    if (!line.is_object()) continue;
+    if (line.value("kind", "") == "step") left -= line.value("seconds", 0.0);
+    add(line, start - left);
   }
+  flush();
   remove_others(folder, file_);
 }
 
 void TensorBoard::write(const std::string& line) {
-  write(line, wall_clock());
+  add(Json::parse(line), wall_clock());
+  flush();
 }
 
-void TensorBoard::write(const std::string& line, double time) {
-  const Json json = Json::parse(line, nullptr, false);
-  if (!json.is_object()) return;
-  const std::string values = summary_of(json);
+void TensorBoard::add(const Json& line, double time) {
+  const std::string values = summary_of(line);
   constexpr unsigned kSummary = 5;
   if (!values.empty())
-    stream_ << record(event(time, json.value("step", std::int64_t{0}), counted(kSummary, values)));
+    stream_ << record(event(time, line.value("step", std::int64_t{0}), counted(kSummary, values)));
+}
+
+void TensorBoard::flush() {
   stream_.flush();
   if (!stream_)
     throw DataError({"cannot write the events for TensorBoard", file_.string(),

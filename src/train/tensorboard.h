@@ -5,6 +5,8 @@
 #include <span>
 #include <string>
 
+#include "support/json.h"
+
 namespace cohort::train {
 
 /// Event files as TensorBoard reads them: records of TensorFlow's TFRecord format (length, data, masked
@@ -17,13 +19,14 @@ class TensorBoard {
  public:
   /// Begins a new file in `folder`, with what `metrics` has so far, and removes the earlier ones: a run that
   /// goes on shows every step once. Steps of before get the times that they would have had without the
-  /// interruption. No `metrics`: nothing so far. Throws DataError.
-  TensorBoard(const std::filesystem::path& folder, const std::filesystem::path& metrics);
+  /// interruption; `seconds`: of all of them together. No `metrics`: nothing so far. Throws DataError.
+  TensorBoard(const std::filesystem::path& folder, const std::filesystem::path& metrics, double seconds);
   /// A line of metrics.jsonl. Throws DataError (disk full).
   void write(const std::string& line);
 
  private:
-  void write(const std::string& line, double time);
+  void add(const Json& line, double time);
+  void flush();
 
   std::filesystem::path file_;
   std::ofstream stream_;

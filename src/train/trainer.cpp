@@ -131,7 +131,8 @@ void Trainer::Impl::open_run_folder() {
     if (complete) return;
     write_file_atomically(folder.config(), dump_run_config(config));
     trained_seconds = trim_metrics(folder.metrics(), start.step, evaluation_due(start.step)).seconds;
-    if (config.train.tensorboard) tensorboard.emplace(folder.tensorboard(), folder.metrics());
+    if (config.train.tensorboard)
+      tensorboard.emplace(folder.tensorboard(), folder.metrics(), trained_seconds);
     metrics.emplace(folder.metrics());
     metrics->write(where);
   });

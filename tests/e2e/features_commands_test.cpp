@@ -167,6 +167,8 @@ TEST_F(FeatureCommands, FinetuneTakesModelAndBackboneOfTheRun) {
                 second = run(2, fmt::format("finetune {} --from {} run_dir={}-tuned", config, plain, plain));
   EXPECT_EQ(first.exit_code, 0) << first.output;
   EXPECT_EQ(second.exit_code, 0) << "without contexts: " << second.output;
+  const Outcome bare = run(2, "explain --images 1 --neighbours 0 --run " + plain);
+  EXPECT_EQ(bare.exit_code, 0) << "neither neighbours nor contexts: " << bare.output;
 
   const Outcome nothing = run(2, fmt::format("finetune {} --from {}", config, folder_->path().string()));
   EXPECT_EQ(nothing.exit_code, 3) << nothing.output;

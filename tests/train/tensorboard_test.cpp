@@ -65,7 +65,7 @@ TEST(TensorBoard, ChecksumsAreThoseOfTheStandard) {
 
 TEST(TensorBoard, RecordsScalarsOfEveryLineThatHasSome) {
   const testing::TemporaryFolder folder;
-  TensorBoard board(folder.path() / "tensorboard", folder.path() / "none.jsonl");
+  TensorBoard board(folder.path() / "tensorboard", folder.path() / "none.jsonl", 0);
   board.write(kStep2);
   board.write(R"({"kind":"end","step":300,"seconds":30})");
   board.write(
@@ -85,9 +85,9 @@ TEST(TensorBoard, RecordsScalarsOfEveryLineThatHasSome) {
 TEST(TensorBoard, ARunThatGoesOnHasOneFileWithAllSteps) {
   const testing::TemporaryFolder folder;
   const fs::path metrics = folder.write("metrics.jsonl", kStep1 + kStep2 + "\n");
-  { TensorBoard first(folder.path() / "tensorboard", folder.path() / "none.jsonl"); }
+  { TensorBoard first(folder.path() / "tensorboard", folder.path() / "none.jsonl", 0); }
 
-  TensorBoard second(folder.path() / "tensorboard", metrics);
+  TensorBoard second(folder.path() / "tensorboard", metrics, 30);
 
   const auto found = records(only_file(folder.path() / "tensorboard"));
   ASSERT_EQ(found.size(), 4U);
@@ -96,7 +96,7 @@ TEST(TensorBoard, ARunThatGoesOnHasOneFileWithAllSteps) {
 }
 
 TEST(TensorBoard, AFolderThatCannotBeWrittenIsRefused) {
-  EXPECT_THROW(TensorBoard("/proc/none", "none.jsonl"), DataError);
+  EXPECT_THROW(TensorBoard("/proc/none", "none.jsonl", 0), DataError);
 }
 
 }  // namespace

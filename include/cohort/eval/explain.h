@@ -31,6 +31,9 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
                     std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
                     augment::Normalisation normalisation, comm::Communicator& ranks);
 
+/// Tokens that the patches of such images have in a model: ChannelViT one for each channel.
+std::int64_t patch_tokens(const nn::VitShape& shape, const data::ImageLayout& images);
+
 /// Images of a bank that are most similar to each query, best first.
 struct Similar {
   at::Tensor row;         ///< [n, k] i64
