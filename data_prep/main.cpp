@@ -17,7 +17,9 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_images(convert, action);
   data_prep::add_convert_manifest(convert, action);
   data_prep::add_convert_npz(convert, action);
+  data_prep::add_convert_hdf5(convert, action);
   data_prep::add_convert_camelyon17(convert, action);
+  data_prep::add_convert_fmow(convert, action);
   data_prep::add_convert_webdataset(convert, action);
   data_prep::add_convert_jumpcp(convert, action);
   data_prep::add_convert_elpv(convert, action);

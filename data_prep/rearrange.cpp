@@ -62,6 +62,7 @@ class Rearrangement {
     if (options.common.hold_out.contexts > 0 || options.common.hold_out.images > 0) source.splits.clear();
     source.content = sum_.value();
     source.image = [this](std::int64_t index) { return image(images_[static_cast<std::size_t>(index)]); };
+    source.file = [this](std::int64_t index) { return encoded(images_[static_cast<std::size_t>(index)]); };
   }
   Rearrangement(const Rearrangement&) = delete;
   Rearrangement& operator=(const Rearrangement&) = delete;
@@ -169,6 +170,12 @@ class Rearrangement {
     return image;
   }
 
+  /// As it is kept; empty: not in a codec.
+  [[nodiscard]] std::string encoded(const StoredImage& stored) const {
+    const data::Dataset& split = splits_[stored.split];
+    return split.description().codec == data::Codec::raw ? "" : split.encoded(stored.row);
+  }
+
   const RearrangeOptions& options_;
   std::vector<Filter> filters_ = filters_of(options_.keep);
   std::vector<data::Dataset> splits_;
@@ -184,10 +191,7 @@ ExitCode run(const RearrangeOptions& options, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     rearrangement.emplace(options);
     const data::Description& first = rearrangement->first();
-    if (common.codec.empty()) {
-      common.codec = std::string(data::codec_name(first.codec));
-      if (first.codec == data::Codec::jpeg) common.jpeg_quality = first.jpeg_quality;
-    }
+    if (common.codec.empty()) common.codec = std::string(data::codec_name(first.codec));
     if (common.license.empty()) common.license = first.license;
   });
   return convert(rearrangement->source, common, ranks);
@@ -208,8 +212,7 @@ void add_options(CLI::App& command, RearrangeOptions& options) {
       ->allow_extra_args(false);
   command.add_option("--shard-size", common.shard_size, "largest size of one shard; with a codec about that")
       ->capture_default_str();
-  command.add_option("--codec", common.codec,
-                     "how images are kept (default: as in the first dataset; jpeg is encoded again)");
+  command.add_option("--codec", common.codec, "how images are kept (default: as in the first dataset)");
   command.add_flag("--dry-run", common.dry_run,
                    "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");

@@ -20,23 +20,28 @@ struct EvalOptions {
   std::string out;
 };
 
-std::vector<data::Dataset> open_splits(const EvalOptions& options, const train::RunConfig& config) {
+/// Collective.
+std::vector<data::Dataset> open_splits(const EvalOptions& options, const train::RunConfig& config,
+                                       comm::Communicator& ranks) {
   std::vector<std::string> names = options.splits.empty() ? config.eval.splits : options.splits;
   if (names.empty()) {
-    for (const data::Split& split : data::Description::read(config.data.path).splits) {
+    for (const data::Split& split : data::Description::read(config.data.path, ranks).splits) {
       if (split.name != config.data.train_split) names.push_back(split.name);
     }
   }
+  const auto label = [&](const data::Description& description) {
+    return std::vector<std::string>{train::label_column(config, description)};
+  };
   std::vector<data::Dataset> datasets;
-  for (const std::string& name : names) datasets.push_back(data::Dataset::open(config.data.path, name));
+  for (const std::string& name : names)
+    datasets.push_back(data::Dataset::open(config.data.path, name, label, ranks));
   return datasets;
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
-  std::vector<data::Dataset> datasets;
-  comm::together(ranks, [&] { datasets = open_splits(options, config); });
+  const std::vector<data::Dataset> datasets = open_splits(options, config, ranks);
   std::string lines;
   for (const data::Dataset& dataset : datasets) {
     const eval::EvaluationColumns columns{

@@ -1,5 +1,6 @@
 #include <memory>
-#include <optional>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -46,21 +47,19 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   const TrainedModel trained =
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
-  std::optional<data::Dataset> dataset;
-  comm::together(ranks, [&] {
-    dataset = data::Dataset::open(config.data.path, options.split);
-    check_size(*dataset, trained.model->shape(), options);
-  });
+  const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };
+  const data::Dataset dataset = data::Dataset::open(config.data.path, options.split, no_labels, ranks);
+  comm::together(ranks, [&] { check_size(dataset, trained.model->shape(), options); });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
-                                                     dataset->description());
+                                                     dataset.description());
   const eval::Prediction prediction =
-      eval::predict(*trained.model, *dataset, key, config.eval, config.data.normalisation,
+      eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
                     config.precision == train::Precision::bf16, ranks, options.choice);
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) eval::write_features(options.out, *dataset, prediction, config.context.keys);
+    if (ranks.rank() == 0) eval::write_features(options.out, dataset, prediction, config.context.keys);
   });
   log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.out,
-                       format_count(dataset->rows()), prediction.images_per_second));
+                       format_count(dataset.rows()), prediction.images_per_second));
   return ExitCode::done;
 }
 

@@ -47,17 +47,20 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
-  std::vector<data::Dataset> splits;  // the first one is learned from
+  const data::Description description = data::Description::read(config.data.path, ranks);
   comm::together(ranks, [&] {
-    const data::Description description = data::Description::read(config.data.path);
     columns = {
         train::scored_column(config, description),
         eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
-    const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
-    splits.push_back(data::Dataset::open(config.data.path, first));
-    for (const std::string& name : test_splits(options, description, first))
-      splits.push_back(data::Dataset::open(config.data.path, name));
   });
+  const auto open = [&](const std::string& name) {
+    const auto label = [&](const data::Description&) { return std::vector<std::string>{columns.label}; };
+    return data::Dataset::open(config.data.path, name, label, ranks);
+  };
+  const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
+  std::vector<data::Dataset> splits;  // the first one is learned from
+  splits.push_back(open(first));
+  for (const std::string& name : test_splits(options, description, first)) splits.push_back(open(name));
   std::vector<SplitFeatures> all;
   for (data::Dataset& split : splits) {
     at::Tensor features =

@@ -7,12 +7,13 @@
 namespace cohort::data {
 
 void ContextRuns::append(std::span<const std::int32_t> values) {
-  std::int64_t row = runs_.empty() ? 0 : runs_.back().first + runs_.back().rows;
-  for (const std::int32_t context : values) {
-    if (runs_.empty() || runs_.back().context != context) runs_.push_back({context, row, 0});
-    ++runs_.back().rows;
-    ++row;
-  }
+  for (const std::int32_t context : values) append(context, 1);
+}
+
+void ContextRuns::append(std::int32_t context, std::int64_t rows) {
+  const std::int64_t behind = runs_.empty() ? 0 : runs_.back().first + runs_.back().rows;
+  if (runs_.empty() || runs_.back().context != context) runs_.push_back({context, behind, 0});
+  runs_.back().rows += rows;
 }
 
 std::int32_t ContextRuns::at(std::int64_t row) const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <type_traits>
 
+#include <ATen/ATen.h>
 #include <torch/types.h>
 
 #include "cohort/core/error.h"
@@ -15,6 +16,9 @@
 namespace cohort::data {
 
 struct Dataset::Impl {
+  /// Throws UsageError: no such split.
+  Impl(const std::filesystem::path& folder, Description of_dataset, const std::string& name);
+
   Description description;
   std::string split;
   std::unique_ptr<ShardCache> shards;
@@ -23,13 +27,15 @@ struct Dataset::Impl {
   std::map<std::string, ContextRuns> runs;
   std::optional<std::vector<std::string>> ids;
 
-  void read_row(std::int64_t row, std::span<std::byte> out) const;
+  /// The shard of a row, and its number there.
+  [[nodiscard]] std::pair<std::shared_ptr<const ShardReader>, std::int64_t> place(std::int64_t row) const;
 };
 
-void Dataset::Impl::read_row(std::int64_t row, std::span<std::byte> out) const {
+std::pair<std::shared_ptr<const ShardReader>, std::int64_t> Dataset::Impl::place(std::int64_t row) const {
+  COHORT_CHECK(row >= 0 && row < first_row.back(), "row {} of {}", row, first_row.back());
   const auto shard = std::upper_bound(first_row.begin(), first_row.end(), row) - first_row.begin() - 1;
   const auto index = static_cast<std::size_t>(shard);
-  shards->shard(index)->read(row - first_row[index], out);
+  return {shards->shard(index), row - first_row[index]};
 }
 
 namespace {
@@ -47,15 +53,73 @@ auto concatenate(ShardCache& shards, Read&& read) {
 
 }  // namespace
 
+Dataset::Impl::Impl(const std::filesystem::path& folder, Description of_dataset, const std::string& name)
+    : description(std::move(of_dataset)), split(name) {
+  first_row.push_back(0);
+  const std::vector<ShardEntry>& entries = description.split(split).shards;
+  shards = std::make_unique<ShardCache>(folder, description, entries);
+  for (const ShardEntry& entry : entries) first_row.push_back(first_row.back() + entry.rows);
+}
+
 Dataset Dataset::open(const std::filesystem::path& folder, const std::string& split) {
-  auto impl = std::make_unique<Impl>();
-  impl->description = Description::read(folder);
-  impl->split = split;
-  impl->first_row.push_back(0);
-  const std::vector<ShardEntry>& entries = impl->description.split(split).shards;
-  impl->shards = std::make_unique<ShardCache>(folder, impl->description, entries);
-  for (const ShardEntry& entry : entries) impl->first_row.push_back(impl->first_row.back() + entry.rows);
+  auto impl = std::make_unique<Impl>(folder, Description::read(folder), split);
+  // Small datasets are checked as a whole.
+  const std::size_t checked = std::min(ShardCache::kMostOpen, impl->shards->size());
+  for (std::size_t i = 0; i < checked; ++i) static_cast<void>(impl->shards->shard(i));
   return Dataset(std::move(impl));
+}
+
+Dataset Dataset::open(const std::filesystem::path& folder, const std::string& split, const LabelsOf& labels,
+                      comm::Communicator& ranks) {
+  std::unique_ptr<Impl> impl;
+  std::vector<std::string> needed;
+  Description description = Description::read(folder, ranks);
+  comm::together(ranks, [&] {
+    impl = std::make_unique<Impl>(folder, std::move(description), split);
+    needed = labels(impl->description);
+  });
+  const auto rank = static_cast<std::size_t>(ranks.rank()), size = static_cast<std::size_t>(ranks.size()),
+             shards = impl->shards->size(), first = shards * rank / size, last = shards * (rank + 1) / size;
+  Dataset dataset(std::move(impl));
+  comm::together(ranks, [&] {
+    for (std::size_t i = first; i < last; ++i) static_cast<void>(dataset.impl_->shards->shard(i));
+  });
+  dataset.share_contexts(first, last, ranks);
+  for (const std::string& name : needed) dataset.share_labels(name, first, last, ranks);
+  return dataset;
+}
+
+/// Collective. Runs of every context key, of which this rank reads shards `first` … `last` - 1.
+void Dataset::share_contexts(std::size_t first, std::size_t last, comm::Communicator& ranks) {
+  for (const ContextColumn& column : impl_->description.contexts) {
+    ContextRuns mine;
+    comm::together(ranks, [&] {
+      for (std::size_t i = first; i < last; ++i) mine.append(impl_->shards->shard(i)->contexts(column.name));
+    });
+    at::Tensor rows = at::empty({std::ssize(mine.runs()), 2}, at::kLong);  // context, number of rows
+    auto* out = rows.data_ptr<std::int64_t>();
+    for (const ContextRun& run : mine.runs()) *out++ = run.context, *out++ = run.rows;
+    rows = ranks.gather_rows(rows);
+    ContextRuns all;
+    const auto* in = rows.const_data_ptr<std::int64_t>();
+    for (std::int64_t i = 0; i < rows.size(0); ++i)
+      all.append(static_cast<std::int32_t>(in[2 * i]), in[2 * i + 1]);
+    impl_->runs.emplace(column.name, std::move(all));
+  }
+}
+
+void Dataset::share_labels(const std::string& name, std::size_t first, std::size_t last,
+                           comm::Communicator& ranks) {
+  std::vector<std::int32_t> mine;
+  comm::together(ranks, [&] {
+    for (std::size_t i = first; i < last; ++i) {
+      const auto values = impl_->shards->shard(i)->labels(name);
+      mine.insert(mine.end(), values.begin(), values.end());
+    }
+  });
+  const at::Tensor rows = ranks.gather_rows(at::from_blob(mine.data(), {std::ssize(mine)}, at::kInt));
+  const auto* values = rows.const_data_ptr<std::int32_t>();
+  impl_->labels.emplace(name, std::vector<std::int32_t>(values, values + rows.numel()));
 }
 
 Dataset::Dataset(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
@@ -85,8 +149,9 @@ const ContextRuns& Dataset::context_runs(const std::string& key) const {
 const std::vector<std::int32_t>& Dataset::contexts(const std::string& key) const {
   const auto found = impl_->contexts.find(key);
   if (found != impl_->contexts.end()) return found->second;
-  static_cast<void>(impl_->description.context(key));  // unknown keys end here
-  auto column = concatenate(*impl_->shards, [&](const ShardReader& shard) { return shard.contexts(key); });
+  std::vector<std::int32_t> column;
+  for (const ContextRun& run : context_runs(key).runs())
+    column.insert(column.end(), static_cast<std::size_t>(run.rows), run.context);
   return impl_->contexts.emplace(key, std::move(column)).first->second;
 }
 
@@ -105,8 +170,18 @@ const std::vector<std::string>& Dataset::ids() const {
 }
 
 void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
-  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
-  impl_->read_row(row, image);
+  const auto [shard, index] = impl_->place(row);
+  shard->read(index, image);
+}
+
+std::string Dataset::id(std::int64_t row) const {
+  const auto [shard, index] = impl_->place(row);
+  return shard->id(index);
+}
+
+std::string Dataset::encoded(std::int64_t row) const {
+  const auto [shard, index] = impl_->place(row);
+  return shard->encoded(index);
 }
 
 at::Tensor Dataset::images(std::span<const std::int64_t> rows) const {

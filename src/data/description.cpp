@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cohort/comm/communicator.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
@@ -278,7 +279,9 @@ std::int64_t Split::rows() const noexcept {
   return total;
 }
 
-Description Description::read(const std::filesystem::path& folder) {
+namespace {
+
+std::string read_text(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kFile;
   if (!std::filesystem::is_directory(folder)) {
     throw DataError(
@@ -288,13 +291,34 @@ Description Description::read(const std::filesystem::path& folder) {
     throw DataError({"the folder holds no dataset.json", folder.string(),
                      "it is not a dataset, or its conversion did not finish: run cohort-data convert again"});
   }
-  const std::string content = read_file(file);
+  return read_file(file);
+}
+
+Description parse_text(const std::string& content, const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / kFile;
   try {
     return parse(Json::parse(content), file.string());
   } catch (const Json::exception& error) {
     throw DataError({fmt::format("dataset.json is not valid: {}", error.what()), file.string(),
                      "restore it or convert the images again"});
   }
+}
+
+}  // namespace
+
+Description Description::read(const std::filesystem::path& folder) {
+  return parse_text(read_text(folder), folder);
+}
+
+Description Description::read(const std::filesystem::path& folder, comm::Communicator& ranks) {
+  std::string content;
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) content = read_text(folder);
+  });
+  content = ranks.broadcast_text(std::move(content));
+  Description description;
+  comm::together(ranks, [&] { description = parse_text(content, folder); });
+  return description;
 }
 
 void Description::write(const std::filesystem::path& folder) const {

@@ -14,7 +14,6 @@ ShardCache::ShardCache(std::filesystem::path folder, const Description& descript
       most_open_(most_open) {
   COHORT_CHECK(most_open >= 1, "{} open shards", most_open);
   for (const ShardEntry& entry : shards) shards_.push_back({entry, nullptr, 0});
-  for (std::size_t i = 0; i < std::min(most_open, shards_.size()); ++i) static_cast<void>(shard(i));
 }
 
 std::shared_ptr<const ShardReader> ShardCache::shard(std::size_t index) {

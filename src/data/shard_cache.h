@@ -15,8 +15,7 @@ class ShardCache {
  public:
   static constexpr std::size_t kMostOpen = 512;
 
-  /// Opens the first `most_open` ≥ 1 shards, so that small datasets are checked as a whole. Throws DataError
-  /// as ShardReader::open() does.
+  /// Opens none yet. `most_open` ≥ 1.
   ShardCache(std::filesystem::path folder, const Description& description, std::span<const ShardEntry> shards,
              std::size_t most_open = kMostOpen);
 

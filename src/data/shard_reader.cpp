@@ -108,6 +108,7 @@ struct ShardReader::Impl {
   [[nodiscard]] std::vector<std::uint64_t> numbers(const hdf5::File& file, const std::string& name,
                                                    std::int64_t count) const;
   void read_raw(std::int64_t row, std::span<std::byte> out) const;
+  void read_stored(std::int64_t row, std::vector<std::byte>& stored) const;
   void read_encoded(std::int64_t row, std::span<std::byte> out) const;
   void check_row(std::int64_t row, std::span<const std::byte> stored) const;
   [[nodiscard]] std::vector<std::int32_t> column(const std::string& name) const;
@@ -197,12 +198,19 @@ void ShardReader::Impl::read_raw(std::int64_t row, std::span<std::byte> out) con
   check_row(row, out);
 }
 
+void ShardReader::Impl::read_stored(std::int64_t row, std::vector<std::byte>& stored) const {
+  const auto number = static_cast<std::uint64_t>(row), bytes = static_cast<std::uint64_t>(layout.bytes());
+  const bool raw = codec == Codec::raw;
+  const std::uint64_t begin = raw ? number * bytes : offsets[number],
+                      end = raw ? begin + bytes : offsets[number + 1];
+  stored.resize(end - begin);
+  read_at(images_offset + begin, stored);
+  check_row(row, stored);
+}
+
 void ShardReader::Impl::read_encoded(std::int64_t row, std::span<std::byte> out) const {
-  const std::uint64_t* offset = offsets.data() + row;
   thread_local std::vector<std::byte> encoded;
-  encoded.resize(offset[1] - offset[0]);
-  read_at(images_offset + offset[0], encoded);
-  check_row(row, encoded);
+  read_stored(row, encoded);
   try {
     decode_image(codec, layout, encoded, out);
   } catch (const DataError& error) {
@@ -246,6 +254,11 @@ std::vector<std::int32_t> ShardReader::contexts(const std::string& name) const {
   return impl_->column(shard_format::context_path(name));
 }
 
+std::string ShardReader::id(std::int64_t row) const {
+  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
+  return impl_->id(row);
+}
+
 std::vector<std::string> ShardReader::ids() const {
   std::string all(impl_->id_bytes * static_cast<std::size_t>(rows()), '\0');
   impl_->read_at(impl_->ids_offset, std::as_writable_bytes(std::span(all)));
@@ -262,6 +275,13 @@ void ShardReader::read(std::int64_t row, std::span<std::byte> out) const {
   COHORT_CHECK(static_cast<std::int64_t>(out.size()) == impl_->layout.bytes(), "{} bytes for an image of {}",
                out.size(), impl_->layout.bytes());
   impl_->codec == Codec::raw ? impl_->read_raw(row, out) : impl_->read_encoded(row, out);
+}
+
+std::string ShardReader::encoded(std::int64_t row) const {
+  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
+  std::vector<std::byte> stored;
+  impl_->read_stored(row, stored);
+  return {reinterpret_cast<const char*>(stored.data()), stored.size()};
 }
 
 }  // namespace cohort::data

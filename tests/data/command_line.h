@@ -27,7 +27,9 @@ inline ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_convert_images(convert, action);
   add_convert_manifest(convert, action);
   add_convert_npz(convert, action);
+  add_convert_hdf5(convert, action);
   add_convert_camelyon17(convert, action);
+  add_convert_fmow(convert, action);
   add_convert_webdataset(convert, action);
   add_convert_jumpcp(convert, action);
   add_convert_elpv(convert, action);

@@ -255,6 +255,67 @@ TEST(WriteDataset, RemovesWhatAnInterruptedConversionLeft) {
   EXPECT_TRUE(files.contains("train-x.h5"));
 }
 
+TEST(OpenTogether, HasTheColumnsThatEveryRankWouldReadAlone) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  write_dataset(folder.path(), description(), rows(), noise, {{std::uint64_t{1} << 16}}, world);
+  const auto labels = [](const Description& found) {
+    return std::vector<std::string>{found.labels.front().name};
+  };
+
+  for (const char* split : {"train", "test"}) {
+    const Dataset alone = Dataset::open(folder.path(), split);
+    const Dataset together = Dataset::open(folder.path(), split, labels, world);
+
+    EXPECT_EQ(together.rows(), alone.rows());
+    EXPECT_EQ(together.context_runs("site").runs(), alone.context_runs("site").runs());
+    EXPECT_EQ(together.contexts("site"), alone.contexts("site"));
+    EXPECT_EQ(together.labels("kind"), alone.labels("kind"));
+    EXPECT_TRUE(at::equal(together.images(std::vector<std::int64_t>{0, 50}),
+                          alone.images(std::vector<std::int64_t>{0, 50})));
+  }
+}
+
+TEST(OpenTogether, RanksOpenNoShardOfAnother) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  const Description written =
+      write_dataset(folder.path(), description(), rows(), noise, {{std::uint64_t{1} << 16}}, world);
+  const auto open_files = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  const auto before = open_files();
+
+  const Dataset dataset = Dataset::open(
+      folder.path(), "train", [](const Description&) { return std::vector<std::string>(); }, world);
+
+  const auto shards = std::ssize(written.split("train").shards);
+  ASSERT_GE(shards, 2);
+  EXPECT_EQ(world.sum(static_cast<std::int64_t>(open_files() - before)), shards);
+}
+
+TEST(OpenTogether, AMissingShardIsNamedOnAllRanks) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  write_dataset(folder.path(), description(), rows(), noise, {{std::uint64_t{1} << 16}}, world);
+  if (world.rank() == 0) std::filesystem::remove(folder.path() / "train-00001.h5");
+  world.barrier();
+  const auto open = [&](const char* label) {
+    try {
+      const auto labels = [&](const Description& found) {
+        return std::vector<std::string>{found.label(label).name};
+      };
+      (void)Dataset::open(folder.path(), "train", labels, world);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("opened");
+  };
+
+  EXPECT_NE(open("kind").find("train-00001.h5"), std::string::npos);
+  EXPECT_NE(open("kinds").find("did you mean 'kind'"), std::string::npos);
+}
+
 TEST(WriteDataset, RefusesTwoImagesOfOneIdAndNamesThatAreNoFiles) {
   comm::Communicator world = test::world();
   testing::SharedFolder folder(world);

@@ -17,6 +17,8 @@ class ContextRuns {
  public:
   /// Appends `values` [n], the contexts of the next n rows.
   void append(std::span<const std::int32_t> values);
+  /// Appends `rows` > 0 rows of one context.
+  void append(std::int32_t context, std::int64_t rows);
 
   [[nodiscard]] const std::vector<ContextRun>& runs() const noexcept { return runs_; }
   /// The context of a row. Takes time log(runs). Precondition: the row was appended.

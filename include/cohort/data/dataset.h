@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/comm/communicator.h"
 #include "cohort/data/context_runs.h"
 #include "cohort/data/description.h"
 
@@ -20,6 +22,13 @@ class Dataset {
  public:
   /// Throws DataError (missing, damaged or inconsistent files) or UsageError (no such split).
   static Dataset open(const std::filesystem::path& folder, const std::string& split);
+  /// Names of the label columns that will be needed. Throws UsageError.
+  using LabelsOf = std::function<std::vector<std::string>(const Description& description)>;
+  /// Collective. The same for many ranks and shards: rank 0 reads dataset.json, and each shard is opened and
+  /// checked by one rank, which tells the others its context columns and the labels that they need. After
+  /// that a rank opens a shard only when it reads an image of it. Throws on all ranks alike.
+  static Dataset open(const std::filesystem::path& folder, const std::string& split, const LabelsOf& labels,
+                      comm::Communicator& ranks);
   Dataset(Dataset&&) noexcept;
   Dataset& operator=(Dataset&&) noexcept;
   Dataset(const Dataset&) = delete;
@@ -41,12 +50,17 @@ class Dataset {
   /// One image, [C, H, W] as stored, into `image` (description().images.bytes()). Throws DataError on a
   /// damaged row.
   void read(std::int64_t row, std::span<std::byte> image) const;
+  [[nodiscard]] std::string id(std::int64_t row) const;  ///< without the others; throws DataError
+  /// One image as it is kept in the codec (raw: its pixels). Throws DataError on a damaged row.
+  [[nodiscard]] std::string encoded(std::int64_t row) const;
   /// Images of `rows`, [B, C, H, W] f32 in stored units (u8: 0 … 255). Throws DataError on a damaged row.
   [[nodiscard]] at::Tensor images(std::span<const std::int64_t> rows) const;
 
  private:
   struct Impl;
   explicit Dataset(std::unique_ptr<Impl> impl) noexcept;
+  void share_contexts(std::size_t first, std::size_t last, comm::Communicator& ranks);
+  void share_labels(const std::string& name, std::size_t first, std::size_t last, comm::Communicator& ranks);
   std::unique_ptr<Impl> impl_;
 };
 

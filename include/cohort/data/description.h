@@ -6,6 +6,10 @@
 #include <string_view>
 #include <vector>
 
+namespace cohort::comm {
+class Communicator;
+}
+
 namespace cohort::data {
 
 enum class PixelType { u8, u16, f32 };
@@ -71,6 +75,8 @@ struct Description {
   /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent
   /// keys.
   static Description read(const std::filesystem::path& folder);
+  /// Collective. The same, read by rank 0 alone.
+  static Description read(const std::filesystem::path& folder, comm::Communicator& ranks);
   void write(const std::filesystem::path& folder) const;  ///< atomically; throws DataError
 
   /// Of the format: 2 with a codec, else 1, which older programs read.

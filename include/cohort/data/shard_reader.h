@@ -32,10 +32,14 @@ class ShardReader {
   [[nodiscard]] std::vector<std::int32_t> contexts(
       const std::string& name) const;                  ///< [rows]; DataError if missing
   [[nodiscard]] std::vector<std::string> ids() const;  ///< [rows]
+  [[nodiscard]] std::string id(std::int64_t row) const;
   /// One image, [C, H, W], into `out` (layout.bytes(), aligned for its type), decoded if it is kept in a
   /// codec. Its checksum is verified. Throws DataError on a short read or a damaged row, naming file, row and
   /// id.
   void read(std::int64_t row, std::span<std::byte> out) const;
+
+  /// One image as it is kept in the codec; its checksum is verified. Throws as read() does.
+  [[nodiscard]] std::string encoded(std::int64_t row) const;
 
  private:
   struct Impl;
