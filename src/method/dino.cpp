@@ -59,6 +59,8 @@ class Dino final : public Method {
 
   HeldParameters held_at_first() const override { return {"head.last_layer.", config_.freeze_last_layer}; }
 
+  void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) override { centre_.forget(); }
+
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     COHORT_CHECK(std::ssize(batch.views) >= kTeacherViews && batch.views[0].sizes() == batch.views[1].sizes(),
                  "DINO needs two views of one size or more, not {}", batch.views.size());

@@ -68,6 +68,7 @@ std::string tile(const Run& run, std::size_t index) {
     html += fact("time", format_duration(std::chrono::duration<double>(run.end->seconds)));
     html += fact("parameters", format_count(run.end->parameters));
   }
+  if (!run.bad_steps.empty()) html += fact("bad steps", format_count(std::ssize(run.bad_steps)));
   if (!run.begins.empty()) html += environment(run.begins);
   return html + "</dl></div>\n";
 }
@@ -237,6 +238,29 @@ std::string explanations(Runs runs) {
          html;
 }
 
+std::string bad_steps(Runs runs) {
+  constexpr std::ptrdiff_t kMost = 50;
+  std::string rows;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    const auto& steps = runs[i].bad_steps;
+    for (const BadStep& bad :
+         std::span(steps).first(static_cast<std::size_t>(std::min(std::ssize(steps), kMost)))) {
+      rows += fmt::format(
+          "<tr><td class=\"left run\"><span>{}{}</span></td><td class=\"left\">{}</td><td class=\"left\">{}"
+          "</td><td class=\"left\">{}</td></tr>\n",
+          swatch(i), escaped(runs[i].name), escaped(bad.what), escaped(bad.cause), escaped(bad.action));
+    }
+    if (std::ssize(steps) > kMost)
+      rows +=
+          fmt::format("<tr><td></td><td class=\"left\">and {} more</td></tr>\n", std::ssize(steps) - kMost);
+  }
+  if (rows.empty()) return "";
+  return "<h2>Bad steps</h2>\n<section class=\"card\"><table><thead><tr><th class=\"left\">run</th><th "
+         "class=\"left\">what</th><th class=\"left\">cause</th><th class=\"left\">then</th></tr></thead>"
+         "<tbody>\n" +
+         rows + "</tbody></table></section>\n";
+}
+
 std::string value_in(const Run& run, const std::string& key) {
   const auto found = run.config.find(key);
   return found == run.config.end() ? "–" : found->second;
@@ -290,7 +314,8 @@ std::string page(Runs runs) {
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
   html += tiles(runs) + scores(runs) + training_charts(runs) + views(runs) + evaluation_charts(runs) +
-          context_charts(runs) + confusions(runs) + explanations(runs) + configurations(runs);
+          context_charts(runs) + bad_steps(runs) + confusions(runs) + explanations(runs) +
+          configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }
 

@@ -156,6 +156,10 @@ void add_line(Run& run, const Line& line) {
     add_numbers(run, line, "features: ");
   } else if (kind == "evaluation") {
     add_evaluation(run, line);
+  } else if (kind == "trouble") {
+    const BadStep bad{line.count("step"), line.text("what"), line.text("cause"), line.text("action")};
+    std::erase_if(run.bad_steps, [&](const BadStep& known) { return known.step >= bad.step; });
+    run.bad_steps.push_back(bad);
   } else if (kind == "end") {
     run.end = End{line.number("seconds"), line.number("images_per_second"), line.count("ranks"),
                   line.count("parameters")};

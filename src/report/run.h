@@ -49,6 +49,12 @@ struct Begin {
   std::int64_t ranks = 0, hosts = 0, threads = 0;
 };
 
+/// A step whose numbers were bad, and what became of it.
+struct BadStep {
+  std::int64_t step = 0;
+  std::string what, cause, action;
+};
+
 /// The last line of a run that came to its end.
 struct End {
   double seconds = 0.0;
@@ -68,6 +74,7 @@ struct Run {
   std::string views;                       ///< PNG of what the model saw; empty: none
   std::optional<Explanation> explanation;  ///< of cohort explain
   std::vector<Begin> begins;               ///< as often as it was started; empty: not on record
+  std::vector<BadStep> bad_steps;          ///< in order of steps
   std::optional<End> end;                  ///< nothing while the run goes on, or was stopped
 
   [[nodiscard]] std::int64_t steps() const noexcept;  ///< steps on record

@@ -81,6 +81,7 @@ void GradientReducer::gradient_arrived(Source& source) {
   COHORT_CHECK(!progress.complete,
                "a gradient of '{}' after its unit was complete; finish_backward() ends each backward pass",
                name);
+  if (watches_ && bad_.empty() && !at::isfinite(source.parameter.grad()).all().item<bool>()) bad_ = name;
   FlatParameter& flat = *units_[source.unit].flats()[source.flat];
   flat.add_gradient(source.slot, source.parameter.grad());
   source.parameter.mutable_grad() = at::Tensor();
@@ -88,6 +89,11 @@ void GradientReducer::gradient_arrived(Source& source) {
   source.arrived = true;
   --progress.missing;
   if (options_.complete_on_arrival && progress.missing == 0) complete(source.unit);
+}
+
+void GradientReducer::watch_gradients(bool on) {
+  watches_ = on;
+  bad_.clear();
 }
 
 void GradientReducer::complete(std::size_t unit) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <torch/csrc/autograd/function.h>
@@ -43,6 +44,10 @@ class GradientReducer {
   /// Whether the step has a backward pass left.
   [[nodiscard]] bool is_open() const noexcept { return pass_ < passes_; }
   std::chrono::duration<double> take_wait() noexcept;
+  /// From now on, or no longer, looks at each gradient as it comes, before it is reduced.
+  void watch_gradients(bool on);
+  /// The first parameter whose gradient on this rank was not finite while they were watched; empty: none.
+  [[nodiscard]] const std::string& first_bad_gradient() const noexcept { return bad_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -83,6 +88,8 @@ class GradientReducer {
   std::vector<std::pair<FlatParameter*, std::vector<at::Tensor>>> stacks_;
   std::deque<std::unique_ptr<Reduction>> in_flight_;
   Clock::duration wait_{};
+  bool watches_ = false;
+  std::string bad_;
 };
 
 }  // namespace cohort::shard

@@ -258,6 +258,14 @@ void ShardedModel::parameters_changed() noexcept {
   for (Unit& unit : impl_->units) unit.make_stale();
 }
 
+void ShardedModel::watch_gradients(bool on) {
+  impl_->reducer->watch_gradients(on);
+}
+
+std::string ShardedModel::first_bad_gradient() const {
+  return impl_->reducer->first_bad_gradient();
+}
+
 std::chrono::duration<double> ShardedModel::take_wait() noexcept {
   return std::exchange(impl_->wait, {}) + impl_->reducer->take_wait();
 }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
@@ -33,6 +34,11 @@ class Engine {
   /// Moves the trained part, lets the others follow it, then calls Method::after_step(). Returns the learning
   /// rate.
   double update(const method::Step& step, double gradient_norm);
+  /// Instead of update(): the step leaves no trace in the weights. `steps_done`: with this one.
+  void skip(std::int64_t steps_done) noexcept { optimizer_->set_steps(steps_done); }
+  /// Not collective. ShardedModel's, for the trained part.
+  void watch_gradients(bool on) { trained().model.watch_gradients(on); }
+  [[nodiscard]] std::string first_bad_gradient() { return trained().model.first_bad_gradient(); }
   /// Not collective. Time spent waiting for other ranks since the last call.
   std::chrono::duration<double> take_wait() noexcept;
   /// Not collective.

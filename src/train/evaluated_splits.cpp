@@ -45,10 +45,11 @@ std::optional<std::string> unseen_context(const RunConfig& config, const data::D
 }
 
 /// A copy of its own, because the loader's threads read the training split meanwhile.
-std::optional<data::Dataset> open_bank(const RunConfig& config, const std::string& label) {
+std::optional<data::Dataset> open_bank(const RunConfig& config, const data::Dataset::LabelsOf& label,
+                                       comm::Communicator& ranks) {
   if (config.eval.neighbours.empty()) return std::nullopt;
-  data::Dataset bank = data::Dataset::open(config.data.path, config.data.train_split);
-  const std::vector<std::int32_t>& labels = bank.labels(label);
+  data::Dataset bank = data::Dataset::open(config.data.path, config.data.train_split, label, ranks);
+  const std::vector<std::int32_t>& labels = bank.labels(label(bank.description()).front());
   const std::int64_t most = *std::max_element(config.eval.neighbours.begin(), config.eval.neighbours.end());
   const std::int64_t labelled =
       std::count_if(labels.begin(), labels.end(), [](std::int32_t value) { return value >= 0; });
@@ -64,32 +65,40 @@ std::optional<data::Dataset> open_bank(const RunConfig& config, const std::strin
 
 }  // namespace
 
-EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training) {
+EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training,
+                                 comm::Communicator& ranks) {
   const std::vector<std::string> names = split_names(config, training.description());
   if (names.empty()) return;
-  columns_ = {
-      scored_column(config, training.description()),
-      eval::evaluation_group_key(training_group_key(config), config.context.keys, training.description())};
-  bank_ = open_bank(config, columns_.label);
-  for (const std::string& name : names) {
-    data::Dataset dataset = data::Dataset::open(config.data.path, name);
-    const auto unseen =
-        has_dictionary(config.context) ? unseen_context(config, training, dataset) : std::nullopt;
-    if (unseen && !config.eval.splits.empty()) {
-      throw UsageError(
-          {fmt::format(
-               "split '{}' has images of {}, of which training sees none: a dictionary has no token for it",
-               name, *unseen),
-           "eval.splits, context.amortization",
-           "choose context.amortization=mean_linear, or take the split out of eval.splits"});
-    }
-    if (unseen) {
-      log_warning(
-          fmt::format("split '{}' is not evaluated: a dictionary has no token for {}", name, *unseen));
-      continue;
-    }
+  comm::together(ranks, [&] {
+    columns_ = {
+        scored_column(config, training.description()),
+        eval::evaluation_group_key(training_group_key(config), config.context.keys, training.description())};
+  });
+  const data::Dataset::LabelsOf label = [&](const data::Description&) {
+    return std::vector<std::string>{columns_.label};
+  };
+  bank_ = open_bank(config, label, ranks);
+  for (const std::string& name : names)
+    add(data::Dataset::open(config.data.path, name, label, ranks), config, training);
+}
+
+void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Dataset& training) {
+  const auto unseen =
+      has_dictionary(config.context) ? unseen_context(config, training, dataset) : std::nullopt;
+  if (!unseen) {
     datasets_.push_back(std::move(dataset));
+    return;
   }
+  if (!config.eval.splits.empty()) {
+    throw UsageError(
+        {fmt::format(
+             "split '{}' has images of {}, of which training sees none: a dictionary has no token for it",
+             dataset.split(), *unseen),
+         "eval.splits, context.amortization",
+         "choose context.amortization=mean_linear, or take the split out of eval.splits"});
+  }
+  log_warning(
+      fmt::format("split '{}' is not evaluated: a dictionary has no token for {}", dataset.split(), *unseen));
 }
 
 std::vector<std::string> EvaluatedSplits::names() const {

@@ -13,10 +13,10 @@ namespace cohort::train {
 /// that learns no classes, unless eval.neighbours judges its features.
 class EvaluatedSplits {
  public:
-  /// A dictionary of contexts cannot serve contexts that training never sees: such a split is refused when
-  /// eval.splits names it, and left out with a warning otherwise. Throws UsageError (also: fewer labelled
-  /// training images than eval.neighbours) or DataError.
-  EvaluatedSplits(const RunConfig& config, const data::Dataset& training);
+  /// Collective. A dictionary of contexts cannot serve contexts that training never sees: such a split is
+  /// refused when eval.splits names it, and left out with a warning otherwise. Throws UsageError (also: fewer
+  /// labelled training images than eval.neighbours) or DataError.
+  EvaluatedSplits(const RunConfig& config, const data::Dataset& training, comm::Communicator& ranks);
 
   [[nodiscard]] const std::vector<data::Dataset>& datasets() const noexcept { return datasets_; }
   [[nodiscard]] bool empty() const noexcept { return datasets_.empty(); }
@@ -27,6 +27,8 @@ class EvaluatedSplits {
   [[nodiscard]] const data::Dataset* bank() const noexcept { return bank_ ? &*bank_ : nullptr; }
 
  private:
+  void add(data::Dataset dataset, const RunConfig& config, const data::Dataset& training);
+
   eval::EvaluationColumns columns_;
   std::optional<data::Dataset> bank_;
   std::vector<data::Dataset> datasets_;

@@ -1,5 +1,7 @@
 #include "train/parts.h"
 
+#include <utility>
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -46,17 +48,21 @@ std::vector<std::int64_t> counts_for_weights(const RunConfig& config, const Trai
 
 }  // namespace
 
-Parts::Parts(const RunConfig& config, const comm::Communicator& ranks)
-    : data(config, ranks.size()),
-      splits(config, data.dataset()),
+Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits evaluated_splits,
+             const comm::Communicator& ranks)
+    : data(config, std::move(training), ranks.size()),
+      splits(std::move(evaluated_splits)),
       device(device_of(config, ranks.rank())),
       method(build_method(config, data.dataset().description(), counts_for_weights(config, data))),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
+  data::Dataset training = open_training_split(config, ranks);
+  EvaluatedSplits splits(config, training, ranks);
   std::unique_ptr<Parts> parts;
-  comm::together(ranks, [&] { parts = std::make_unique<Parts>(config, ranks); });
+  comm::together(
+      ranks, [&] { parts = std::make_unique<Parts>(config, std::move(training), std::move(splits), ranks); });
   return parts;
 }
 

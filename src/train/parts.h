@@ -18,7 +18,8 @@ namespace cohort::train {
 /// What every rank makes for itself of configuration and dataset.
 struct Parts {
   /// `config` outlives the parts. Throws UsageError or DataError.
-  Parts(const RunConfig& config, const comm::Communicator& ranks);
+  Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits evaluated_splits,
+        const comm::Communicator& ranks);
 
   TrainingData data;
   EvaluatedSplits splits;

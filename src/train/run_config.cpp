@@ -119,6 +119,12 @@ std::span<const config::EnumName<MethodName>> enum_names(MethodName) {
   return names;
 }
 
+std::span<const config::EnumName<OnTrouble>> enum_names(OnTrouble) {
+  static constexpr std::array<config::EnumName<OnTrouble>, 3> names{
+      {{OnTrouble::stop, "stop"}, {OnTrouble::skip, "skip"}, {OnTrouble::rollback, "rollback"}}};
+  return names;
+}
+
 void validate(const RunConfig& config, const std::string& where) {
   if (config.data.path.empty()) {
     throw UsageError({"data.path is empty: there is nothing to train on", where,

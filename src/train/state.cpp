@@ -37,46 +37,57 @@ std::vector<checkpoint::Slice> sharded_slices(const TrainingState& state, Cut cu
   return slices;
 }
 
-void append_buffers(std::vector<checkpoint::Slice>& slices, const std::vector<method::Buffer>& buffers) {
-  for (const method::Buffer& buffer : buffers)
-    slices.push_back({"/method/" + buffer.name, buffer.values.sizes().vec(), 0, buffer.values.view({-1})});
+void append_buffers(std::vector<checkpoint::Slice>& slices, const TrainingState& state) {
+  const auto add = [&](const std::string& prefix, const std::vector<method::Buffer>& buffers) {
+    for (const method::Buffer& buffer : buffers)
+      slices.push_back({prefix + buffer.name, buffer.values.sizes().vec(), 0, buffer.values.view({-1})});
+  };
+  add("/method/", state.buffers);
+  add("", state.optional);
 }
 
-bool has_tensors_below(const checkpoint::Contents& contents, const std::string& prefix) {
+bool has_tensors_of(const checkpoint::Contents& contents, const std::string& prefix) {
   const auto first = contents.tensors.lower_bound(prefix);
   return first != contents.tensors.end() && first->first.starts_with(prefix);
 }
 
-// Collective. Names of what the optimizer keeps and the checkpoint has of no parameter.
-std::vector<std::string> states_not_in(const checkpoint::Store& store, std::int64_t step,
-                                       shard::Optimizer& optimizer, comm::Communicator& ranks) {
+// Collective. Which of `prefixes` no tensor of the checkpoint begins with.
+std::vector<std::string> missing_from(const checkpoint::Store& store, std::int64_t step,
+                                      const std::vector<std::string>& prefixes, comm::Communicator& ranks) {
   std::optional<checkpoint::Contents> contents;
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) contents = store.contents(step);
   });
-  std::vector<std::string> names;
-  for (const auto& state : optimizer.states()) {
-    const bool there = contents && has_tensors_below(*contents, kOptimizer + state.name + "/");
-    if (ranks.max(std::int64_t{there}) == 0) names.push_back(state.name);
+  std::vector<std::string> missing;
+  for (const std::string& prefix : prefixes) {
+    const bool there = contents && has_tensors_of(*contents, prefix);
+    if (ranks.max(std::int64_t{there}) == 0) missing.push_back(prefix);
   }
-  return names;
+  return missing;
+}
+
+// What a checkpoint need not have.
+std::vector<std::string> optional_prefixes(const TrainingState& state) {
+  std::vector<std::string> prefixes;
+  for (const auto& kept : state.optimizer->states()) prefixes.push_back(kOptimizer + kept.name + "/");
+  for (const method::Buffer& buffer : state.optional) prefixes.push_back(buffer.name);
+  return prefixes;
 }
 
 }  // namespace
 
 std::vector<checkpoint::Slice> state_to_save(const TrainingState& state, const comm::Communicator& ranks) {
   std::vector<checkpoint::Slice> slices = sharded_slices(state, shard::pieces_to_save);
-  if (ranks.rank() == 0) append_buffers(slices, state.buffers);
+  if (ranks.rank() == 0) append_buffers(slices, state);
   return slices;
 }
 
 void load_state(checkpoint::Store& store, std::int64_t step, const TrainingState& state,
                 comm::Communicator& ranks) {
   std::vector<checkpoint::Slice> slices = sharded_slices(state, shard::pieces_to_load);
-  append_buffers(slices, state.buffers);
-  for (const std::string& name : states_not_in(store, step, *state.optimizer, ranks)) {
-    log_info(fmt::format("the checkpoint has no {} of the optimizer, which begins at zero", name));
-    const std::string prefix = kOptimizer + name + "/";
+  append_buffers(slices, state);
+  for (const std::string& prefix : missing_from(store, step, optional_prefixes(state), ranks)) {
+    log_info(fmt::format("the checkpoint has no {}, which begins at zero", prefix));
     std::erase_if(slices, [&](const auto& slice) { return slice.name.starts_with(prefix); });
   }
   store.load(step, slices);

@@ -20,6 +20,8 @@ struct TrainingState {
   std::vector<Part> parts;
   shard::Optimizer* optimizer;  ///< of the trained part
   std::vector<method::Buffer> buffers{};
+  /// What older checkpoints may not have, which then keeps its values; with whole names.
+  std::vector<method::Buffer> optional{};
 };
 
 /// Weights, optimizer state and buffers as named slices that refer to the tensors themselves:

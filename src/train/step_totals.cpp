@@ -1,16 +1,10 @@
 #include "train/step_totals.h"
 
 #include <algorithm>
-#include <cmath>
-#include <exception>
 #include <numeric>
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
-
-#include "cohort/core/error.h"
-
 namespace cohort::train {
 namespace {
 
@@ -60,23 +54,10 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
   }
   const auto losses = values.begin() + static_cast<std::ptrdiff_t>(next),
              memory = values.end() - ranks.size();
+  totals.losses.assign(losses, memory);
   totals.loss = std::accumulate(losses, memory, 0.0);
   totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, values.end()));
   return totals;
-}
-
-bool is_finite(const StepTotals& totals, double gradient_norm) noexcept {
-  return std::isfinite(totals.loss) && std::isfinite(gradient_norm);
-}
-
-void refuse_numbers(const StepTotals& totals, double gradient_norm, std::int64_t step,
-                    const std::string& where, comm::Communicator& ranks) {
-  const NumericalError error(
-      {fmt::format("step {}: the {} is not finite (loss {}, gradient norm {})", step,
-                   std::isfinite(totals.loss) ? "gradient" : "loss", totals.loss, gradient_norm),
-       where, "lower optimizer.lr, set optimizer.clip_norm, or use precision=fp32"});
-  ranks.agree(std::make_exception_ptr(error));
-  throw error;
 }
 
 StepRecord step_record(const StepTotals& totals, const method::Step& step, double lr, double gradient_norm,

@@ -31,18 +31,12 @@ struct StepTotals {
   double data_seconds = 0.0, comm_seconds = 0.0;  ///< mean over ranks
   double read_seconds = 0.0, view_seconds = 0.0;  ///< mean over ranks
   std::int64_t memory_bytes = 0;                  ///< of the largest rank
+  std::vector<double> losses;                     ///< StepShare::losses of rank 0, of rank 1 …
   std::vector<std::pair<std::string, double>> metrics;
 };
 
 /// Collective. One all-reduce carries everything, the agreement to stop as well.
 StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks);
-
-/// Whether loss and gradient norm are: the same answer on every rank.
-bool is_finite(const StepTotals& totals, double gradient_norm) noexcept;
-
-/// Collective. Throws NumericalError on every rank. `step`: counted from 1; `where`: the run.
-[[noreturn]] void refuse_numbers(const StepTotals& totals, double gradient_norm, std::int64_t step,
-                                 const std::string& where, comm::Communicator& ranks);
 
 /// What is known of a step that is done.
 StepRecord step_record(const StepTotals& totals, const method::Step& step, double lr, double gradient_norm,

@@ -29,6 +29,7 @@
 #include "train/engine.h"
 #include "train/environment.h"
 #include "train/judgement.h"
+#include "train/numerics.h"
 #include "train/parts.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
@@ -69,6 +70,11 @@ struct Trainer::Impl {
   ExitCode run();
   void train_step(data::Loader& loader, std::int64_t step);
   StepShare compute(const data::Batch& batch, const method::Step& where);
+  void answer(Trouble trouble, const data::Batch& batch, const method::Step& where, const StepTotals& totals,
+              double norm);
+  Cause find_cause(const data::Batch& batch, const method::Step& where, const StepTotals& totals);
+  void go_back();
+  [[nodiscard]] TrainingState state();
   void show_views(const data::Batch& batch);
   void record(const StepRecord& record);
   void write(const std::string& line);
@@ -90,6 +96,7 @@ struct Trainer::Impl {
   Start start;
   bool complete = false;
   Engine engine;
+  NumericsGuard guard{config.numerics};
   checkpoint::Saver saver;
   std::optional<MetricsFile> metrics;      // rank 0 only
   std::optional<TensorBoard> tensorboard;  // rank 0 only
@@ -119,7 +126,14 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
   checkpoint::Store store(start.checkpoints, ranks);
-  load_state(store, start.step, engine.state(), ranks);
+  load_state(store, start.step, state(), ranks);
+  guard.restored();
+}
+
+TrainingState Trainer::Impl::state() {
+  TrainingState state = engine.state();
+  if (guard.norms().defined()) state.optional.push_back({"/numerics/gradient_norms", guard.norms()});
+  return state;
 }
 
 void Trainer::Impl::open_run_folder() {
@@ -192,13 +206,12 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   share.save = speaks() && saver.is_time();
   const double norm = traced(TraceKind::optimizer, "clip", [&] { return engine.clip_gradients(); });
   const StepTotals totals = sum_over_ranks(share, ranks);
-  if (!is_finite(totals, norm)) {
-    progress.clear();
-    refuse_numbers(totals, norm, step + 1, folder.path.string(), ranks);
-  }
-  const double lr = engine.update(where, norm);
   stop = totals.stop;
   save_now = totals.save;
+  if (const Trouble trouble = guard.judge(totals.loss, norm); trouble != Trouble::none)
+    return answer(trouble, batch, where, totals, norm);
+  const double lr = engine.update(where, norm);
+  guard.passed(norm);
   record(step_record(totals, where, lr, norm, Clock::now() - begin));
 }
 
@@ -224,6 +237,59 @@ StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& w
   share.comm_wait = engine.take_wait();
   share.memory_bytes = peak_memory_bytes();
   return share;
+}
+
+// A step whose numbers are bad: ends the run, or undoes the step.
+void Trainer::Impl::answer(Trouble trouble, const data::Batch& batch, const method::Step& where,
+                           const StepTotals& totals, double norm) {
+  progress.clear();
+  const Cause cause = find_cause(batch, where, totals);
+  const std::int64_t done = where.step + 1;
+  const NumericalError error =
+      trouble_error(trouble, totals.loss, norm, guard.usual_norm(), done, folder.path.string(), cause);
+  if (config.numerics.on_trouble == OnTrouble::stop || guard.is_one_too_many()) throw error;
+  if (config.numerics.on_trouble == OnTrouble::rollback) go_back();
+  engine.skip(done);
+  const std::string action(config::enum_name(config.numerics.on_trouble));
+  log_warning(fmt::format("{}: {}; numerics.on_trouble={}", error.text().what, cause_text(cause), action));
+  if (speaks()) write(trouble_json(error.text().what, cause, action, done, where.epoch));
+}
+
+// Computes the step a second time: a fault of the hardware hardly ever strikes twice.
+Cause Trainer::Impl::find_cause(const data::Batch& batch, const method::Step& where,
+                                const StepTotals& totals) {
+  engine.watch_gradients(true);
+  const StepShare share = compute(batch, where);
+  const double norm = engine.clip_gradients();
+  const StepTotals again = sum_over_ranks(share, ranks);
+  Findings mine;
+  comm::together(ranks, [&] {
+    mine.own_loss_is_finite = std::all_of(share.losses.begin(), share.losses.end(),
+                                          [](double loss) { return std::isfinite(loss); });
+    mine.image = parts->data.first_bad_image(batch);
+    mine.gradient = engine.first_bad_gradient();
+  });
+  engine.watch_gradients(false);
+  return cause_of(totals, again, guard.judge(again.loss, norm) != Trouble::none, mine, ranks);
+}
+
+// To the last checkpoint, whose weights the run goes on with.
+void Trainer::Impl::go_back() {
+  saver.wait();
+  checkpoint::Store store(folder.checkpoints(), ranks);
+  std::int64_t step = 0;
+  comm::together(ranks, [&] {
+    if (speaks()) step = store.latest().value_or(0);
+    if (speaks() && step == 0) {
+      throw NumericalError({"there is no checkpoint to go back to", folder.path.string(),
+                            "checkpoint.every_steps makes one before the first trouble"});
+    }
+  });
+  step = ranks.max(step);
+  load_state(store, step, state(), ranks);
+  guard.restored();
+  log_info(fmt::format("back to the weights of step {}", step));
+  save_now = true;
 }
 
 // What the model sees, for a look at augmentation and normalisation.
@@ -273,7 +339,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });
-  saver.save(state_to_save(engine.state(), ranks),
+  saver.save(state_to_save(state(), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
 }
 

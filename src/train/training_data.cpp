@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -61,7 +62,7 @@ data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& 
   return {grouping.runs, grouping.values, config.sampler, config.seed, labels};
 }
 
-/// Reads every column that batches need, because later they are used by another thread.
+/// Columns that batches need. They are all there afterwards, because another thread will use them.
 data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset) {
   data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()),
                              config.device == Device::cuda};
@@ -72,9 +73,17 @@ data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& da
 
 }  // namespace
 
-TrainingData::TrainingData(const RunConfig& config, int ranks)
+data::Dataset open_training_split(const RunConfig& config, comm::Communicator& ranks) {
+  const auto labels = [&](const data::Description& description) {
+    const std::string label = label_column(config, description);
+    return label.empty() ? std::vector<std::string>() : std::vector<std::string>{label};
+  };
+  return data::Dataset::open(config.data.path, config.data.train_split, labels, ranks);
+}
+
+TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ranks)
     : config_(config),
-      dataset_(data::Dataset::open(config.data.path, config.data.train_split)),
+      dataset_(std::move(split)),
       columns_(read_columns(config, dataset_)),
       sampler_(make_sampler(config, dataset_)) {
   data::check_ranks(config.sampler, ranks);
@@ -114,6 +123,15 @@ data::Batch TrainingData::batch(std::int64_t step, int rank, int size, Workers& 
   const data::StepPlan plan = sampler_.plan(epoch, step % steps_per_epoch(), rank, size);
   const auto view = training_views(config_, dataset_.description(), epoch);
   return data::make_batch(dataset_, plan, columns_, *view, workers);
+}
+
+std::string TrainingData::first_bad_image(const data::Batch& batch) const {
+  for (const at::Tensor& view : batch.views) {
+    const at::Tensor bad = at::isfinite(view).flatten(1).all(1).logical_not().nonzero();  // [n, 1]
+    if (bad.numel() > 0)
+      return dataset_.id(batch.sample[bad[0][0].item<std::int64_t>()].item<std::int64_t>());
+  }
+  return "";
 }
 
 std::string dataset_identity(const data::Description& description, const std::string& split) {

@@ -185,6 +185,27 @@ TEST(Html, ShowsWhereARunWasStarted) {
     EXPECT_NE(html.find(text), std::string::npos) << text;
 }
 
+TEST(Html, ListsBadStepsOnceEach) {
+  const TemporaryFolder folder;
+  const auto trouble = [](int step, const char* action) {
+    return fmt::format(
+        R"({{"kind":"trouble","step":{},"epoch":0,"what":"step {}: the loss is not <finite>","cause":"image 'x'","action":"{}"}})"
+        "\n",
+        step, step, action);
+  };
+  const std::string lines =
+      step_line(1, 0.5) + trouble(2, "skip") + trouble(3, "skip") + trouble(2, "rollback");
+
+  const std::string html = html_of(folder, {write_run(folder, "run", lines)});
+
+  EXPECT_EQ(first_imbalance(html), "");
+  EXPECT_NE(html.find("<dt>bad steps</dt><dd>1</dd>"), std::string::npos);
+  EXPECT_NE(html.find("step 2: the loss is not &lt;finite&gt;</td><td class=\"left\">image &#39;x&#39;</td>"
+                      "<td class=\"left\">rollback"),
+            std::string::npos);
+  EXPECT_EQ(html.find("step 3:"), std::string::npos);
+}
+
 TEST(Html, ShowsWhatWasTakenForWhat) {
   const TemporaryFolder folder;
   std::string few = evaluation_line(1, "test", 0.7), many = few;

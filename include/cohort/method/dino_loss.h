@@ -21,6 +21,8 @@ class Centre {
   [[nodiscard]] const at::Tensor& values() const noexcept { return values_; }
   /// Teacher logits [R, K] of a part of the step. |logit| R, summed over the step, stays below 2^31.
   void add(const at::Tensor& logits);
+  /// Takes back what was added since the last update: a step begins anew.
+  void forget() { sums_.zero_(); }
   /// Collective. centre = momentum centre + (1 - momentum) mean of all rows added on all ranks since the last
   /// update. `ranks` null: this rank alone.
   void update(comm::Communicator* ranks);

@@ -139,6 +139,12 @@ class ShardedModel final : public nn::UnitRunner {
   void finish_backward();
   /// After the shards' values were changed: whole parameters are gathered again before their next use.
   void parameters_changed() noexcept;
+  /// Not collective. From now on, or no longer, looks at each gradient as the backward pass makes it, before
+  /// it is reduced: to find out where numbers go wrong.
+  void watch_gradients(bool on);
+  /// Not collective. The first parameter whose gradient on this rank was not finite since
+  /// watch_gradients(true); empty: none.
+  [[nodiscard]] std::string first_bad_gradient() const;
   /// Time spent waiting for other ranks since the last call of this function.
   std::chrono::duration<double> take_wait() noexcept;
 

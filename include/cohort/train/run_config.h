@@ -93,6 +93,32 @@ struct TrainConfig {
   }
 };
 
+/// What becomes of a step whose loss or gradient is not finite, or far larger than usual.
+enum class OnTrouble {
+  stop,      ///< the run ends with exit code 4
+  skip,      ///< the step leaves no trace in the weights
+  rollback,  ///< nor do those since the last checkpoint
+};
+std::span<const config::EnumName<OnTrouble>> enum_names(OnTrouble);
+
+struct NumericsConfig {
+  OnTrouble on_trouble = OnTrouble::stop;
+  double spike = 0.0;
+  std::int64_t most_in_a_row = 10;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("on_trouble", on_trouble,
+          "what happens after a step whose numbers are bad: stop the run; skip the step's update; or go back "
+          "to "
+          "the weights of the last checkpoint and go on behind the step");
+    visit("spike", spike, "a gradient norm that many times the median of the last 64 is bad too; 0: none is",
+          config::Range{0.0, 1e9});
+    visit("most_in_a_row", most_in_a_row, "bad steps in a row after which the run stops all the same",
+          config::Range<std::int64_t>{1, 1 << 30});
+  }
+};
+
 struct CommConfig {
   std::chrono::seconds timeout{600};
 
@@ -125,6 +151,7 @@ struct RunConfig {
   ScheduleConfig schedule;
   shard::ShardingConfig sharding;
   TrainConfig train;
+  NumericsConfig numerics;
   checkpoint::CheckpointConfig checkpoint;
   eval::EvalConfig eval;
   CommConfig comm;
@@ -155,6 +182,7 @@ struct RunConfig {
     visit.section("schedule", schedule, "the learning rate over the steps");
     visit.section("sharding", sharding, "parameters over ranks");
     visit.section("train", train, "how long");
+    visit.section("numerics", numerics, "numbers that go wrong (docs/operations.md)");
     visit.section("checkpoint", checkpoint, "what survives a kill");
     visit.section("eval", eval, "scores on held-out splits");
     visit.section("comm", comm, "ranks");
