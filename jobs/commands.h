@@ -1,6 +1,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -10,7 +11,8 @@ namespace cohort::jobs {
 
 /// What a command line asks for: exactly one of the two functions is set once it was parsed.
 struct Job {
-  std::string program;  ///< "cohort train": opens every message
+  std::string program;            ///< "cohort train": opens every message
+  std::vector<std::string> rest;  ///< of cohort submit: what stands behind --
   std::function<ExitCode(comm::Communicator&)> with_ranks;
   std::function<ExitCode()> alone;  ///< without MPI
 };
@@ -26,6 +28,8 @@ void add_extract(CLI::App& app, Job& job);
 void add_knn(CLI::App& app, Job& job);
 void add_probe(CLI::App& app, Job& job);
 void add_report(CLI::App& app, Job& job);
+void add_submit(CLI::App& app, Job& job);
+void add_status(CLI::App& app, Job& job);
 void add_docs(CLI::App& app, Job& job);
 
 }  // namespace cohort::jobs

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,14 +49,24 @@ bool asks_for_keys(std::span<char*> arguments) {
          std::string_view(arguments[2]) == "--help" && std::string_view(arguments[3]) == "config";
 }
 
+/// `cohort submit … -- WORDS`: these are for another program. Cut off from the command line.
+std::vector<std::string> words_for_others(int& argc, std::span<char*> arguments) {
+  if (arguments.size() < 2 || std::string_view(arguments[1]) != "submit") return {};
+  const auto divider = std::find(arguments.begin(), arguments.end(), std::string_view("--"));
+  if (divider == arguments.end()) return {};
+  argc = static_cast<int>(divider - arguments.begin());
+  return {divider + 1, arguments.end()};
+}
+
 int run_program(int argc, char** argv) {
   CLI::App app{"Trains contextual vision transformers on HPC clusters"};
   app.require_subcommand(1);
   Job job;
   for (const auto add : {add_train, add_finetune, add_eval, add_extract, add_knn, add_probe, add_explain,
-                         add_export, add_checkpoint, add_report, add_docs})
+                         add_export, add_checkpoint, add_report, add_submit, add_status, add_docs})
     add(app, job);
   const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
+  job.rest = words_for_others(argc, arguments);
   std::string help_config = "--help-config";
   if (asks_for_keys(arguments)) {
     arguments[2] = help_config.data();

@@ -8,6 +8,9 @@
 
 #include "cohort/config/load.h"
 #include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+#include "train/stop_signal.h"
 
 namespace cohort::train {
 namespace {
@@ -99,6 +102,14 @@ void validate_trace(const RunConfig& config, const std::string& where) {
        where, "set train.trace.steps=[10,12] to trace the steps 10, 11 and 12"});
 }
 
+void validate_stop(const RunConfig& config, const std::string& where) {
+  for (const std::string& name : config.train.stop.signals) {
+    if (stop_signal_number(name)) continue;
+    throw UsageError({fmt::format("train.stop.signals names '{}', which is no signal to stop by", name),
+                      where, did_you_mean(name, stop_signal_names())});
+  }
+}
+
 }  // namespace
 
 std::span<const config::EnumName<Precision>> enum_names(Precision) {
@@ -143,6 +154,7 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_micro_batches(config, where);
   validate_sharding(config, where);
   validate_trace(config, where);
+  validate_stop(config, where);
   validate_dino(config, where);
   validate_views(config, where);
 }

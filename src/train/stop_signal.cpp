@@ -1,5 +1,6 @@
 #include "train/stop_signal.h"
 
+#include <array>
 #include <atomic>
 
 namespace cohort::train {
@@ -12,20 +13,48 @@ extern "C" void remember_stop(int /*signal*/) {
   stop_received = true;
 }
 
+struct NamedSignal {
+  std::string_view name;
+  int number;
+};
+constexpr std::array<NamedSignal, 6> kStopSignals{{{"TERM", SIGTERM},
+                                                   {"USR1", SIGUSR1},
+                                                   {"USR2", SIGUSR2},
+                                                   {"INT", SIGINT},
+                                                   {"HUP", SIGHUP},
+                                                   {"XCPU", SIGXCPU}}};
+
 }  // namespace
 
-StopSignal::StopSignal() noexcept {
+std::optional<int> stop_signal_number(std::string_view name) noexcept {
+  for (const NamedSignal& known : kStopSignals) {
+    if (known.name == name) return known.number;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> stop_signal_names() {
+  std::vector<std::string> names;
+  for (const NamedSignal& known : kStopSignals) names.emplace_back(known.name);
+  return names;
+}
+
+StopSignal::StopSignal(std::span<const std::string> names) {
   stop_received = false;
   struct sigaction action {};
   action.sa_handler = remember_stop;
   action.sa_flags = SA_RESTART;
-  sigaction(SIGTERM, &action, &terminate_before_);
-  sigaction(SIGUSR2, &action, &user_before_);
+  replaced_.reserve(names.size());
+  for (const std::string& name : names) {
+    const int number = stop_signal_number(name).value();
+    sigaction(number, &action, &replaced_.emplace_back(Replaced{number, {}}).before);
+  }
 }
 
+// The other way round: of a signal that was named twice the first one knows what was there before.
 StopSignal::~StopSignal() {
-  sigaction(SIGTERM, &terminate_before_, nullptr);
-  sigaction(SIGUSR2, &user_before_, nullptr);
+  for (auto replaced = replaced_.rbegin(); replaced != replaced_.rend(); ++replaced)
+    sigaction(replaced->number, &replaced->before, nullptr);
 }
 
 bool StopSignal::received() const noexcept {

@@ -1,21 +1,35 @@
 #pragma once
 #include <csignal>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace cohort::train {
 
-/// While it lives, SIGTERM and SIGUSR2 are remembered instead of ending the process: what schedulers send
-/// before they preempt a job. (Not SIGUSR1: NCCL has been seen to catch it, NVIDIA/nccl#704.) One at a time.
+/// Number of a signal that can ask a run to stop, by its name without SIG: "TERM"; nothing for another name.
+std::optional<int> stop_signal_number(std::string_view name) noexcept;
+/// The names that stop_signal_number() knows.
+std::vector<std::string> stop_signal_names();
+
+/// While it lives, the signals that it was made for are remembered instead of ending the process: what
+/// schedulers send before they preempt a job. One at a time.
 class StopSignal {
  public:
-  StopSignal() noexcept;
+  /// `names`: of stop_signal_names(); train::validate() refuses others.
+  explicit StopSignal(std::span<const std::string> names);
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
   ~StopSignal();
   [[nodiscard]] bool received() const noexcept;
 
  private:
-  struct sigaction terminate_before_ {
-  }, user_before_{};
+  struct Replaced {
+    int number;
+    struct sigaction before;
+  };
+  std::vector<Replaced> replaced_;
 };
 
 }  // namespace cohort::train

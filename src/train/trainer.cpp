@@ -36,7 +36,7 @@
 #include "train/state.h"
 #include "train/step_totals.h"
 #include "train/step_trace.h"
-#include "train/stop_signal.h"
+#include "train/stop_request.h"
 #include "train/tensorboard.h"
 
 namespace cohort::train {
@@ -81,6 +81,7 @@ struct Trainer::Impl {
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate(std::int64_t steps_done);
   void save(std::int64_t steps_done);
+  ExitCode leave(std::int64_t steps_done);
   void finish();
   [[nodiscard]] std::int64_t epoch_of(std::int64_t step) const {
     return step / parts->data.steps_per_epoch();
@@ -101,7 +102,7 @@ struct Trainer::Impl {
   std::optional<MetricsFile> metrics;      // rank 0 only
   std::optional<TensorBoard> tensorboard;  // rank 0 only
   Progress progress;
-  StopSignal signal;
+  StopRequest request{config.train.stop, config.run_dir, speaks()};
   StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
   double trained_seconds = 0.0;
@@ -137,7 +138,7 @@ TrainingState Trainer::Impl::state() {
 }
 
 void Trainer::Impl::open_run_folder() {
-  const std::string where = start_json(config, start.step, ranks);
+  const std::string where = start_json(config, start.step, total_steps, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
     complete = start.step >= total_steps && has_ended(folder.metrics());
@@ -176,13 +177,7 @@ ExitCode Trainer::Impl::run() {
     trace.end_step(done);
     const bool last = done == total_steps;
     if (last || stop || save_now || saver.is_due(done)) save(done);
-    if (stop && !last) {
-      trace.finish();
-      saver.wait();
-      progress.clear();
-      log_info(fmt::format("stopped by a signal after step {}; the same command goes on from there", done));
-      return ExitCode::stopped;
-    }
+    if (stop && !last) return leave(done);
     if (evaluation_due(done)) evaluate(done);
   }
   trace.finish();
@@ -202,8 +197,9 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   share.data_wait = loader.take_wait();
   share.read_seconds = batch.read_seconds;
   share.view_seconds = batch.view_seconds;
-  share.stop = signal.received();
-  share.save = speaks() && saver.is_time();
+  const StopRequest::Wish wish = request.look();
+  share.stop = wish.stop;
+  share.save = wish.save || (speaks() && saver.is_time());
   const double norm = traced(TraceKind::optimizer, "clip", [&] { return engine.clip_gradients(); });
   const StepTotals totals = sum_over_ranks(share, ranks);
   stop = totals.stop;
@@ -341,6 +337,22 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   });
   saver.save(state_to_save(state(), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
+  request.saved();
+}
+
+ExitCode Trainer::Impl::leave(std::int64_t steps_done) {
+  trace.finish();
+  saver.wait();
+  progress.clear();
+  comm::together(ranks, [&] {
+    if (!speaks()) return;
+    metrics->write(stop_json(steps_done, name_of(request.reason())));
+    metrics->sync();
+    request.stopped();
+  });
+  log_info(fmt::format("stopped by {} after step {}; the same command goes on from there",
+                       describe(request.reason()), steps_done));
+  return ExitCode::stopped;
 }
 
 void Trainer::Impl::finish() {

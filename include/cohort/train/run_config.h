@@ -63,6 +63,21 @@ struct TraceConfig {
   }
 };
 
+struct StopConfig {
+  std::vector<std::string> signals{"TERM", "USR2"};
+  std::chrono::seconds margin{300};
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("signals", signals,
+          "signals that end the run after the step under way and a checkpoint: TERM, USR1, USR2, INT, HUP, "
+          "XCPU; NCCL may keep USR1 for itself");
+    visit("margin", margin,
+          "in a Slurm job, the time before its end at which the run does the same; 0: never",
+          config::Range<std::int64_t>{0, 86400});
+  }
+};
+
 struct TrainConfig {
   std::int64_t max_steps = 0;
   std::int64_t epochs = 10;
@@ -70,6 +85,7 @@ struct TrainConfig {
   bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;
+  StopConfig stop;
   TraceConfig trace;
 
   template <class Visit>
@@ -89,6 +105,7 @@ struct TrainConfig {
           config::Range<std::int64_t>{1, 1 << 30});
     visit("tensorboard", tensorboard,
           "write the metrics also as events for TensorBoard, to tensorboard/ in the run's folder");
+    visit.section("stop", stop, "when a run ends early, to go on later (docs/operations.md)");
     visit.section("trace", trace, "what ranks do when (docs/sharding.md)");
   }
 };

@@ -1,0 +1,156 @@
+#include <algorithm>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+#include "commands.h"
+#include "job_records.h"
+#include "report/text_table.h"
+#include "slurm.h"
+
+namespace cohort::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What metrics.jsonl tells of how far a run is.
+struct RunProgress {
+  std::string job;                                         ///< in which it began or went on last; empty: none
+  std::int64_t step = 0, total = 0;                        ///< steps done; of how many, 0: not known
+  double seconds_per_step = 0.0, images_per_second = 0.0;  ///< of the last steps; 0: not known
+  std::string last;                                        ///< kind of the last line: "end", "stop" …
+};
+
+constexpr std::size_t kRecentSteps = 20;
+
+RunProgress read_progress(const fs::path& run) {
+  RunProgress progress;
+  std::deque<std::pair<double, double>> recent;  // seconds, images
+  std::ifstream lines(run / "metrics.jsonl");
+  std::string line;
+  while (std::getline(lines, line) && !lines.eof()) {  // a last line without its end is being written
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object()) continue;
+    progress.last = json.value("kind", "");
+    if (progress.last == "start") {
+      progress.job = json.value("job", "");
+      progress.total = json.value("total_steps", std::int64_t{0});
+      progress.step = json.value("step", progress.step);
+    }
+    if (progress.last != "step") continue;
+    progress.step = json.value("step", std::int64_t{0});
+    const double seconds = json.value("seconds", 0.0);
+    recent.emplace_back(seconds, seconds * json.value("images_per_second", 0.0));
+    if (recent.size() > kRecentSteps) recent.pop_front();
+  }
+  double seconds = 0.0, images = 0.0;
+  for (const auto& [step_seconds, step_images] : recent) seconds += step_seconds, images += step_images;
+  if (seconds > 0.0) {
+    progress.seconds_per_step = seconds / static_cast<double>(recent.size());
+    progress.images_per_second = images / seconds;
+  }
+  return progress;
+}
+
+bool is_run(const fs::path& folder) {
+  return fs::exists(folder / "metrics.jsonl") || fs::exists(job_records_file(folder));
+}
+
+/// The folder if it is a run's, else the runs in it: those of an array lie one below.
+void collect_runs(const fs::path& folder, int depth, std::vector<fs::path>& runs) {
+  if (is_run(folder)) {
+    runs.push_back(folder);
+    return;
+  }
+  if (depth == 0) return;
+  std::error_code ignored;
+  std::vector<fs::path> children;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.is_directory(ignored)) children.push_back(entry.path());
+  }
+  std::sort(children.begin(), children.end());
+  for (const fs::path& child : children) collect_runs(child, depth - 1, runs);
+}
+
+std::vector<fs::path> runs_in(const std::vector<std::string>& folders) {
+  std::vector<fs::path> runs;
+  for (const std::string& folder : folders) {
+    const std::size_t before = runs.size();
+    collect_runs(folder, 2, runs);
+    if (runs.size() == before) {
+      throw DataError({"there is no run, neither at work nor in the queue", folder,
+                       "give the folders of runs; without any, those in runs/ are shown"});
+    }
+  }
+  return runs;
+}
+
+std::string time_left(const RunProgress& progress) {
+  if (progress.last == "end") return "done";
+  if (progress.last == "stop") return "stopped";
+  if (progress.total == 0 || progress.seconds_per_step <= 0.0) return "-";
+  const auto steps = static_cast<double>(std::max<std::int64_t>(0, progress.total - progress.step));
+  return format_duration(std::chrono::duration<double>(steps * progress.seconds_per_step));
+}
+
+std::vector<std::string> cells(const fs::path& run, const RunProgress& progress, const std::string& job,
+                               const std::map<std::string, std::string>& states) {
+  const auto state = states.find(job);
+  const std::string steps =
+      progress.total > 0 ? fmt::format("{} / {}", format_count(progress.step), format_count(progress.total))
+                         : format_count(progress.step);
+  return {run.string(),
+          job.empty() ? "-" : job,
+          state == states.end() ? "-" : state->second,
+          progress.last.empty() ? "-" : steps,
+          progress.images_per_second > 0.0 ? fmt::format("{:.1f}", progress.images_per_second) : "-",
+          time_left(progress)};
+}
+
+ExitCode show_status(const std::vector<std::string>& folders) {
+  const std::vector<fs::path> runs = runs_in(folders);
+  std::vector<RunProgress> progress;
+  std::vector<std::string> jobs, known;
+  for (const fs::path& run : runs) {
+    progress.push_back(read_progress(run));
+    const auto submitted = last_training_job(run);
+    jobs.push_back(submitted ? submitted->job : progress.back().job);
+    if (!jobs.back().empty()) known.push_back(jobs.back());
+  }
+  const auto states = job_states(known);
+  std::vector<std::vector<std::string>> lines{{"run", "job", "state", "step", "rate", "time"},
+                                              {"", "", "", "", "img/s", "left"}};
+  for (std::size_t i = 0; i < runs.size(); ++i) lines.push_back(cells(runs[i], progress[i], jobs[i], states));
+  fmt::print("{}", report::text_table(lines, {2}));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_status(CLI::App& app, Job& job) {
+  const auto folders = std::make_shared<std::vector<std::string>>(1, "runs");
+  CLI::App* command = app.add_subcommand("status", "How far runs are: job, state, steps, rate, time left");
+  command->add_option("RUN", *folders, "folders of runs, or folders with runs in them; without any: runs");
+  command->footer(
+      "The state is Slurm's (RUNNING, PENDING …), - where there is none; the rate is over all ranks, of the "
+      "last 20 steps;\n"
+      "the time left leaves evaluation out.\n"
+      "Exit codes: 0 shown, 3 there is no run.");
+  command->callback([folders, &job] {
+    job.program = "cohort status";
+    job.alone = [folders] { return show_status(*folders); };
+  });
+}
+
+}  // namespace cohort::jobs

@@ -1,0 +1,346 @@
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cohort/core/command.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/text.h"
+#include "cohort/data/context_sampler.h"
+#include "cohort/train/metrics.h"
+#include "cohort/train/run_config.h"
+
+#include "commands.h"
+#include "job_records.h"
+#include "site.h"
+#include "slurm.h"
+#include "slurm_script.h"
+#include "sweep.h"
+
+namespace cohort::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SubmitOptions {
+  std::string config, site, time, after;
+  std::vector<std::string> overrides, array, stages{"train"}, rest;
+  Resources resources;
+  std::int64_t ranks_per_node = 0, cpus_per_rank = 0;  ///< 0: chosen
+  bool dry_run = false;
+};
+
+const std::vector<std::string> kStages{"convert", "verify", "train", "probe", "report"};
+
+/// A run that the jobs are about: all of them, or an element of an array.
+struct PlannedRun {
+  std::vector<std::string> overrides;  ///< of the element
+  train::RunConfig config;             ///< run_dir: its folder
+};
+
+/// What the command line, the configurations and the site amount to.
+struct Plan {
+  const SubmitOptions& options;
+  SiteConfig site;
+  fs::path base;  ///< run_dir of the configuration; the runs' folders are this or below
+  std::vector<PlannedRun> runs;
+  Resources resources;
+  bool array = false;
+};
+
+std::vector<PlannedRun> plan_runs(const SubmitOptions& options, const fs::path& base) {
+  std::vector<PlannedRun> runs;
+  for (const SweepElement& element : sweep(options.array)) {
+    std::vector<std::string> all = options.overrides, own = element.overrides;
+    if (!options.array.empty()) own.push_back("run_dir=" + (base / element.name).string());
+    all.insert(all.end(), own.begin(), own.end());
+    runs.push_back({own, train::load_run_config(options.config, all)});
+  }
+  return runs;
+}
+
+Resources choose_resources(const SubmitOptions& options, const SiteConfig& site) {
+  Resources chosen = options.resources;
+  chosen.time = parse_slurm_time(options.time);
+  chosen.ranks_per_node =
+      options.ranks_per_node > 0 ? options.ranks_per_node : std::max<std::int64_t>(1, chosen.gpus_per_node);
+  chosen.cpus_per_rank = options.cpus_per_rank > 0
+                             ? options.cpus_per_rank
+                             : std::max<std::int64_t>(1, site.cpus_per_node / chosen.ranks_per_node);
+  return chosen;
+}
+
+void check_device(const train::RunConfig& config, const Resources& resources) {
+  const bool wants_gpus = config.device == train::Device::cuda;
+  if (wants_gpus && resources.gpus_per_node == 0) {
+    throw UsageError({"device is cuda, but the job asks for no GPUs", "--gpus-per-node",
+                      "give --gpus-per-node, or device=cpu"});
+  }
+  if (!wants_gpus && resources.gpus_per_node > 0) {
+    throw UsageError({"the job asks for GPUs, but device is cpu", "--gpus-per-node",
+                      "set device=cuda, or leave out --gpus-per-node"});
+  }
+}
+
+/// What would end, or go on for ever, only once the job has begun.
+void check_training(const train::RunConfig& config, const Resources& resources) {
+  if (config.resume != "auto") {
+    throw UsageError(
+        {fmt::format("resume is '{}', so that a job that was requeued could not go on", config.resume),
+         "resume", "set resume=auto"});
+  }
+  if (train::has_ended(config.run_dir / "metrics.jsonl")) {
+    throw UsageError({"the run folder holds a finished run", config.run_dir.string(),
+                      "choose another run_dir, or remove the folder"});
+  }
+  if (resources.time <= config.train.stop.margin) {
+    throw UsageError(
+        {fmt::format("the job gets {}, no more than train.stop.margin ({}): it would stop at once",
+                     format_duration(resources.time), format_duration(config.train.stop.margin)),
+         "--time", "give more time, or lower train.stop.margin"});
+  }
+  data::check_ranks(config.sampler, static_cast<int>(resources.ranks()));
+}
+
+/// A job that writes into a run folder, and has not ended.
+void check_no_job(const Plan& plan) {
+  std::vector<std::string> jobs;
+  for (const PlannedRun& run : plan.runs) {
+    if (const auto record = last_training_job(run.config.run_dir)) jobs.push_back(record->job);
+  }
+  for (const auto& [job, state] : job_states(jobs)) {
+    const bool at_work = state == "RUNNING" || state == "PENDING" || state == "COMPLETING" ||
+                         state == "CONFIGURING" || state == "SUSPENDED" || state == "REQUEUED";
+    if (!at_work || job == plan.options.after) continue;
+    throw UsageError(
+        {fmt::format("job {} of this run is {}: two jobs would write into one folder", job, state),
+         plan.base.string(), fmt::format("wait for it, scancel {0}, or continue it with --after {0}", job)});
+  }
+}
+
+Plan make_plan(const SubmitOptions& options) {
+  const fs::path site_path = site_file(options.site);
+  Plan plan{
+      options, load_site(site_path),  train::load_run_config(options.config, options.overrides).run_dir, {},
+      {},      !options.array.empty()};
+  plan.runs = plan_runs(options, plan.base);
+  plan.resources = choose_resources(options, plan.site);
+  const bool trains =
+      std::find(options.stages.begin(), options.stages.end(), "train") != options.stages.end();
+  for (const PlannedRun& run : plan.runs) {
+    check_device(run.config, plan.resources);
+    if (trains) check_training(run.config, plan.resources);
+  }
+  if (trains && !options.dry_run) check_no_job(plan);
+  return plan;
+}
+
+// ---- the script of a stage
+
+fs::path program(const SiteConfig& site, const char* name) {
+  const fs::path folder =
+      site.programs.empty() ? fs::read_symlink("/proc/self/exe").parent_path() : site.programs;
+  return folder / name;
+}
+
+/// The signal by which the program is asked to stop. mpirun ends itself at TERM, so that it comes last.
+std::string stop_signal(const train::RunConfig& config) {
+  for (const std::string& name : config.train.stop.signals) {
+    if (name != "TERM") return name;
+  }
+  return "TERM";
+}
+
+void join_words(std::vector<std::string>& words, const std::vector<std::string>& more) {
+  words.insert(words.end(), more.begin(), more.end());
+}
+
+void plan_training(JobScript& script, const Plan& plan) {
+  const train::RunConfig& config = plan.runs.front().config;
+  script.command = {program(plan.site, "cohort").string(), "train", plan.options.config};
+  join_words(script.command, plan.options.overrides);
+  for (const PlannedRun& run : plan.runs) script.runs.push_back({run.config.run_dir, run.overrides});
+  script.stop_signal = stop_signal(config);
+  script.stop_margin = config.train.stop.margin;
+}
+
+void plan_probe(JobScript& script, const Plan& plan) {
+  script.command = {program(plan.site, "cohort").string(), "probe"};
+  for (const PlannedRun& run : plan.runs)
+    script.runs.push_back({run.config.run_dir, {"--run", run.config.run_dir.string()}});
+}
+
+void plan_report(JobScript& script, const Plan& plan) {
+  script.command = {program(plan.site, "cohort").string(), "report", "--out",
+                    (plan.base / "report.html").string()};
+  for (const PlannedRun& run : plan.runs) script.command.push_back(run.config.run_dir.string());
+  script.resources.nodes = script.resources.ranks_per_node = 1;
+  script.launched = false;
+}
+
+JobScript plan_stage(const std::string& stage, const Plan& plan) {
+  JobScript script;
+  script.name = fmt::format("{}-{}", stage, plan.base.filename().string());
+  script.folder = fs::current_path();
+  script.resources = plan.resources;
+  if (stage == "train") plan_training(script, plan);
+  if (stage == "probe") plan_probe(script, plan);
+  if (stage == "report") plan_report(script, plan);
+  if (stage == "convert") script.command = {program(plan.site, "cohort-data").string(), "convert"};
+  if (stage == "verify")
+    script.command = {program(plan.site, "cohort-data").string(), "verify",
+                      plan.runs.front().config.data.path.string()};
+  script.array = plan.array && !script.runs.empty();
+  if (script.runs.empty()) script.runs.push_back({plan.base, {}});
+  if (stage != "train" && stage != "probe") script.resources.gpus_per_node = 0;
+  if (stage == plan.options.stages.front()) join_words(script.command, plan.options.rest);
+  const fs::path logs = fs::absolute(plan.base / "slurm").lexically_normal();
+  script.log = sbatch_path(logs / stage) + (script.array ? "-%A_%a.log" : "-%j.log");
+  return script;
+}
+
+// ---- from script to job
+
+/// With what it takes to run it, and unreadable for others: the environment may hold what is nobody else's
+/// business.
+fs::path write_script(const std::string& stage, const std::string& text, const Plan& plan) {
+  const fs::path file = plan.base / "slurm" / (stage + ".sbatch");
+  make_writable_folder(file.parent_path());
+  write_file_atomically(file, text);
+  fs::permissions(file, fs::perms::owner_all);
+  return file;
+}
+
+std::string log_of(const JobScript& script, const std::string& job) {
+  std::string name = script.log;
+  for (const auto& [pattern, value] :
+       {std::pair<std::string, std::string>{"%A", job}, {"%j", job}, {"%a", "N"}, {"%%", "%"}}) {
+    if (const std::size_t at = name.rfind(pattern); at != std::string::npos)
+      name.replace(at, pattern.size(), value);
+  }
+  return name;
+}
+
+void record_job(const std::string& stage, const std::string& job, const JobScript& script) {
+  for (std::size_t i = 0; i < script.runs.size(); ++i)
+    add_job_record(script.runs[i].folder, {script.array ? fmt::format("{}_{}", job, i) : job, stage});
+}
+
+void describe(const std::string& stage, const JobScript& script, const SiteConfig& site) {
+  const Resources& resources = script.resources;
+  const std::string nodes = fmt::format("{} node{}", resources.nodes, resources.nodes == 1 ? "" : "s");
+  const std::string how = !script.launched                  ? "without MPI"
+                          : site.launcher == Launcher::srun ? "by srun"
+                                                            : "by mpirun";
+  fmt::print(
+      "{}{}: {}, {} rank{} each {}, {} processor{} a rank (OMP_NUM_THREADS={}, bound to cores){}, {}\n",
+      stage, script.array ? fmt::format(", {} elements", script.runs.size()) : "", nodes,
+      resources.ranks_per_node, resources.ranks_per_node == 1 ? "" : "s", how, resources.cpus_per_rank,
+      resources.cpus_per_rank == 1 ? "" : "s", resources.cpus_per_rank,
+      resources.gpus_per_node > 0 ? fmt::format(", {} GPUs a node", resources.gpus_per_node) : "",
+      slurm_time(resources.time));
+}
+
+std::vector<std::string> dependency(const std::string& job) {
+  if (job.empty()) return {};
+  return {"--dependency=afterok:" + job, "--kill-on-invalid-dep=yes"};
+}
+
+ExitCode dry_run(const Plan& plan) {
+  for (const std::string& stage : plan.options.stages)
+    fmt::print("{}\n", batch_script(plan_stage(stage, plan), plan.site));
+  return ExitCode::done;
+}
+
+ExitCode submit(const SubmitOptions& options) {
+  const Plan plan = make_plan(options);
+  if (options.dry_run) return dry_run(plan);
+  struct Written {
+    JobScript script;
+    fs::path file;
+  };
+  std::vector<Written> written;
+  for (const std::string& stage : options.stages) {
+    JobScript script = plan_stage(stage, plan);
+    const fs::path file = write_script(stage, batch_script(script, plan.site), plan);
+    describe(stage, script, plan.site);
+    fmt::print("  script: {}\n  check:  {}\n", file.string(), check_script(file, {}));
+    written.push_back({std::move(script), file});
+  }
+  std::string job = options.after;
+  for (std::size_t i = 0; i < written.size(); ++i) {
+    const std::string before = job;
+    job = submit_script(written[i].file, dependency(before));
+    record_job(options.stages[i], job, written[i].script);
+    fmt::print("job {}: {}{}\n  log:    {}\n", job, options.stages[i],
+               before.empty() ? "" : ", after job " + before, log_of(written[i].script, job));
+  }
+  fmt::print("  status: cohort status {}\n", shell_quoted(plan.base.string()));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_submit(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<SubmitOptions>();
+  CLI::App* command =
+      app.add_subcommand("submit", "Hand training, and what comes before and after it, to Slurm");
+  command->add_option("CONFIG", options->config, "configuration file (YAML), as for cohort train")
+      ->required();
+  command->add_option("OVERRIDE", options->overrides,
+                      "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
+  const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1} << 30);
+  command->add_option("--time", options->time, "of the job: 12h, or as Slurm writes it: 12:00:00")
+      ->required();
+  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")->check(positive);
+  command
+      ->add_option("--ranks-per-node", options->ranks_per_node,
+                   "ranks on each node; without it one for each GPU, or one")
+      ->check(positive);
+  command
+      ->add_option(
+          "--cpus-per-rank", options->cpus_per_rank,
+          "processors, and threads, of each rank; without it the site's cpus_per_node shared out, or one")
+      ->check(positive);
+  command->add_option("--gpus-per-node", options->resources.gpus_per_node, "GPUs of each node")
+      ->check(positive);
+  command
+      ->add_option(
+          "--array", options->array,
+          "KEY=A,B: a job array with an element, and a run folder, for each value; given several times, for "
+          "each combination")
+      ->allow_extra_args(false);
+  command->add_option("--after", options->after, "number of a job that has to succeed first")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--stage", options->stages,
+                   "convert, verify, train, probe, report: one job each, every one after the success of the "
+                   "one before; "
+                   "without it train")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(kStages));
+  command->add_option("--site", options->site,
+                      "settings of the cluster (slurm/site.yaml is a template); without it $COHORT_SITE, or "
+                      "~/.config/cohort/site.yaml");
+  command->add_flag("--dry-run", options->dry_run, "print the script; write and submit nothing");
+  command->footer(
+      "What stands behind -- goes to the program of the first stage: cohort submit x.yaml --stage "
+      "convert,train --time 1h\n"
+      "-- images photos --out data/x. Scripts and logs land in the run's folder, in slurm/. A job that is "
+      "preempted, or\n"
+      "whose time ends, saves and goes back into the queue (docs/operations.md).\n"
+      "Exit codes: 0 submitted, 2 bad usage, configuration or site file, or Slurm refuses, 3 a file cannot "
+      "be written.");
+  command->callback([options, &job] {
+    options->rest = job.rest;
+    job.program = "cohort submit";
+    job.alone = [options] { return submit(*options); };
+  });
+}
+
+}  // namespace cohort::jobs
