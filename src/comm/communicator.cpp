@@ -59,14 +59,20 @@ void Work::wait() {
   if (state->error) std::rethrow_exception(state->error);
 }
 
-Communicator::Impl::Impl(MpiComm comm, std::string name_of_group)
-    : name(std::move(name_of_group)), rank(rank_in(comm.get())), size(size_of(comm.get())) {
+Communicator::Impl::Impl(MpiComm comm, std::string name_of_group, std::uint64_t id_of_group)
+    : name(std::move(name_of_group)),
+      rank(rank_in(comm.get())),
+      size(size_of(comm.get())),
+      id(id_of_group) {
   if (size == 1) {
     alone = std::move(comm);
     return;
   }
-  MpiComm roll_call = duplicate_comm(comm.get());
-  queue = std::make_unique<OperationQueue>(std::move(comm), std::move(roll_call), name);
+  queue = std::make_unique<OperationQueue>(std::move(comm), name, id);
+}
+
+std::uint64_t Communicator::Impl::next_child(int color) noexcept {
+  return combined_id(combined_id(id, ++children), static_cast<std::uint64_t>(color));
 }
 
 NcclTransport& Communicator::Impl::on(c10::Device device) {
@@ -102,12 +108,12 @@ int Communicator::mpi_handle() const noexcept {
 // barrier sees to both.
 Communicator Communicator::split(int color, std::string name) const {
   if (impl_->queue) impl_->queue->run(mpi::barrier());
-  return Communicator(std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name)));
+  return Communicator(std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name), impl_->next_child(color)));
 }
 
 Communicator Communicator::duplicate(std::string name) const {
   if (impl_->queue) impl_->queue->run(mpi::barrier());
-  return Communicator(std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name)));
+  return Communicator(std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name), impl_->next_child(0)));
 }
 
 Work Communicator::all_reduce(at::Tensor values, Reduce op) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,11 +14,12 @@
 namespace cohort::comm {
 
 struct Communicator::Impl {
-  /// Collective. Takes over `comm`.
-  Impl(MpiComm comm, std::string name);
+  /// Collective. Takes over `comm`. `id`: as open_history().
+  Impl(MpiComm comm, std::string name, std::uint64_t id);
 
   std::string name;
   int rank, size;
+  std::uint64_t id, children = 0;  ///< communicators made from this one: each has an id of its own
   MpiComm alone;  ///< the communicator when there is one rank: nothing is ever sent
   std::optional<std::unique_ptr<SharedMemory>> shared;  ///< asked for by the first large collective
   std::unique_ptr<OperationQueue> queue;                ///< null when there is one rank
@@ -28,6 +30,8 @@ struct Communicator::Impl {
   /// Collective when called first with that many bytes. Null when ranks do not share memory, or not for that
   /// few.
   SharedMemory* memory_for(std::size_t bytes);
+  /// Of the next communicator made from this one, equal on all of its ranks.
+  std::uint64_t next_child(int color) noexcept;
   [[nodiscard]] MPI_Comm comm() const noexcept { return queue ? queue->comm() : alone.get(); }
 };
 

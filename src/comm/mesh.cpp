@@ -8,6 +8,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 
+#include "comm/blocking_call.h"
 #include "comm/communicator_impl.h"
 
 namespace cohort::comm {
@@ -26,6 +27,7 @@ int checked(int shards, int ranks) {
 
 MpiComm node_of(MPI_Comm comm) {
   MpiComm node;
+  const BlockingCall call("MPI_Comm_split_type");
   check_mpi(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node.out()),
             "MPI_Comm_split_type");
   return node;

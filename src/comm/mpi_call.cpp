@@ -1,10 +1,13 @@
 #include "comm/mpi_call.h"
 
 #include <array>
+#include <numeric>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+
+#include "comm/blocking_call.h"
 
 namespace cohort::comm {
 namespace {
@@ -41,6 +44,7 @@ void MpiTypeTraits::close(type datatype) noexcept {
 
 MpiComm duplicate_comm(MPI_Comm comm) {
   MpiComm copy;
+  const BlockingCall call("MPI_Comm_dup");
   check_mpi(MPI_Comm_dup(comm, copy.out()), "MPI_Comm_dup");
   return_errors(copy.get());
   return copy;
@@ -48,9 +52,24 @@ MpiComm duplicate_comm(MPI_Comm comm) {
 
 MpiComm split_comm(MPI_Comm comm, int color) {
   MpiComm part;
+  const BlockingCall call("MPI_Comm_split");
   check_mpi(MPI_Comm_split(comm, color, rank_in(comm), part.out()), "MPI_Comm_split");
   return_errors(part.get());
   return part;
+}
+
+std::vector<int> world_ranks_of(MPI_Comm comm) {
+  std::vector<int> ranks(static_cast<std::size_t>(size_of(comm))), in_world(ranks.size());
+  std::iota(ranks.begin(), ranks.end(), 0);
+  MPI_Group group = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
+  check_mpi(MPI_Comm_group(comm, &group), "MPI_Comm_group");
+  check_mpi(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+  const int result = MPI_Group_translate_ranks(group, static_cast<int>(ranks.size()), ranks.data(), world,
+                                               in_world.data());
+  MPI_Group_free(&group);
+  MPI_Group_free(&world);
+  check_mpi(result, "MPI_Group_translate_ranks");
+  return in_world;
 }
 
 int rank_in(MPI_Comm comm) {

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <source_location>
 #include <string>
+#include <vector>
 
 #include <mpi.h>
 
@@ -30,6 +31,9 @@ using MpiType = Handle<MpiTypeTraits>;
 MpiComm duplicate_comm(MPI_Comm comm);
 /// Collective. Ranks with the same color, ordered by their rank in `comm`.
 MpiComm split_comm(MPI_Comm comm, int color);
+
+/// Ranks in MPI_COMM_WORLD of those of `comm`, in its order.
+std::vector<int> world_ranks_of(MPI_Comm comm);
 
 int rank_in(MPI_Comm comm);
 int size_of(MPI_Comm comm);

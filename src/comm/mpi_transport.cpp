@@ -26,7 +26,19 @@ bool mpi_reduces(const at::Tensor& values) {
          values.scalar_type() != at::kByte && values.scalar_type() != at::kBFloat16;
 }
 
-Operation tensor_operation(const char* name, const at::Tensor& tensor, std::vector<Step> steps) {
+/// What a reduction is called: of sums, which nearly all are, only the dtype is told.
+std::string reduction(const char* name, Reduce op) {
+  switch (op) {
+    case Reduce::max:
+      return fmt::format("{} max", name);
+    case Reduce::min:
+      return fmt::format("{} min", name);
+    default:
+      return name;
+  }
+}
+
+Operation tensor_operation(const std::string& name, const at::Tensor& tensor, std::vector<Step> steps) {
   return {fmt::format("{} {}", name, find_dtype(tensor.scalar_type())->name),
           static_cast<std::int64_t>(tensor.nbytes()), std::move(steps)};
 }
@@ -78,7 +90,7 @@ Operation all_reduce(const at::Tensor& values, Reduce op, SharedMemory* memory) 
     if (memory != nullptr) return shared_all_reduce(values, op, *memory);
     return mpi_reduces(values) ? std::vector{all_reduce_step(values, op)} : exchanged_all_reduce(values, op);
   };
-  return tensor_operation("all_reduce", values, steps());
+  return tensor_operation(reduction("all_reduce", op), values, steps());
 }
 
 Operation all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory* memory) {
@@ -110,13 +122,13 @@ Operation all_to_all(const at::Tensor& output, const at::Tensor& input) {
 
 Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
                          SharedMemory* memory) {
-  return tensor_operation("reduce_scatter", input,
+  return tensor_operation(reduction("reduce_scatter", op), input,
                           memory != nullptr ? shared_reduce_scatter(output, input, op, size, *memory)
                                             : exchanged_reduce_scatter(output, input, op, size));
 }
 
 Operation broadcast(const at::Tensor& values, int root) {
-  return tensor_operation("broadcast", values,
+  return tensor_operation(fmt::format("broadcast from {}", root), values,
                           {broadcast_step([values] { return values.data_ptr(); },
                                           [values] { return count(values); }, mpi_type(values), root)});
 }

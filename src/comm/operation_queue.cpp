@@ -7,8 +7,10 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
-#include "cohort/core/text.h"
 #include "cohort/core/trace.h"
+
+#include "comm/activity.h"
+#include "comm/missing.h"
 
 namespace cohort::comm {
 namespace {
@@ -16,22 +18,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto kRollCallGrace = 2s;
-constexpr auto kRollCallEvery = 50ms;
 constexpr auto kUnwindingGrace = 200ms;
-
-Position position_of(const Work::State& state) {
-  Position position{state.sequence, state.operation.bytes, {}};
-  const std::string& name = state.operation.name;
-  std::copy_n(name.begin(), std::min(name.size(), position.operation.size() - 1), position.operation.begin());
-  return position;
-}
-
-std::string list(const std::vector<int>& ranks) {
-  std::vector<std::string> numbers;
-  for (const int rank : ranks) numbers.push_back(std::to_string(rank));
-  return (ranks.size() == 1 ? "rank " : "ranks ") + join(numbers, ", ");
-}
 
 // A twentieth of the time waited: short operations are noticed at once, long ones cost next to nothing.
 Clock::duration pause_after(Clock::duration waited) {
@@ -48,10 +35,10 @@ void keep_for_ever(std::deque<std::shared_ptr<Work::State>> states) {
 
 }  // namespace
 
-OperationQueue::OperationQueue(MpiComm comm, MpiComm roll_call, std::string name)
+OperationQueue::OperationQueue(MpiComm comm, const std::string& name, std::uint64_t id)
     : comm_(std::move(comm)),
-      roll_call_(std::move(roll_call)),
-      name_(std::move(name)),
+      name_(name),
+      history_(open_history(name, id, world_ranks_of(comm_.get()))),
       transport_{comm_.get(), rank_in(comm_.get()), size_of(comm_.get()), {}} {}
 
 OperationQueue::~OperationQueue() {
@@ -61,7 +48,6 @@ OperationQueue::~OperationQueue() {
   if (abandoned_.empty()) return;
   keep_for_ever(std::move(abandoned_));
   comm_.release();
-  roll_call_.abandon();
 }
 
 std::shared_ptr<Work::State> OperationQueue::submit(Operation operation) {
@@ -82,6 +68,7 @@ void OperationQueue::run(Operation operation) {
 void OperationQueue::wait_for(const Work::State& state) {
   if (state.done.load(std::memory_order_acquire)) return;
   const TraceSpan span(TraceKind::wait, "wait for ", name_);
+  const auto begin = Clock::now();
   change_waiting(+1);
   {
     const std::lock_guard turn(turn_);
@@ -91,6 +78,7 @@ void OperationQueue::wait_for(const Work::State& state) {
     }
   }
   if (change_waiting(-1)) wake_.notify_one();
+  add_waiting_time(Clock::now() - begin);
 }
 
 bool OperationQueue::change_waiting(int by) {
@@ -104,7 +92,7 @@ std::shared_ptr<Work::State> OperationQueue::enqueue(Operation operation) {
   state->operation = std::move(operation);
   state->queue = this;
   const std::lock_guard lock(queue_mutex_);
-  state->sequence = next_sequence_++;
+  state->sequence = history_->submit(state->operation.name, state->operation.bytes);
   if (broken_) {
     state->error = broken_;
     state->done = true;
@@ -125,6 +113,9 @@ void OperationQueue::poll() {
   try {
     if (advance(*state)) return finish(*state);
     watch(*state);
+  } catch (const RankError&) {
+    // MPI does not say who or what was wrong: mostly ranks that called different operations.
+    fail_all(explain_failure(*history_, state->sequence, {}, std::current_exception()));
   } catch (...) {
     fail_all(std::current_exception());
   }
@@ -139,37 +130,18 @@ bool OperationQueue::advance(Work::State& state) {
     }
     if (state.next_step == state.operation.steps.size()) return true;
     state.step_started = Clock::now();
-    if (state.next_step == 0) state.began = state.step_started;
+    if (state.next_step == 0) {
+      state.began = state.step_started;
+      history_->begin(state.sequence);
+    }
     state.request = state.operation.steps[state.next_step++](transport_);
   }
 }
 
-void OperationQueue::watch(Work::State& state) {
-  const auto now = Clock::now();
-  const auto waited = now - state.step_started;
-  if (waited > operation_timeout()) report(state, waited);
-  if (waited < kRollCallEvery || now < next_roll_call_) return;
-  next_roll_call_ = now + kRollCallEvery;
-  roll_call_.answer(position_of(state));
-}
-
-void OperationQueue::report(Work::State& state, std::chrono::duration<double> waited) {
-  const Position mine = position_of(state);
-  const auto heard = roll_call_.ask(mine, kRollCallGrace);
-  const std::string operation =
-      fmt::format("{} of {} B (operation {} of communicator '{}')", state.operation.name,
-                  state.operation.bytes, state.sequence, name_);
-  if (const std::string other = mismatch(heard, mine); !other.empty()) {
-    throw Bug(fmt::format("ranks called different operations: rank {} called {}, {}", transport_.rank,
-                          operation, other));
-  }
-  const auto missing = missing_ranks(heard, state.sequence);
-  throw RankError(
-      {fmt::format("{} waited {} for {}", operation, format_duration(waited),
-                   missing.empty() ? "a rank that gave up earlier" : list(missing)),
-       fmt::format("rank {} of {}", transport_.rank, transport_.size),
-       "find out why those ranks did not come (their messages, out of memory, a lost node); if they were "
-       "only slow, raise comm.timeout"});
+void OperationQueue::watch(const Work::State& state) {
+  const auto waited = Clock::now() - state.step_started;
+  if (waited > operation_timeout())
+    std::rethrow_exception(explain_failure(*history_, state.sequence, waited));
 }
 
 void OperationQueue::trace(const Work::State& state) const {
@@ -181,6 +153,7 @@ void OperationQueue::trace(const Work::State& state) const {
 void OperationQueue::finish(Work::State& state) {
   state.operation.steps.clear();
   trace(state);
+  history_->end(state.sequence);
   const std::lock_guard lock(queue_mutex_);
   const auto kept = std::move(queue_.front());
   queue_.pop_front();

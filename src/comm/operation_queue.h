@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "comm/operation.h"
-#include "comm/roll_call.h"
+#include "comm/operation_history.h"
 
 namespace cohort::comm {
 
@@ -20,7 +20,8 @@ namespace cohort::comm {
 /// copied nor moved: states point to it.
 class OperationQueue {
  public:
-  OperationQueue(MpiComm comm, MpiComm roll_call, std::string name);
+  /// `id`: as open_history().
+  OperationQueue(MpiComm comm, const std::string& name, std::uint64_t id);
   OperationQueue(const OperationQueue&) = delete;
   OperationQueue& operator=(const OperationQueue&) = delete;
   /// Waits for what is under way; for at most a moment while an exception unwinds, since others may never
@@ -35,6 +36,7 @@ class OperationQueue {
   void wait_for(const Work::State& state);
 
   [[nodiscard]] MPI_Comm comm() const noexcept { return comm_.get(); }
+  [[nodiscard]] const OperationHistory& history() const noexcept { return *history_; }
 
  private:
   std::shared_ptr<Work::State> enqueue(Operation operation);
@@ -42,8 +44,7 @@ class OperationQueue {
   bool change_waiting(int by);       // true: the communication thread has to take over
   void poll();                       // caller holds turn_
   bool advance(Work::State& state);  // true: the operation is complete
-  void watch(Work::State& state);    // answers roll calls, throws after the timeout
-  [[noreturn]] void report(Work::State& state, std::chrono::duration<double> waited);
+  void watch(const Work::State& state);  // throws after the timeout
   void trace(const Work::State& state) const;
   void finish(Work::State& state);                // removes the front operation
   void fail_all(std::exception_ptr error);        // the communicator is unusable from here on
@@ -51,18 +52,16 @@ class OperationQueue {
   void drain(std::chrono::steady_clock::time_point deadline);
 
   MpiComm comm_;
-  RollCall roll_call_;
   std::string name_;
+  HistoryHandle history_;
   Transport transport_;
 
   std::mutex turn_;  // held by whoever drives the front operation
-  std::chrono::steady_clock::time_point next_roll_call_{};
 
-  std::mutex queue_mutex_;  // guards the five below
+  std::mutex queue_mutex_;  // guards the four below
   std::deque<std::shared_ptr<Work::State>> queue_;
   std::deque<std::shared_ptr<Work::State>> abandoned_;  // MPI may still write into their buffers
   std::exception_ptr broken_;
-  std::int64_t next_sequence_ = 1;
   int waiting_ = 0;  // callers in wait_for
 
   std::condition_variable_any wake_;

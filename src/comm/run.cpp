@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdio>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -10,6 +9,7 @@
 
 #include "cohort/comm/session.h"
 
+#include "comm/end_job.h"
 #include "comm/failure.h"
 #include "comm/mpi_call.h"
 
@@ -18,7 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kDefaultTimeout = 600s;
 constexpr auto kMeetingTime = 1s;        // how long a failing rank looks for others that failed alike
 constexpr auto kAgreedMeetingTime = 5s;  // they will come, once their destructors are through
 
@@ -27,12 +26,6 @@ struct Fate {
   std::int64_t code = 0;
   std::uint64_t text = 0;  // hash
 };
-
-void say(const std::string& text) {
-  std::fflush(stdout);
-  std::fputs(text.c_str(), stderr);
-  std::fflush(stderr);
-}
 
 bool completes_within(MPI_Request& request, std::chrono::milliseconds time) {
   const auto deadline = std::chrono::steady_clock::now() + time;
@@ -71,18 +64,15 @@ int leave_together(const std::vector<Fate>& fates, int rank, const std::string& 
 }
 
 int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
-  const int rank = rank_in(comm), size = size_of(comm);
-  const int code = static_cast<int>(failure.code);
+    const int code = static_cast<int>(failure.code);
   const std::string text = message(program, failure);
   const bool others_may_come = failure.agreed || failure.code != ExitCode::rank_failed;
   if (others_may_come) {
     const auto fates = meet(comm, {code, std::hash<std::string>{}(text)},
                             failure.agreed ? kAgreedMeetingTime : std::chrono::milliseconds(kMeetingTime));
-    if (!fates.empty()) return leave_together(fates, rank, text);
+    if (!fates.empty()) return leave_together(fates, rank_in(comm), text);
   }
-  say(fmt::format("[rank {}/{}] {}", rank, size, text));
-  MPI_Abort(MPI_COMM_WORLD, code);
-  return code;
+  end_job(failure);
 }
 
 int run_on(const Session& session, const std::string& program,
@@ -102,6 +92,7 @@ int run_on(const Session& session, const std::string& program,
 
 int run_ranks(int& argc, char**& argv, const std::string& program,
               const std::function<ExitCode(Communicator&)>& body) {
+  set_program(program);
   return run_alone(program, [&] {
     const Session session(argc, argv, kDefaultTimeout);
     return static_cast<ExitCode>(run_on(session, program, body));

@@ -6,12 +6,16 @@
 
 #include "cohort/core/log.h"
 
+#include "comm/blocking_call.h"
 #include "comm/communicator_impl.h"
+#include "comm/end_job.h"
+#include "comm/fatal_signals.h"
+#include "comm/watchdog.h"
 
 namespace cohort::comm {
 namespace {
 
-std::atomic<std::chrono::seconds> timeout_of_session{std::chrono::minutes(10)};
+std::atomic<std::chrono::seconds> timeout_of_session{kDefaultTimeout};
 
 // Defaults for Open MPI, other libraries ignore them; what the user has set stays.
 void prefer_environment() {
@@ -48,19 +52,27 @@ Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
     MPI_Query_thread(&provided);
   } else {
     prefer_environment();
+    const BlockingCall call("MPI_Init_thread");
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
     owns_mpi_ = true;
   }
   check_threads(provided);
-  set_log_rank(rank_in(MPI_COMM_WORLD), size_of(MPI_COMM_WORLD));
+  const int rank = rank_in(MPI_COMM_WORLD), size = size_of(MPI_COMM_WORLD);
+  set_log_rank(rank, size);
+  set_identity(rank, size);
+  report_fatal_signals(rank, size);
+  Watchdog::start();
 }
 
 Session::~Session() {
-  if (owns_mpi_) MPI_Finalize();
+  if (!owns_mpi_) return;
+  const BlockingCall call("MPI_Finalize");
+  MPI_Finalize();
 }
 
 Communicator Session::world() const {
-  return Communicator(std::make_unique<Communicator::Impl>(duplicate_comm(MPI_COMM_WORLD), "world"));
+  static std::atomic<std::uint64_t> worlds{0};
+  return Communicator(std::make_unique<Communicator::Impl>(duplicate_comm(MPI_COMM_WORLD), "world", combined_id(0, ++worlds)));
 }
 
 void Session::set_timeout(std::chrono::seconds timeout) noexcept {

@@ -1,7 +1,10 @@
 #include "cohort/core/log.h"
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
 #include <memory>
+#include <mutex>
 
 #include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
@@ -9,6 +12,7 @@
 #include <spdlog/spdlog.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/log_history.h"
 
 namespace cohort {
 namespace {
@@ -25,6 +29,28 @@ spdlog::logger& logger() {
     return created;
   }();
   return *instance;
+}
+
+struct LogHistory {
+  std::mutex mutex;
+  std::deque<std::string> lines;
+};
+
+LogHistory& log_history() {
+  static LogHistory instance;
+  return instance;
+}
+
+void remember(std::string_view message) {
+  constexpr std::size_t kKept = 20;
+  LogHistory& history = log_history();
+  const std::lock_guard lock(history.mutex);
+  while (!message.empty()) {
+    const std::size_t end = std::min(message.find('\n'), message.size());
+    history.lines.emplace_back(message.substr(0, end));
+    message.remove_prefix(std::min(end + 1, message.size()));
+    if (history.lines.size() > kKept) history.lines.pop_front();
+  }
 }
 
 }  // namespace
@@ -47,19 +73,28 @@ void start_log_file(const std::filesystem::path& file) {
 }
 
 void log_info(std::string_view message) {
+  remember(message);
   if (log_rank == 0) logger().info(message);
 }
 
 void log_warning(std::string_view message) {
+  remember(fmt::format("warning: {}", message));
   if (log_rank == 0) logger().warn("warning: {}", message);
 }
 
 void log_error(std::string_view message) {
+  remember(fmt::format("error: {}", message));
   if (log_size > 1) {
     logger().error("[rank {}/{}] {}", log_rank.load(), log_size.load(), message);
   } else {
     logger().error(message);
   }
+}
+
+std::vector<std::string> last_log_lines() {
+  LogHistory& history = log_history();
+  const std::lock_guard lock(history.mutex);
+  return {history.lines.begin(), history.lines.end()};
 }
 
 }  // namespace cohort

@@ -44,7 +44,7 @@ void remove_run(const RunFolder& folder) {
        {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.report(), folder.trace(),
         folder.resumed_from(), folder.checkpoints(), folder.path / "knn.jsonl",
         folder.path / "linear_probe.jsonl", folder.path / "mlp_probe.jsonl", folder.path / "explain",
-        folder.tensorboard(), folder.views()}) {
+        folder.tensorboard(), folder.views(), folder.failure()}) {
     std::error_code error;
     fs::remove_all(entry, error);
     if (error)

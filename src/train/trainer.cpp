@@ -15,7 +15,9 @@
 
 #include "cohort/checkpoint/export.h"
 #include "cohort/checkpoint/saver.h"
+#include "cohort/comm/flight_recorder.h"
 #include "cohort/core/file.h"
+#include "cohort/core/host.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/core/trace.h"
@@ -32,7 +34,10 @@
 #include "train/numerics.h"
 #include "train/parts.h"
 #include "train/progress.h"
+#include "train/rank_times.h"
 #include "train/run_folder.h"
+#include "train/same_inputs.h"
+#include "train/stage_clock.h"
 #include "train/state.h"
 #include "train/step_totals.h"
 #include "train/step_trace.h"
@@ -44,6 +49,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using Seconds = std::chrono::duration<double>;
+
+constexpr std::int64_t kRankTimesEvery = 100;  // steps
+
+/// Collective. The options, once all ranks have the same.
+const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
+  comm::set_activity(0, "start of training");
+  check_same_program(program_identity(), ranks);
+  check_same_options(config, ranks);
+  return config;
+}
 
 data::Batch moved(data::Batch batch, const at::Device& device) {
   for (at::Tensor& view : batch.views) view = view.to(device, view.scalar_type(), /*non_blocking=*/true);
@@ -77,6 +92,7 @@ struct Trainer::Impl {
   [[nodiscard]] TrainingState state();
   void show_views(const data::Batch& batch);
   void record(const StepRecord& record);
+  void record_rank_times(std::int64_t steps_done);
   void write(const std::string& line);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate(std::int64_t steps_done);
@@ -102,6 +118,8 @@ struct Trainer::Impl {
   std::optional<MetricsFile> metrics;      // rank 0 only
   std::optional<TensorBoard> tensorboard;  // rank 0 only
   Progress progress;
+  StageClock stages;
+  std::vector<std::string> hosts;  // by rank
   StopRequest request{config.train.stop, config.run_dir, speaks()};
   StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
@@ -109,7 +127,7 @@ struct Trainer::Impl {
 };
 
 Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite)
-    : config(run_config),
+    : config(checked(run_config, all_ranks)),
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
       total_steps(config.train.max_steps > 0 ? config.train.max_steps
@@ -119,7 +137,9 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       engine(config, *parts->method, parts->device, parts->data.steps_per_epoch(), ranks),
       saver(folder.checkpoints(), ranks, config.checkpoint),
       progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
-                isatty(STDERR_FILENO) == 1}) {
+                isatty(STDERR_FILENO) == 1}),
+      hosts(ranks.gather_texts(host_name())) {
+  check_same_dataset(dataset, config, ranks);
   restore();
   open_run_folder();
 }
@@ -143,6 +163,7 @@ void Trainer::Impl::open_run_folder() {
     if (!speaks()) return;
     complete = start.step >= total_steps && has_ended(folder.metrics());
     start_log_file(folder.log());
+    std::filesystem::remove_all(folder.failure());
     if (complete) return;
     write_file_atomically(folder.config(), dump_run_config(config));
     trained_seconds = trim_metrics(folder.metrics(), start.step, evaluation_due(start.step)).seconds;
@@ -152,6 +173,7 @@ void Trainer::Impl::open_run_folder() {
     metrics->write(where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
+  comm::set_failure_folder(std::filesystem::absolute(folder.failure()));
 }
 
 ExitCode Trainer::Impl::run() {
@@ -176,6 +198,8 @@ ExitCode Trainer::Impl::run() {
     train_step(loader, step);
     trace.end_step(done);
     const bool last = done == total_steps;
+    if (step == start.step) stages.take();  // it warms everything up
+    if (last || stop || done % kRankTimesEvery == 0) record_rank_times(done);
     if (last || stop || save_now || saver.is_due(done)) save(done);
     if (stop && !last) return leave(done);
     if (evaluation_due(done)) evaluate(done);
@@ -188,12 +212,14 @@ ExitCode Trainer::Impl::run() {
 void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   const TraceSpan span(TraceKind::step, "step ", step + 1);
   const auto begin = Clock::now();
+  stages.enter(step + 1, Stage::data);
   const data::Batch batch =
       traced(TraceKind::data, "data", [&] { return moved(loader.next(), parts->device); });
   if (step == start.step) show_views(batch);
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
+  stages.enter(step + 1, Stage::optimizer);
   share.data_wait = loader.take_wait();
   share.read_seconds = batch.read_seconds;
   share.view_seconds = batch.view_seconds;
@@ -204,26 +230,33 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   const StepTotals totals = sum_over_ranks(share, ranks);
   stop = totals.stop;
   save_now = totals.save;
-  if (const Trouble trouble = guard.judge(totals.loss, norm); trouble != Trouble::none)
-    return answer(trouble, batch, where, totals, norm);
+  if (const Trouble trouble = guard.judge(totals.loss, norm); trouble != Trouble::none) {
+    answer(trouble, batch, where, totals, norm);
+    return stages.end_step();
+  }
   const double lr = engine.update(where, norm);
   guard.passed(norm);
+  stages.enter(step + 1, Stage::other);
   record(step_record(totals, where, lr, norm, Clock::now() - begin));
+  stages.end_step();
 }
 
 StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& where) {
   StepShare share;
   const std::int64_t groups = config.sampler.groups_per_step / ranks.size(),
                      passes = parts->data.backward_passes(ranks.size());
+  stages.enter(where.step + 1, Stage::other);
   engine.begin_step(passes);
   parts->method->begin_step(batch, where);
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const data::Batch part =
         data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes);
+    stages.enter(where.step + 1, Stage::forward);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
       const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
       return parts->method->loss(part, where, share.metrics);
     });
+    stages.enter(where.step + 1, Stage::backward);
     traced(TraceKind::backward, "backward", [&] {
       loss.backward();
       engine.finish_backward();
@@ -302,6 +335,19 @@ void Trainer::Impl::record(const StepRecord& record) {
   progress.step(record);
 }
 
+// Collective.
+void Trainer::Impl::record_rank_times(std::int64_t steps_done) {
+  const StageTimes mine = stages.take();
+  if (mine.steps == 0) return;
+  const RankTimes times = gather_rank_times(mine, ranks);
+  if (!speaks()) return;
+  write(rank_times_json(times, steps_done, hosts));
+  const auto straggler = find_straggler(times);
+  if (!straggler) return;
+  progress.clear();
+  log_warning(straggler_line(*straggler, hosts));
+}
+
 // Rank 0 only.
 void Trainer::Impl::write(const std::string& line) {
   metrics->write(line);
@@ -316,6 +362,7 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
 
 void Trainer::Impl::evaluate(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::evaluation, "evaluate");
+  stages.enter(steps_done, Stage::evaluation);
   progress.clear();
   const Judgement judgement = judge(*parts->model, parts->splits, config, ranks);
   if (!speaks()) return;
@@ -332,6 +379,7 @@ void Trainer::Impl::evaluate(std::int64_t steps_done) {
 
 void Trainer::Impl::save(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::checkpoint, "save step ", steps_done);
+  stages.enter(steps_done, Stage::checkpoint);
   comm::together(ranks, [&] {
     if (speaks()) metrics->sync();
   });

@@ -1,13 +1,18 @@
 // What run_ranks_test.cpp starts: the argument says what goes wrong.
-#include <cstdio>
+#include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <new>
 #include <string>
+#include <thread>
 
 #include <torch/types.h>
 
+#include "cohort/comm/flight_recorder.h"
 #include "cohort/comm/session.h"
+
+#include "comm/mpi_call.h"
 
 namespace {
 
@@ -44,7 +49,67 @@ ExitCode agrees_with_operations_under_way(Communicator& ranks) {
   return ExitCode::done;
 }
 
+// Rank 1 does something else in step 7; the others wait for it in operation 2 of 'world' for a second.
+ExitCode rank_one(Communicator& ranks, const std::function<void()>& what) {
+  comm::set_activity(7, "backward");
+  ranks.barrier();
+  comm::Session::set_timeout(std::chrono::seconds(1));
+  if (ranks.rank() == 1) what();
+  at::Tensor values = torch::ones({10});
+  ranks.all_reduce(values).wait();
+  return ExitCode::done;
+}
+
+// One collective that is not the same on rank 1; then nothing more, for longer than any test takes.
+ExitCode diverges(Communicator& ranks, const std::function<void(bool is_one)>& call) {
+  ranks.barrier();
+  call(ranks.rank() == 1);
+  std::this_thread::sleep_for(std::chrono::minutes(5));
+  return ExitCode::done;
+}
+
 const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
+    {"computes",
+     [](Communicator& ranks) {
+       return rank_one(ranks, [] {
+         comm::set_activity(7, "forward");
+         std::this_thread::sleep_for(std::chrono::minutes(5));
+       });
+     }},
+    {"is_stopped", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSTOP); }); }},
+    {"is_killed", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGKILL); }); }},
+    {"segfaults", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSEGV); }); }},
+    {"aborts", [](Communicator& ranks) { return rank_one(ranks, [] { std::abort(); }); }},
+    {"does_not_split",
+     [](Communicator& ranks) {
+       comm::Session::set_timeout(std::chrono::seconds(1));
+       MPI_Comm comm = MPI_Comm_f2c(ranks.mpi_handle());
+       if (ranks.rank() == 1) std::this_thread::sleep_for(std::chrono::minutes(5));
+       (void)comm::duplicate_comm(comm);
+       return ExitCode::done;
+     }},
+    {"differs_in_size",
+     [](Communicator& ranks) {
+       return diverges(ranks, [&](bool is_one) {
+         at::Tensor values = torch::ones({is_one ? 1000 : 10});
+         ranks.broadcast(values).wait();
+       });
+     }},
+    {"differs_in_operation",
+     [](Communicator& ranks) {
+       return diverges(ranks, [&](bool is_one) {
+         at::Tensor values = torch::ones({10});
+         ranks.all_reduce(values, is_one ? comm::Reduce::max : comm::Reduce::sum).wait();
+       });
+     }},
+    {"differs_and_waits",
+     [](Communicator& ranks) {
+       return diverges(ranks, [&](bool is_one) {
+         at::Tensor values = torch::ones({100});
+         if (is_one) return ranks.barrier();
+         ranks.all_reduce(values).wait();
+       });
+     }},
     {"fine", [](Communicator& ranks) { return ranks.barrier(), ExitCode::done; }},
     {"stopped", [](Communicator&) { return ExitCode::stopped; }},
     {"one_throws", [](Communicator& ranks) { return waits_for_rank_one(ranks, fail); }},
@@ -91,8 +156,10 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
 
 }  // namespace
 
+// usage: run_ranks_program CASE [FAILURE_FOLDER]
 int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
+  if (argc > 2) comm::set_failure_folder(argv[2]);
   if (name == "alone") return comm::run_alone("prog", []() -> ExitCode { fail(); });
   return comm::run_ranks(argc, argv, "prog", [&](Communicator& ranks) { return kCases.at(name)(ranks); });
 }

@@ -83,7 +83,7 @@ TEST(RunRanks, NamesOtherExceptions) {
 TEST(RunRanks, ALateRankEndsTheJobWithItsName) {
   const Outcome outcome = run("timeout");
   EXPECT_EQ(outcome.exit_code, 5);
-  EXPECT_TRUE(outcome.says("for rank 1\n")) << outcome.output;
+  EXPECT_TRUE(outcome.says("for rank 1 on ")) << outcome.output;
 }
 
 TEST(RunRanks, WithoutMpirunThereIsOneRank) {

@@ -17,7 +17,8 @@ namespace cohort::comm {
 namespace {
 
 OperationQueue make_queue() {
-  return {duplicate_comm(MPI_COMM_WORLD), duplicate_comm(MPI_COMM_WORLD), "test"};
+  static std::uint64_t made = 0;
+  return {duplicate_comm(MPI_COMM_WORLD), "test", combined_id(1, ++made)};
 }
 
 /// A queue with shared memory: all ranks of a test run on one node.

@@ -33,7 +33,7 @@ class Timeout : public testing::Test {
  protected:
   [[nodiscard]] bool late() const { return ranks_.rank() == ranks_.size() - 1; }
   [[nodiscard]] std::string late_rank() const {
-    return "for rank " + std::to_string(ranks_.size() - 1) + "\n";
+    return "for rank " + std::to_string(ranks_.size() - 1) + " on ";
   }
 
   Communicator ranks_ = test::world(kLong);

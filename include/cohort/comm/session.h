@@ -8,6 +8,9 @@
 
 namespace cohort::comm {
 
+/// How long ranks wait for each other unless somebody sets it.
+inline constexpr std::chrono::seconds kDefaultTimeout{300};
+
 /// MPI from init to finalize. run_ranks() owns the only one of a program; every Communicator is gone before
 /// it is.
 class Session {

@@ -137,7 +137,7 @@ struct NumericsConfig {
 };
 
 struct CommConfig {
-  std::chrono::seconds timeout{600};
+  std::chrono::seconds timeout{300};
 
   template <class Visit>
   void fields(Visit& visit) {

@@ -1,0 +1,46 @@
+#pragma once
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace cohort::train {
+
+/// What a rank is at. The steps of training consist of those before `evaluation`.
+enum class Stage : std::size_t { data, forward, backward, optimizer, other, evaluation, checkpoint };
+inline constexpr std::size_t kStepStages = 5;
+
+/// "forward".
+const char* stage_name(Stage stage) noexcept;
+
+/// Seconds of a rank, summed over steps.
+struct StageTimes {
+  std::int64_t steps = 0;
+  double waiting = 0.0;                     ///< for other ranks, in collectives
+  std::array<double, kStepStages> busy{};   ///< the rest, by stage
+  [[nodiscard]] double all_busy() const noexcept;
+};
+
+/// Follows a rank through its steps: announces each stage to the flight recorder (comm/flight_recorder.h), and
+/// tells time at work from time spent waiting for other ranks. Work of a GPU shows in the stage that waits for
+/// it. One thread.
+class StageClock {
+ public:
+  /// `step`: counted from 1.
+  void enter(std::int64_t step, Stage stage) noexcept;
+  /// The step is over.
+  void end_step() noexcept;
+  /// Since the last call.
+  StageTimes take() noexcept;
+
+ private:
+  void account() noexcept;
+
+  Stage stage_ = Stage::evaluation;  // nothing is counted yet
+  std::chrono::steady_clock::time_point since_{};
+  std::chrono::nanoseconds waited_{0};
+  StageTimes times_;
+};
+
+}  // namespace cohort::train

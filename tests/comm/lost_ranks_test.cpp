@@ -1,0 +1,120 @@
+// Ranks that die, hang or diverge: the job ends soon, with one message that says who, where and in what, and
+// nothing of it is left.
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <tuple>
+#include <unistd.h>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "support/spawn.h"
+#include "support/temporary_folder.h"
+
+namespace cohort::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Runs a case of run_ranks_program.cpp on three ranks; far longer than it may take.
+class LostRanks : public testing::Test {
+ protected:
+  Outcome run(const std::string& name) {
+    const Outcome outcome =
+        spawn_ranks(MPIEXEC, 3, fmt::format("{} {} {}", RUN_RANKS_PROGRAM, name, failures().string()), 30);
+    // The folder's name tells these processes from those of other tests.
+    EXPECT_NE(spawn(fmt::format("pgrep -f '^{} {} {}$'", RUN_RANKS_PROGRAM, name, failures().string())).exit_code, 0)
+        << "processes are left";
+    return outcome;
+  }
+
+  [[nodiscard]] fs::path failures() const { return folder_.path() / "failure"; }
+  [[nodiscard]] std::string report(int rank) const {
+    std::ifstream file(failures() / fmt::format("rank-{:05}.txt", rank));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  cohort::testing::TemporaryFolder folder_;
+};
+
+std::string host() {
+  std::array<char, 256> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+void expect_text(const std::string& text, std::initializer_list<std::string> parts) {
+  for (const std::string& part : parts)
+    EXPECT_NE(text.find(part), std::string::npos) << "missing: " << part << "\nin: " << text;
+}
+
+const std::string kWaited =
+    fmt::format("prog: all_reduce f32 of 40 B (operation 2 of communicator 'world') waited 1.0 s for rank 1 on {}\n"
+                "  where: step 7, backward\n",
+                host());
+
+TEST_F(LostRanks, OneThatComputesForEverIsNamedWithItsStage) {
+  const Outcome outcome = run("computes");
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
+  expect_text(outcome.output,
+              {"[rank 0/3] " + kWaited, fmt::format("rank 1 on {}: step 7, forward for", host()),
+               "barrier of 0 B (operation 1 of communicator 'world'), done"});
+  expect_text(report(0), {kWaited, "all_reduce f32 of 40 B (operation 2 of communicator 'world'), under way"});
+  expect_text(report(1), {"stack of the main thread", "nanosleep", "step 7, forward"});
+}
+
+TEST_F(LostRanks, OneThatIsStoppedDoesNotAnswer) {
+  const Outcome outcome = run("is_stopped");
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
+  expect_text(outcome.output,
+              {"[rank 0/3] " + kWaited, fmt::format("rank 1 on {}: no answer", host()), failures().string()});
+  expect_text(report(2), {kWaited});
+}
+
+// mpirun's own exit code; the rank after the dead one tells what it knows.
+TEST_F(LostRanks, OneThatIsKilledIsToldOfByItsNeighbour) {
+  const Outcome outcome = run("is_killed");
+  EXPECT_EQ(outcome.exit_code, 137);
+  expect_text(report(2), {fmt::format("rank 1 of 3 on {} has died", host()), "step 7, backward"});
+}
+
+TEST_F(LostRanks, FatalSignalsAreReportedByTheRankItself) {
+  for (const auto& [name, signal, code] : {std::tuple("segfaults", "SIGSEGV", 139), std::tuple("aborts", "SIGABRT", 134)}) {
+    const Outcome outcome = run(name);
+    EXPECT_EQ(outcome.exit_code, code);
+    const std::string line = fmt::format("[rank 1/3] cohort: {} in step 7, backward\n", signal);
+    EXPECT_TRUE(outcome.says(line)) << outcome.output;
+    expect_text(report(1), {line, "barrier of 0 B (operation 1 of communicator 'world'), done", "libc.so"});
+  }
+}
+
+TEST_F(LostRanks, OneThatDoesNotJoinABlockingCallIsNamed) {
+  const Outcome outcome = run("does_not_split");
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
+  EXPECT_TRUE(outcome.says("prog: MPI_Comm_dup waited 1.0 s for rank 1\n")) << outcome.output;
+}
+
+// The first three complete, or fail inside MPI; the last one would wait for ever. The time-out is far away.
+TEST_F(LostRanks, RanksThatDivergeAreFoundBeforeTheTimeout) {
+  const std::pair<const char*, std::array<std::string, 2>> cases[] = {
+      {"differs_in_size", {"broadcast from 0 f32 of 40 B", "broadcast from 0 f32 of 4000 B"}},
+      {"differs_in_operation", {"all_reduce f32 of 40 B", "all_reduce max f32 of 40 B"}},
+      {"differs_and_waits", {"all_reduce f32 of 400 B", "barrier of 0 B"}}};
+  for (const auto& [name, operations] : cases) {
+    SCOPED_TRACE(name);
+    const Outcome outcome = run(name);
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
+    expect_text(outcome.output, {"prog: ranks called different operations: ", operations[0], operations[1],
+                                 "operation 2 of communicator 'world'", "rank 1", "a defect of Cohort"});
+  }
+}
+
+}  // namespace
+}  // namespace cohort::test
