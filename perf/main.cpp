@@ -70,6 +70,12 @@ void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::sampler(options, ranks); }; });
 }
 
+void add_recorder(CLI::App& app, bool& json, Benchmark& chosen) {
+  auto* command = app.add_subcommand("recorder", "What the record for reports of failures costs");
+  command->add_flag("--json", json, "one JSON object a line instead of the table");
+  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(json, ranks); }; });
+}
+
 void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
   auto* command = app.add_subcommand("views", "Making the views of DINO's presets, images/s of one thread");
   command->add_option("--seconds", options.seconds, "time for each preset")
@@ -149,6 +155,7 @@ int main(int argc, char** argv) {
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
   perf::SamplerOptions sampler;
+  bool recorder_json = false;
   perf::ViewsOptions views;
   perf::EngineOptions engine;
   std::string strategy = "full";
@@ -159,6 +166,7 @@ int main(int argc, char** argv) {
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
   add_sampler(app, sampler, chosen);
+  add_recorder(app, recorder_json, chosen);
   add_views(app, views, chosen);
   add_engine(app, engine, strategy, chosen);
   add_checkpoint(app, checkpoint, chosen);

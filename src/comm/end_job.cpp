@@ -77,6 +77,11 @@ std::filesystem::path report_file() {
   return process().failure_folder / fmt::format("rank-{:05}.txt", process().rank);
 }
 
+void announce_fatal_report() {
+  if (!process().failure_folder.empty())
+    set_fatal_report(process().failure_folder.string(), report_file().string());
+}
+
 void write_report(const std::string& message, bool is_final) noexcept {
   try {
     const std::lock_guard lock(process_mutex);
@@ -123,6 +128,7 @@ void set_identity(int rank, int size) {
   const std::lock_guard lock(process_mutex);
   process().rank = rank;
   process().size = size;
+  announce_fatal_report();
 }
 
 void set_program(const std::string& program) {
@@ -133,7 +139,7 @@ void set_program(const std::string& program) {
 void set_failure_folder(const std::filesystem::path& folder) {
   const std::lock_guard lock(process_mutex);
   process().failure_folder = folder;
-  set_fatal_report(folder.string(), report_file().string());
+  announce_fatal_report();
 }
 
 void say(const std::string& text) {

@@ -17,8 +17,8 @@
 #include <nccl.h>
 
 #include "cohort/core/error.h"
-#include "cohort/core/text.h"
 
+#include "comm/missing.h"
 #include "comm/mpi_transport.h"
 #include "comm/operation_queue.h"
 
@@ -29,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr auto kWatchEvery = 100ms;
+constexpr std::uint64_t kNcclId = 0x6E63636C;  // tells the history from that of the same ranks over MPI
 
 struct NcclCommTraits {
   using type = ncclComm_t;
@@ -103,12 +104,15 @@ ncclUniqueId agree_on_id(OperationQueue& control, const std::string& name) {
 struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
   struct Pending {
     std::shared_ptr<at::cuda::CUDAEvent> done;
-    std::string operation;
+    std::int64_t sequence;
     Clock::time_point since;
   };
 
   Impl(OperationQueue& control, std::string communicator, c10::Device on)
-      : name(std::move(communicator)), device(on), stream(c10::cuda::getStreamFromPool(true, on.index())) {
+      : name(std::move(communicator)),
+        device(on),
+        stream(c10::cuda::getStreamFromPool(true, on.index())),
+        history(open_history(name, combined_id(control.history().id(), kNcclId), control.history().members())) {
     const c10::cuda::CUDAGuard guard(device);
     const ncclUniqueId id = agree_on_id(control, name);
     check_nccl(ncclCommInitRank(comm.out(), size_of(control.comm()), id, rank_in(control.comm())),
@@ -117,21 +121,27 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
   }
 
   // Ends NCCL's kernels, so that host and device do not wait for a lost rank.
-  void give_up(const std::string& what) {
-    error = what;
+  void give_up(std::exception_ptr why) {
+    error = std::move(why);
     ncclCommAbort(comm.release());
   }
 
   void check_pending() {
-    while (!pending.empty() && pending.front().done->query()) pending.pop_front();
+    while (!pending.empty() && pending.front().done->query()) {
+      history->end(pending.front().sequence);
+      pending.pop_front();
+    }
     if (!comm) return;
     ncclResult_t result = ncclSuccess;
     ncclCommGetAsyncError(comm.get(), &result);
-    if (result != ncclSuccess) return give_up(fmt::format("NCCL failed: {}", ncclGetErrorString(result)));
+    if (result != ncclSuccess) {
+      return give_up(std::make_exception_ptr(
+          nccl_error(fmt::format("NCCL failed: {}", ncclGetErrorString(result)), name)));
+    }
     if (pending.empty()) return;
     const std::chrono::duration<double> waited = Clock::now() - pending.front().since;
     if (waited < operation_timeout()) return;
-    give_up(fmt::format("{} waited {} for other ranks", pending.front().operation, format_duration(waited)));
+    give_up(explain_failure(*history, pending.front().sequence, waited));
   }
 
   void watch(const std::stop_token& stop) {
@@ -141,16 +151,17 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
   }
 
   void check_usable() const {
-    if (!comm) throw nccl_error(error, name);
+    if (!comm) std::rethrow_exception(error);
   }
 
   std::string name;
   c10::Device device;
   c10::cuda::CUDAStream stream;
-  std::mutex mutex;  // guards the three below
+  HistoryHandle history;
+  std::mutex mutex;  // guards the three below, and writing the history
   NcclComm comm;
   std::deque<Pending> pending;
-  std::string error;
+  std::exception_ptr error;
   std::condition_variable_any wake;
   std::jthread watchdog;  // last: it uses all of the above
 
@@ -171,9 +182,13 @@ Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at
   {
     const std::lock_guard lock(mutex);
     check_usable();
+    const at::Tensor& last = *(tensors.end() - 1);  // equal in size on all ranks
+    const std::int64_t sequence = history->submit(
+        fmt::format("{} {}", operation, c10::toString(last.scalar_type())), static_cast<std::int64_t>(last.nbytes()));
+    history->begin(sequence);
     check_nccl(call(comm.get(), stream.stream()), operation, name);
     done->record(stream);
-    pending.push_back({done, operation, Clock::now()});
+    pending.push_back({done, sequence, Clock::now()});
   }
   for (const at::Tensor& tensor : tensors) {
     c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream);

@@ -112,13 +112,14 @@ void OperationQueue::poll() {
   if (!state) return;
   try {
     if (advance(*state)) return finish(*state);
-    watch(*state);
   } catch (const RankError&) {
     // MPI does not say who or what was wrong: mostly ranks that called different operations.
-    fail_all(explain_failure(*history_, state->sequence, {}, std::current_exception()));
+    return fail_all(explain_failure(*history_, state->sequence, {}, std::current_exception()));
   } catch (...) {
-    fail_all(std::current_exception());
+    return fail_all(std::current_exception());
   }
+  const auto waited = Clock::now() - state->step_started;
+  if (waited > operation_timeout()) fail_all(explain_failure(*history_, state->sequence, waited));
 }
 
 bool OperationQueue::advance(Work::State& state) {
@@ -136,12 +137,6 @@ bool OperationQueue::advance(Work::State& state) {
     }
     state.request = state.operation.steps[state.next_step++](transport_);
   }
-}
-
-void OperationQueue::watch(const Work::State& state) {
-  const auto waited = Clock::now() - state.step_started;
-  if (waited > operation_timeout())
-    std::rethrow_exception(explain_failure(*history_, state.sequence, waited));
 }
 
 void OperationQueue::trace(const Work::State& state) const {

@@ -42,9 +42,8 @@ class OperationQueue {
   std::shared_ptr<Work::State> enqueue(Operation operation);
   std::shared_ptr<Work::State> front();
   bool change_waiting(int by);       // true: the communication thread has to take over
-  void poll();                       // caller holds turn_
+  void poll();                       // caller holds turn_; fails all after the timeout
   bool advance(Work::State& state);  // true: the operation is complete
-  void watch(const Work::State& state);  // throws after the timeout
   void trace(const Work::State& state) const;
   void finish(Work::State& state);                // removes the front operation
   void fail_all(std::exception_ptr error);        // the communicator is unusable from here on

@@ -10,6 +10,7 @@
 #include "cohort/report/report.h"
 
 #include "confusion.h"
+#include "rank_times.h"
 #include "scores.h"
 #include "style.h"
 #include "svg.h"
@@ -261,6 +262,16 @@ std::string bad_steps(Runs runs) {
          rows + "</tbody></table></section>\n";
 }
 
+std::string rank_tables(Runs runs) {
+  std::string html;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (!runs[i].rank_times || runs[i].rank_times->hosts.size() < 2) continue;
+    html += fmt::format("<h3>{}{}</h3>\n", swatch(i), escaped(runs[i].name)) +
+            rank_times_html(*runs[i].rank_times);
+  }
+  return html.empty() ? "" : "<h2>Ranks</h2>\n" + html;
+}
+
 std::string value_in(const Run& run, const std::string& key) {
   const auto found = run.config.find(key);
   return found == run.config.end() ? "–" : found->second;
@@ -314,7 +325,7 @@ std::string page(Runs runs) {
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
   html += tiles(runs) + scores(runs) + training_charts(runs) + views(runs) + evaluation_charts(runs) +
-          context_charts(runs) + bad_steps(runs) + confusions(runs) + explanations(runs) +
+          context_charts(runs) + bad_steps(runs) + confusions(runs) + explanations(runs) + rank_tables(runs) +
           configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }

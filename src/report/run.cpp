@@ -143,6 +143,13 @@ void add_evaluation(Run& run, const Line& line) {
   run.evaluations.push_back(std::move(evaluation));
 }
 
+RankTimes read_rank_times(const Line& line) {
+  RankTimes times{line.count("step"), line.count("steps"), line.texts("hosts"), {}};
+  for (const char* key : {"busy", "data", "forward", "backward", "optimizer", "other", "waiting"})
+    times.columns.emplace_back(key, line.numbers(key, times.hosts.size()));
+  return times;
+}
+
 void add_line(Run& run, const Line& line) {
   const std::string kind = line.text("kind");
   if (kind == "start") {
@@ -154,6 +161,8 @@ void add_line(Run& run, const Line& line) {
     run.end.reset();
   } else if (kind == "features") {
     add_numbers(run, line, "features: ");
+  } else if (kind == "ranks") {
+    run.rank_times = read_rank_times(line);
   } else if (kind == "evaluation") {
     add_evaluation(run, line);
   } else if (kind == "trouble") {

@@ -55,6 +55,13 @@ struct BadStep {
   std::string what, cause, action;
 };
 
+/// Where the ranks' time went in the last steps on record: seconds a step, by rank.
+struct RankTimes {
+  std::int64_t step = 0, steps = 0;  ///< the last step, how many there were
+  std::vector<std::string> hosts;
+  std::vector<std::pair<std::string, std::vector<double>>> columns;  ///< "busy" first, then what it consists of
+};
+
 /// The last line of a run that came to its end.
 struct End {
   double seconds = 0.0;
@@ -73,6 +80,7 @@ struct Run {
   std::vector<Evaluation> evaluations;     ///< in order of steps
   std::string views;                       ///< PNG of what the model saw; empty: none
   std::optional<Explanation> explanation;  ///< of cohort explain
+  std::optional<RankTimes> rank_times;     ///< nothing of earlier versions and short runs
   std::vector<Begin> begins;               ///< as often as it was started; empty: not on record
   std::vector<BadStep> bad_steps;          ///< in order of steps
   std::optional<End> end;                  ///< nothing while the run goes on, or was stopped

@@ -173,7 +173,7 @@ void Trainer::Impl::open_run_folder() {
     metrics->write(where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
-  comm::set_failure_folder(std::filesystem::absolute(folder.failure()));
+  comm::set_failure_folder(folder.failure());
 }
 
 ExitCode Trainer::Impl::run() {

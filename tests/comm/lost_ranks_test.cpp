@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Runs a case of run_ranks_program.cpp on three ranks; far longer than it may take.
-class LostRanks : public testing::Test {
+class LostRanks : public ::testing::Test {
  protected:
   Outcome run(const std::string& name) {
     const Outcome outcome =

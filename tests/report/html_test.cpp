@@ -289,6 +289,23 @@ TEST(Html, AnExplanationIsReadFromItsFolderAloneAndDamageIsNamed) {
   }
 }
 
+TEST(Html, TheBusiestRankComesFirst) {
+  const TemporaryFolder folder;
+  const std::string columns =
+      R"("busy":[0.1,0.2],"waiting":[0.1,0],"data":[0,0.1],"forward":[0.1,0.1],"backward":[0,0],"optimizer":[0,0],"other":[0,0]})";
+  const Paths runs{write_run(folder, "run",
+                             step_line(100, 0.5) +
+                                 R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n<2"],)" + columns + "\n")};
+
+  const std::string html = html_of(folder, runs);
+
+  const auto slow = html.find("<td>1</td><td class=\"left\">n&lt;2</td><td>200.0</td><td>100.0</td>"),
+             fast = html.find("<td>0</td><td class=\"left\">n1</td><td>100.0</td>");
+  ASSERT_NE(slow, std::string::npos) << html;
+  EXPECT_LT(slow, fast);
+  EXPECT_EQ(first_imbalance(html), "");
+}
+
 TEST(Base64, IsThatOfTheStandard) {
   for (const auto& [bytes, text] : {std::pair<std::string, std::string>{"", ""},
                                     {"f", "Zg=="},

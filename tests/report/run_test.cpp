@@ -182,5 +182,22 @@ TEST(RunFiles, ConfusionsAndIntervalsAreReadAndDamageIsNamed) {
     EXPECT_THROW(read_run(write_run(folder, "bad", with(bad))), DataError) << bad;
 }
 
+TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {
+  const testing::TemporaryFolder folder;
+  const std::string columns =
+      R"("busy":[0.1,0.2],"waiting":[0.1,0],"data":[0,0.1],"forward":[0.1,0.1],"backward":[0,0],"optimizer":[0,0],"other":[0,0]})";
+  const auto path = write_run(folder, "r",
+                              step_line(100, 0.5) + R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n2"],)" + columns +
+                                  "\n");
+
+  const Run run = read_run(path);
+
+  ASSERT_TRUE(run.rank_times);
+  EXPECT_EQ(run.rank_times->steps, 99);
+  EXPECT_EQ(run.rank_times->hosts, (std::vector<std::string>{"n1", "n2"}));
+  EXPECT_EQ(run.rank_times->columns.front().second, (std::vector{0.1, 0.2}));
+  EXPECT_EQ(run.rank_times->columns.at(1).first, "data");
+}
+
 }  // namespace
 }  // namespace cohort::report

@@ -1,0 +1,71 @@
+#include <chrono>
+#include <ctime>
+#include <thread>
+
+#include "cohort/comm/flight_recorder.h"
+
+#include "benchmarks.h"
+#include "comm/operation_history.h"
+#include "table.h"
+#include "timing.h"
+
+namespace cohort::perf {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+constexpr std::int64_t kCalls = 1'000'000;
+
+/// Nanoseconds of one of kCalls calls.
+template <class Call>
+double nanoseconds(Call&& call) {
+  const auto begin = Clock::now();
+  for (std::int64_t i = 1; i <= kCalls; ++i) call(i);
+  return std::chrono::duration<double, std::nano>(Clock::now() - begin).count() / kCalls;
+}
+
+double processor_seconds() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
+
+/// The part of a core that a process takes while its main thread sleeps.
+double idle_load() {
+  constexpr auto kIdle = 5s;
+  const double before = processor_seconds();
+  std::this_thread::sleep_for(kIdle);
+  return (processor_seconds() - before) / std::chrono::duration<double>(kIdle).count();
+}
+
+}  // namespace
+
+ExitCode recorder(bool json, comm::Communicator& ranks) {
+  const Table table("recorder",
+                    {"operation: writing down one collective; stage: announcing one; all-reduce: of 8 B, which is",
+                     "the smallest there is; idle: what the watchdog takes of a core while nothing else runs"},
+                    {{"operation", "ns", 10, 1},
+                     {"stage", "ns", 8, 1},
+                     {"all-reduce", "us", 10, 1},
+                     {"of it", "%", 8, 2},
+                     {"idle", "%", 8, 3},
+                     {"#wrong", "", 6}},
+                    json, ranks);
+  const auto history = comm::open_history("benchmark", 1, {ranks.rank()});
+  const double operation = nanoseconds([&](std::int64_t) {
+    const std::int64_t sequence = history->submit("all_reduce f32", 40);
+    history->begin(sequence);
+    history->end(sequence);
+  });
+  const double stage = nanoseconds([](std::int64_t i) { comm::set_activity(i, "forward"); });
+  const auto nothing = [] {};
+  const Times reduce = measure(ranks, 1.0, nothing, [&] { (void)ranks.sum(std::int64_t{1}); });
+  const double idle = ranks.max(idle_load());
+  const std::int64_t wrong = history->find(kCalls).sequence == kCalls && history->ended() == kCalls ? 0 : 1;
+  const double slowest = ranks.max(operation);
+  table.add({slowest, ranks.max(stage), 1e6 * reduce.median, 100e-9 * slowest / reduce.median, 100 * idle, wrong});
+  return ranks.max(wrong) == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace cohort::perf
