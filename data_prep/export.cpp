@@ -81,7 +81,7 @@ void write_image(const std::filesystem::path& path, const std::string& content) 
   file.close();
   if (!file) {
     throw DataError({fmt::format("the image cannot be written: {}", std::strerror(errno)), path.string(),
-                     "free some space or choose another folder"});
+                     disk_remedy(errno)});
   }
 }
 

@@ -31,5 +31,6 @@ void add_report(CLI::App& app, Job& job);
 void add_submit(CLI::App& app, Job& job);
 void add_status(CLI::App& app, Job& job);
 void add_docs(CLI::App& app, Job& job);
+void add_doctor(CLI::App& app, Job& job);
 
 }  // namespace cohort::jobs

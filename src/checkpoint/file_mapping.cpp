@@ -16,7 +16,7 @@ FileMapping::FileMapping(const std::filesystem::path& file, std::size_t bytes) :
                       : MAP_FAILED;
   if (start_ == MAP_FAILED) {
     throw DataError({fmt::format("cannot map the file into memory: {}", std::strerror(errno)), file.string(),
-                     "copy it to a local disk"});
+                     disk_remedy(errno, "copy it to a local disk")});
   }
 }
 

@@ -45,7 +45,7 @@ void reserve(const std::filesystem::path& path, std::uint64_t bytes) {
   if (error == 0 || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL) return;
   throw DataError(
       {fmt::format("cannot get {} for a checkpoint: {}", format_bytes(bytes), std::strerror(error)),
-       path.parent_path().string(), kDiskFix});
+       path.parent_path().string(), disk_remedy(error, kDiskFix)});
 }
 
 // What HDF5 adds to the values, rounded up.

@@ -26,7 +26,7 @@ void on_disk(const fs::path& where, Action&& action) {
     action();
   } catch (const fs::filesystem_error& error) {
     throw DataError({fmt::format("cannot write the checkpoint: {}", error.code().message()), where.string(),
-                     "check the folder's permissions and the space left"});
+                     disk_remedy(error.code().value(), "check the folder's permissions and the space left")});
   }
 }
 

@@ -1,11 +1,14 @@
 #include "comm/failure.h"
 
+#include <filesystem>
 #include <new>
 #include <stdexcept>
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "cohort/core/file.h"
 
 namespace cohort::comm {
 namespace {
@@ -41,6 +44,10 @@ Failure describe_unmarked(const std::exception_ptr& error) {
     return {Failure::Kind::bug, ExitCode::bug, {bug.what(), {}, {}}};
   } catch (const c10::Error& torch) {
     return {Failure::Kind::other, ExitCode::bug, {first_line(torch.what_without_backtrace()), {}, {}}};
+  } catch (const std::filesystem::filesystem_error& disk) {
+    return {Failure::Kind::error,
+            ExitCode::data,
+            {disk.code().message(), disk.path1().string(), disk_remedy(disk.code().value())}};
   } catch (const std::bad_alloc&) {
     return {Failure::Kind::other,
             ExitCode::bug,

@@ -14,11 +14,8 @@ namespace cohort {
 namespace {
 
 DataError system_error(const char* action, const std::filesystem::path& file, int error) {
-  const char* fix = "check the path and the permissions";
-  if (error == ENOSPC || error == EDQUOT) fix = "free some space or choose another folder";
-  if (error == EFBIG) fix = "raise the limit on the size of files (ulimit -f)";
-  if (error == ENOENT) fix = "check the path";
-  return DataError({fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), fix});
+  return DataError(
+      {fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), disk_remedy(error)});
 }
 
 void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& file) {
@@ -41,6 +38,32 @@ void sync_path(const std::filesystem::path& path, int flags, const char* action)
 
 void FileDescriptorTraits::close(type descriptor) noexcept {
   ::close(descriptor);
+}
+
+std::string disk_remedy(int error, std::string otherwise) {
+  switch (error) {
+    case ENOSPC:
+      return "free some space or choose another folder";
+    case EDQUOT:
+      return "your quota is used up: free some space or choose another folder";
+    case EFBIG:
+      return "raise the limit on the size of files (ulimit -f)";
+    case EROFS:
+      return "the file system is mounted read-only: choose a folder on another one";
+    case ESTALE:
+      return "the network file system lost the file (server restarted, or file replaced by another host): "
+             "check the mount on this host (ls, df), then run the same command again";
+    case EIO:
+      return "the disk or the network to it failed: look into the system's log (dmesg) and ask who runs it, "
+             "then run the same command again";
+    case EMFILE:
+    case ENFILE:
+      return "raise the limit on open files (ulimit -n)";
+    case ENOENT:
+      return "check the path";
+    default:
+      return otherwise;
+  }
 }
 
 std::string read_file(const std::filesystem::path& file) {

@@ -29,10 +29,15 @@ constexpr const char* kVerify =
   throw DataError({what, path.string(), kVerify});
 }
 
+[[noreturn]] void refused(const char* action, int error, const std::filesystem::path& path) {
+  throw DataError({fmt::format("the shard cannot be {}: {}", action, std::strerror(error)), path.string(),
+                   disk_remedy(error, kVerify)});
+}
+
 void check_size(const std::filesystem::path& path, const ShardEntry& entry) {
   std::error_code error;
   const std::uint64_t bytes = std::filesystem::file_size(path, error);
-  if (error) damaged(fmt::format("the shard cannot be opened: {}", error.message()), path);
+  if (error) refused("opened", error.value(), path);
   if (bytes == entry.bytes) return;
   damaged(fmt::format("the shard {} {} bytes, dataset.json says {}",
                       bytes < entry.bytes ? "is truncated: it has" : "is not the one of dataset.json: it has",
@@ -175,7 +180,7 @@ void ShardReader::Impl::read_at(std::uint64_t offset, std::span<std::byte> out) 
   while (!out.empty()) {
     const ssize_t count = ::pread(descriptor.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) damaged(fmt::format("the shard cannot be read: {}", std::strerror(errno)), path);
+    if (count < 0) refused("read", errno, path);
     if (count == 0) damaged("the shard ends too early: it became shorter since it was opened", path);
     out = out.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
@@ -232,8 +237,7 @@ ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEn
   impl->open_ids(file);
   impl->checksums = impl->numbers(file, shard_format::kChecksums, entry.rows);
   impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!impl->descriptor)
-    damaged(fmt::format("the shard cannot be opened: {}", std::strerror(errno)), impl->path);
+  if (!impl->descriptor) refused("opened", errno, impl->path);
   return ShardReader(std::move(impl));
 }
 

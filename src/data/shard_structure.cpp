@@ -24,8 +24,8 @@ void check_room(const std::filesystem::path& path, std::uint64_t bytes) {
   const int error = file ? ::posix_fallocate(file.get(), 0, static_cast<off_t>(bytes)) : errno;
   const bool unknown = error == EINVAL || error == EOPNOTSUPP;  // not every file system can reserve
   if (error == 0 || unknown) return;
-  throw DataError(
-      {fmt::format("there is no room for {} bytes: {}", bytes, std::strerror(error)), path.string(), kFix});
+  throw DataError({fmt::format("there is no room for {} bytes: {}", bytes, std::strerror(error)),
+                   path.string(), disk_remedy(error, kFix)});
 }
 
 /// Never 0: HDF5 has no text of no bytes.

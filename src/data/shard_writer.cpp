@@ -48,7 +48,7 @@ void write_at(const FileDescriptor& file, std::uint64_t offset, std::span<const 
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       throw DataError({fmt::format("the shard cannot be written: {}", std::strerror(errno)), path.string(),
-                       "free some space or choose another folder; nothing of this shard was kept"});
+                       disk_remedy(errno, "choose another folder; nothing of this shard was kept")});
     }
     bytes = bytes.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
@@ -68,7 +68,7 @@ FileDescriptor open_nameless(const std::filesystem::path& path) {
   FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file) {
     throw DataError({fmt::format("a file cannot be made: {}", std::strerror(errno)), path.string(),
-                     "check the folder's permissions"});
+                     disk_remedy(errno, "check the folder's permissions")});
   }
   std::filesystem::remove(path);
   return file;
@@ -110,7 +110,7 @@ void copy_content(const EncodedRows& rows, const FileDescriptor& target, std::ui
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
       throw DataError({fmt::format("the encoded images cannot be read back: {}", std::strerror(errno)),
-                       path.string(), "check the disk, then convert again"});
+                       path.string(), disk_remedy(errno, "check the disk, then convert again")});
     }
     write_at(target, offset + at, std::span(block).first(static_cast<std::size_t>(count)), path);
     at += static_cast<std::uint64_t>(count);

@@ -94,7 +94,7 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   std::filesystem::rename(beside, file, error);
   if (error)
     throw DataError({fmt::format("cannot rename the finished file: {}", error.message()), target.where,
-                     "check the folder's permissions"});
+                     disk_remedy(error.value())});
 }
 
 }  // namespace cohort::eval

@@ -4,6 +4,7 @@
 // by a public header. The library is not thread-safe as Debian builds it: code that may run while a
 // checkpoint is written in the background (reading shards, checkpoints themselves) holds Lock.
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <span>
@@ -16,6 +17,7 @@
 #include <hdf5.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/core/handle.h"
 
 namespace cohort::hdf5 {
@@ -64,14 +66,23 @@ inline std::string deepest_error() {
   return text.empty() ? "no reason given" : text;
 }
 
+/// The number of the system's error in a text of HDF5 ("… errno = 28, …"); 0: it names none.
+inline int system_error_in(const std::string& text) {
+  constexpr std::string_view kMark = "errno = ";
+  const auto at = text.find(kMark);
+  return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + kMark.size());
+}
+
 /// Returns `result` of the HDF5 function `call`; throws DataError quoting HDF5's own reason when it is
-/// negative. `where`: the file, and what is read or written in it.
+/// negative. `where`: the file, and what is read or written in it. `fix`: unless the disk is the reason.
 template <class Result>
 Result check_hdf5(Result result, std::string_view call, const std::string& where,
                   const std::string& fix = {}) {
   static_assert(std::is_signed_v<Result>);
-  if (result < 0) throw DataError({fmt::format("{} failed: {}", call, deepest_error()), where, fix});
-  return result;
+  if (result >= 0) return result;
+  const std::string reason = deepest_error();
+  throw DataError(
+      {fmt::format("{} failed: {}", call, reason), where, disk_remedy(system_error_in(reason), fix)});
 }
 
 /// HDF5 prints its error stack to stderr unless told otherwise; ours quote it. The functions below that make

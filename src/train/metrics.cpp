@@ -1,5 +1,7 @@
 #include "cohort/train/metrics.h"
 
+#include <cerrno>
+#include <cstring>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -82,14 +84,18 @@ std::string features_line(const eval::FeatureStatistics& features) {
 }
 
 MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)), stream_(file_, std::ios::app) {
-  if (!stream_)
-    throw DataError({"cannot open the metrics", file_.string(), "check the folder's permissions"});
+  if (!stream_) {
+    throw DataError({fmt::format("cannot open the metrics: {}", std::strerror(errno)), file_.string(),
+                     disk_remedy(errno)});
+  }
 }
 
 void MetricsFile::write(const std::string& line) {
   stream_ << line << '\n' << std::flush;
-  if (!stream_)
-    throw DataError({"cannot write the metrics", file_.string(), "check that the disk is not full"});
+  if (!stream_) {
+    throw DataError({fmt::format("cannot write the metrics: {}", std::strerror(errno)), file_.string(),
+                     disk_remedy(errno)});
+  }
 }
 
 void MetricsFile::sync() {

@@ -49,7 +49,7 @@ void remove_run(const RunFolder& folder) {
     fs::remove_all(entry, error);
     if (error)
       throw DataError({fmt::format("cannot remove the earlier run: {}", error.message()), entry.string(),
-                       "check the permissions"});
+                       disk_remedy(error.value())});
   }
 }
 

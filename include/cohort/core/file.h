@@ -16,6 +16,10 @@ struct FileDescriptorTraits {
 };
 using FileDescriptor = Handle<FileDescriptorTraits>;
 
+/// What to do about an error number of the system (ENOSPC, EROFS, ESTALE, EIO …): the `fix` of an Error.
+/// `otherwise` for those that say nothing of the disk.
+std::string disk_remedy(int error, std::string otherwise = "check the path and the permissions");
+
 /// The whole file. Throws DataError naming the file and the system's reason.
 std::string read_file(const std::filesystem::path& file);
 
