@@ -200,21 +200,21 @@ std::string batch_script(const JobScript& job, const SiteConfig& site) {
     text +=
         "export SLURM_JOB_END_TIME=${SLURM_JOB_END_TIME:-$(SLURM_TIME_FORMAT=%s squeue -h -j \"$job\" -o "
         "%e)}\n";
-  text +=
-      "echo \"job $job on $SLURM_JOB_NODELIST, restart ${SLURM_RESTART_COUNT:-0}: $SLURM_NTASKS ranks of "
-      "$OMP_NUM_THREADS threads, "
-      "bound to cores\"\n";
+  text += fmt::format("echo \"job $job on $SLURM_JOB_NODELIST, restart ${{SLURM_RESTART_COUNT:-0}}: {}\"\n",
+                      job.launched ? "ranks: $SLURM_NTASKS, threads of each: $OMP_NUM_THREADS, bound to cores"
+                                   : "one process, threads: $OMP_NUM_THREADS");
   return text + watch_of(job);
 }
 
 std::string sbatch_quoted(std::string_view word) {
-  std::string quoted;
-  (void)shell_quoted(word);  // refuses control characters
+  if (shell_quoted(word) == word) return std::string(word);  // also refuses control characters
+  // Outside of quotes sbatch ends a word at a space, even behind a backslash.
+  std::string quoted = "\"";
   for (const char letter : word) {
-    if (std::string_view(" '\"\\#$`!&|;<>()*?[]{}~^").find(letter) != std::string_view::npos) quoted += '\\';
+    if (letter == '"' || letter == '\\') quoted += '\\';
     quoted += letter;
   }
-  return quoted;
+  return quoted + "\"";
 }
 
 std::string sbatch_path(const fs::path& path) {

@@ -24,11 +24,11 @@ struct ScriptRun {
 
 /// Everything that a batch script is made of, besides the site's settings.
 struct JobScript {
-  std::string name;                   ///< of the job
-  std::filesystem::path folder;         ///< where it starts
-  std::string log;                      ///< path of its output, with the patterns of sbatch (%j)
-  std::vector<std::string> command;     ///< program and arguments
-  std::vector<ScriptRun> runs;        ///< more than one: an array
+  std::string name;                  ///< of the job
+  std::filesystem::path folder;      ///< where it starts
+  std::string log;                   ///< path of its output, with the patterns of sbatch (%j)
+  std::vector<std::string> command;  ///< program and arguments
+  std::vector<ScriptRun> runs;       ///< more than one: an array
   bool array = false;
   Resources resources;
   bool launched = true;  ///< on ranks; false: one process without MPI

@@ -2,7 +2,7 @@
 # Gets everything that Cohort needs on a Debian 12 machine. Runs again in under a second when all of it is there.
 # usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
 #   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 660 MB to download, 780 MB on disk
-#   --python   for the tests: Chromium, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
+#   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
 #   --cuda     LibTorch with CUDA, NCCL and cuDNN for the preset 'cuda': the same environment as --python
 #   --data     the photos of the quick start: 90 MB, licence CC BY-NC-SA 4.0
 # Everything lands in .deps/ (or $COHORT_DEPS) and data/. Exit code 2: an administrator has to install packages first.
@@ -16,13 +16,17 @@ PACKAGES=(
   libgtest-dev                                                                           # tests
   python3 python3-pip python3-venv unzip ca-certificates                                 # fetching the rest
 )
+TEST_PACKAGES=(
+  chromium fonts-dejavu-core                         # draws reports
+  slurmctld slurmd slurm-client munge libpmix-dev    # a cluster of its own
+)
 LIBRARIES=(libc10.so libtorch_cpu.so libgomp.so.1)  # what the CPU build loads of the wheel's lib/
 
 main() {
   local python=false data=false
   while [ $# -gt 0 ]; do
     case $1 in
-      --python) python=true && PACKAGES+=(chromium fonts-dejavu-core) ;;  # draws reports in a test
+      --python) python=true && PACKAGES+=("${TEST_PACKAGES[@]}") ;;
       --cuda) python=true ;;
       --data) data=true ;;
       -h | --help) sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" && return ;;

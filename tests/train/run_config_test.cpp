@@ -52,6 +52,8 @@ TEST(RunConfig, ContradictionsAreRefused) {
         << steps;
   }
   EXPECT_NO_THROW(load_run_config(file, Overrides{"train.trace.steps=[5,5]"}));
+  EXPECT_THROW(load_run_config(file, Overrides{"train.stop.signals=[TERM,KILL]"}), UsageError);
+  EXPECT_NO_THROW(load_run_config(file, Overrides{"train.stop.signals=[TERM,USR1,INT,HUP,XCPU]"}));
   EXPECT_NO_THROW(
       load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none", "context.scope=global"}));
   EXPECT_NO_THROW(load_run_config(

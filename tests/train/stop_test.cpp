@@ -2,7 +2,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -131,6 +133,101 @@ TEST_F(Stop, ASignalDuringASaveLeavesThatCheckpointAndALastOne) {
     EXPECT_EQ(steps_of(config.run_dir, "step"), steps_of(calm.run_dir, "step"));
     expect_same_weights(calm, config);
   }
+}
+
+/// While it lives, this process belongs to a Slurm job that ends at this time, in seconds since 1970.
+class InSlurmJob {
+ public:
+  explicit InSlurmJob(std::chrono::system_clock::time_point end) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(end).time_since_epoch().count();
+    ::setenv("SLURM_JOB_ID", "77", 1);
+    ::setenv("SLURM_JOB_END_TIME", std::to_string(seconds).c_str(), 1);
+  }
+  InSlurmJob(const InSlurmJob&) = delete;
+  InSlurmJob& operator=(const InSlurmJob&) = delete;
+  ~InSlurmJob() {
+    ::unsetenv("SLURM_JOB_ID");
+    ::unsetenv("SLURM_JOB_END_TIME");
+  }
+};
+
+TEST_F(Stop, WhenTheJobsTimeEndsTheRunSavesStopsAndGoesOn) {
+  const RunConfig calm = run("calm"), config = run("time");
+  ASSERT_EQ(train(calm), ExitCode::done);
+  {
+    const InSlurmJob job(std::chrono::system_clock::now() + config.train.stop.margin);
+    ASSERT_EQ(train(config), ExitCode::stopped);
+    EXPECT_EQ(steps_of(config.run_dir, "step"), "1 ");
+    ASSERT_EQ(lines_of(config.run_dir, "stop").size(), 1U);
+    EXPECT_EQ(lines_of(config.run_dir, "stop")[0].at("reason"), "time limit");
+    EXPECT_EQ(lines_of(config.run_dir, "start")[0].at("job"), "77");
+    world.barrier();
+  }
+  const InSlurmJob job(std::chrono::system_clock::now() + std::chrono::hours(9));
+
+  ASSERT_EQ(train(config), ExitCode::done);
+  EXPECT_EQ(steps_of(config.run_dir, "step"), steps_of(calm.run_dir, "step"));
+  expect_same_weights(calm, config);
+}
+
+TEST_F(Stop, WithoutAMarginTheJobsTimeDoesNotMatter) {
+  RunConfig config = run("no_margin");
+  config.train.stop.margin = std::chrono::seconds(0);
+  const InSlurmJob job(std::chrono::system_clock::now());
+
+  EXPECT_EQ(train(config), ExitCode::done);
+}
+
+TEST_F(Stop, TheFileStopStopsOnce) {
+  const RunConfig config = run("file");
+  if (world.rank() == 0) {
+    fs::create_directories(config.run_dir);
+    std::ofstream(config.run_dir / "STOP") << "";
+  }
+  world.barrier();
+
+  ASSERT_EQ(train(config), ExitCode::stopped);
+
+  EXPECT_EQ(steps_of(config.run_dir, "step"), "1 ");
+  EXPECT_EQ(lines_of(config.run_dir, "stop").at(0).at("reason"), "file");
+  EXPECT_FALSE(fs::exists(config.run_dir / "STOP"));
+  world.barrier();
+  EXPECT_EQ(train(config), ExitCode::done);
+}
+
+TEST_F(Stop, TheFileSaveSavesOnceAndTrainingGoesOn) {
+  RunConfig config = run("save");
+  config.checkpoint = {.every_steps = 0, .keep_last = 99};
+  if (world.rank() == 0) {
+    fs::create_directories(config.run_dir);
+    std::ofstream(config.run_dir / "SAVE") << "";
+  }
+  world.barrier();
+
+  ASSERT_EQ(train(config), ExitCode::done);
+
+  EXPECT_EQ(store(config).steps(), (std::vector<std::int64_t>{config.train.max_steps, 1}));
+  EXPECT_FALSE(fs::exists(config.run_dir / "SAVE"));
+}
+
+TEST_F(Stop, OnlyTheSignalsOfTheConfigurationStop) {
+  RunConfig config = run("signals");
+  config.train.stop.signals = {"USR1"};
+  struct sigaction ignored {}, before {};
+  ignored.sa_handler = SIG_IGN;
+  ::sigaction(SIGUSR2, &ignored, &before);
+  {
+    Trainer trainer(config, world);
+    std::raise(SIGUSR2);
+    EXPECT_EQ(trainer.run(), ExitCode::done);
+  }
+  ::sigaction(SIGUSR2, &before, nullptr);
+  world.barrier();
+  config.run_dir += "_of_config";
+  Trainer trainer(config, world);
+  std::raise(SIGUSR1);
+  EXPECT_EQ(trainer.run(), ExitCode::stopped);
+  world.barrier();
 }
 
 // The clock of rank 0 decides; others, which wait for it in their first step, save with it.
