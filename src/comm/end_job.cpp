@@ -152,10 +152,9 @@ void end_job(const Failure& failure, std::chrono::milliseconds launcher) {
   static std::atomic_flag ending = ATOMIC_FLAG_INIT;
   while (ending.test_and_set()) std::this_thread::sleep_for(1h);  // another thread ends this process
   Watchdog* const watchdog = Watchdog::instance();
-  const bool speaks = watchdog == nullptr || watchdog->may_speak();
   std::string text = job_message(failure);
-  write_report(text, true);
-  if (!speaks) std::this_thread::sleep_for(kSilentTime);
+  write_report(text, true);  // first: a launcher may kill this process at any moment
+  if (watchdog != nullptr && !watchdog->may_speak()) std::this_thread::sleep_for(kSilentTime);
   if (!process().failure_folder.empty())
     text += fmt::format("  reports of the ranks: {}\n", process().failure_folder.string());
   say(fmt::format("[rank {}/{}] {}{}", process().rank, process().size, text, log_text(kShownLines)));

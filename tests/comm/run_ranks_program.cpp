@@ -49,11 +49,12 @@ ExitCode agrees_with_operations_under_way(Communicator& ranks) {
   return ExitCode::done;
 }
 
-// Rank 1 does something else in step 7; the others wait for it in operation 2 of 'world' for a second.
-ExitCode rank_one(Communicator& ranks, const std::function<void()>& what) {
+// Rank 1 does something else in step 7; the others wait for it in operation 2 of 'world'.
+ExitCode rank_one(Communicator& ranks, const std::function<void()>& what,
+                  std::chrono::seconds timeout = std::chrono::seconds(1)) {
   comm::set_activity(7, "backward");
   ranks.barrier();
-  comm::Session::set_timeout(std::chrono::seconds(1));
+  comm::Session::set_timeout(timeout);
   if (ranks.rank() == 1) what();
   at::Tensor values = torch::ones({10});
   ranks.all_reduce(values).wait();
@@ -77,7 +78,7 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
        });
      }},
     {"is_stopped", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSTOP); }); }},
-    {"is_killed", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGKILL); }); }},
+    {"is_killed", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGKILL); }, std::chrono::minutes(5)); }},
     {"segfaults", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSEGV); }); }},
     {"aborts", [](Communicator& ranks) { return rank_one(ranks, [] { std::abort(); }); }},
     {"does_not_split",

@@ -190,7 +190,7 @@ TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {
                               step_line(100, 0.5) + R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n2"],)" + columns +
                                   "\n");
 
-  const Run run = read_run(path);
+  const auto run = read_run(path);
 
   ASSERT_TRUE(run.rank_times);
   EXPECT_EQ(run.rank_times->steps, 99);
