@@ -12,6 +12,7 @@
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/tar.h"
+#include "support/json.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -118,7 +119,8 @@ class Samples {
   }
   [[nodiscard]] std::string value_in(const Sample& sample, const TarEntry& entry,
                                      const std::string& key) const {
-    const json values = json::parse(content(sample, entry), nullptr, false);
+    const std::string text = content(sample, entry);
+    const json values = is_nested_deeply(text) ? json() : json::parse(text, nullptr, false);
     if (!values.is_object())
       throw DataError(
           {"the sample's JSON is no object", where(sample), "write {\"key\": value, …} for each sample"});

@@ -10,6 +10,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/data/pixel_type.h"
 
 #include "data_prep/npz.h"
 
@@ -59,6 +60,14 @@ Image decode_npy(std::string_view content, const std::string& where) {
   image.pixels.resize(array.bytes.size());
   std::memcpy(image.pixels.data(), array.bytes.data(), array.bytes.size());
   return image;
+}
+
+bool is_plausible(const data::ImageLayout& layout, std::size_t file_bytes) noexcept {
+  constexpr double kMostRatio = 16384.0;
+  double bytes = static_cast<double>(data::pixel_type_bytes(layout.type));
+  for (const std::int64_t size : {layout.channels, layout.height, layout.width})
+    bytes *= static_cast<double>(size);
+  return bytes <= kMostRatio * static_cast<double>(file_bytes);
 }
 
 void fail_decoding(const std::string& reason, const std::string& where) {

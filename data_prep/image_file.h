@@ -25,6 +25,10 @@ Image decode_tiff(std::string_view content, const std::string& where);
 /// An array [C, H, W] or [H, W] of NumPy's format.
 Image decode_npy(std::string_view content, const std::string& where);
 
+/// Whether a file of so many bytes can hold such an image: no format packs 16,384 bytes into one. A header
+/// that claims more is not worth its memory.
+bool is_plausible(const data::ImageLayout& layout, std::size_t file_bytes) noexcept;
+
 [[noreturn]] void fail_decoding(const std::string& reason, const std::string& where);
 
 }  // namespace cohort::data_prep

@@ -37,18 +37,11 @@ class JpegDecoder {
     self->reason = text;
     std::longjmp(self->return_to_, 1);
   }
-  void make_room();
-
   std::string_view content_;
   jpeg_decompress_struct jpeg_{};
   jpeg_error_mgr errors_{};
   std::jmp_buf return_to_{};
 };
-
-void JpegDecoder::make_room() {
-  layout = {data::PixelType::u8, jpeg_.output_components, jpeg_.output_height, jpeg_.output_width};
-  pixels.resize(static_cast<std::size_t>(layout.bytes()));
-}
 
 bool JpegDecoder::decode() {
   if (setjmp(return_to_) != 0) return false;
@@ -59,8 +52,11 @@ bool JpegDecoder::decode() {
   if (jpeg_.num_components != 1 && jpeg_.num_components != 3)
     return reason = "it is neither gray nor colour", false;
   jpeg_.out_color_space = jpeg_.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
+  layout = {data::PixelType::u8, jpeg_.num_components, jpeg_.image_height, jpeg_.image_width};
+  // Before libjpeg takes memory for a progressive image.
+  if (!is_plausible(layout, content_.size())) return reason = "it claims more pixels than it can hold", false;
   jpeg_start_decompress(&jpeg_);
-  make_room();
+  pixels.resize(static_cast<std::size_t>(layout.bytes()));
   const std::size_t stride = pixels.size() / jpeg_.output_height;
   while (jpeg_.output_scanline < jpeg_.output_height) {
     auto* row = static_cast<JSAMPROW>(static_cast<void*>(pixels.data() + jpeg_.output_scanline * stride));

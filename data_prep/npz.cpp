@@ -1,6 +1,7 @@
 #include "data_prep/npz.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -40,7 +41,8 @@ std::string parse_type(const std::string& header, const std::string& where) {
   const std::string type = text.substr(2, text.size() - 3);
   const bool known = type == "u1" || type == "u2" || type == "f4" || type == "i4" || type == "i8" ||
                      type == "b1" ||
-                     (type.front() == 'U' && type.find_first_not_of("0123456789", 1) == std::string::npos);
+                     (type.front() == 'U' && type.size() > 1 && type.size() < 10 &&
+                      type.find_first_not_of("0123456789", 1) == std::string::npos);
   if (!known || text[1] == '>') {
     refuse(fmt::format("type {} is not supported", text), where,
            "store images as uint8, uint16 or float32; labels and contexts as integers, booleans or unicode "
@@ -64,7 +66,8 @@ std::vector<std::int64_t> parse_shape(const std::string& header, const std::stri
 }
 
 std::uint64_t bytes_per_value(const std::string& type) {
-  const std::uint64_t size = std::stoull(type.substr(1));
+  std::uint64_t size = 0;
+  std::from_chars(type.data() + 1, type.data() + type.size(), size);
   return type.front() == 'U' ? 4 * size : size;
 }
 
@@ -116,8 +119,10 @@ Array parse_npy(const std::string& content, const std::string& name, const std::
     refuse("the array is in Fortran order", where, "store numpy.ascontiguousarray(array)");
   }
   std::uint64_t bytes = bytes_per_value(array.type);
-  for (const std::int64_t size : array.shape) bytes *= static_cast<std::uint64_t>(size);
-  if (bytes != array.bytes.size()) not_npy(where);
+  bool fits = true;
+  for (const std::int64_t size : array.shape)
+    fits = !__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes) && fits;
+  if (!fits || bytes != array.bytes.size()) not_npy(where);
   return array;
 }
 

@@ -41,7 +41,9 @@ Value checked(arrow::Result<Value> result, const std::filesystem::path& file) {
 std::shared_ptr<arrow::Table> read_columns_of(const std::filesystem::path& file) {
   auto input = checked(arrow::io::ReadableFile::Open(file.string()), file);
   const auto reader = checked(parquet::arrow::OpenFile(input, arrow::default_memory_pool()), file);
-  return checked(reader->ReadTable(), file);
+  std::shared_ptr<arrow::Table> table = checked(reader->ReadTable(), file);
+  if (const arrow::Status status = table->ValidateFull(); !status.ok()) refuse(status.ToString(), file);
+  return table;
 }
 
 std::string cell(const arrow::Array& values, std::int64_t row, const std::filesystem::path& file) {

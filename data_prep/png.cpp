@@ -12,7 +12,7 @@ namespace {
 /// jumped over.
 class PngDecoder {
  public:
-  explicit PngDecoder(std::string_view content) : rest_(content) {
+  explicit PngDecoder(std::string_view content) : rest_(content), size_(content.size()) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
     info_ = png_create_info_struct(png_);
   }
@@ -39,11 +39,12 @@ class PngDecoder {
     rest.remove_prefix(count);
   }
   void prepare();
-  void make_room();
+  bool make_room();
 
   png_structp png_;
   png_infop info_;
   std::string_view rest_;
+  std::size_t size_;
   std::vector<png_bytep> rows_;
 };
 
@@ -58,22 +59,24 @@ void PngDecoder::prepare() {
   png_read_update_info(png_, info_);
 }
 
-void PngDecoder::make_room() {
+bool PngDecoder::make_room() {
   layout.type = png_get_bit_depth(png_, info_) == 16 ? data::PixelType::u16 : data::PixelType::u8;
   layout.channels = png_get_channels(png_, info_);
   layout.height = png_get_image_height(png_, info_);
   layout.width = png_get_image_width(png_, info_);
+  if (!is_plausible(layout, size_)) return reason = "it claims more pixels than it can hold", false;
   pixels.resize(static_cast<std::size_t>(layout.bytes()));
   const std::size_t stride = pixels.size() / static_cast<std::size_t>(layout.height);
   for (std::size_t y = 0; y < static_cast<std::size_t>(layout.height); ++y) {
     rows_.push_back(static_cast<png_bytep>(static_cast<void*>(pixels.data() + y * stride)));
   }
+  return true;
 }
 
 bool PngDecoder::decode() {
   if (setjmp(png_jmpbuf(png_)) != 0) return false;
   prepare();
-  make_room();
+  if (!make_room()) return false;
   png_read_image(png_, rows_.data());
   png_read_end(png_, nullptr);
   return true;

@@ -61,8 +61,9 @@ void read_pax(std::string_view records, TarEntry& next, bool& has_name, bool& ha
     std::size_t length = 0;
     const auto [end, error] = std::from_chars(records.data(), records.data() + records.size(), length);
     if (error != std::errc() || length < 3 || length > records.size()) return;
-    std::string_view record = records.substr(0, length - 1);
-    record.remove_prefix(static_cast<std::size_t>(end - records.data()) + 1);
+    const auto digits = static_cast<std::size_t>(end - records.data());
+    if (digits + 1 >= length) return;
+    const std::string_view record = records.substr(digits + 1, length - digits - 2);
     records.remove_prefix(length);
     const std::size_t equals = record.find('=');
     if (equals == std::string_view::npos) continue;

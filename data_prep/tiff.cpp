@@ -6,6 +6,7 @@
 #include <tiffio.h>
 
 #include "cohort/core/handle.h"
+#include "cohort/data/pixel_type.h"
 
 #include "data_prep/image_file.h"
 
@@ -103,8 +104,12 @@ Image decode_tiff(std::string_view content, const std::string& where) {
   const data::ImageLayout layout{pixel_type(tiff, where), colour ? 3 : 1,
                                  field<std::uint32_t>(tiff, TIFFTAG_IMAGELENGTH),
                                  field<std::uint32_t>(tiff, TIFFTAG_IMAGEWIDTH)};
+  if (!is_plausible({layout.type, stored, layout.height, layout.width}, content.size()))
+    fail_decoding("TIFF: it claims more pixels than it can hold", where);
   if (stored < layout.channels || layout.values() == 0) fail_decoding("TIFF: it has no pixels", where);
   const auto stride = static_cast<std::size_t>(TIFFScanlineSize(tiff.get()));
+  if (stride != static_cast<std::size_t>(layout.width * stored * data::pixel_type_bytes(layout.type)))
+    fail_decoding("TIFF: its lines have another length than its width says", where);
   std::vector<std::byte> pixels(stride * static_cast<std::size_t>(layout.height));  // [H, W, stored]
   for (std::int64_t y = 0; y < layout.height; ++y) {
     void* row = pixels.data() + static_cast<std::size_t>(y) * stride;

@@ -76,6 +76,9 @@ void apply_zip64(std::string_view extra, Zip::Entry& entry) {
 }
 
 std::string inflate_all(const std::string& packed, std::uint64_t size, const std::filesystem::path& file) {
+  constexpr std::uint64_t kMostRatio = 1032;  // of deflate: 258 bytes from two bits
+  if (size / kMostRatio > packed.size())
+    damaged("the archive is damaged: an entry cannot be as large as it says", file);
   std::string unpacked(size, '\0');
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) damaged("zlib cannot start", file);

@@ -50,6 +50,9 @@ seeds() {
   case $1 in
     description) cp "$ROOT/tests/data/nuclei/dataset.json" "$2/seed" ;;
     table) printf 'path,label,"con,text"\na.png,0,"x ""y"""\n' >"$2/seed" ;;
+    config) find "$ROOT/configs" -name '*.yaml' -exec cp {} "$2" \; ;;
+    checkpoint_meta) printf '%s' '{"format":"cohort-checkpoint","version":1,"step":1,"epoch":0,"seed":7,"config":"a: 1","dataset":"d","file_bytes":9,"tensors":{"/x":{"shape":[2,3],"slices":[{"begin":0,"count":6,"checksum":"xxh3:0000000000000001"}]}}}' >"$2/seed" ;;
+    report) printf 'seed: 1\nmodel: {name: vit}\n\0{"kind":"step","step":1,"loss":0.5}\n{"kind":"end","step":1,"seconds":1,"images_per_second":2,"ranks":1,"parameters":3}\n' >"$2/seed" ;;
     safetensors) find "$ROOT/tests" -name '*.safetensors' -size -64k -exec cp {} "$2" \; ;;
     npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
     tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;

@@ -37,7 +37,8 @@ double rate(std::uint64_t bytes, double seconds) {
 }
 
 [[noreturn]] void refuse(const std::string& what, const fs::path& path, int error) {
-  throw DataError({fmt::format("{}: {}", what, std::strerror(error)), path.string(), disk_remedy(error)});
+  const std::string text = fmt::format("{}: {}", what, std::strerror(error));
+  throw DataError({text, path.string(), disk_remedy(error)});
 }
 
 /// Removed with its descriptor.

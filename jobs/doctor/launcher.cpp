@@ -36,8 +36,8 @@ struct Launcher {
   int ranks = 0;
 };
 
-// mpirun inside a job of Slurm starts its daemons with srun, whose variables the ranks inherit: mpirun is asked
-// for first.
+// mpirun inside a job of Slurm starts its daemons with srun, whose variables the ranks inherit: mpirun is
+// asked for first.
 Launcher launcher() {
   const bool by_mpirun = has("OMPI_APP_CTX_NUM_PROCS") || has("OMPI_COMMAND") || has("PRTE_LAUNCHED");
   if (by_mpirun) return {"mpirun of Open MPI", number("OMPI_COMM_WORLD_SIZE")};

@@ -42,7 +42,10 @@ hdf5::File create_together(const fs::path& path, comm::Communicator& ranks) {
   const hdf5::List access = hdf5::file_access();
   hdf5::check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_Comm_f2c(ranks.mpi_handle()), MPI_INFO_NULL),
                    "H5Pset_fapl_mpio", path.string());
-  return hdf5::create_file(path, access);
+  const hdf5::List create = hdf5::creation(H5P_FILE_CREATE);
+  return hdf5::File(hdf5::check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create.get(), access.get()),
+                                     "H5Fcreate", path.string(),
+                                     "check the permissions of the folder and the space on its disk"));
 }
 
 /// Collective. Each rank writes its block.

@@ -10,6 +10,8 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 
+#include "support/json.h"
+
 namespace cohort::checkpoint {
 namespace {
 
@@ -76,6 +78,26 @@ Catalogue describe(const std::vector<Slice>& state) {
   return tensors;
 }
 
+/// No dimension is negative, and the number of values can be counted.
+bool is_shape(const std::vector<std::int64_t>& shape) {
+  std::int64_t values = sizeof(float);
+  return std::all_of(shape.begin(), shape.end(), [&](std::int64_t size) {
+    return size >= 0 && !__builtin_mul_overflow(values, std::max<std::int64_t>(size, 1), &values);
+  });
+}
+
+/// What a file says of its tensors: slices that follow each other and are all of the tensor.
+bool is_whole(const SavedTensor& tensor) {
+  if (!is_shape(tensor.shape)) return false;
+  std::int64_t position = 0;
+  const std::int64_t all = value_count(tensor.shape);
+  for (const SavedSlice& slice : tensor.slices) {
+    if (slice.begin != position || slice.count < 0 || slice.count > all - position) return false;
+    position += slice.count;
+  }
+  return position == all;
+}
+
 void sort_and_check(const std::string& name, SavedTensor& tensor) {
   std::sort(tensor.slices.begin(), tensor.slices.end(),
             [](const SavedSlice& a, const SavedSlice& b) { return a.begin < b.begin; });
@@ -135,6 +157,7 @@ std::string meta_text(const Contents& contents) {
 
 Contents parse_meta(const std::string& text, const std::string& where) {
   const Damaged damaged("the description of the checkpoint is damaged", where);
+  if (is_nested_deeply(text)) throw damaged;
   json object = json::parse(text, nullptr, false);
   if (!object.is_object() || !object.contains("format") || object["format"] != kFormat ||
       !object.contains("version"))
@@ -148,7 +171,11 @@ Contents parse_meta(const std::string& text, const std::string& where) {
     const std::string expected = object.at("checksum");
     object.erase("checksum");
     if (checksum_text(checksum(bytes_of(object.dump()))) != expected) throw damaged;
-    return {meta_from(object), tensors_from(object.at("tensors"), where), object.at("file_bytes")};
+    Contents contents{meta_from(object), tensors_from(object.at("tensors"), where), object.at("file_bytes")};
+    const bool whole = std::all_of(contents.tensors.begin(), contents.tensors.end(),
+                                   [](const auto& entry) { return is_whole(entry.second); });
+    if (!whole) throw damaged;
+    return contents;
   } catch (const json::exception&) {
     throw damaged;
   }

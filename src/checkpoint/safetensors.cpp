@@ -144,10 +144,13 @@ class Reader {
                 value["data_offsets"][0],
                 value["data_offsets"][1]};
     std::uint64_t bytes = c10::elementSize(entry.dtype);
+    std::uint64_t most = bytes;  // as if no size were 0
     for (const std::uint64_t size : value["shape"]) {
-      if (__builtin_mul_overflow(bytes, size, &bytes) || bytes > std::numeric_limits<std::int64_t>::max()) {
+      if (__builtin_mul_overflow(most, std::max<std::uint64_t>(size, 1), &most) ||
+          most > std::numeric_limits<std::int64_t>::max()) {
         refuse(fmt::format("the shape of tensor '{}' is too large", name));
       }
+      bytes *= size;
       entry.shape.push_back(static_cast<std::int64_t>(size));
     }
     if (entry.end < entry.begin || entry.end - entry.begin != bytes) {

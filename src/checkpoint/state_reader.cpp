@@ -103,6 +103,9 @@ void StateReader::in_parts(const std::string& name, const SavedTensor& tensor, c
 hdf5::Dataset StateReader::open(const std::string& name, const SavedTensor& tensor) const {
   hdf5::Dataset dataset;
   bool is_same = false;
+  if (!hdf5::is_own(file_.get(), name))
+    throw Damaged(fmt::format("tensor '{}' is damaged: it is not stored in state.h5 itself", name),
+                  path_.string());
   as_damage(name, [&] {
     dataset = hdf5::open_dataset(file_.get(), name, path_.string());
     is_same = hdf5::shape_of(dataset, path_.string()) == tensor.shape;

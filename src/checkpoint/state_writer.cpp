@@ -58,25 +58,24 @@ std::uint64_t expected_bytes(const Catalogue& catalogue) {
 }
 
 // "/optimizer/exp_avg/head.weight" gives /optimizer and /optimizer/exp_avg.
-void create_groups_above(const hdf5::File& file, const std::string& name, std::set<std::string>& made,
+void create_groups_above(hid_t file, const std::string& name, std::set<std::string>& made,
                          const std::string& where) {
   for (std::size_t end = name.find('/', 1); end != std::string::npos; end = name.find('/', end + 1)) {
     const std::string group = name.substr(0, end);
-    if (made.insert(group).second) hdf5::create_group(file.get(), group, where);
+    if (made.insert(group).second) hdf5::create_group(file, group, where);
   }
 }
 
-void create_datasets(const hdf5::File& file, const Catalogue& catalogue, const std::string& where) {
+void create_datasets(hid_t file, const Catalogue& catalogue, const std::string& where) {
   std::set<std::string> groups;
   for (const auto& [name, tensor] : catalogue) {
     create_groups_above(file, name, groups, where);
-    hdf5::create_dataset(file.get(), name, H5T_IEEE_F32LE, tensor.shape, where);
+    hdf5::create_dataset(file, name, H5T_IEEE_F32LE, tensor.shape, where);
   }
 }
 
-// The file with all datasets and no values, of its full size. HDF5 1.10 cannot close a file whose description
-// does not fit on the disk any more, and then crashes in MPI_Finalize: so the space is tried before HDF5
-// begins, and held before others write.
+// The file with all datasets and no values, of its full size. The space is tried first and held before others
+// write.
 void create_file(const std::filesystem::path& path, const Catalogue& catalogue) {
   const std::filesystem::path space = path.string() + ".space";
   reserve(space, expected_bytes(catalogue));
@@ -84,9 +83,9 @@ void create_file(const std::filesystem::path& path, const Catalogue& catalogue) 
   const hdf5::Lock lock;
   const hdf5::List access = hdf5::file_access();
   use_checked_metadata(access);
-  hdf5::File file = hdf5::create_file(path, access);
-  create_datasets(file, catalogue, path.string());
-  hdf5::close(file, path.string());
+  hdf5::NewFile file(path, access);
+  create_datasets(file.get(), catalogue, path.string());
+  file.save();
   reserve(path, std::filesystem::file_size(path));
   sync_file(path);
 }

@@ -88,7 +88,7 @@ struct DocumentStart final : YAML::EventHandler {
 /// One file of a composition; reads its defaults first.
 class FileReader {
  public:
-  FileReader(const std::filesystem::path& file, Fields& fields, const FileReader* reader_of_parent = nullptr)
+  FileReader(const std::filesystem::path& file, Fields& fields, FileReader* reader_of_parent = nullptr)
       : file_(file), fields_(fields), parent_(reader_of_parent) {}
 
   void read() {
@@ -148,11 +148,22 @@ class FileReader {
     }
     for (const YAML::Node& name : names) {
       const std::filesystem::path file = (file_.parent_path() / name.Scalar()).lexically_normal();
+      count_file(place(key.Mark()));
       FileReader reader(file, fields_, this);
       reader.refuse_cycle(place(key.Mark()));
       reader.refuse_missing(place(key.Mark()));
       reader.read();
     }
+  }
+
+  /// Files that name others twice, which name others twice …, would never end.
+  void count_file(const std::string& where) {
+    constexpr int kMost = 1000;
+    FileReader* first = this;
+    while (first->parent_ != nullptr) first = first->parent_;
+    if (++first->files_ > kMost)
+      throw UsageError({fmt::format("the defaults read more than {} files", kMost), where,
+                        "name each file once: one that several others name is read several times"});
   }
 
   void refuse_cycle(const std::string& where) const {
@@ -169,7 +180,7 @@ class FileReader {
 
   void refuse_missing(const std::string& where) const {
     std::error_code ignored;
-    if (std::filesystem::exists(file_, ignored)) return;
+    if (std::filesystem::is_regular_file(file_, ignored)) return;
     throw UsageError({fmt::format("'defaults' names a file that does not exist: {}", file_.string()), where,
                       "names are relative to the file that they stand in"});
   }
@@ -243,7 +254,8 @@ class FileReader {
 
   std::filesystem::path file_;
   Fields& fields_;
-  const FileReader* parent_;
+  FileReader* parent_;
+  int files_ = 0;                     // read for the first of all readers
   std::map<std::string, int> lines_;  // of the keys read so far
 };
 

@@ -1,17 +1,19 @@
 #include "cohort/core/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
-#include <sstream>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include "cohort/core/error.h"
 
 namespace cohort {
 namespace {
+
+constexpr std::size_t kReadBytes = std::size_t{64} << 10;
 
 DataError system_error(const char* action, const std::filesystem::path& file, int error) {
   return DataError(
@@ -67,15 +69,17 @@ std::string disk_remedy(int error, std::string otherwise) {
 }
 
 std::string read_file(const std::filesystem::path& file) {
-  errno = 0;
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream content;
-  if (!stream) throw system_error("read the file", file, errno ? errno : EIO);
-  std::error_code ignored;
-  if (std::filesystem::is_directory(file, ignored)) throw system_error("read the file", file, EISDIR);
-  content << stream.rdbuf();
-  if (stream.bad()) throw system_error("read the file", file, errno ? errno : EIO);
-  return std::move(content).str();
+  const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!descriptor) throw system_error("read the file", file, errno);
+  std::string content;
+  for (std::size_t done = 0;;) {
+    if (content.size() - done < kReadBytes) content.resize(std::max(2 * content.size(), done + kReadBytes));
+    const ssize_t count = ::read(descriptor.get(), content.data() + done, content.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw system_error("read the file", file, errno);
+    done += static_cast<std::size_t>(count);
+    if (count == 0) return content.resize(done), content;
+  }
 }
 
 AtomicFile::AtomicFile(std::filesystem::path file)
@@ -105,6 +109,23 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view c
   AtomicFile beside(file);
   beside.write(std::as_bytes(std::span(content.data(), content.size())));
   beside.commit();
+}
+
+void copy_sparse(const FileDescriptor& from, const std::filesystem::path& to) {
+  const FileDescriptor target(::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!target) throw system_error("create the file", to, errno);
+  const off_t end = ::lseek(from.get(), 0, SEEK_END);
+  std::vector<std::byte> part(kReadBytes);
+  for (off_t at = 0; (at = ::lseek(from.get(), at, SEEK_DATA)) >= 0 && at < end;) {
+    const off_t hole = ::lseek(from.get(), at, SEEK_HOLE);
+    const auto wanted = std::min(part.size(), static_cast<std::size_t>(hole - at));
+    const ssize_t count = ::pread(from.get(), part.data(), wanted, at);
+    if (count <= 0) throw system_error("read what is to be written", to, count < 0 ? errno : EIO);
+    if (::lseek(target.get(), at, SEEK_SET) < 0) throw system_error("write the file", to, errno);
+    write_all(target.get(), std::span(part).first(static_cast<std::size_t>(count)), to);
+    at += count;
+  }
+  if (::ftruncate(target.get(), end) != 0) throw system_error("write the file", to, errno);
 }
 
 void sync_folder(const std::filesystem::path& folder) {

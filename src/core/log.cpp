@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include <spdlog/spdlog.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/core/log_history.h"
 
 namespace cohort {
@@ -62,13 +64,14 @@ void set_log_rank(int rank, int size) {
 
 void start_log_file(const std::filesystem::path& file) {
   if (log_rank != 0) return;
+  errno = 0;
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
     sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
     logger().sinks().push_back(std::move(sink));
   } catch (const spdlog::spdlog_ex& error) {
-    throw DataError({fmt::format("cannot write the log: {}", error.what()), file.string(),
-                     "check the path and the permissions"});
+    throw DataError(
+        {fmt::format("cannot write the log: {}", error.what()), file.string(), disk_remedy(errno)});
   }
 }
 

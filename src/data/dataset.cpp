@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "cohort/core/error.h"
@@ -17,8 +18,9 @@ namespace cohort::data {
 
 struct Dataset::Impl {
   /// Throws UsageError: no such split.
-  Impl(const std::filesystem::path& folder, Description of_dataset, const std::string& name);
+  Impl(std::filesystem::path where, Description of_dataset, std::string name);
 
+  std::filesystem::path folder;
   Description description;
   std::string split;
   std::unique_ptr<ShardCache> shards;
@@ -27,6 +29,10 @@ struct Dataset::Impl {
   std::map<std::string, ContextRuns> runs;
   std::optional<std::vector<std::string>> ids;
 
+  /// Columns of shards `first` … `last` - 1. Throw DataError (also: values outside of the vocabulary).
+  [[nodiscard]] ContextRuns read_contexts(const std::string& key, std::size_t first, std::size_t last) const;
+  [[nodiscard]] std::vector<std::int32_t> read_labels(const std::string& name, std::size_t first,
+                                                      std::size_t last) const;
   /// The shard of a row, and its number there.
   [[nodiscard]] std::pair<std::shared_ptr<const ShardReader>, std::int64_t> place(std::int64_t row) const;
 };
@@ -40,25 +46,50 @@ std::pair<std::shared_ptr<const ShardReader>, std::int64_t> Dataset::Impl::place
 
 namespace {
 
-/// One column over all shards; `read` gives that of a shard.
+/// One column over shards `first` … `last` - 1; `read` gives that of a shard.
 template <class Read>
-auto concatenate(ShardCache& shards, Read&& read) {
+auto concatenate(ShardCache& shards, std::size_t first, std::size_t last, Read&& read) {
   std::invoke_result_t<Read, const ShardReader&> all;
-  for (std::size_t i = 0; i < shards.size(); ++i) {
+  for (std::size_t i = first; i < last; ++i) {
     auto part = read(*shards.shard(i));
     all.insert(all.end(), std::make_move_iterator(part.begin()), std::make_move_iterator(part.end()));
   }
   return all;
 }
 
+/// A shard may say anything: what it says is an index into a vocabulary.
+void check_index(std::int32_t value, std::int32_t lowest, std::size_t known,
+                 const std::filesystem::path& folder, const std::string& column) {
+  if (value >= lowest && value < static_cast<std::int64_t>(known)) return;
+  throw DataError({fmt::format("column '{}' holds the value {}, dataset.json names {}", column, value, known),
+                   folder.string(), "cohort-data verify lists all damage; convert the images again"});
+}
+
 }  // namespace
 
-Dataset::Impl::Impl(const std::filesystem::path& folder, Description of_dataset, const std::string& name)
-    : description(std::move(of_dataset)), split(name) {
+Dataset::Impl::Impl(std::filesystem::path where, Description of_dataset, std::string name)
+    : folder(std::move(where)), description(std::move(of_dataset)), split(std::move(name)) {
   first_row.push_back(0);
   const std::vector<ShardEntry>& entries = description.split(split).shards;
   shards = std::make_unique<ShardCache>(folder, description, entries);
   for (const ShardEntry& entry : entries) first_row.push_back(first_row.back() + entry.rows);
+}
+
+ContextRuns Dataset::Impl::read_contexts(const std::string& key, std::size_t first, std::size_t last) const {
+  const std::size_t known = description.context(key).values.size();
+  ContextRuns runs;
+  for (std::size_t i = first; i < last; ++i) runs.append(shards->shard(i)->contexts(key));
+  for (const ContextRun& run : runs.runs()) check_index(run.context, 0, known, folder, key);
+  return runs;
+}
+
+std::vector<std::int32_t> Dataset::Impl::read_labels(const std::string& name, std::size_t first,
+                                                     std::size_t last) const {
+  const std::size_t known = description.label(name).classes.size();
+  auto column =
+      concatenate(*shards, first, last, [&](const ShardReader& shard) { return shard.labels(name); });
+  for (const std::int32_t value : column) check_index(value, -1, known, folder, name);
+  return column;
 }
 
 Dataset Dataset::open(const std::filesystem::path& folder, const std::string& split) {
@@ -93,9 +124,7 @@ Dataset Dataset::open(const std::filesystem::path& folder, const std::string& sp
 void Dataset::share_contexts(std::size_t first, std::size_t last, comm::Communicator& ranks) {
   for (const ContextColumn& column : impl_->description.contexts) {
     ContextRuns mine;
-    comm::together(ranks, [&] {
-      for (std::size_t i = first; i < last; ++i) mine.append(impl_->shards->shard(i)->contexts(column.name));
-    });
+    comm::together(ranks, [&] { mine = impl_->read_contexts(column.name, first, last); });
     at::Tensor rows = at::empty({std::ssize(mine.runs()), 2}, at::kLong);  // context, number of rows
     auto* out = rows.data_ptr<std::int64_t>();
     for (const ContextRun& run : mine.runs()) *out++ = run.context, *out++ = run.rows;
@@ -111,12 +140,7 @@ void Dataset::share_contexts(std::size_t first, std::size_t last, comm::Communic
 void Dataset::share_labels(const std::string& name, std::size_t first, std::size_t last,
                            comm::Communicator& ranks) {
   std::vector<std::int32_t> mine;
-  comm::together(ranks, [&] {
-    for (std::size_t i = first; i < last; ++i) {
-      const auto values = impl_->shards->shard(i)->labels(name);
-      mine.insert(mine.end(), values.begin(), values.end());
-    }
-  });
+  comm::together(ranks, [&] { mine = impl_->read_labels(name, first, last); });
   const at::Tensor rows = ranks.gather_rows(at::from_blob(mine.data(), {std::ssize(mine)}, at::kInt));
   const auto* values = rows.const_data_ptr<std::int32_t>();
   impl_->labels.emplace(name, std::vector<std::int32_t>(values, values + rows.numel()));
@@ -140,10 +164,7 @@ std::int64_t Dataset::rows() const noexcept {
 const ContextRuns& Dataset::context_runs(const std::string& key) const {
   const auto found = impl_->runs.find(key);
   if (found != impl_->runs.end()) return found->second;
-  static_cast<void>(impl_->description.context(key));  // unknown keys end here
-  ContextRuns runs;
-  for (std::size_t i = 0; i < impl_->shards->size(); ++i) runs.append(impl_->shards->shard(i)->contexts(key));
-  return impl_->runs.emplace(key, std::move(runs)).first->second;
+  return impl_->runs.emplace(key, impl_->read_contexts(key, 0, impl_->shards->size())).first->second;
 }
 
 const std::vector<std::int32_t>& Dataset::contexts(const std::string& key) const {
@@ -158,14 +179,15 @@ const std::vector<std::int32_t>& Dataset::contexts(const std::string& key) const
 const std::vector<std::int32_t>& Dataset::labels(const std::string& name) const {
   const auto found = impl_->labels.find(name);
   if (found != impl_->labels.end()) return found->second;
-  static_cast<void>(impl_->description.label(name));
-  auto column = concatenate(*impl_->shards, [&](const ShardReader& shard) { return shard.labels(name); });
-  return impl_->labels.emplace(name, std::move(column)).first->second;
+  return impl_->labels.emplace(name, impl_->read_labels(name, 0, impl_->shards->size())).first->second;
 }
 
 const std::vector<std::string>& Dataset::ids() const {
   std::optional<std::vector<std::string>>& ids = impl_->ids;
-  if (!ids) ids = concatenate(*impl_->shards, [](const ShardReader& shard) { return shard.ids(); });
+  if (!ids) {
+    ids = concatenate(*impl_->shards, 0, impl_->shards->size(),
+                      [](const ShardReader& shard) { return shard.ids(); });
+  }
   return *ids;
 }
 

@@ -22,6 +22,8 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kFile = "dataset.json";
 constexpr const char* kFormat = "cohort-dataset";
 constexpr std::int64_t kMaxSide = 1 << 20;
+constexpr std::int64_t kMaxImageBytes = std::int64_t{1} << 32, kMaxShardBytes = std::int64_t{1} << 48;
+constexpr std::int64_t kLeastRowBytes = 8;  // its checksum
 
 /// A value of the JSON document that knows its place in it, for messages: "data/x/dataset.json:
 /// splits[0].name".
@@ -122,23 +124,33 @@ PixelType read_pixel_type(const Node& node) {
 }
 
 ImageLayout read_layout(const Node& node) {
-  return {read_pixel_type(node.at("type")), node.at("channels").integer(1, 1 << 16),
-          node.at("height").integer(1, kMaxSide), node.at("width").integer(1, kMaxSide)};
+  const ImageLayout layout{read_pixel_type(node.at("type")), node.at("channels").integer(1, 1 << 16),
+                           node.at("height").integer(1, kMaxSide), node.at("width").integer(1, kMaxSide)};
+  if (layout.bytes() > kMaxImageBytes) node.fail(fmt::format("asks for images of {} bytes", layout.bytes()));
+  return layout;
+}
+
+bool is_file_name(const std::string& text) {
+  const std::filesystem::path path(text);
+  return !text.empty() && text.find('\0') == std::string::npos && path == path.filename() && text != "." &&
+         text != "..";
 }
 
 ShardEntry read_shard(const Node& node) {
-  ShardEntry shard{node.at("file").text(), node.at("rows").integer(1),
-                   static_cast<std::uint64_t>(node.at("bytes").integer(1)), node.at("checksum").checksum()};
-  const std::filesystem::path file(shard.file);
-  if (file.empty() || file != file.filename() || shard.file == "." || shard.file == "..") {
+  const std::int64_t bytes = node.at("bytes").integer(1, kMaxShardBytes);
+  ShardEntry shard{node.at("file").text(), node.at("rows").integer(1), static_cast<std::uint64_t>(bytes),
+                   node.at("checksum").checksum()};
+  if (!is_file_name(shard.file))
     node.at("file").fail(fmt::format("is '{}', not the name of a file in the folder", shard.file));
-  }
+  if (shard.rows > bytes / kLeastRowBytes)
+    node.at("rows").fail(fmt::format("is {}, more than {} bytes can hold", shard.rows, bytes));
   return shard;
 }
 
 Split read_split(const Node& node) {
   Split split{node.at("name").text(), {}};
-  if (split.name.empty()) node.at("name").fail("is empty");
+  if (!is_file_name(split.name))
+    node.at("name").fail(fmt::format("is '{}', which cannot name files", split.name));
   for (const Node& shard : node.at("shards").list()) split.shards.push_back(read_shard(shard));
   return split;
 }

@@ -75,7 +75,10 @@ std::uint64_t offset_of(const hdf5::Dataset& dataset, const std::string& name, s
 
 hdf5::File open_shard(const std::filesystem::path& path) {
   hdf5::silence();
-  if (H5Fis_hdf5(path.c_str()) <= 0) damaged("the shard is not an HDF5 file", path);
+  const htri_t is_hdf5 = H5Fis_hdf5(path.c_str());
+  if (const int error = is_hdf5 < 0 ? hdf5::system_error_in(hdf5::deepest_error()) : 0; error != 0)
+    refused("opened", error, path);
+  if (is_hdf5 <= 0) damaged("the shard is not an HDF5 file", path);
   return hdf5::open_file(path);
 }
 
@@ -90,6 +93,8 @@ hdf5::Dataset open_column(const hdf5::File& file, const std::string& name,
     if (slash == std::string::npos) break;
     at = slash + 1;
   }
+  if (!hdf5::is_own(file.get(), name))
+    damaged(fmt::format("{} is not stored in the shard itself", name), path);
   return hdf5::open_dataset(file.get(), name, path.string());
 }
 
@@ -151,6 +156,8 @@ void ShardReader::Impl::open_ids(const hdf5::File& file) {
     damaged("/id does not hold texts of fixed length", path);
   }
   id_bytes = H5Tget_size(type.get());
+  if (id_bytes > entry.bytes / static_cast<std::uint64_t>(entry.rows))
+    damaged("/id ends beyond the file", path);
   ids_offset =
       offset_of(ids, shard_format::kIds, static_cast<std::uint64_t>(entry.rows) * id_bytes, entry, path);
 }

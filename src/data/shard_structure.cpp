@@ -40,11 +40,7 @@ class Structure {
  public:
   Structure(const std::filesystem::path& path, const Description& description, std::span<const Row> rows,
             std::span<const std::int64_t> order)
-      : where_(path.string()),
-        description_(description),
-        rows_(rows),
-        order_(order),
-        file_(hdf5::create_file(path, hdf5::file_access())) {}
+      : where_(path.string()), description_(description), rows_(rows), order_(order), file_(path) {}
 
   /// Leaves room for a dataset; returns its offset in the file.
   std::uint64_t make_room(const std::string& name, hid_t type, const std::vector<std::int64_t>& shape) {
@@ -52,7 +48,7 @@ class Structure {
     return H5Dget_offset(dataset.get());
   }
   void write_columns();
-  void close() { hdf5::close(file_, where_); }
+  void save() { file_.save(); }
 
  private:
   [[nodiscard]] const Row& row(std::int64_t index) const { return rows_[static_cast<std::size_t>(index)]; }
@@ -65,7 +61,7 @@ class Structure {
   const Description& description_;
   std::span<const Row> rows_;
   std::span<const std::int64_t> order_;
-  hdf5::File file_;
+  hdf5::NewFile file_;
 };
 
 void Structure::write_column(hid_t parent, const std::string& name, hid_t stored, hid_t memory,
@@ -131,7 +127,7 @@ ShardOffsets write_structure(const std::filesystem::path& path, const Descriptio
   }
   offsets.checksums = structure.make_room(shard_format::kChecksums, H5T_STD_U64LE, {count});
   structure.write_columns();
-  structure.close();
+  structure.save();
   return offsets;
 }
 

@@ -13,6 +13,18 @@
 namespace cohort::eval {
 namespace {
 
+/// Removes a file when it goes, if it is still there under this name.
+struct RemovedUnlessKept {
+  std::filesystem::path file;
+  explicit RemovedUnlessKept(std::filesystem::path name) : file(std::move(name)) {}
+  RemovedUnlessKept(const RemovedUnlessKept&) = delete;
+  RemovedUnlessKept& operator=(const RemovedUnlessKept&) = delete;
+  ~RemovedUnlessKept() {
+    std::error_code ignored;
+    std::filesystem::remove(file, ignored);
+  }
+};
+
 /// An open file and what messages call it.
 struct Target {
   hid_t file;
@@ -80,15 +92,16 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
                     const Prediction& prediction, const std::vector<std::string>& keys) {
   if (file.has_parent_path()) make_writable_folder(file.parent_path());
   const std::filesystem::path beside = file.string() + ".partial";
-  hdf5::File handle = hdf5::create_file(beside, hdf5::file_access());
-  const Target target{handle.get(), file.string()};
+  const RemovedUnlessKept partial{beside};
+  hdf5::NewFile made(beside);
+  const Target target{made.get(), file.string()};
   write_tensor(target, target.file, "features", prediction.features);
   if (prediction.patches.defined()) write_tensor(target, target.file, "patch_tokens", prediction.patches);
   if (prediction.logits.defined()) write_tensor(target, target.file, "logits", prediction.logits);
   write_ids(target, dataset.ids());
   write_columns(target, dataset);
   if (prediction.context.defined()) write_context_tokens(target, prediction.context, keys);
-  hdf5::close(handle, target.where);
+  made.save();
   sync_file(beside);
   std::error_code error;
   std::filesystem::rename(beside, file, error);

@@ -209,19 +209,24 @@ void read_judgements(Run& run, const std::filesystem::path& folder) {
                    [](const Evaluation& a, const Evaluation& b) { return a.step < b.step; });
 }
 
+/// Of a list its single values: cohort writes no others, and lists of aliases of lists would never end.
 std::string flat_text(const YAML::Node& value) {
   if (value.IsScalar()) return value.Scalar();
   if (!value.IsSequence()) return "";
   std::string text;
-  for (const YAML::Node& element : value) text += (text.empty() ? "" : ", ") + flat_text(element);
+  for (const YAML::Node& element : value)
+    text += (text.empty() ? "" : ", ") + (element.IsScalar() ? element.Scalar() : "");
   return "[" + text + "]";
 }
 
-void flatten(const YAML::Node& map, const std::string& prefix, std::map<std::string, std::string>& values) {
+/// `left`: entries that may still come. Aliases of sections that hold aliases of sections would never end.
+void flatten(const YAML::Node& map, const std::string& prefix, int& left,
+             std::map<std::string, std::string>& values) {
   for (const auto& entry : map) {
+    if (--left < 0) throw YAML::Exception(entry.first.Mark(), "it holds too many keys");
     const std::string key = prefix + entry.first.as<std::string>("");
     if (entry.second.IsMap()) {
-      flatten(entry.second, key + ".", values);
+      flatten(entry.second, key + ".", left, values);
     } else {
       values[key] = flat_text(entry.second);
     }
@@ -231,7 +236,8 @@ void flatten(const YAML::Node& map, const std::string& prefix, std::map<std::str
 void read_config(Run& run, const std::filesystem::path& file) {
   run.config_text = read_file(file);
   try {
-    flatten(YAML::Load(run.config_text), "", run.config);
+    int left = 10'000;
+    flatten(YAML::Load(run.config_text), "", left, run.config);
   } catch (const YAML::Exception& error) {
     throw DataError({"the configuration is damaged: " + error.msg,
                      fmt::format("{}:{}", file.string(), error.mark.line + 1), "restore the file"});

@@ -5,11 +5,13 @@
 // checkpoint is written in the background (reading shards, checkpoints themselves) holds Lock.
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
 #include <type_traits>
 #include <vector>
 
@@ -42,8 +44,6 @@ struct IdTraits {
   static type null() noexcept { return H5I_INVALID_HID; }
   static void close(type id) noexcept { Close(id); }
 };
-/// After writing, call close(File&, …) instead of leaving it to the destructor: the last error may come only
-/// then.
 using File = Handle<IdTraits<H5Fclose>>;
 using Group = Handle<IdTraits<H5Gclose>>;
 using Dataset = Handle<IdTraits<H5Dclose>>;
@@ -81,8 +81,9 @@ Result check_hdf5(Result result, std::string_view call, const std::string& where
   static_assert(std::is_signed_v<Result>);
   if (result >= 0) return result;
   const std::string reason = deepest_error();
-  throw DataError(
-      {fmt::format("{} failed: {}", call, reason), where, disk_remedy(system_error_in(reason), fix)});
+  const int error = system_error_in(reason);
+  throw DataError({fmt::format("{} failed: {}", call, error == 0 ? reason : std::strerror(error)), where,
+                   disk_remedy(error, fix)});
 }
 
 /// HDF5 prints its error stack to stderr unless told otherwise; ours quote it. The functions below that make
@@ -108,15 +109,32 @@ inline List creation(hid_t kind) {
   return list;
 }
 
-/// Replaces what is there. `access`: file_access(), with the MPI-IO driver set where several ranks write one
-/// file.
-inline File create_file(const std::filesystem::path& path, const List& access) {
-  silence();
-  const List create = creation(H5P_FILE_CREATE);
-  return File(check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create.get(), access.get()), "H5Fcreate",
-                         path.string(),
-                         "check that the folder exists, that it is writable and that the disk is not full"));
-}
+/// A file that is written in memory and then put on the disk. HDF5 1.10 cannot close a file whose disk
+/// refuses to take it, and then crashes in MPI_Finalize: here it never meets a disk. Space that was reserved
+/// and not written (create_dataset) takes no memory.
+class NewFile {
+ public:
+  /// `path`: where it is going to be. Throws DataError.
+  explicit NewFile(std::filesystem::path path, const List& access = file_access())
+      : path_(std::move(path)), memory_(::memfd_create("new.h5", MFD_CLOEXEC)) {
+    const List create = creation(H5P_FILE_CREATE);
+    const std::string name = fmt::format("/proc/self/fd/{}", memory_.get());
+    file_ = File(check_hdf5(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, create.get(), access.get()), "H5Fcreate",
+                            path_.string()));
+  }
+  [[nodiscard]] hid_t get() const noexcept { return file_.get(); }
+  /// Once, when all that was opened in it is closed: puts it on the disk, not synced. Throws DataError; what
+  /// lies there is then not to be used.
+  void save() {
+    check_hdf5(H5Fclose(file_.release()), "H5Fclose", path_.string());
+    copy_sparse(memory_, path_);
+  }
+
+ private:
+  std::filesystem::path path_;
+  FileDescriptor memory_;
+  File file_;
+};
 
 /// For reading, without file locks: parallel file systems are often mounted without them.
 inline File open_file(const std::filesystem::path& path) {
@@ -125,14 +143,6 @@ inline File open_file(const std::filesystem::path& path) {
   check_hdf5(H5Pset_file_locking(access.get(), false, true), "H5Pset_file_locking", path.string());
 #endif
   return File(check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "H5Fopen", path.string()));
-}
-
-/// Writes what is still buffered and closes; throws DataError where the destructor could not. HDF5 1.10
-/// crashes in MPI_Finalize after a close that failed: make sure that there is room before anything large is
-/// written.
-inline void close(File& file, const std::string& where) {
-  check_hdf5(H5Fflush(file.get(), H5F_SCOPE_LOCAL), "H5Fflush", where);
-  check_hdf5(H5Fclose(file.release()), "H5Fclose", where);
 }
 
 /// Whether `name` (one level below `parent`) is there.
@@ -175,6 +185,25 @@ inline Dataset create_dataset(hid_t parent, const std::string& name, hid_t type,
 inline Dataset open_dataset(hid_t parent, const std::string& name, const std::string& where) {
   return Dataset(check_hdf5(H5Dopen2(parent, name.c_str(), H5P_DEFAULT), "H5Dopen2",
                             fmt::format("{}: {}", where, name)));
+}
+
+/// Whether the dataset `name` ("/labels/site") can be reached without links to other places, and its values
+/// lie in the file itself, in one piece: a file of others may name any file of this machine as its storage.
+inline bool is_own(hid_t file, const std::string& name) {
+  for (std::size_t end = name.find('/', 1); true; end = name.find('/', end + 1)) {
+    H5L_info_t link{};
+    if (H5Lget_info(file, name.substr(0, end).c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD)
+      return false;
+    if (end == std::string::npos) break;
+  }
+  const Dataset dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT));
+  if (!dataset) return false;
+  const Space space(H5Dget_space(dataset.get()));
+  const List list(H5Dget_create_plist(dataset.get()));
+  const bool in_one_piece =
+      H5Pget_layout(list.get()) == H5D_CONTIGUOUS && H5Pget_external_count(list.get()) == 0;
+  return in_one_piece &&
+         (H5Sget_simple_extent_npoints(space.get()) == 0 || H5Dget_offset(dataset.get()) != HADDR_UNDEF);
 }
 
 inline std::vector<std::int64_t> shape_of(const Dataset& dataset, const std::string& where) {

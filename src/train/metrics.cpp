@@ -16,7 +16,10 @@ namespace {
 
 Json parse_line(const std::filesystem::path& file, std::size_t number, std::string_view line) {
   Json json = Json::parse(line, nullptr, false);
-  if (!json.is_object() || !json.contains("kind") || !json.contains("step")) {
+  const bool is_line = json.is_object() && json.contains("kind") && json["kind"].is_string() &&
+                       json.contains("step") && json["step"].is_number_integer() &&
+                       (!json.contains("seconds") || json["seconds"].is_number());
+  if (!is_line) {
     throw DataError(
         {"not a line of metrics", fmt::format("{}:{}", file.string(), number), "repair or remove the file"});
   }

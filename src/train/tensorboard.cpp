@@ -162,7 +162,7 @@ void TensorBoard::flush() {
   stream_.flush();
   if (!stream_)
     throw DataError({"cannot write the events for TensorBoard", file_.string(),
-                     "check that the disk is not full, or set train.tensorboard=false"});
+                     disk_remedy(errno, "set train.tensorboard=false")});
 }
 
 std::uint32_t crc32c(std::span<const std::byte> bytes) noexcept {

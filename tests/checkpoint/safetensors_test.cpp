@@ -185,6 +185,13 @@ TEST_F(SafetensorsTest, RefusesDamagedEntries) {
             "the shape of tensor 'a' is too large");
 }
 
+TEST_F(SafetensorsTest, RefusesSizesBesideAZeroThatNoTensorHas) {
+  for (const std::string shape : {"[0,18446744073709551615]", "[0,9223372036854775807,9]"}) {
+    EXPECT_EQ(refusal_of(R"({"x":{"dtype":"F32","shape":)" + shape + R"(,"data_offsets":[0,0]}})", ""),
+              "the shape of tensor 'x' is too large");
+  }
+}
+
 TEST_F(SafetensorsTest, RefusesDamagedLayouts) {
   const std::string a = R"("a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]})";
   EXPECT_EQ(refusal_of("{" + a + "}", "xxx"), "the file is cut off: 3 of 4 data bytes are there");

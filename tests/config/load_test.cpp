@@ -127,6 +127,20 @@ TEST_F(Load, DefaultsAreReadFirstRelativeToTheFile) {
   EXPECT_EQ(relative(fields.find("optimizer.lr")->origin), "base.yaml:3");
 }
 
+// Each file reads the next one twice.
+TEST_F(Load, DefaultsThatDoubleEnd) {
+  folder.write("f30.yaml", "depth: 1\n");
+  for (int i = 0; i < 30; ++i)
+    folder.write(fmt::format("f{}.yaml", i), fmt::format("defaults: [f{0}.yaml, f{0}.yaml]\n", i + 1));
+
+  try {
+    load(folder.path() / "f0.yaml", fields);
+    FAIL() << "a thousand million files were read";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what, "the defaults read more than 1000 files");
+  }
+}
+
 TEST_F(Load, LaterDefaultsWin) {
   folder.write("a.yaml", "depth: 1\nname: a\n");
   folder.write("b.yaml", "depth: 2\n");

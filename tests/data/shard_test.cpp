@@ -226,10 +226,7 @@ INSTANTIATE_TEST_SUITE_P(AllTypes, Shard, ::testing::Values(PixelType::u8, Pixel
 TEST(ShardFile, WithoutImagesIsRefused) {
   const testing::TemporaryFolder folder;
   const std::filesystem::path path = folder.path() / "train-00000.h5";
-  {
-    hdf5::File file = hdf5::create_file(path, hdf5::file_access());
-    hdf5::close(file, path.string());
-  }
+  hdf5::NewFile(path).save();
   const ShardEntry entry{"train-00000.h5", 1, std::filesystem::file_size(path), 0};
 
   try {
@@ -238,6 +235,34 @@ TEST(ShardFile, WithoutImagesIsRefused) {
   } catch (const DataError& error) {
     EXPECT_EQ(error.text().what, "the shard has no /images");
   }
+}
+
+// Values that lie in another file of this machine are none of the shard's.
+TEST(ShardFile, ValuesOutsideTheFileAreRefused) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path path = folder.path() / "x.h5", secret = folder.write("secret", std::string(64, 's'));
+  {
+    hdf5::NewFile file(path);
+    const hsize_t rows = 4;
+    const hdf5::Space space(H5Screate_simple(1, &rows, nullptr));
+    const hdf5::List outside(H5Pcreate(H5P_DATASET_CREATE)), packed(H5Pcreate(H5P_DATASET_CREATE));
+    H5Pset_external(outside.get(), secret.c_str(), 0, 16);
+    H5Pset_chunk(packed.get(), 1, &rows);
+    const auto make = [&](const char* name, const hdf5::List& list) {
+      hdf5::Dataset(H5Dcreate2(file.get(), name, H5T_STD_I32LE, space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT));
+    };
+    make("outside", outside);
+    make("packed", packed);
+    hdf5::create_dataset(file.get(), "own", H5T_STD_I32LE, std::vector<std::int64_t>{4}, "x.h5");
+    H5Lcreate_external("other.h5", "/x", file.get(), "linked", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_soft("/own", file.get(), "soft", H5P_DEFAULT, H5P_DEFAULT);
+    file.save();
+  }
+  const hdf5::File file = hdf5::open_file(path);
+
+  EXPECT_TRUE(hdf5::is_own(file.get(), "/own"));
+  for (const char* name : {"/outside", "/packed", "/linked", "/soft", "/none", "/own/none"})
+    EXPECT_FALSE(hdf5::is_own(file.get(), name)) << name;
 }
 
 TEST(Hdf5, ErrorsQuoteTheInnermostReason) {

@@ -199,5 +199,17 @@ TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {
   EXPECT_EQ(run.rank_times->columns.at(1).first, "data");
 }
 
+// Each line doubles what the one before stands for.
+TEST_F(ReadRun, AliasesOfAliasesEnd) {
+  std::string lists = "l0: &l0 [a, b]\n", maps = "m0: &m0 {a: 1, b: 2}\n";
+  for (int i = 1; i < 40; ++i) {
+    lists += fmt::format("l{0}: &l{0} [*l{1}, *l{1}]\n", i, i - 1);
+    maps += fmt::format("m{0}: &m{0} {{a: *m{1}, b: *m{1}}}\n", i, i - 1);
+  }
+
+  EXPECT_EQ(read_run(write_run(folder, "lists", "", lists)).config.at("l39"), "[, ]");
+  EXPECT_THROW(read_run(write_run(folder, "maps", "", maps)), DataError);
+}
+
 }  // namespace
 }  // namespace cohort::report

@@ -78,5 +78,15 @@ TEST(Metrics, AFileThatCannotBeOpenedIsRefused) {
   EXPECT_THROW(MetricsFile("/nonexistent/metrics.jsonl"), DataError);
 }
 
+TEST(Metrics, LinesOfOtherTypesAreRefused) {
+  const testing::TemporaryFolder folder;
+  for (const char* line : {R"({"kind":1,"step":1})", R"({"kind":"step","step":"1"})",
+                           R"({"kind":"step","step":1,"seconds":"x"})", "[]", "null"}) {
+    const auto file = folder.write("metrics.jsonl", std::string(line) + "\n");
+    EXPECT_THROW((void)trim_metrics(file, 1, false), DataError) << line;
+    EXPECT_THROW((void)has_ended(file), DataError) << line;
+  }
+}
+
 }  // namespace
 }  // namespace cohort::train

@@ -46,6 +46,10 @@ class AtomicFile {
 /// old file as it was.
 void write_file_atomically(const std::filesystem::path& file, std::string_view content);
 
+/// Makes the file `to` anew with the content of `from`. Where `from` has holes, `to` has holes as well. Not
+/// synced. Throws DataError; what lies at `to` is then not to be used.
+void copy_sparse(const FileDescriptor& from, const std::filesystem::path& to);
+
 /// Makes the names in a folder durable (fsync of the folder). Throws DataError.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -1,0 +1,151 @@
+// Files of others that claim what they do not hold.
+#include <cstring>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include "cohort/core/error.h"
+
+#include "data_prep/image_file.h"
+#include "data_prep/npz.h"
+#include "data_prep/tar.h"
+#include "data_prep/zip.h"
+#include "support/temporary_folder.h"
+
+namespace cohort::data_prep {
+namespace {
+
+template <class Body>
+std::string answer_to(Body&& body) {
+  try {
+    body();
+  } catch (const DataError& error) {
+    return error.text().what;
+  }
+  return "accepted";
+}
+
+/// `value` little-endian in `size` bytes.
+std::string little(std::uint64_t value, std::size_t size) {
+  std::string bytes;
+  for (std::size_t i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFFU);
+  return bytes;
+}
+
+std::string big(std::uint32_t value) {
+  const std::string bytes = little(value, 4);
+  return {bytes.rbegin(), bytes.rend()};
+}
+
+std::string npy(const std::string& type, const std::string& shape, const std::string& content) {
+  const std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }\n";
+  return std::string("\x93NUMPY\x01\x00", 8) + little(header.size(), 2) + header + content;
+}
+
+TEST(Untrusted, ShapesWhoseSizeWrapsAroundAreNoArrays) {
+  const std::string largest = "9223372036854775807";  // its square is 1, modulo 2^64
+  const std::string refused = "the entry is not an array in NumPy's format";
+
+  EXPECT_EQ(answer_to([&] { parse_npy(npy("|u1", largest + ", " + largest, "x"), "x", "x.npz"); }), refused);
+  EXPECT_EQ(answer_to([&] { parse_npy(npy("|u1", "4294967296, 4294967296", ""), "x", "x.npz"); }), refused);
+  EXPECT_EQ(answer_to([&] { parse_npy(npy("|u1", "1, 1", "x"), "x", "x.npz"); }), "accepted");
+}
+
+TEST(Untrusted, TextsWithoutALengthOrOfAnyLengthAreRefused) {
+  for (const std::string type : {"<U", "<U99999999999999999999"})
+    EXPECT_EQ(answer_to([&] { parse_npy(npy(type, "1", "abcd"), "x", "x.npz"); }),
+              "type '" + type + "' is not supported");
+}
+
+/// A block of 512 bytes with its checksum.
+std::string tar_header(const std::string& name, char type, std::size_t bytes) {
+  std::string block(512, '\0');
+  block.replace(0, name.size(), name);
+  char digits[24];
+  std::snprintf(digits, sizeof digits, "%011o", static_cast<unsigned>(bytes));
+  block.replace(124, 11, digits);
+  block[156] = type;
+  block.replace(148, 8, 8, ' ');
+  unsigned sum = 0;
+  for (const char c : block) sum += static_cast<unsigned char>(c);
+  std::snprintf(digits, sizeof digits, "%06o", sum);
+  block.replace(148, 7, std::string(digits, 6) + '\0');
+  return block;
+}
+
+std::string padded(std::string content) {
+  content.resize((content.size() + 511) / 512 * 512, '\0');
+  return content;
+}
+
+// "0000000003" is a record of 3 bytes whose length alone takes 10.
+TEST(Untrusted, APaxRecordShorterThanItsOwnLengthIsIgnored) {
+  const testing::TemporaryFolder folder;
+  const std::string record = "0000000003";
+  const auto file = folder.write("x.tar", tar_header("pax", 'x', record.size()) + padded(record) +
+                                              tar_header("name.txt", '0', 2) + padded("ab"));
+
+  const auto entries = read_tar(file);
+
+  ASSERT_EQ(entries.size(), 1U);
+  EXPECT_EQ(entries.front().name, "name.txt");
+}
+
+/// An archive with one deflated entry `x.npy` that says it has `size` bytes.
+std::string zip_of(const std::string& content, std::uint32_t size) {
+  std::string packed(compressBound(content.size()), '\0');
+  z_stream stream{};
+  deflateInit2(&stream, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+  std::string input = content;
+  stream.next_in = static_cast<Bytef*>(static_cast<void*>(input.data()));
+  stream.avail_in = static_cast<uInt>(input.size());
+  stream.next_out = static_cast<Bytef*>(static_cast<void*>(packed.data()));
+  stream.avail_out = static_cast<uInt>(packed.size());
+  deflate(&stream, Z_FINISH);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  const void* bytes = content.data();
+  const auto crc = static_cast<std::uint32_t>(crc32_z(0, static_cast<const Bytef*>(bytes), content.size()));
+  const std::string fields = little(0, 4) + little(crc, 4) + little(packed.size(), 4) + little(size, 4) + little(5, 2);
+  const std::string local = "PK\3\4" + little(20, 2) + little(0, 2) + little(8, 2) + fields + little(0, 2) + "x.npy" + packed;
+  const std::string central = "PK\1\2" + little(20, 2) + little(20, 2) + little(0, 2) + little(8, 2) + fields +
+                              little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4) + little(0, 4) + "x.npy";
+  return local + central + "PK\5\6" + little(0, 4) + little(1, 2) + little(1, 2) + little(central.size(), 4) +
+         little(local.size(), 4) + little(0, 2);
+}
+
+TEST(Untrusted, AnArchiveEntryCannotClaimMoreThanDeflateCanPack) {
+  const testing::TemporaryFolder folder;
+  const std::string content(1000, 'a');
+
+  EXPECT_EQ(Zip::open(folder.write("good.npz", zip_of(content, 1000))).read("x.npy"), content);
+  const Zip bomb = Zip::open(folder.write("bomb.npz", zip_of(content, 0xFFFF0000)));
+
+  EXPECT_EQ(answer_to([&] { (void)bomb.read("x.npy"); }),
+            "the archive is damaged: an entry cannot be as large as it says");
+}
+
+std::string png_chunk(const std::string& type, const std::string& content) {
+  const std::string body = type + content;
+  const void* bytes = body.data();
+  return big(static_cast<std::uint32_t>(content.size())) + body +
+         big(static_cast<std::uint32_t>(crc32(0, static_cast<const Bytef*>(bytes), static_cast<uInt>(body.size()))));
+}
+
+TEST(Untrusted, AFewBytesCannotClaimAnImageOfGigabytes) {
+  const std::string png = "\x89PNG\r\n\x1a\n" +
+                          png_chunk("IHDR", big(900'000) + big(900'000) + std::string("\x08\x02\x00\x00\x00", 5)) +
+                          png_chunk("IDAT", "x") + png_chunk("IEND", "");
+  const std::string jpeg("\xff\xd8\xff\xc0\x00\x0b\x08\xff\xdc\xff\xdc\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00", 27);
+
+  EXPECT_EQ(answer_to([&] { decode_image(png, "x.png"); }),
+            "the image cannot be read: PNG: it claims more pixels than it can hold");
+  EXPECT_EQ(answer_to([&] { decode_image(jpeg, "x.jpg"); }),
+            "the image cannot be read: JPEG: it claims more pixels than it can hold");
+  EXPECT_FALSE(is_plausible({data::PixelType::f32, 65535, 0xFFFFFFFF, 0xFFFFFFFF}, 1000));
+  EXPECT_TRUE(is_plausible({data::PixelType::u8, 3, 512, 512}, 1000));
+}
+
+}  // namespace
+}  // namespace cohort::data_prep
