@@ -196,10 +196,9 @@ std::string batch_script(const JobScript& job, const SiteConfig& site) {
                      shell_quoted(launch_of(job, site)) +
                      ")\n"
                      "export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK\n";
+  // What the job inherited may be the end of the job that it was submitted from.
   if (!job.stop_signal.empty())
-    text +=
-        "export SLURM_JOB_END_TIME=${SLURM_JOB_END_TIME:-$(SLURM_TIME_FORMAT=%s squeue -h -j \"$job\" -o "
-        "%e)}\n";
+    text += "export SLURM_JOB_END_TIME=$(SLURM_TIME_FORMAT=%s squeue -h -j \"$job\" -o %e)\n";
   text += fmt::format("echo \"job $job on $SLURM_JOB_NODELIST, restart ${{SLURM_RESTART_COUNT:-0}}: {}\"\n",
                       job.launched ? "ranks: $SLURM_NTASKS, threads of each: $OMP_NUM_THREADS, bound to cores"
                                    : "one process, threads: $OMP_NUM_THREADS");

@@ -115,7 +115,7 @@ void check_no_job(const Plan& plan) {
   for (const auto& [job, state] : job_states(jobs)) {
     const bool at_work = state == "RUNNING" || state == "PENDING" || state == "COMPLETING" ||
                          state == "CONFIGURING" || state == "SUSPENDED" || state == "REQUEUED";
-    if (!at_work || job == plan.options.after) continue;
+    if (!at_work || job.substr(0, job.find('_')) == plan.options.after) continue;
     throw UsageError(
         {fmt::format("job {} of this run is {}: two jobs would write into one folder", job, state),
          plan.base.string(), fmt::format("wait for it, scancel {0}, or continue it with --after {0}", job)});

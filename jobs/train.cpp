@@ -142,7 +142,9 @@ void add_train(CLI::App& app, Job& job) {
   command->footer(
       "Exit codes: 0 done, 2 bad usage or configuration, 3 bad or missing data, 4 not finite, 5 a rank "
       "failed,\n"
-      "75 stopped by a signal after a checkpoint: run the same command again to go on.");
+      "75 stopped after a checkpoint, by a signal, the end of a Slurm job's time or the file STOP in the "
+      "run's "
+      "folder:\nrun the same command again to go on. On a cluster: cohort submit.");
   command->callback([options, &job] { choose(options, job); });
 }
 

@@ -45,14 +45,16 @@ TEST(Command, ASignalIsSeen) {
 
 TEST(ShellQuoted, AShellReadsTheWordBack) {
   EXPECT_EQ(shell_quoted("configs/a-b_c.yaml"), "configs/a-b_c.yaml");
-  for (const std::string word : {"", " ", "a b", "'", "\"", "$(touch x)", "`x`", "$HOME", "\\", "*", "#a", "~", "a;b", "!!", "ü", "''\\''"}) {
+  for (const std::string word : {"", " ", "a b", "'", "\"", "$(touch x)", "`x`", "$HOME", "\\", "*", "#a",
+                                 "~", "a;b", "!!", "ü", "''\\''"}) {
     EXPECT_EQ(run_command({"sh", "-c", "printf %s " + shell_quoted(word)}, seconds(20)).output, word);
   }
   EXPECT_EQ(shell_quoted(std::vector<std::string>{"a", "b c"}), "a 'b c'");
 }
 
 TEST(ShellQuoted, RefusesControlCharacters) {
-  for (const char* word : {"a\nb", "\r", "\t", "\x7f"}) EXPECT_THROW((void)shell_quoted(std::string_view(word)), UsageError);
+  for (const char* word : {"a\nb", "\r", "\t", "\x7f"})
+    EXPECT_THROW((void)shell_quoted(std::string_view(word)), UsageError);
 }
 
 }  // namespace

@@ -213,7 +213,8 @@ TEST_F(Stop, TheFileSaveSavesOnceAndTrainingGoesOn) {
 TEST_F(Stop, OnlyTheSignalsOfTheConfigurationStop) {
   RunConfig config = run("signals");
   config.train.stop.signals = {"USR1"};
-  struct sigaction ignored {}, before {};
+  struct sigaction ignored {
+  }, before{};
   ignored.sa_handler = SIG_IGN;
   ::sigaction(SIGUSR2, &ignored, &before);
   {
