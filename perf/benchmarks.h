@@ -44,8 +44,8 @@ struct SamplerOptions {
 /// Planning an epoch for one of many ranks, without any data. ExitCode::bug if a plan is wrong.
 ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks);
 
-/// Collective. What the flight recorder of comm takes: of an operation, of a stage, and of a process that does
-/// nothing else. ExitCode::bug if the record is wrong.
+/// Collective. What the flight recorder of comm takes: of an operation, of a stage, and of a process that
+/// does nothing else. ExitCode::bug if the record is wrong.
 ExitCode recorder(bool json, comm::Communicator& ranks);
 
 struct ViewsOptions {

@@ -42,16 +42,17 @@ double idle_load() {
 }  // namespace
 
 ExitCode recorder(bool json, comm::Communicator& ranks) {
-  const Table table("recorder",
-                    {"operation: writing down one collective; stage: announcing one; all-reduce: of 8 B, which is",
-                     "the smallest there is; idle: what the watchdog takes of a core while nothing else runs"},
-                    {{"operation", "ns", 10, 1},
-                     {"stage", "ns", 8, 1},
-                     {"all-reduce", "us", 10, 1},
-                     {"of it", "%", 8, 2},
-                     {"idle", "%", 8, 3},
-                     {"#wrong", "", 6}},
-                    json, ranks);
+  const Table table(
+      "recorder",
+      {"operation: writing down one collective; stage: announcing one; all-reduce: of 8 B, which is",
+       "the smallest there is; idle: what the watchdog takes of a core while nothing else runs"},
+      {{"operation", "ns", 10, 1},
+       {"stage", "ns", 8, 1},
+       {"all-reduce", "us", 10, 1},
+       {"of it", "%", 8, 2},
+       {"idle", "%", 8, 3},
+       {"#wrong", "", 6}},
+      json, ranks);
   const auto history = comm::open_history("benchmark", 1, {ranks.rank()});
   const double operation = nanoseconds([&](std::int64_t) {
     const std::int64_t sequence = history->submit("all_reduce f32", 40);
@@ -64,7 +65,8 @@ ExitCode recorder(bool json, comm::Communicator& ranks) {
   const double idle = ranks.max(idle_load());
   const std::int64_t wrong = history->find(kCalls).sequence == kCalls && history->ended() == kCalls ? 0 : 1;
   const double slowest = ranks.max(operation);
-  table.add({slowest, ranks.max(stage), 1e6 * reduce.median, 100e-9 * slowest / reduce.median, 100 * idle, wrong});
+  table.add(
+      {slowest, ranks.max(stage), 1e6 * reduce.median, 100e-9 * slowest / reduce.median, 100 * idle, wrong});
   return ranks.max(wrong) == 0 ? ExitCode::done : ExitCode::bug;
 }
 

@@ -51,10 +51,10 @@ void BlockingCall::watch(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   wake_.wait_for(lock, stop, timeout, [] { return false; });
   if (stop.stop_requested()) return;
-  const RankError error({fmt::format("{} waited {} for {}", name_, format_duration(timeout),
-                                     missing_from(name_)),
-                         {},
-                         late_ranks_fix()});
+  const RankError error(
+      {fmt::format("{} waited {} for {}", name_, format_duration(timeout), missing_from(name_)),
+       {},
+       late_ranks_fix()});
   end_job(describe(std::make_exception_ptr(error)));
 }
 

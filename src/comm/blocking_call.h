@@ -5,8 +5,8 @@
 
 namespace cohort::comm {
 
-/// Lives as long as an MPI call that blocks and cannot be left. Takes the job down when that takes longer than
-/// the session's timeout, naming the ranks that are missing.
+/// Lives as long as an MPI call that blocks and cannot be left. Takes the job down when that takes longer
+/// than the session's timeout, naming the ranks that are missing.
 class BlockingCall {
  public:
   /// `name`: a literal, "MPI_Comm_dup".

@@ -60,10 +60,7 @@ void Work::wait() {
 }
 
 Communicator::Impl::Impl(MpiComm comm, std::string name_of_group, std::uint64_t id_of_group)
-    : name(std::move(name_of_group)),
-      rank(rank_in(comm.get())),
-      size(size_of(comm.get())),
-      id(id_of_group) {
+    : name(std::move(name_of_group)), rank(rank_in(comm.get())), size(size_of(comm.get())), id(id_of_group) {
   if (size == 1) {
     alone = std::move(comm);
     return;
@@ -108,12 +105,14 @@ int Communicator::mpi_handle() const noexcept {
 // barrier sees to both.
 Communicator Communicator::split(int color, std::string name) const {
   if (impl_->queue) impl_->queue->run(mpi::barrier());
-  return Communicator(std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name), impl_->next_child(color)));
+  return Communicator(
+      std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name), impl_->next_child(color)));
 }
 
 Communicator Communicator::duplicate(std::string name) const {
   if (impl_->queue) impl_->queue->run(mpi::barrier());
-  return Communicator(std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name), impl_->next_child(0)));
+  return Communicator(
+      std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name), impl_->next_child(0)));
 }
 
 Work Communicator::all_reduce(at::Tensor values, Reduce op) {

@@ -20,7 +20,7 @@ struct Communicator::Impl {
   std::string name;
   int rank, size;
   std::uint64_t id, children = 0;  ///< communicators made from this one: each has an id of its own
-  MpiComm alone;  ///< the communicator when there is one rank: nothing is ever sent
+  MpiComm alone;                   ///< the communicator when there is one rank: nothing is ever sent
   std::optional<std::unique_ptr<SharedMemory>> shared;  ///< asked for by the first large collective
   std::unique_ptr<OperationQueue> queue;                ///< null when there is one rank
   std::unique_ptr<NcclTransport> nccl;                  ///< made by the first collective of a CUDA tensor

@@ -25,8 +25,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAbortTime = 5s;    // for MPI_Abort to end this process
-constexpr auto kSilentTime = 5s;   // for the rank that tells of the failure to end the job
+constexpr auto kAbortTime = 5s;   // for MPI_Abort to end this process
+constexpr auto kSilentTime = 5s;  // for the rank that tells of the failure to end the job
 constexpr auto kUnwindingTime = 5s;
 constexpr std::size_t kShownLines = 5;  // of the log, in a message
 
@@ -89,10 +89,9 @@ void write_report(const std::string& message, bool is_final) noexcept {
     if (mine.failure_folder.empty() || mine.has_final_report) return;
     mine.has_final_report = is_final;
     const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-    const std::string text =
-        fmt::format("{}, process {}, {:%Y-%m-%dT%H:%M:%SZ}\n{}\n{}{}{}", rank_text(), ::getpid(),
-                    fmt::gmtime(now), describe(status_now()), message, log_text(last_log_lines().size()),
-                    operations_text());
+    const std::string text = fmt::format("{}, process {}, {:%Y-%m-%dT%H:%M:%SZ}\n{}\n{}{}{}", rank_text(),
+                                         ::getpid(), fmt::gmtime(now), describe(status_now()), message,
+                                         log_text(last_log_lines().size()), operations_text());
     make_writable_folder(mine.failure_folder);
     write_file_atomically(report_file(), text);
   } catch (const std::exception& error) {

@@ -79,16 +79,15 @@ std::exception_ptr explain_failure(const OperationHistory& history, std::int64_t
   const std::string operation = name_of(status_of(history, mine));
   const Answers answers = watchdog->ask(history.members(), history.id(), sequence, kAskingGrace);
   if (const std::string other = other_operation(answers, mine); !other.empty()) {
-    return std::make_exception_ptr(
-        Bug(fmt::format("ranks called different operations: {} on rank {}, {}", operation, own_rank(history),
-                        other)));
+    return std::make_exception_ptr(Bug(fmt::format("ranks called different operations: {} on rank {}, {}",
+                                                   operation, own_rank(history), other)));
   }
   if (cause) return cause;
   const auto missing = missing_ranks(answers, sequence);
-  const auto error = std::make_exception_ptr(RankError(
-      {fmt::format("{} waited {} for {}", operation, format_duration(waited),
-                   missing.empty() ? "a rank that gave up earlier" : with_hosts(missing, history)),
-       place_of(status_now()), late_ranks_fix()}));
+  const auto error = std::make_exception_ptr(
+      RankError({fmt::format("{} waited {} for {}", operation, format_duration(waited),
+                             missing.empty() ? "a rank that gave up earlier" : with_hosts(missing, history)),
+                 place_of(status_now()), late_ranks_fix()}));
   expect_end_of_job(describe(error));
   return error;
 }

@@ -64,8 +64,8 @@ std::vector<int> world_ranks_of(MPI_Comm comm) {
   MPI_Group group = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
   check_mpi(MPI_Comm_group(comm, &group), "MPI_Comm_group");
   check_mpi(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
-  const int result = MPI_Group_translate_ranks(group, static_cast<int>(ranks.size()), ranks.data(), world,
-                                               in_world.data());
+  const int result =
+      MPI_Group_translate_ranks(group, static_cast<int>(ranks.size()), ranks.data(), world, in_world.data());
   MPI_Group_free(&group);
   MPI_Group_free(&world);
   check_mpi(result, "MPI_Group_translate_ranks");

@@ -112,7 +112,8 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
       : name(std::move(communicator)),
         device(on),
         stream(c10::cuda::getStreamFromPool(true, on.index())),
-        history(open_history(name, combined_id(control.history().id(), kNcclId), control.history().members())) {
+        history(
+            open_history(name, combined_id(control.history().id(), kNcclId), control.history().members())) {
     const c10::cuda::CUDAGuard guard(device);
     const ncclUniqueId id = agree_on_id(control, name);
     check_nccl(ncclCommInitRank(comm.out(), size_of(control.comm()), id, rank_in(control.comm())),
@@ -183,8 +184,9 @@ Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at
     const std::lock_guard lock(mutex);
     check_usable();
     const at::Tensor& last = *(tensors.end() - 1);  // equal in size on all ranks
-    const std::int64_t sequence = history->submit(
-        fmt::format("{} {}", operation, c10::toString(last.scalar_type())), static_cast<std::int64_t>(last.nbytes()));
+    const std::int64_t sequence =
+        history->submit(fmt::format("{} {}", operation, c10::toString(last.scalar_type())),
+                        static_cast<std::int64_t>(last.nbytes()));
     history->begin(sequence);
     check_nccl(call(comm.get(), stream.stream()), operation, name);
     done->record(stream);

@@ -1,7 +1,7 @@
 #include "comm/operation_history.h"
 
-#include <chrono>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -30,36 +30,41 @@ std::uint64_t mixed(std::uint64_t hash, std::uint64_t word) noexcept {
 
 }  // namespace
 
+// steady_clock is CLOCK_MONOTONIC; this reads the same time without asking the hardware.
 std::int64_t clock_nanoseconds() noexcept {
-  return std::chrono::steady_clock::now().time_since_epoch().count();
+  timespec time{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
 // A reader that sees the sequence number before and after has a whole record: it is taken away first and
-// written last.
+// written last, and nobody who sees a new field (release, acquire) can still see the old number.
 std::int64_t OperationHistory::submit(std::string_view operation, std::int64_t bytes) noexcept {
+  constexpr auto kOrder = std::memory_order_release;
   const std::int64_t sequence = submitted_.load(std::memory_order_relaxed) + 1;
   Slot& to = slot(sequence);
   to.sequence.store(0, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
   const Words words = words_of(operation);
   for (std::size_t i = 0; i < words.size(); ++i) {
-    to.operation[i].store(words[i], std::memory_order_relaxed);
+    to.operation[i].store(words[i], kOrder);
     fingerprint_ = mixed(fingerprint_, words[i]);
   }
   fingerprint_ = mixed(fingerprint_, static_cast<std::uint64_t>(bytes));
-  to.fingerprint.store(fingerprint_, std::memory_order_relaxed);
-  to.bytes.store(bytes, std::memory_order_relaxed);
-  to.step.store(activity().step, std::memory_order_relaxed);
-  to.submitted.store(clock_nanoseconds(), std::memory_order_relaxed);
-  to.began.store(0, std::memory_order_relaxed);
-  to.ended.store(0, std::memory_order_relaxed);
-  to.sequence.store(sequence, std::memory_order_release);
-  submitted_.store(sequence, std::memory_order_release);
+  to.fingerprint.store(fingerprint_, kOrder);
+  to.bytes.store(bytes, kOrder);
+  to.step.store(activity().step, kOrder);
+  to.submitted.store(clock_nanoseconds(), kOrder);
+  to.began.store(0, kOrder);
+  to.ended.store(0, kOrder);
+  to.sequence.store(sequence, kOrder);
+  submitted_.store(sequence, kOrder);
   return sequence;
 }
 
 void OperationHistory::begin(std::int64_t sequence) noexcept {
-  slot(sequence).began.store(clock_nanoseconds(), std::memory_order_release);
+  Slot& of = slot(sequence);
+  if (of.sequence.load(std::memory_order_relaxed) == sequence)
+    of.began.store(clock_nanoseconds(), std::memory_order_release);
 }
 
 void OperationHistory::end(std::int64_t sequence) noexcept {
@@ -70,21 +75,21 @@ void OperationHistory::end(std::int64_t sequence) noexcept {
 }
 
 OperationRecord OperationHistory::find(std::int64_t sequence) const noexcept {
+  constexpr auto kOrder = std::memory_order_acquire;
+  if (sequence < 1) return {};
   OperationRecord record;
-  if (sequence < 1) return record;
   const Slot& from = slot(sequence);
-  if (from.sequence.load(std::memory_order_acquire) != sequence) return record;
-  record.bytes = from.bytes.load(std::memory_order_relaxed);
-  record.step = from.step.load(std::memory_order_relaxed);
-  record.submitted = from.submitted.load(std::memory_order_relaxed);
-  record.began = from.began.load(std::memory_order_relaxed);
-  record.ended = from.ended.load(std::memory_order_relaxed);
-  record.fingerprint = from.fingerprint.load(std::memory_order_relaxed);
+  if (from.sequence.load(kOrder) != sequence) return {};
+  record.bytes = from.bytes.load(kOrder);
+  record.step = from.step.load(kOrder);
+  record.submitted = from.submitted.load(kOrder);
+  record.began = from.began.load(kOrder);
+  record.ended = from.ended.load(kOrder);
+  record.fingerprint = from.fingerprint.load(kOrder);
   Words words;
-  for (std::size_t i = 0; i < words.size(); ++i) words[i] = from.operation[i].load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < words.size(); ++i) words[i] = from.operation[i].load(kOrder);
   std::memcpy(record.operation.data(), words.data(), sizeof words);
-  std::atomic_thread_fence(std::memory_order_acquire);
-  if (from.sequence.load(std::memory_order_relaxed) != sequence) return {};
+  if (from.sequence.load(kOrder) != sequence) return {};
   record.sequence = sequence;
   return record;
 }

@@ -11,7 +11,7 @@
 
 namespace cohort::comm {
 
-/// A collective on record. Times are nanoseconds of this host's steady clock; 0: not yet.
+/// A collective on record. Times are clock_nanoseconds(); 0: not yet.
 struct OperationRecord {
   std::int64_t sequence = 0;  ///< 1, 2 …; 0: no operation
   std::int64_t bytes = 0;
@@ -86,7 +86,7 @@ void for_each_history(const std::function<void(const OperationHistory&)>& visit)
 /// The first of all that there ever were, in use or not; follow next(). For signal handlers.
 const OperationHistory* first_history() noexcept;
 
-/// Of this host's steady clock.
+/// Of this host's steady clock, to some milliseconds: takes a few nanoseconds.
 std::int64_t clock_nanoseconds() noexcept;
 
 }  // namespace cohort::comm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,7 +16,7 @@ namespace {
 using State = OperationStatus::State;
 
 double seconds_since(std::int64_t time) {
-  return static_cast<double>(clock_nanoseconds() - time) * 1e-9;
+  return static_cast<double>(std::max<std::int64_t>(clock_nanoseconds() - time, 0)) * 1e-9;
 }
 
 std::string duration(double seconds) {
@@ -59,12 +60,13 @@ RankStatus status_now() {
   status.stage = ShortText<24>(now.stage);
   status.stage_seconds = now.since == 0 ? 0.0 : seconds_since(now.since);
   if (const char* const call = blocking_call()) status.blocking_call = ShortText<32>(call);
-  std::int64_t newest = 0;
+  std::pair<bool, std::int64_t> newest{false, 0};  // one under way before those that are done
   // Released ones too: an exception that is reported has ended its communicators.
   for (const OperationHistory* history = first_history(); history != nullptr; history = history->next()) {
     const OperationRecord record = history->current();
-    if (record.sequence == 0 || last_change(record) <= newest) continue;
-    newest = last_change(record);
+    const std::pair<bool, std::int64_t> age{record.began != 0 && record.ended == 0, last_change(record)};
+    if (record.sequence == 0 || age <= newest) continue;
+    newest = age;
     status.last = status_of(*history, record);
   }
   return status;
@@ -80,7 +82,7 @@ std::string describe(const OperationStatus& operation) {
 }
 
 std::string place_of(const RankStatus& status) {
-  if (status.step == 0 && status.stage.text().empty()) return "before training";
+  if (status.step == 0 && status.stage.text().empty()) return "outside of training";
   if (status.step == 0) return std::string(status.stage.text());
   return fmt::format("step {}, {}", status.step, status.stage.text());
 }

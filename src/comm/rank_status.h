@@ -36,7 +36,7 @@ std::string name_of(const OperationStatus& operation);
 std::string describe(const OperationStatus& operation);
 /// "step 12, forward for 3.1 s; last operation: …, done 3.2 s ago".
 std::string describe(const RankStatus& status);
-/// "step 12, forward"; "outside of training steps".
+/// "step 12, forward"; "outside of training".
 std::string place_of(const RankStatus& status);
 
 }  // namespace cohort::comm

@@ -64,7 +64,7 @@ int leave_together(const std::vector<Fate>& fates, int rank, const std::string& 
 }
 
 int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
-    const int code = static_cast<int>(failure.code);
+  const int code = static_cast<int>(failure.code);
   const std::string text = message(program, failure);
   const bool others_may_come = failure.agreed || failure.code != ExitCode::rank_failed;
   if (others_may_come) {

@@ -72,7 +72,8 @@ Session::~Session() {
 
 Communicator Session::world() const {
   static std::atomic<std::uint64_t> worlds{0};
-  return Communicator(std::make_unique<Communicator::Impl>(duplicate_comm(MPI_COMM_WORLD), "world", combined_id(0, ++worlds)));
+  return Communicator(std::make_unique<Communicator::Impl>(duplicate_comm(MPI_COMM_WORLD), "world",
+                                                           combined_id(0, ++worlds)));
 }
 
 void Session::set_timeout(std::chrono::seconds timeout) noexcept {

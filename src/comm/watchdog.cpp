@@ -53,8 +53,8 @@ Place place_of_this_process() {
 
 /// Readable when that process ends; null where the system has no such thing or it runs elsewhere.
 FileDescriptor watch_process(const Place& theirs, const Place& mine) {
-  const bool is_near = theirs.process != 0 && theirs.host == mine.host &&
-                       theirs.process_namespace == mine.process_namespace;
+  const bool is_near =
+      theirs.process != 0 && theirs.host == mine.host && theirs.process_namespace == mine.process_namespace;
   if (!is_near) return FileDescriptor();
   return FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, theirs.process, 0)));
 }
@@ -334,8 +334,7 @@ void Watchdog::take_history(const HistoryMessage& theirs, int from) {
       if (mine.sequence == 0 || mine.fingerprint == entry.fingerprint) continue;
       const bool differs = mine.bytes != entry.bytes || mine.operation != entry.operation;
       divergence_ = fmt::format(
-          "ranks called different operations: {} on rank {}{}",
-          name_of(status_of(history, mine)), rank_,
+          "ranks called different operations: {} on rank {}{}", name_of(status_of(history, mine)), rank_,
           differs ? fmt::format(", rank {} called {} of {} B", from, entry.operation.text(), entry.bytes)
                   : fmt::format("; rank {} differs from it in an earlier one", from));
     }

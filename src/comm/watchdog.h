@@ -95,7 +95,7 @@ class Watchdog {
   bool claimed_by_lower_ = false;
   std::string divergence_;   // what is to be told of it
   bool report_due_ = false;  // another rank asks: it has met a failure
-  std::jthread thread_;  // last: it uses all of the above
+  std::jthread thread_;      // last: it uses all of the above
 };
 
 }  // namespace cohort::comm

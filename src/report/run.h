@@ -59,7 +59,8 @@ struct BadStep {
 struct RankTimes {
   std::int64_t step = 0, steps = 0;  ///< the last step, how many there were
   std::vector<std::string> hosts;
-  std::vector<std::pair<std::string, std::vector<double>>> columns;  ///< "busy" first, then what it consists of
+  std::vector<std::pair<std::string, std::vector<double>>>
+      columns;  ///< "busy" first, then what it consists of
 };
 
 /// The last line of a run that came to its end.

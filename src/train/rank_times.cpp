@@ -43,9 +43,8 @@ RankTimes gather_rank_times(const StageTimes& mine, comm::Communicator& ranks) {
   COHORT_CHECK(mine.steps > 0, "times of no steps");
   std::vector<double> row{mine.waiting};
   row.insert(row.end(), mine.busy.begin(), mine.busy.end());
-  const at::Tensor all =
-      ranks.gather_rows(at::from_blob(row.data(), {1, kColumns}, at::kDouble)) /
-      static_cast<double>(mine.steps);
+  const at::Tensor all = ranks.gather_rows(at::from_blob(row.data(), {1, kColumns}, at::kDouble)) /
+                         static_cast<double>(mine.steps);
   RankTimes times{mine.steps, {}};
   const auto values = all.accessor<double, 2>();
   for (std::int64_t rank = 0; rank < all.size(0); ++rank) {
@@ -81,9 +80,8 @@ std::string rank_times_json(const RankTimes& times, std::int64_t step,
   json["busy"] = rounded([](const StageTimes& rank) { return rank.all_busy(); });
   json["waiting"] = rounded([](const StageTimes& rank) { return rank.waiting; });
   for (std::size_t stage = 0; stage < kStepStages; ++stage)
-    json[stage_name(static_cast<Stage>(stage))] = rounded([&](const StageTimes& rank) {
-      return rank.busy[stage];
-    });
+    json[stage_name(static_cast<Stage>(stage))] =
+        rounded([&](const StageTimes& rank) { return rank.busy[stage]; });
   return json.dump();
 }
 

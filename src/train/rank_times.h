@@ -22,7 +22,7 @@ RankTimes gather_rank_times(const StageTimes& mine, comm::Communicator& ranks);
 /// A rank that the others wait for.
 struct Straggler {
   std::size_t rank = 0;
-  double ratio = 0.0;        ///< its busy time over the median of all ranks
+  double ratio = 0.0;         ///< its busy time over the median of all ranks
   Stage stage = Stage::data;  ///< where it loses most against the median of that stage
 };
 

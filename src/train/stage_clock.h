@@ -17,14 +17,14 @@ const char* stage_name(Stage stage) noexcept;
 /// Seconds of a rank, summed over steps.
 struct StageTimes {
   std::int64_t steps = 0;
-  double waiting = 0.0;                     ///< for other ranks, in collectives
-  std::array<double, kStepStages> busy{};   ///< the rest, by stage
+  double waiting = 0.0;                    ///< for other ranks, in collectives
+  std::array<double, kStepStages> busy{};  ///< the rest, by stage
   [[nodiscard]] double all_busy() const noexcept;
 };
 
-/// Follows a rank through its steps: announces each stage to the flight recorder (comm/flight_recorder.h), and
-/// tells time at work from time spent waiting for other ranks. Work of a GPU shows in the stage that waits for
-/// it. One thread.
+/// Follows a rank through its steps: announces each stage to the flight recorder (comm/flight_recorder.h),
+/// and tells time at work from time spent waiting for other ranks. Work of a GPU shows in the stage that
+/// waits for it. One thread.
 class StageClock {
  public:
   /// `step`: counted from 1.

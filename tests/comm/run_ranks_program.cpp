@@ -78,7 +78,11 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
        });
      }},
     {"is_stopped", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSTOP); }); }},
-    {"is_killed", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGKILL); }, std::chrono::minutes(5)); }},
+    {"is_killed",
+     [](Communicator& ranks) {
+       return rank_one(
+           ranks, [] { std::raise(SIGKILL); }, std::chrono::minutes(5));
+     }},
     {"segfaults", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSEGV); }); }},
     {"aborts", [](Communicator& ranks) { return rank_one(ranks, [] { std::abort(); }); }},
     {"does_not_split",

@@ -42,7 +42,8 @@ class LostRanksOfTraining : public ::testing::Test {
                     "kill -{3} $(pgrep -f '^{4} train.*run_dir={2} ' | head -n 1)\nwait $job\n",
                     COHORT_MPIEXEC, job, run().string(), signal, COHORT_PROGRAM));
     Outcome outcome = test::spawn("bash " + script.string(), kPatience);
-    const Outcome left = test::spawn(fmt::format("pgrep -f '^{} train.*run_dir={} '", COHORT_PROGRAM, run().string()));
+    const Outcome left =
+        test::spawn(fmt::format("pgrep -f '^{} train.*run_dir={} '", COHORT_PROGRAM, run().string()));
     EXPECT_NE(left.exit_code, 0) << "processes are left: " << left.output;
     return outcome;
   }
@@ -65,26 +66,27 @@ TEST_F(LostRanksOfTraining, AStoppedRankEndsTheJobWithOneReport) {
 
   EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
   EXPECT_EQ(outcome.occurrences("cohort train: "), 1) << outcome.output;
-  for (const char* part : {"(operation ", " waited 2.0 s for rank ", "  where: step ", ": no answer: dead, stopped",
-                           "  last lines of the log:\n"})
+  for (const char* part : {"(operation ", " waited 2.0 s for rank ", "  where: step ",
+                           ": no answer: dead, stopped", "  last lines of the log:\n"})
     EXPECT_TRUE(outcome.says(part)) << part << "\n" << outcome.output;
   EXPECT_NE(reports().find("operations of communicator 'replicate'"), std::string::npos);
 }
 
 TEST_F(LostRanksOfTraining, ACrashedRankLeavesAReport) {
-  const Outcome outcome = lose_one_rank("SEGV");
+  const Outcome outcome = lose_one_rank("ABRT");
 
-  EXPECT_EQ(outcome.exit_code, 139) << outcome.output;
-  EXPECT_EQ(outcome.occurrences("cohort: SIGSEGV in step "), 1) << outcome.output;
-  EXPECT_NE(reports().find("cohort: SIGSEGV in step "), std::string::npos);
+  EXPECT_EQ(outcome.exit_code, 134) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("cohort: SIGABRT in step "), 1) << outcome.output;
+  EXPECT_NE(reports().find("cohort: SIGABRT in step "), std::string::npos);
 }
 
 TEST_F(LostRanksOfTraining, DifferentOptionsAreRefused) {
   const Outcome outcome = on_two_ranks(train("seed=1"), train("seed=2"));
 
   EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
-  EXPECT_EQ(outcome.occurrences("cohort train: ranks were started with different values of seed: '1' on rank 0, '2' "
-                                "on rank 1\n  where: rank 1 on "),
+  EXPECT_EQ(outcome.occurrences(
+                "cohort train: ranks were started with different values of seed: '1' on rank 0, '2' "
+                "on rank 1\n  where: rank 1 on "),
             1)
       << outcome.output;
   EXPECT_FALSE(fs::exists(run()));
@@ -114,7 +116,8 @@ TEST_F(LostRanksOfTraining, DifferentDatasetsAreRefused) {
 }
 
 TEST_F(LostRanksOfTraining, TimesOfTheRanksAreOnRecord) {
-  const Outcome outcome = test::spawn(fmt::format("{} -n 2 {}", COHORT_MPIEXEC, train("train.max_steps=3")), kPatience);
+  const Outcome outcome =
+      test::spawn(fmt::format("{} -n 2 {}", COHORT_MPIEXEC, train("train.max_steps=3")), kPatience);
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
 
   std::ifstream lines(run() / "metrics.jsonl");

