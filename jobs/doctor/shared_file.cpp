@@ -63,7 +63,7 @@ void write_together(const fs::path& path, comm::Communicator& ranks) {
                               block_of(ranks.rank()).data()),
                      "H5Dwrite", where);
   });
-  comm::together(ranks, [&] { hdf5::check_hdf5(H5Fclose(file.release()), "H5Fclose", where); });
+  comm::together(ranks, [&] { hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", where); });
 }
 
 std::vector<float> read_block(const fs::path& path, int rank, int ranks) {

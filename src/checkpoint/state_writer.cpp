@@ -21,7 +21,10 @@ namespace {
 // HDF5 for one transfer.
 constexpr std::int64_t kWrittenValues = std::int64_t{1} << 22;
 
-const std::string kDiskFix = "free some space or choose another folder (run_dir)";
+// MPI-IO does not hand the system's reason on; it prints it.
+const std::string kDiskFix =
+    "the lines above may say why: free some space, check disk and network, or choose another folder "
+    "(run_dir)";
 
 // Object headers and group indices of this version carry checksums, so that damage to them is found as well.
 void use_checked_metadata(const hdf5::List& access) {
@@ -34,8 +37,8 @@ hdf5::File open_together(const std::filesystem::path& path, comm::Communicator& 
   const hdf5::List access = hdf5::file_access();
   hdf5::check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_Comm_f2c(ranks.mpi_handle()), MPI_INFO_NULL),
                    "H5Pset_fapl_mpio", path.string());
-  return hdf5::File(
-      hdf5::check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "H5Fopen", path.string()));
+  return hdf5::File(hdf5::check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "H5Fopen",
+                                     path.string(), kDiskFix));
 }
 
 // Takes the space now. File systems that cannot do this are left alone: their writes fail later, if they do.
@@ -134,7 +137,7 @@ void write_state(const std::filesystem::path& path, const Catalogue& catalogue,
   comm::together(ranks, [&] {
     const hdf5::Lock lock;
     // Without a flush before it, which would wait for the disk: the caller syncs the file.
-    hdf5::check_hdf5(H5Fclose(file.release()), "H5Fclose", path.string());
+    hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", path.string());
   });
 }
 

@@ -1,7 +1,10 @@
 #include "cohort/eval/feature_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <memory>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -25,35 +28,57 @@ struct RemovedUnlessKept {
   }
 };
 
+/// Values that are written once the structure of the file is on the disk.
+struct Values {
+  std::uint64_t offset;
+  std::shared_ptr<const void> start;  ///< owned
+  std::size_t bytes;
+};
+
 /// An open file and what messages call it.
 struct Target {
   hid_t file;
   std::string where;
+  std::vector<Values> later;
 };
 
-void write_values(const Target& target, hid_t parent, const std::string& name, hid_t type,
-                  std::span<const std::int64_t> shape, const void* values) {
+void add_values(Target& target, hid_t parent, const std::string& name, hid_t type,
+                std::span<const std::int64_t> shape, std::shared_ptr<const void> start, std::size_t bytes) {
   const hdf5::Dataset dataset = hdf5::create_dataset(parent, name, type, shape, target.where);
-  const bool empty = std::find(shape.begin(), shape.end(), 0) != shape.end();
-  if (empty) return;
-  hdf5::check_hdf5(H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), "H5Dwrite",
-                   target.where);
+  if (bytes > 0) target.later.push_back({H5Dget_offset(dataset.get()), std::move(start), bytes});
 }
 
-void write_tensor(const Target& target, hid_t parent, const std::string& name, const at::Tensor& values) {
+void write_later(const std::filesystem::path& path, const Target& target) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  for (const Values& values : target.later) {
+    file.seekp(static_cast<std::streamoff>(values.offset));
+    file.write(static_cast<const char*>(values.start.get()), static_cast<std::streamsize>(values.bytes));
+  }
+  file.close();
+  if (!file) {
+    throw DataError({fmt::format("the features cannot be written: {}", std::strerror(errno)), target.where,
+                     disk_remedy(errno)});
+  }
+}
+
+void write_tensor(Target& target, hid_t parent, const std::string& name, const at::Tensor& values) {
   const at::Tensor whole = values.to(at::kCPU, at::kFloat).contiguous();
   const std::vector<std::int64_t> shape(whole.sizes().begin(), whole.sizes().end());
-  write_values(target, parent, name, H5T_NATIVE_FLOAT, shape, whole.const_data_ptr<float>());
+  const void* const start = whole.const_data_ptr<float>();
+  add_values(target, parent, name, H5T_IEEE_F32LE, shape, {std::make_shared<at::Tensor>(whole), start},
+             whole.nbytes());
 }
 
-void write_indices(const Target& target, hid_t parent, const std::string& name,
+void write_indices(Target& target, hid_t parent, const std::string& name,
                    const std::vector<std::int32_t>& values) {
   const std::vector<std::int64_t> shape{static_cast<std::int64_t>(values.size())};
-  write_values(target, parent, name, H5T_NATIVE_INT32, shape, values.data());
+  const auto kept = std::make_shared<std::vector<std::int32_t>>(values);
+  add_values(target, parent, name, H5T_STD_I32LE, shape, {kept, kept->data()},
+             kept->size() * sizeof(std::int32_t));
 }
 
 /// UTF-8 of one fixed length, padded with zeros: contiguous, and every reader knows it.
-void write_ids(const Target& target, const std::vector<std::string>& ids) {
+void write_ids(Target& target, const std::vector<std::string>& ids) {
   std::size_t width = 1;
   for (const std::string& id : ids) width = std::max(width, id.size());
   std::string padded(width * ids.size(), '\0');
@@ -64,10 +89,11 @@ void write_ids(const Target& target, const std::vector<std::string>& ids) {
   hdf5::check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "H5Tset_cset", target.where);
   hdf5::check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "H5Tset_strpad", target.where);
   const std::vector<std::int64_t> shape{static_cast<std::int64_t>(ids.size())};
-  write_values(target, target.file, "id", type.get(), shape, padded.data());
+  const auto kept = std::make_shared<std::string>(std::move(padded));
+  add_values(target, target.file, "id", type.get(), shape, {kept, kept->data()}, kept->size());
 }
 
-void write_columns(const Target& target, const data::Dataset& dataset) {
+void write_columns(Target& target, const data::Dataset& dataset) {
   const hdf5::Group labels = hdf5::create_group(target.file, "labels", target.where);
   for (const data::LabelColumn& column : dataset.description().labels) {
     write_indices(target, labels.get(), column.name, dataset.labels(column.name));
@@ -78,8 +104,7 @@ void write_columns(const Target& target, const data::Dataset& dataset) {
   }
 }
 
-void write_context_tokens(const Target& target, const at::Tensor& tokens,
-                          const std::vector<std::string>& keys) {
+void write_context_tokens(Target& target, const at::Tensor& tokens, const std::vector<std::string>& keys) {
   const hdf5::Group group = hdf5::create_group(target.file, "context_tokens", target.where);
   for (std::size_t k = 0; k < keys.size(); ++k) {
     write_tensor(target, group.get(), keys[k], tokens.select(1, static_cast<std::int64_t>(k)));
@@ -94,7 +119,7 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   const std::filesystem::path beside = file.string() + ".partial";
   const RemovedUnlessKept partial{beside};
   hdf5::NewFile made(beside);
-  const Target target{made.get(), file.string()};
+  Target target{made.get(), file.string(), {}};
   write_tensor(target, target.file, "features", prediction.features);
   if (prediction.patches.defined()) write_tensor(target, target.file, "patch_tokens", prediction.patches);
   if (prediction.logits.defined()) write_tensor(target, target.file, "logits", prediction.logits);
@@ -102,6 +127,7 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   write_columns(target, dataset);
   if (prediction.context.defined()) write_context_tokens(target, prediction.context, keys);
   made.save();
+  write_later(beside, target);
   sync_file(beside);
   std::error_code error;
   std::filesystem::rename(beside, file, error);

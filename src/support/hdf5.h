@@ -11,8 +11,8 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <sys/mman.h>
 #include <type_traits>
+#include <unistd.h>
 #include <vector>
 
 #include <fmt/core.h>
@@ -21,6 +21,8 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/handle.h"
+
+extern "C" void* H5I_remove(hid_t id) __attribute__((weak));
 
 namespace cohort::hdf5 {
 
@@ -44,7 +46,15 @@ struct IdTraits {
   static type null() noexcept { return H5I_INVALID_HID; }
   static void close(type id) noexcept { Close(id); }
 };
-using File = Handle<IdTraits<H5Fclose>>;
+
+/// H5Fclose. A file that its disk does not let HDF5 1.10 close is freed but keeps its id, and the end of the
+/// library, within MPI_Finalize, crashes on it: the id is taken away. Later versions hide that function.
+inline herr_t close_file(hid_t file) noexcept {
+  const herr_t result = H5Fclose(file);
+  if (result < 0 && H5I_remove != nullptr) H5I_remove(file);
+  return result;
+}
+using File = Handle<IdTraits<close_file>>;
 using Group = Handle<IdTraits<H5Gclose>>;
 using Dataset = Handle<IdTraits<H5Dclose>>;
 using Attribute = Handle<IdTraits<H5Aclose>>;
@@ -109,24 +119,28 @@ inline List creation(hid_t kind) {
   return list;
 }
 
-/// A file that is written in memory and then put on the disk. HDF5 1.10 cannot close a file whose disk
+/// The structure of a file, made in memory and then put on the disk. HDF5 1.10 cannot close a file whose disk
 /// refuses to take it, and then crashes in MPI_Finalize: here it never meets a disk. Space that was reserved
-/// and not written (create_dataset) takes no memory.
+/// and not written (create_dataset) takes no memory; large values are written behind save(), without HDF5.
 class NewFile {
  public:
   /// `path`: where it is going to be. Throws DataError.
-  explicit NewFile(std::filesystem::path path, const List& access = file_access())
-      : path_(std::move(path)), memory_(::memfd_create("new.h5", MFD_CLOEXEC)) {
+  explicit NewFile(std::filesystem::path path, const List& access = file_access()) : path_(std::move(path)) {
+    std::error_code ignored;
+    const std::filesystem::path shared = "/dev/shm";
+    const bool has_shared = std::filesystem::is_directory(shared, ignored);
+    std::string name = (has_shared ? shared : std::filesystem::temp_directory_path()) / "cohort-XXXXXX";
+    memory_ = FileDescriptor(::mkstemp(name.data()));
     const List create = creation(H5P_FILE_CREATE);
-    const std::string name = fmt::format("/proc/self/fd/{}", memory_.get());
-    file_ = File(check_hdf5(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, create.get(), access.get()), "H5Fcreate",
-                            path_.string()));
+    const hid_t file = H5Fcreate(name.c_str(), H5F_ACC_TRUNC, create.get(), access.get());
+    ::unlink(name.c_str());  // nobody sees it, and nothing stays when the process is killed
+    file_ = File(check_hdf5(file, "H5Fcreate", path_.string()));
   }
   [[nodiscard]] hid_t get() const noexcept { return file_.get(); }
   /// Once, when all that was opened in it is closed: puts it on the disk, not synced. Throws DataError; what
   /// lies there is then not to be used.
   void save() {
-    check_hdf5(H5Fclose(file_.release()), "H5Fclose", path_.string());
+    check_hdf5(close_file(file_.release()), "H5Fclose", path_.string());
     copy_sparse(memory_, path_);
   }
 

@@ -27,9 +27,9 @@ TEST(Catalogue, SlicesFollowEachOtherAndAreTheWholeTensor) {
   EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, 4, 1}, {4, 2, 2}}})), "accepted");
   EXPECT_EQ(answer_to(meta_with({{}, {{0, 1, 1}}})), "accepted");
   EXPECT_EQ(answer_to(meta_with({{0, 3}, {}})), "accepted");
-  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, 4, 1}}})), kDamaged);                        // not all
-  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, 4, 1}, {3, 3, 2}}})), kDamaged);             // twice
-  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, -4, 1}, {-4, 10, 2}}})), kDamaged);          // backwards
+  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, 4, 1}}})), kDamaged);                // not all
+  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, 4, 1}, {3, 3, 2}}})), kDamaged);     // twice
+  EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, -4, 1}, {-4, 10, 2}}})), kDamaged);  // backwards
   EXPECT_EQ(answer_to(meta_with({{2, 3}, {{0, INT64_MAX, 1}, {INT64_MAX, 9, 2}}})), kDamaged);
 }
 
@@ -42,7 +42,8 @@ TEST(Catalogue, ShapesCanBeCounted) {
 
 TEST(Catalogue, NestingEnds) {
   const std::string deep(1'000'000, '[');
-  EXPECT_EQ(answer_to(R"({"format":"cohort-checkpoint","version":1,"x":)" + deep + std::string(deep.size(), ']') + "}"),
+  EXPECT_EQ(answer_to(R"({"format":"cohort-checkpoint","version":1,"x":)" + deep +
+                      std::string(deep.size(), ']') + "}"),
             kDamaged);
 }
 

@@ -186,15 +186,17 @@ TEST_F(DescriptionFile, SaysNoMoreThanTheFilesCanHold) {
     return refusal([&](Json& json) { json[Json::json_pointer(place)] = value; });
   };
 
-  EXPECT_NE(with("/splits/0/shards/0/rows", 513).find("is 513, more than 4096 bytes can hold"), std::string::npos);
+  EXPECT_NE(with("/splits/0/shards/0/rows", 513).find("is 513, more than 4096 bytes can hold"),
+            std::string::npos);
   EXPECT_NE(with("/splits/0/shards/0/rows", 1).find("accepted"), std::string::npos);
   EXPECT_NE(with("/splits/0/shards/0/bytes", INT64_MAX).find("outside"), std::string::npos);
   EXPECT_NE(with("/splits/0/shards/0/bytes", 4096).find("accepted"), std::string::npos);
   for (const char* name : {"../../x", "/etc/x", "..", ""})
     EXPECT_NE(with("/splits/0/name", name).find("which cannot name files"), std::string::npos) << name;
   EXPECT_NE(with("/splits/0/name", "train").find("accepted"), std::string::npos);
-  EXPECT_NE(refusal([](Json& json) { json["images"]["height"] = json["images"]["width"] = 1 << 20; })
-                .find("asks for images of"),
+  EXPECT_NE(refusal([](Json& json) {
+              json["images"]["height"] = json["images"]["width"] = 1 << 20;
+            }).find("asks for images of"),
             std::string::npos);
 }
 

@@ -240,7 +240,8 @@ TEST(ShardFile, WithoutImagesIsRefused) {
 // Values that lie in another file of this machine are none of the shard's.
 TEST(ShardFile, ValuesOutsideTheFileAreRefused) {
   const testing::TemporaryFolder folder;
-  const std::filesystem::path path = folder.path() / "x.h5", secret = folder.write("secret", std::string(64, 's'));
+  const std::filesystem::path path = folder.path() / "x.h5",
+                              secret = folder.write("secret", std::string(64, 's'));
   {
     hdf5::NewFile file(path);
     const hsize_t rows = 4;
@@ -249,7 +250,8 @@ TEST(ShardFile, ValuesOutsideTheFileAreRefused) {
     H5Pset_external(outside.get(), secret.c_str(), 0, 16);
     H5Pset_chunk(packed.get(), 1, &rows);
     const auto make = [&](const char* name, const hdf5::List& list) {
-      hdf5::Dataset(H5Dcreate2(file.get(), name, H5T_STD_I32LE, space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT));
+      hdf5::Dataset(
+          H5Dcreate2(file.get(), name, H5T_STD_I32LE, space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT));
     };
     make("outside", outside);
     make("packed", packed);

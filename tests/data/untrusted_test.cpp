@@ -39,7 +39,8 @@ std::string big(std::uint32_t value) {
 }
 
 std::string npy(const std::string& type, const std::string& shape, const std::string& content) {
-  const std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }\n";
+  const std::string header =
+      "{'descr': '" + type + "', 'fortran_order': False, 'shape': (" + shape + "), }\n";
   return std::string("\x93NUMPY\x01\x00", 8) + little(header.size(), 2) + header + content;
 }
 
@@ -107,10 +108,13 @@ std::string zip_of(const std::string& content, std::uint32_t size) {
   deflateEnd(&stream);
   const void* bytes = content.data();
   const auto crc = static_cast<std::uint32_t>(crc32_z(0, static_cast<const Bytef*>(bytes), content.size()));
-  const std::string fields = little(0, 4) + little(crc, 4) + little(packed.size(), 4) + little(size, 4) + little(5, 2);
-  const std::string local = "PK\3\4" + little(20, 2) + little(0, 2) + little(8, 2) + fields + little(0, 2) + "x.npy" + packed;
-  const std::string central = "PK\1\2" + little(20, 2) + little(20, 2) + little(0, 2) + little(8, 2) + fields +
-                              little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 4) + little(0, 4) + "x.npy";
+  const std::string fields =
+      little(0, 4) + little(crc, 4) + little(packed.size(), 4) + little(size, 4) + little(5, 2);
+  const std::string local =
+      "PK\3\4" + little(20, 2) + little(0, 2) + little(8, 2) + fields + little(0, 2) + "x.npy" + packed;
+  const std::string central = "PK\1\2" + little(20, 2) + little(20, 2) + little(0, 2) + little(8, 2) +
+                              fields + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) +
+                              little(0, 4) + little(0, 4) + "x.npy";
   return local + central + "PK\5\6" + little(0, 4) + little(1, 2) + little(1, 2) + little(central.size(), 4) +
          little(local.size(), 4) + little(0, 2);
 }
@@ -130,14 +134,19 @@ std::string png_chunk(const std::string& type, const std::string& content) {
   const std::string body = type + content;
   const void* bytes = body.data();
   return big(static_cast<std::uint32_t>(content.size())) + body +
-         big(static_cast<std::uint32_t>(crc32(0, static_cast<const Bytef*>(bytes), static_cast<uInt>(body.size()))));
+         big(static_cast<std::uint32_t>(
+             crc32(0, static_cast<const Bytef*>(bytes), static_cast<uInt>(body.size()))));
 }
 
 TEST(Untrusted, AFewBytesCannotClaimAnImageOfGigabytes) {
-  const std::string png = "\x89PNG\r\n\x1a\n" +
-                          png_chunk("IHDR", big(900'000) + big(900'000) + std::string("\x08\x02\x00\x00\x00", 5)) +
-                          png_chunk("IDAT", "x") + png_chunk("IEND", "");
-  const std::string jpeg("\xff\xd8\xff\xc0\x00\x0b\x08\xff\xdc\xff\xdc\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\x00", 27);
+  const std::string png =
+      "\x89PNG\r\n\x1a\n" +
+      png_chunk("IHDR", big(900'000) + big(900'000) + std::string("\x08\x02\x00\x00\x00", 5)) +
+      png_chunk("IDAT", "x") + png_chunk("IEND", "");
+  const std::string jpeg(
+      "\xff\xd8\xff\xc0\x00\x0b\x08\xff\xdc\xff\xdc\x01\x01\x11\x00\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+      "\x00",
+      27);
 
   EXPECT_EQ(answer_to([&] { decode_image(png, "x.png"); }),
             "the image cannot be read: PNG: it claims more pixels than it can hold");

@@ -32,8 +32,9 @@ TEST(DoctorReport, GoodHostsAreANumberAndTheFirstAnExample) {
 }
 
 TEST(DoctorReport, BadHostsAreNamedAndBadRanksOfSharedHosts) {
-  const Result result = summarise(kFiles, {good("a"), good("a"), good("b"), few("up to 200"), few("up to 100")},
-                                  {"n1", "n1", "n17", "n17", "n18"});
+  const Result result =
+      summarise(kFiles, {good("a"), good("a"), good("b"), few("up to 200"), few("up to 100")},
+                {"n1", "n1", "n17", "n17", "n18"});
 
   EXPECT_EQ(text_of(result),
             "warn  open files      1 host ok; n17 rank 3: up to 200; n18: up to 100\n      fix: raise it\n");

@@ -21,10 +21,11 @@ constexpr int kMostSeconds = 60;
 class Doctor : public ::testing::Test {
  protected:
   /// `before`: settings of the shell; the words of `arguments` follow --run-dir.
-  [[nodiscard]] Outcome run(int ranks, const std::string& arguments = "", const std::string& before = "true") const {
+  [[nodiscard]] Outcome run(int ranks, const std::string& arguments = "",
+                            const std::string& before = "true") const {
     const std::string start = ranks > 0 ? fmt::format("{} -n {} ", COHORT_MPIEXEC, ranks) : "";
-    return test::spawn(fmt::format("bash -c '{} && {}{} doctor --run-dir {} {}'", before, start, COHORT_PROGRAM,
-                                   (folder_.path() / "runs" / "x").string(), arguments),
+    return test::spawn(fmt::format("bash -c '{} && {}{} doctor --run-dir {} {}'", before, start,
+                                   COHORT_PROGRAM, (folder_.path() / "runs" / "x").string(), arguments),
                        kMostSeconds);
   }
 
@@ -32,7 +33,8 @@ class Doctor : public ::testing::Test {
   static std::map<std::string, std::string> statuses(const Outcome& outcome) {
     std::map<std::string, std::string> found;
     const std::string json = outcome.output.substr(0, outcome.output.rfind("}\n") + 2);
-    for (const auto& check : nlohmann::json::parse(json).at("checks")) found[check.at("name")] = check.at("status");
+    for (const auto& check : nlohmann::json::parse(json).at("checks"))
+      found[check.at("name")] = check.at("status");
     return found;
   }
 
@@ -71,7 +73,8 @@ TEST_F(Doctor, ProcessesThatMpiDidNotJoinAreNamed) {
 }
 
 TEST_F(Doctor, WarnsOfFewFilesAndFewProcessorsWithoutFailing) {
-  const Outcome outcome = run(0, "", "ulimit -n 200 && export OMP_NUM_THREADS=4 && taskset -p -c 0 $$ >/dev/null");
+  const Outcome outcome =
+      run(0, "", "ulimit -n 200 && export OMP_NUM_THREADS=4 && taskset -p -c 0 $$ >/dev/null");
 
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_TRUE(outcome.says("warn  open files      up to 200")) << outcome.output;
@@ -94,7 +97,8 @@ TEST_F(Doctor, AMissingShardIsNamed) {
 #ifdef COHORT_STORAGE_FAULTS
 std::string fault(const std::string& file, const std::string& call, int error) {
   return fmt::format(
-      "export LD_PRELOAD={} COHORT_FAULT_PATH={} COHORT_FAULT_CALL={} COHORT_FAULT_ERROR={} COHORT_FAULT_AT=1",
+      "export LD_PRELOAD={} COHORT_FAULT_PATH={} COHORT_FAULT_CALL={} COHORT_FAULT_ERROR={} "
+      "COHORT_FAULT_AT=1",
       COHORT_STORAGE_FAULTS, file, call, error);
 }
 

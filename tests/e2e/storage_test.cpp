@@ -32,7 +32,8 @@ struct Fault {
 
 std::string faulty(const Fault& fault) {
   return fmt::format(
-      "env LD_PRELOAD={} COHORT_FAULT_PATH={} COHORT_FAULT_CALL={} COHORT_FAULT_ERROR={} COHORT_FAULT_AT={} {}",
+      "env LD_PRELOAD={} COHORT_FAULT_PATH={} COHORT_FAULT_CALL={} COHORT_FAULT_ERROR={} COHORT_FAULT_AT={} "
+      "{}",
       COHORT_STORAGE_FAULTS, fault.file, fault.call, fault.error, fault.at, fault.more);
 }
 
@@ -86,7 +87,8 @@ std::vector<Fault> faults_of_a_run() {
           {"train-00000.h5", "read", EIO, 1, "the shard cannot be opened: Input/output error", kBroken, ""},
           {"config.yaml", "open", EROFS, 1, "cannot create the file: Read-only", kReadOnly, writing},
           {"metrics.jsonl", "write", ENOSPC, 2, "cannot write the metrics: No space left", kRoom, ""},
-          {"checkpoints", "make_folder", EACCES, 1, "cannot create the folder: Permission denied", "permissions", ""},
+          {"checkpoints", "make_folder", EACCES, 1, "cannot create the folder: Permission denied",
+           "permissions", ""},
           {"state.h5", "reserve", ENOSPC, 1, "for a checkpoint: No space left", kRoom, ""},
           {"state.h5", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""},
           {"state.h5", "write", EIO, 8, "state.h5", "fix:", ""},  // the values, through MPI-IO
@@ -122,12 +124,13 @@ TEST(Storage, ARunGoesOnAfterEveryFaultWithTheSameBits) {
 // The last rank alone meets the fault, or rank 0, which writes for all.
 TEST(Storage, OnFourRanksOneFaultIsOneMessage) {
   const std::string last = "COHORT_FAULT_RANK=3";
-  train_through({{"train-00000.h5", "open", ESTALE, 1, "the shard cannot be opened: Stale file handle", kStale, last},
-                 {"state.h5", "write", EIO, 3, "state.h5", "fix:", last},
-                 {"state.h5", "reserve", ENOSPC, 1, "for a checkpoint: No space left", kRoom, ""},
-                 {"metrics.jsonl", "write", ENOSPC, 2, "cannot write the metrics: No space left", kRoom, ""},
-                 {"meta.json", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""}},
-                4);
+  train_through(
+      {{"train-00000.h5", "open", ESTALE, 1, "the shard cannot be opened: Stale file handle", kStale, last},
+       {"state.h5", "write", EIO, 3, "state.h5", "fix:", last},
+       {"state.h5", "reserve", ENOSPC, 1, "for a checkpoint: No space left", kRoom, ""},
+       {"metrics.jsonl", "write", ENOSPC, 2, "cannot write the metrics: No space left", kRoom, ""},
+       {"meta.json", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""}},
+      4);
 }
 
 /// What a command with one file as its result leaves behind when the disk refuses it.
@@ -150,12 +153,13 @@ TEST(Storage, CommandsThatWriteAFileLeaveNoneBehind) {
   const std::string extract = fmt::format("{} extract --run {} --split test --out {}", COHORT_PROGRAM,
                                           run.string(), features.string());
 
-  expect_nothing_written(export_it, weights,
-                         {"w.safetensors", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""});
-  expect_nothing_written(export_it, weights,
-                         {"w.safetensors", "open", EROFS, 1, "cannot create the file: Read-only", kReadOnly, ""});
-  expect_nothing_written(export_it, weights,
-                         {"state.h5", "read", EIO, 40, "Input/output error", "fix:", ""});
+  expect_nothing_written(
+      export_it, weights,
+      {"w.safetensors", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""});
+  expect_nothing_written(
+      export_it, weights,
+      {"w.safetensors", "open", EROFS, 1, "cannot create the file: Read-only", kReadOnly, ""});
+  expect_nothing_written(export_it, weights, {"state.h5", "read", EIO, 40, "Input/output error", "fix:", ""});
   expect_nothing_written(extract, features,
                          {"f.h5", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""});
   expect_nothing_written(extract, features, {"f.h5", "sync", EIO, 1, "cannot sync the file", kBroken, ""});
@@ -187,8 +191,8 @@ TEST(Storage, AConversionGoesOnAfterAFault) {
 
 TEST(Storage, VerifyNamesAShardThatCannotBeRead) {
   const Fault fault{"train-00001.h5", "read", EIO, 1, "", "", ""};
-  const Outcome outcome =
-      test::spawn(fmt::format("{} {} verify {}", faulty(fault), COHORT_DATA_PROGRAM, kNucleiData.string()), kPatience);
+  const Outcome outcome = test::spawn(
+      fmt::format("{} {} verify {}", faulty(fault), COHORT_DATA_PROGRAM, kNucleiData.string()), kPatience);
 
   EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
   EXPECT_TRUE(outcome.says("train-00001.h5")) << outcome.output;
