@@ -39,8 +39,9 @@ struct Launcher {
 // mpirun inside a job of Slurm starts its daemons with srun, whose variables the ranks inherit: mpirun is
 // asked for first.
 Launcher launcher() {
-  const bool by_mpirun = has("OMPI_APP_CTX_NUM_PROCS") || has("OMPI_COMMAND") || has("PRTE_LAUNCHED");
-  if (by_mpirun) return {"mpirun of Open MPI", number("OMPI_COMM_WORLD_SIZE")};
+  // Open MPI sets some of these without a launcher as well, but not the number of ranks.
+  const bool of_mpirun = has("OMPI_APP_CTX_NUM_PROCS") || has("OMPI_COMMAND") || has("PRTE_LAUNCHED");
+  if (of_mpirun && has("OMPI_COMM_WORLD_SIZE")) return {"mpirun of Open MPI", number("OMPI_COMM_WORLD_SIZE")};
   if (has("SLURM_STEP_NUM_TASKS") && has("SLURM_PROCID")) return {"srun", number("SLURM_STEP_NUM_TASKS")};
   if (has("PMI_SIZE")) return {"mpirun of MPICH or Intel MPI", number("PMI_SIZE")};
   return {"no launcher", 0};

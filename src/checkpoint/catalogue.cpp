@@ -118,8 +118,10 @@ Meta meta_from(const json& object) {
 
 }  // namespace
 
-Damaged::Damaged(std::string what, const std::string& where)
-    : DataError({std::move(what), where, "use an earlier checkpoint: resume=<folder of the checkpoint>"}) {}
+Damaged::Damaged(std::string what, const std::string& where, const std::string& remedy)
+    : DataError({std::move(what), where,
+                 fmt::format("{}use an earlier checkpoint: resume=<folder of the checkpoint>",
+                             remedy.empty() ? "" : remedy + "; or ")}) {}
 
 std::int64_t value_count(std::span<const std::int64_t> shape) {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());

@@ -16,7 +16,8 @@ using Catalogue = std::map<std::string, SavedTensor>;
 
 /// A checkpoint that is not as it was saved, told apart from one that does not fit.
 struct Damaged : DataError {
-  Damaged(std::string what, const std::string& where);
+  /// `remedy`: to be tried first; may be empty.
+  Damaged(std::string what, const std::string& where, const std::string& remedy = {});
 };
 
 /// Collective. What all ranks together are about to save; the same on every rank. Slices are cut into pieces

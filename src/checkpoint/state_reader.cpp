@@ -66,7 +66,8 @@ void StateReader::as_damage(const std::string& name, Action&& action) const {
   try {
     action();
   } catch (const DataError& failure) {
-    throw Damaged(fmt::format("tensor '{}' is damaged: {}", name, failure.text().what), path_.string());
+    throw Damaged(fmt::format("tensor '{}' is damaged: {}", name, failure.text().what), path_.string(),
+                  failure.text().fix);
   }
 }
 
@@ -102,14 +103,16 @@ void StateReader::in_parts(const std::string& name, const SavedTensor& tensor, c
 
 hdf5::Dataset StateReader::open(const std::string& name, const SavedTensor& tensor) const {
   hdf5::Dataset dataset;
-  bool is_same = false;
-  if (!hdf5::is_own(file_.get(), name))
-    throw Damaged(fmt::format("tensor '{}' is damaged: it is not stored in state.h5 itself", name),
-                  path_.string());
+  bool is_own = false, is_same = false;
   as_damage(name, [&] {
+    is_own = hdf5::is_own(file_.get(), name, path_.string());
+    if (!is_own) return;
     dataset = hdf5::open_dataset(file_.get(), name, path_.string());
     is_same = hdf5::shape_of(dataset, path_.string()) == tensor.shape;
   });
+  if (!is_own)
+    throw Damaged(fmt::format("tensor '{}' is damaged: it is not stored in state.h5 itself", name),
+                  path_.string());
   if (!is_same) throw Damaged(fmt::format("tensor '{}' is damaged: its shape changed", name), path_.string());
   return dataset;
 }

@@ -201,23 +201,25 @@ inline Dataset open_dataset(hid_t parent, const std::string& name, const std::st
                             fmt::format("{}: {}", where, name)));
 }
 
-/// Whether the dataset `name` ("/labels/site") can be reached without links to other places, and its values
-/// lie in the file itself, in one piece: a file of others may name any file of this machine as its storage.
-inline bool is_own(hid_t file, const std::string& name) {
-  for (std::size_t end = name.find('/', 1); true; end = name.find('/', end + 1)) {
+/// Whether the dataset `name` ("/labels/site") is there, is reached without links to other places, and has
+/// its values in the file itself, in one piece: a file of others may name any file of this machine as its
+/// storage.
+inline bool is_own(hid_t file, const std::string& name, const std::string& where) {
+  for (std::size_t end = 0; end != std::string::npos;) {
+    end = name.find('/', end + 1);
+    const std::string part = name.substr(0, end);
+    if (!exists(file, part, where)) return false;
     H5L_info_t link{};
-    if (H5Lget_info(file, name.substr(0, end).c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD)
-      return false;
-    if (end == std::string::npos) break;
+    check_hdf5(H5Lget_info(file, part.c_str(), &link, H5P_DEFAULT), "H5Lget_info", where);
+    if (link.type != H5L_TYPE_HARD) return false;
   }
-  const Dataset dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT));
-  if (!dataset) return false;
-  const Space space(H5Dget_space(dataset.get()));
-  const List list(H5Dget_create_plist(dataset.get()));
+  const Dataset dataset = open_dataset(file, name, where);
+  const Space space(check_hdf5(H5Dget_space(dataset.get()), "H5Dget_space", where));
+  const List list(check_hdf5(H5Dget_create_plist(dataset.get()), "H5Dget_create_plist", where));
   const bool in_one_piece =
       H5Pget_layout(list.get()) == H5D_CONTIGUOUS && H5Pget_external_count(list.get()) == 0;
-  return in_one_piece &&
-         (H5Sget_simple_extent_npoints(space.get()) == 0 || H5Dget_offset(dataset.get()) != HADDR_UNDEF);
+  const bool is_empty = H5Sget_simple_extent_npoints(space.get()) == 0;
+  return in_one_piece && (is_empty || H5Dget_offset(dataset.get()) != HADDR_UNDEF);
 }
 
 inline std::vector<std::int64_t> shape_of(const Dataset& dataset, const std::string& where) {

@@ -167,7 +167,7 @@ TEST(Storage, CommandsThatWriteAFileLeaveNoneBehind) {
 
 TEST(Storage, AConversionGoesOnAfterAFault) {
   const testing::TemporaryFolder folder;
-  const fs::path out = folder.path() / "data", calm = folder.path() / "calm";
+  const fs::path out = folder.path() / "a" / "data", calm = folder.path() / "b" / "data";
   const auto convert = [&](const fs::path& target) {
     return fmt::format("{} synth --contexts 3 --images-per-context 8 --size 8 --out {}", COHORT_DATA_PROGRAM,
                        target.string());
@@ -176,8 +176,8 @@ TEST(Storage, AConversionGoesOnAfterAFault) {
 
   for (const Fault& fault : std::vector<Fault>{
            {"train-00000.h5", "reserve", ENOSPC, 1, "there is no room for", kRoom, ""},
-           {"data/train-00000", "write", ENOSPC, 1, "No space left", kRoom, ""},
-           {"data/train-00000", "write", EIO, 6, "Input/output error", kBroken, ""},
+           {"a/data/train-00000", "write", ENOSPC, 1, "No space left", kRoom, ""},
+           {"a/data/train-00000", "write", EIO, 6, "Input/output error", kBroken, ""},
            {"dataset.json", "rename", ESTALE, 1, "cannot rename the file into place: Stale", kStale, ""}}) {
     expect_refusal(test::spawn(fmt::format("{} {}", faulty(fault), convert(out)), kPatience), fault);
     EXPECT_FALSE(fs::exists(out / "dataset.json"));

@@ -207,7 +207,7 @@ TEST_F(ReadRun, AliasesOfAliasesEnd) {
     maps += fmt::format("m{0}: &m{0} {{a: *m{1}, b: *m{1}}}\n", i, i - 1);
   }
 
-  EXPECT_EQ(read_run(write_run(folder, "lists", "", lists)).config.at("l39"), "[, ]");
+  EXPECT_EQ(read_run(write_run(folder, "lists", "", lists)).config.at("l39"), "[]");
   EXPECT_THROW(read_run(write_run(folder, "maps", "", maps)), DataError);
 }
 
