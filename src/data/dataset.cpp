@@ -77,10 +77,10 @@ Dataset::Impl::Impl(std::filesystem::path where, Description of_dataset, std::st
 
 ContextRuns Dataset::Impl::read_contexts(const std::string& key, std::size_t first, std::size_t last) const {
   const std::size_t known = description.context(key).values.size();
-  ContextRuns runs;
-  for (std::size_t i = first; i < last; ++i) runs.append(shards->shard(i)->contexts(key));
-  for (const ContextRun& run : runs.runs()) check_index(run.context, 0, known, folder, key);
-  return runs;
+  ContextRuns all;
+  for (std::size_t i = first; i < last; ++i) all.append(shards->shard(i)->contexts(key));
+  for (const ContextRun& run : all.runs()) check_index(run.context, 0, known, folder, key);
+  return all;
 }
 
 std::vector<std::int32_t> Dataset::Impl::read_labels(const std::string& name, std::size_t first,
