@@ -58,6 +58,9 @@ status=$?
 exit "$status"
 )script";
 
+// Ranks end together. When one has gone for so long, the others wait for it in vain, and srun ends them.
+constexpr int kPatienceSeconds = 60;
+
 std::string replaced(std::string_view text, std::string_view mark, std::string_view value) {
   std::string result(text);
   for (std::size_t at = 0; (at = result.find(mark, at)) != std::string::npos; at += value.size())
@@ -135,6 +138,7 @@ std::vector<std::string> launch_of(const JobScript& job, const SiteConfig& site)
     words = {"srun"};
     if (!site.mpi.empty()) words.push_back("--mpi=" + site.mpi);
     words.emplace_back("--cpu-bind=cores");
+    words.push_back(fmt::format("--wait={}", kPatienceSeconds));
   } else if (job.launched) {
     words = {"mpirun",
              "--map-by",

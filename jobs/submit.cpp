@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <climits>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -45,6 +46,7 @@ struct PlannedRun {
 /// What the command line, the configurations and the site amount to.
 struct Plan {
   const SubmitOptions& options;
+  fs::path site_file;  ///< empty: none
   SiteConfig site;
   fs::path base;  ///< run_dir of the configuration; the runs' folders are this or below
   std::vector<PlannedRun> runs;
@@ -103,7 +105,7 @@ void check_training(const train::RunConfig& config, const Resources& resources) 
                      format_duration(resources.time), format_duration(config.train.stop.margin)),
          "--time", "give more time, or lower train.stop.margin"});
   }
-  data::check_ranks(config.sampler, static_cast<int>(resources.ranks()));
+  data::check_ranks(config.sampler, static_cast<int>(std::min<std::int64_t>(resources.ranks(), INT_MAX)));
 }
 
 /// A job that writes into a run folder, and has not ended.
@@ -122,17 +124,19 @@ void check_no_job(const Plan& plan) {
   }
 }
 
+bool has_stage(const SubmitOptions& options, const char* stage) {
+  return std::find(options.stages.begin(), options.stages.end(), stage) != options.stages.end();
+}
+
 Plan make_plan(const SubmitOptions& options) {
-  const fs::path site_path = site_file(options.site);
-  Plan plan{
-      options, load_site(site_path),  train::load_run_config(options.config, options.overrides).run_dir, {},
-      {},      !options.array.empty()};
+  const fs::path site = site_file(options.site);
+  const fs::path base = train::load_run_config(options.config, options.overrides).run_dir;
+  Plan plan{options, site, load_site(site), base, {}, {}, !options.array.empty()};
   plan.runs = plan_runs(options, plan.base);
   plan.resources = choose_resources(options, plan.site);
-  const bool trains =
-      std::find(options.stages.begin(), options.stages.end(), "train") != options.stages.end();
+  const bool trains = has_stage(options, "train"), computes = trains || has_stage(options, "probe");
   for (const PlannedRun& run : plan.runs) {
-    check_device(run.config, plan.resources);
+    if (computes) check_device(run.config, plan.resources);
     if (trains) check_training(run.config, plan.resources);
   }
   if (trains && !options.dry_run) check_no_job(plan);
@@ -230,19 +234,22 @@ void record_job(const std::string& stage, const std::string& job, const JobScrip
     add_job_record(script.runs[i].folder, {script.array ? fmt::format("{}_{}", job, i) : job, stage});
 }
 
+std::string counted(std::int64_t count, const std::string& what) {
+  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
+}
+
 void describe(const std::string& stage, const JobScript& script, const SiteConfig& site) {
   const Resources& resources = script.resources;
-  const std::string nodes = fmt::format("{} node{}", resources.nodes, resources.nodes == 1 ? "" : "s");
-  const std::string how = !script.launched                  ? "without MPI"
-                          : site.launcher == Launcher::srun ? "by srun"
-                                                            : "by mpirun";
-  fmt::print(
-      "{}{}: {}, {} rank{} each {}, {} processor{} a rank (OMP_NUM_THREADS={}, bound to cores){}, {}\n",
-      stage, script.array ? fmt::format(", {} elements", script.runs.size()) : "", nodes,
-      resources.ranks_per_node, resources.ranks_per_node == 1 ? "" : "s", how, resources.cpus_per_rank,
-      resources.cpus_per_rank == 1 ? "" : "s", resources.cpus_per_rank,
-      resources.gpus_per_node > 0 ? fmt::format(", {} GPUs a node", resources.gpus_per_node) : "",
-      slurm_time(resources.time));
+  const std::string elements = script.array ? ", " + counted(std::ssize(script.runs), "element") : "",
+                    gpus = resources.gpus_per_node > 0 ? counted(resources.gpus_per_node, "GPU") + " a node, "
+                                                       : "",
+                    ranks = fmt::format(
+                        "{}, {} each by {}, {} a rank (OMP_NUM_THREADS={}, bound to cores), ",
+                        counted(resources.nodes, "node"), counted(resources.ranks_per_node, "rank"),
+                        config::enum_name(site.launcher), counted(resources.cpus_per_rank, "processor"),
+                        resources.cpus_per_rank);
+  fmt::print("{}{}: {}{}{}\n", stage, elements, script.launched ? ranks : "one process, ", gpus,
+             slurm_time(resources.time));
 }
 
 std::vector<std::string> dependency(const std::string& job) {
@@ -259,6 +266,8 @@ ExitCode dry_run(const Plan& plan) {
 ExitCode submit(const SubmitOptions& options) {
   const Plan plan = make_plan(options);
   if (options.dry_run) return dry_run(plan);
+  fmt::print("site: {}\n",
+             plan.site_file.empty() ? "the defaults, as there is no site file" : plan.site_file.string());
   struct Written {
     JobScript script;
     fs::path file;
@@ -293,21 +302,22 @@ void add_submit(CLI::App& app, Job& job) {
       ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
-  const auto positive = CLI::Range(std::int64_t{1}, std::int64_t{1} << 30);
+  const auto few = CLI::Range(1, 1'000'000);
   command->add_option("--time", options->time, "of the job: 12h, or as Slurm writes it: 12:00:00")
       ->required();
-  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")->check(positive);
+  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")
+      ->check(few);
   command
       ->add_option("--ranks-per-node", options->ranks_per_node,
                    "ranks on each node; without it one for each GPU, or one")
-      ->check(positive);
+      ->check(few);
   command
       ->add_option(
           "--cpus-per-rank", options->cpus_per_rank,
           "processors, and threads, of each rank; without it the site's cpus_per_node shared out, or one")
-      ->check(positive);
+      ->check(few);
   command->add_option("--gpus-per-node", options->resources.gpus_per_node, "GPUs of each node")
-      ->check(positive);
+      ->check(few);
   command
       ->add_option(
           "--array", options->array,

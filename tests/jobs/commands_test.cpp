@@ -45,7 +45,8 @@ TEST_F(SubmitCommand, WritesChecksSubmitsAndSaysWhatIsWhere) {
 
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   for (const char* text :
-       {"2 nodes, 3 ranks each by srun, 4 processors a rank (OMP_NUM_THREADS=4, bound to cores)",
+       {"site: the defaults",
+        "2 nodes, 3 ranks each by srun, 4 processors a rank (OMP_NUM_THREADS=4, bound to cores)",
         "run/slurm/train.sbatch", "Job 41 to start at noon", "job 42: train, after job 12",
         "run/slurm/train-42.log", "cohort status run"})
     EXPECT_TRUE(outcome.says(text)) << text << "\n" << outcome.output;
@@ -112,10 +113,12 @@ TEST_F(SubmitCommand, RefusesWhatCannotWork) {
   expect_refused("--time 1h --array lr=1,2", 2, "unknown key 'lr'", "did you mean 'optimizer.lr'");
   expect_refused("--time 1h --array lr", 2, "does not name a key and its values",
                  "--array optimizer.lr=1e-3,3e-4");
-  expect_refused("--time 1h --nodes 5", 2, "5 ranks", "fix:");
+  expect_refused("--time 1h --nodes 5", 2, "5 ranks cannot share", "fix:");
   expect_refused("--time 1h --gpus-per-node 2", 2, "the job asks for GPUs, but device is cpu", "device=cuda");
   expect_refused("--time 1h device=cuda", 2, "device is cuda, but the job asks for no GPUs",
                  "--gpus-per-node");
+  EXPECT_EQ(slurm_.run(line("--time 1h device=cuda --stage verify --dry-run")).exit_code, 0);
+  expect_refused("--time 1h --nodes 1000000 --ranks-per-node 1000000", 2, "ranks cannot share", "fix:");
   expect_refused("--time 1h resume=never", 2, "resume is 'never'", "resume=auto");
   expect_refused("--time 1h --stage train,prob", 2, "prob", "fix:");
   expect_refused("--time 1h $'run_dir=a\\nb'", 2, "control character", "fix:");
