@@ -305,8 +305,7 @@ void add_submit(CLI::App& app, Job& job) {
   const auto few = CLI::Range(1, 1'000'000);
   command->add_option("--time", options->time, "of the job: 12h, or as Slurm writes it: 12:00:00")
       ->required();
-  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")
-      ->check(few);
+  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")->check(few);
   command
       ->add_option("--ranks-per-node", options->ranks_per_node,
                    "ranks on each node; without it one for each GPU, or one")
@@ -316,8 +315,7 @@ void add_submit(CLI::App& app, Job& job) {
           "--cpus-per-rank", options->cpus_per_rank,
           "processors, and threads, of each rank; without it the site's cpus_per_node shared out, or one")
       ->check(few);
-  command->add_option("--gpus-per-node", options->resources.gpus_per_node, "GPUs of each node")
-      ->check(few);
+  command->add_option("--gpus-per-node", options->resources.gpus_per_node, "GPUs of each node")->check(few);
   command
       ->add_option(
           "--array", options->array,
