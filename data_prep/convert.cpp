@@ -204,6 +204,11 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
 
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
   Image image = source.image(index);
+  if (!is_finite(image)) {
+    throw DataError({fmt::format("image '{}' has values that are not finite",
+                                 source.ids[static_cast<std::size_t>(index)]),
+                     source.where, "repair it, or leave it out with --on-error skip"});
+  }
   const std::int64_t channels = image.layout.channels;
   if (options.gray && channels != 1 && channels != 3) {
     throw UsageError(

@@ -1,6 +1,7 @@
 #include "data_prep/image.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -91,6 +92,16 @@ void resize_plane(const T* source, std::int64_t source_width, const Taps& rows, 
 }
 
 }  // namespace
+
+bool is_finite(const Image& image) {
+  if (image.layout.type != data::PixelType::f32) return true;
+  float value = 0;
+  for (std::size_t at = 0; at < image.pixels.size(); at += sizeof(value)) {
+    std::memcpy(&value, image.pixels.data() + at, sizeof(value));
+    if (!std::isfinite(value)) return false;
+  }
+  return true;
+}
 
 Image from_interleaved(const data::ImageLayout& layout, std::int64_t stored, const std::byte* pixels) {
   COHORT_CHECK(layout.channels <= stored, "{} of {} channels", layout.channels, stored);

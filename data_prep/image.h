@@ -13,6 +13,9 @@ struct Image {
   std::vector<std::byte> pixels;
 };
 
+/// Whether no value is NaN or infinite.
+bool is_finite(const Image& image);
+
 /// From [H, W, stored] interleaved values; the first `layout.channels` of `stored` are kept.
 Image from_interleaved(const data::ImageLayout& layout, std::int64_t stored, const std::byte* pixels);
 

@@ -135,7 +135,13 @@ Stages stages(const data::Dataset& dataset, std::int64_t threads) {
     };
   };
   const auto& description = dataset.description();
+  const auto image =
+      std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(description.images.bytes()));
   return {
+      {"rows",
+       [&dataset, image](const std::vector<data::Group>& groups) {
+         for (const std::int64_t row : groups[0].rows) dataset.read(row, *image);
+       }},
       {"images",
        [&dataset](const std::vector<data::Group>& groups) {
          static_cast<void>(dataset.images(groups[0].rows));
@@ -148,7 +154,8 @@ Table make_table(const LoaderOptions& options, comm::Communicator& ranks) {
   return {"loader",
           {options.dataset + ", split " + options.split +
                ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
-           "images: read, check and convert. evaluation: and normalise. training: and flip, crop, change "
+           "rows: read and check. images: and convert to f32. evaluation: and normalise. training: and flip, "
+           "crop, change "
            "brightness and contrast",
            "limit: pread of as many bytes of the same files in the same blocks"},
           {{"stage", "", 12},

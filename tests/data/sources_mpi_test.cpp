@@ -1,6 +1,7 @@
 // Converters of published datasets and of datasets made of datasets.
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "cohort/core/file.h"
 #include "cohort/data/dataset.h"
@@ -83,6 +84,25 @@ TEST_F(Commands, MergedJpegImagesAreCopiedByteForByte) {
     ASSERT_LT(at, both.rows());
     EXPECT_EQ(both.encoded(at), one.encoded(row));
   }
+}
+
+/// NumPy's format, version 1.
+std::string npy(const std::vector<float>& values, const std::string& shape) {
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + shape + "), }";
+  header += std::string(117 - header.size(), ' ') + "\n";
+  const std::string magic("\x93NUMPY\x01\x00\x76\x00", 10);
+  return magic + header +
+         std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+}
+
+TEST_F(Commands, ImagesThatAreNotFiniteAreRefused) {
+  write("f/a/0.npy", npy({0, 1, 2, 3}, "2, 2"));
+  write("f/a/1.npy", npy({0, 1, std::numeric_limits<float>::quiet_NaN(), 3}, "2, 2"));
+  const std::string line = "convert images {0}/f --layout context --out {0}/d";
+
+  EXPECT_NE(refused(line).find("image 'a/1.npy' has values that are not finite"), std::string::npos);
+  EXPECT_EQ(in_folder(line + " --on-error skip"), ExitCode::done);
+  EXPECT_EQ(data::Dataset::open(path("d"), "train").ids(), (std::vector<std::string>{"a/0.npy"}));
 }
 
 }  // namespace
