@@ -20,6 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const char* const kDiskRemedy =
+    "free some space, check the disk and the network to it, or choose another run folder";
 constexpr std::int64_t kBlock = std::int64_t{1} << 18;  // f32 a rank: 1 MiB
 
 std::vector<float> block_of(int rank) {
@@ -44,8 +46,7 @@ hdf5::File create_together(const fs::path& path, comm::Communicator& ranks) {
                    "H5Pset_fapl_mpio", path.string());
   const hdf5::List create = hdf5::creation(H5P_FILE_CREATE);
   return hdf5::File(hdf5::check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create.get(), access.get()),
-                                     "H5Fcreate", path.string(),
-                                     "check the permissions of the folder and the space on its disk"));
+                                     "H5Fcreate", path.string(), kDiskRemedy));
 }
 
 /// Collective. Each rank writes its block.
@@ -61,9 +62,10 @@ void write_together(const fs::path& path, comm::Communicator& ranks) {
                       part = part_of(ranks.rank(), ranks.size(), where);
     hdf5::check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), part.get(), H5P_DEFAULT,
                               block_of(ranks.rank()).data()),
-                     "H5Dwrite", where);
+                     "H5Dwrite", where, kDiskRemedy);
   });
-  comm::together(ranks, [&] { hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", where); });
+  comm::together(ranks,
+                 [&] { hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", where, kDiskRemedy); });
 }
 
 std::vector<float> read_block(const fs::path& path, int rank, int ranks) {

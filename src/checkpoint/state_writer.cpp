@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -9,16 +10,15 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/handle.h"
 #include "cohort/core/text.h"
 
 #include "state_file.h"
-#include "transfer.h"
 
 namespace cohort::checkpoint {
 namespace {
 
-// MPI-IO counts bytes in an int, so that no transfer may reach 2 GiB; and a background save keeps the lock on
-// HDF5 for one transfer.
+// MPI-IO counts bytes in an int, so that no transfer may reach 2 GiB; CUDA tensors are copied in such parts.
 constexpr std::int64_t kWrittenValues = std::int64_t{1} << 22;
 
 // MPI-IO does not hand the system's reason on; it prints it.
@@ -32,13 +32,19 @@ void use_checked_metadata(const hdf5::List& access) {
                    "H5Pset_libver_bounds", "state.h5");
 }
 
-hdf5::File open_together(const std::filesystem::path& path, comm::Communicator& ranks) {
-  const hdf5::Lock lock;
-  const hdf5::List access = hdf5::file_access();
-  hdf5::check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_Comm_f2c(ranks.mpi_handle()), MPI_INFO_NULL),
-                   "H5Pset_fapl_mpio", path.string());
-  return hdf5::File(hdf5::check_hdf5(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "H5Fopen",
-                                     path.string(), kDiskFix));
+struct MpiFileTraits {
+  using type = MPI_File;
+  static type null() noexcept { return MPI_FILE_NULL; }
+  static void close(type file) noexcept { MPI_File_close(&file); }
+};
+using MpiFile = Handle<MpiFileTraits>;
+
+void check_io(int result, const char* action, const std::string& where) {
+  if (result == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(result, text.data(), &length);
+  throw DataError({fmt::format("MPI-IO cannot {} the checkpoint: {}", action, text.data()), where, kDiskFix});
 }
 
 // Takes the space now. File systems that cannot do this are left alone: their writes fail later, if they do.
@@ -93,14 +99,14 @@ void create_file(const std::filesystem::path& path, const Catalogue& catalogue) 
   sync_file(path);
 }
 
-void write_values(const hdf5::Dataset& dataset, const Slice& slice, std::int64_t begin,
-                  const at::Tensor& values, const std::string& where) {
-  const float* first = values.const_data_ptr<float>();
-  in_boxes(slice.shape, begin, values.numel(), where, [&](hid_t memory, hid_t selected, std::int64_t offset) {
-    // H5P_DEFAULT: independent transfers. Open MPI 4.1's collective ones damage data (open-mpi/ompi#12718).
-    hdf5::check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory, selected, H5P_DEFAULT, first + offset),
-                     "H5Dwrite", where, kDiskFix);
-  });
+/// Where in the file the values of each tensor begin. They are stored in one piece.
+std::vector<std::uint64_t> offsets_of(const std::filesystem::path& path, const std::vector<Slice>& state) {
+  const hdf5::Lock lock;
+  const hdf5::File file = hdf5::open_file(path);
+  std::vector<std::uint64_t> offsets;
+  for (const Slice& slice : state)
+    offsets.push_back(H5Dget_offset(hdf5::open_dataset(file.get(), slice.name, path.string()).get()));
+  return offsets;
 }
 
 // Has the system begin to write what lies in its cache, so that the disk works while this rank goes on. A
@@ -109,35 +115,46 @@ void begin_writeback(const FileDescriptor& file) {
   ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
-void write_slice(const hdf5::File& file, const Slice& slice, const std::string& where) {
+void write_slice(const MpiFile& file, std::uint64_t offset, const Slice& slice, const std::string& where) {
   for (std::int64_t done = 0; done < slice.values.numel(); done += kWrittenValues) {
-    const hdf5::Lock lock;
-    const hdf5::Dataset dataset = hdf5::open_dataset(file.get(), slice.name, where);
     const std::int64_t count = std::min(kWrittenValues, slice.values.numel() - done);
-    write_values(dataset, slice, slice.begin + done, slice.values.narrow(0, done, count).cpu(), where);
+    const at::Tensor values = slice.values.narrow(0, done, count).cpu();
+    const auto at =
+        static_cast<MPI_Offset>(offset + sizeof(float) * static_cast<std::uint64_t>(slice.begin + done));
+    // Independent: Open MPI 4.1's collective transfers damage data (open-mpi/ompi#12718).
+    check_io(MPI_File_write_at(file.get(), at, values.const_data_ptr<float>(), static_cast<int>(count),
+                               MPI_FLOAT, MPI_STATUS_IGNORE),
+             "write", where);
   }
 }
 
 }  // namespace
 
+// HDF5 makes the file, and MPI-IO fills it: ranks whose disk fails while HDF5 closes a parallel file, which
+// writes to it, leave the others waiting for them.
 void write_state(const std::filesystem::path& path, const Catalogue& catalogue,
                  const std::vector<Slice>& state, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) create_file(path, catalogue);
   });
-  hdf5::File file;
-  comm::together(ranks, [&] { file = open_together(path, ranks); });
+  std::vector<std::uint64_t> offsets;
+  comm::together(ranks, [&] { offsets = offsets_of(path, state); });
+  MpiFile file;
+  comm::together(ranks, [&] {
+    check_io(MPI_File_open(MPI_Comm_f2c(ranks.mpi_handle()), path.c_str(), MPI_MODE_RDWR, MPI_INFO_NULL,
+                           file.out()),
+             "open", path.string());
+  });
   comm::together(ranks, [&] {
     const FileDescriptor same_file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    for (const Slice& slice : state) {
-      write_slice(file, slice, fmt::format("{}: {}", path.string(), slice.name));
+    for (std::size_t i = 0; i < state.size(); ++i) {
+      write_slice(file, offsets[i], state[i], fmt::format("{}: {}", path.string(), state[i].name));
       begin_writeback(same_file);
     }
   });
   comm::together(ranks, [&] {
-    const hdf5::Lock lock;
-    // Without a flush before it, which would wait for the disk: the caller syncs the file.
-    hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", path.string());
+    MPI_File closing = file.release();
+    check_io(MPI_File_close(&closing), "close", path.string());
   });
 }
 

@@ -127,6 +127,7 @@ TEST(Storage, OnFourRanksOneFaultIsOneMessage) {
   train_through(
       {{"train-00000.h5", "open", ESTALE, 1, "the shard cannot be opened: Stale file handle", kStale, last},
        {"state.h5", "write", EIO, 3, "state.h5", "fix:", last},
+       {"state.h5", "write", EIO, 20, "state.h5", "fix:", "COHORT_FAULT_RANK=0"},
        {"state.h5", "reserve", ENOSPC, 1, "for a checkpoint: No space left", kRoom, ""},
        {"metrics.jsonl", "write", ENOSPC, 2, "cannot write the metrics: No space left", kRoom, ""},
        {"meta.json", "write", ENOSPC, 1, "cannot write the file: No space left", kRoom, ""}},

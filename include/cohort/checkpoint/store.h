@@ -94,7 +94,7 @@ class Store {
   /// `ranks` outlives the store. Nothing is created before the first save.
   Store(std::filesystem::path folder, comm::Communicator& ranks, Retention keep = {});
 
-  /// Collective. Every rank writes its slices through parallel HDF5, then reads them back against their
+  /// Collective. Every rank writes its slices through MPI-IO, then reads them back against their
   /// checksums. Checkpoints that `keep` does not name are removed, as are those of later steps: what they
   /// hold is damaged, or of a course that was given up. A failure (disk full …) throws DataError on every
   /// rank and leaves the earlier checkpoints as they were.
