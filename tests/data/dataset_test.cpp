@@ -11,6 +11,8 @@
 #include "cohort/data/batch.h"
 #include "cohort/data/shard_reader.h"
 
+#include "support/temporary_folder.h"
+
 namespace cohort::data {
 namespace {
 
@@ -132,6 +134,23 @@ TEST(ContextRunsOfADataset, AgreeWithTheColumn) {
     EXPECT_EQ(runs.at(row), column[static_cast<std::size_t>(row)]);
   EXPECT_LE(runs.runs().size(), train.description().context("context").values.size());
   EXPECT_THROW((void)train.context_runs("contxt"), UsageError);
+}
+
+// dataset.json and shards of somebody else need not agree: values are indices into its lists.
+TEST(DatasetOfOthers, ValuesBeyondTheListsAreRefused) {
+  const testing::TemporaryFolder folder;
+  const std::filesystem::path copy = folder.path() / "nuclei";
+  std::filesystem::copy(kNuclei, copy);
+  Description fewer = Description::read(kNuclei);
+  fewer.labels.front().classes.pop_back();
+  fewer.contexts.front().values.resize(1);
+  std::filesystem::remove(copy / "dataset.json");
+  fewer.write(copy);
+  const Dataset train = Dataset::open(copy, "train");
+
+  EXPECT_THROW((void)train.labels("micronucleus"), DataError);
+  EXPECT_THROW((void)train.contexts("context"), DataError);
+  EXPECT_THROW((void)train.context_runs("context"), DataError);
 }
 
 }  // namespace
