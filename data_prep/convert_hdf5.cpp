@@ -36,7 +36,7 @@ class ImageStack {
     const hdf5::Lock lock;
     hdf5::silence();
     file_ = hdf5::open_file(path);
-    images_ = hdf5::open_dataset(file_.get(), options.images, path.string());
+    images_ = open(options.images);
     shape_ = hdf5::shape_of(images_, path.string());
     const std::size_t channels = options.axes.find('C'), height = options.axes.find('H');
     if (shape_.size() != options.axes.size()) {
@@ -71,7 +71,7 @@ class ImageStack {
   [[nodiscard]] std::vector<std::string> coordinates(const std::string& name) const {
     const hdf5::Lock lock;
     if (name.empty() || !hdf5::exists(file_.get(), name, path_.string())) return {};
-    const hdf5::Dataset dataset = hdf5::open_dataset(file_.get(), name, path_.string());
+    const hdf5::Dataset dataset = open(name);
     if (hdf5::shape_of(dataset, path_.string()) != std::vector<std::int64_t>{count(), 2}) {
       throw DataError({fmt::format("/{} does not have two coordinates for each of {} images", name, count()),
                        path_.string(), "leave it out with --coordinates ''"});
@@ -86,6 +86,15 @@ class ImageStack {
   }
 
  private:
+  [[nodiscard]] hdf5::Dataset open(const std::string& name) const {
+    const std::string where = path_.string();
+    if (hdf5::exists(file_.get(), name, where) && !hdf5::is_inside(file_.get(), name, where)) {
+      throw DataError(
+          {fmt::format("/{} is not stored in the file itself", name), where,
+           "links and storage elsewhere are not followed: copy the dataset, for example with h5copy"});
+    }
+    return hdf5::open_dataset(file_.get(), name, where);
+  }
   [[nodiscard]] data::PixelType type() const {
     const hdf5::Type type(hdf5::check_hdf5(H5Dget_type(images_.get()), "H5Dget_type", path_.string()));
     const std::size_t bytes = H5Tget_size(type.get());

@@ -105,7 +105,7 @@ hdf5::Dataset StateReader::open(const std::string& name, const SavedTensor& tens
   hdf5::Dataset dataset;
   bool is_own = false, is_same = false;
   as_damage(name, [&] {
-    is_own = hdf5::is_own(file_.get(), name, path_.string());
+    is_own = hdf5::is_contiguous(file_.get(), name, path_.string());
     if (!is_own) return;
     dataset = hdf5::open_dataset(file_.get(), name, path_.string());
     is_same = hdf5::shape_of(dataset, path_.string()) == tensor.shape;

@@ -93,8 +93,8 @@ hdf5::Dataset open_column(const hdf5::File& file, const std::string& name,
     if (slash == std::string::npos) break;
     at = slash + 1;
   }
-  if (!hdf5::is_own(file.get(), name, path.string()))
-    damaged(fmt::format("{} is not stored in the shard itself", name), path);
+  if (!hdf5::is_contiguous(file.get(), name, path.string()))
+    damaged(fmt::format("{} is not contiguous in the shard itself", name), path);
   return hdf5::open_dataset(file.get(), name, path.string());
 }
 

@@ -202,9 +202,8 @@ inline Dataset open_dataset(hid_t parent, const std::string& name, const std::st
 }
 
 /// Whether the dataset `name` ("/labels/site") is there, is reached without links to other places, and has
-/// its values in the file itself, in one piece: a file of others may name any file of this machine as its
-/// storage.
-inline bool is_own(hid_t file, const std::string& name, const std::string& where) {
+/// its values in the file itself: a file of others may name any file of this machine as its storage.
+inline bool is_inside(hid_t file, const std::string& name, const std::string& where) {
   for (std::size_t end = 0; end != std::string::npos;) {
     end = name.find('/', end + 1);
     const std::string part = name.substr(0, end);
@@ -214,12 +213,19 @@ inline bool is_own(hid_t file, const std::string& name, const std::string& where
     if (link.type != H5L_TYPE_HARD) return false;
   }
   const Dataset dataset = open_dataset(file, name, where);
+  const List list(check_hdf5(H5Dget_create_plist(dataset.get()), "H5Dget_create_plist", where));
+  return H5Pget_layout(list.get()) != H5D_VIRTUAL && H5Pget_external_count(list.get()) == 0;
+}
+
+/// The same, and the values lie in one piece.
+inline bool is_contiguous(hid_t file, const std::string& name, const std::string& where) {
+  if (!is_inside(file, name, where)) return false;
+  const Dataset dataset = open_dataset(file, name, where);
   const Space space(check_hdf5(H5Dget_space(dataset.get()), "H5Dget_space", where));
   const List list(check_hdf5(H5Dget_create_plist(dataset.get()), "H5Dget_create_plist", where));
-  const bool in_one_piece =
-      H5Pget_layout(list.get()) == H5D_CONTIGUOUS && H5Pget_external_count(list.get()) == 0;
   const bool is_empty = H5Sget_simple_extent_npoints(space.get()) == 0;
-  return in_one_piece && (is_empty || H5Dget_offset(dataset.get()) != HADDR_UNDEF);
+  return H5Pget_layout(list.get()) == H5D_CONTIGUOUS &&
+         (is_empty || H5Dget_offset(dataset.get()) != HADDR_UNDEF);
 }
 
 inline std::vector<std::int64_t> shape_of(const Dataset& dataset, const std::string& where) {

@@ -33,16 +33,15 @@
 #include "train/judgement.h"
 #include "train/numerics.h"
 #include "train/parts.h"
-#include "train/progress.h"
 #include "train/rank_times.h"
 #include "train/run_folder.h"
+#include "train/run_record.h"
 #include "train/same_inputs.h"
 #include "train/stage_clock.h"
 #include "train/state.h"
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_request.h"
-#include "train/tensorboard.h"
 
 namespace cohort::train {
 namespace {
@@ -52,11 +51,16 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr std::int64_t kRankTimesEvery = 100;  // steps
 
-/// Collective. The options, once all ranks have the same.
+/// Collective. The options, once all ranks have the same, and see the same dataset.
 const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
   comm::set_activity(0, "start of training");
   check_same_program(program_identity(), ranks);
   check_same_options(config, ranks);
+  std::string dataset;
+  comm::together(ranks, [&] {
+    dataset = dataset_identity(data::Description::read(config.data.path), config.data.train_split);
+  });
+  check_same_dataset(dataset, config, ranks);
   return config;
 }
 
@@ -91,9 +95,7 @@ struct Trainer::Impl {
   void go_back();
   [[nodiscard]] TrainingState state();
   void show_views(const data::Batch& batch);
-  void record(const StepRecord& record);
   void record_rank_times(std::int64_t steps_done);
-  void write(const std::string& line);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   void evaluate(std::int64_t steps_done);
   void save(std::int64_t steps_done);
@@ -115,15 +117,12 @@ struct Trainer::Impl {
   Engine engine;
   NumericsGuard guard{config.numerics};
   checkpoint::Saver saver;
-  std::optional<MetricsFile> metrics;      // rank 0 only
-  std::optional<TensorBoard> tensorboard;  // rank 0 only
-  Progress progress;
+  RunRecord record;
   StageClock stages;
   std::vector<std::string> hosts;  // by rank
   StopRequest request{config.train.stop, config.run_dir, speaks()};
   StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
-  double trained_seconds = 0.0;
 };
 
 Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite)
@@ -136,10 +135,11 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       start(choose_start(config, overwrite, dataset, ranks)),
       engine(config, *parts->method, parts->device, parts->data.steps_per_epoch(), ranks),
       saver(folder.checkpoints(), ranks, config.checkpoint),
-      progress({total_steps, parts->data.global_images(), config.train.log_every_steps,
-                isatty(STDERR_FILENO) == 1}),
+      record(folder,
+             {total_steps, parts->data.global_images(), config.train.log_every_steps,
+              isatty(STDERR_FILENO) == 1},
+             speaks()),
       hosts(ranks.gather_texts(host_name())) {
-  check_same_dataset(dataset, config, ranks);
   restore();
   open_run_folder();
 }
@@ -166,11 +166,7 @@ void Trainer::Impl::open_run_folder() {
     std::filesystem::remove_all(folder.failure());
     if (complete) return;
     write_file_atomically(folder.config(), dump_run_config(config));
-    trained_seconds = trim_metrics(folder.metrics(), start.step, evaluation_due(start.step)).seconds;
-    if (config.train.tensorboard)
-      tensorboard.emplace(folder.tensorboard(), folder.metrics(), trained_seconds);
-    metrics.emplace(folder.metrics());
-    metrics->write(where);
+    record.begin(start.step, evaluation_due(start.step), config.train.tensorboard, where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
   comm::set_failure_folder(folder.failure());
@@ -237,7 +233,7 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   const double lr = engine.update(where, norm);
   guard.passed(norm);
   stages.enter(step + 1, Stage::other);
-  record(step_record(totals, where, lr, norm, Clock::now() - begin));
+  record.step(step_record(totals, where, lr, norm, Clock::now() - begin));
   stages.end_step();
 }
 
@@ -271,7 +267,7 @@ StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& w
 // A step whose numbers are bad: ends the run, or undoes the step.
 void Trainer::Impl::answer(Trouble trouble, const data::Batch& batch, const method::Step& where,
                            const StepTotals& totals, double norm) {
-  progress.clear();
+  record.clear_terminal();
   const Cause cause = find_cause(batch, where, totals);
   const std::int64_t done = where.step + 1;
   const NumericalError error =
@@ -281,7 +277,7 @@ void Trainer::Impl::answer(Trouble trouble, const data::Batch& batch, const meth
   engine.skip(done);
   const std::string action(config::enum_name(config.numerics.on_trouble));
   log_warning(fmt::format("{}: {}; numerics.on_trouble={}", error.text().what, cause_text(cause), action));
-  if (speaks()) write(trouble_json(error.text().what, cause, action, done, where.epoch));
+  record.write(trouble_json(error.text().what, cause, action, done, where.epoch));
 }
 
 // Computes the step a second time: a fault of the hardware hardly ever strikes twice.
@@ -328,30 +324,17 @@ void Trainer::Impl::show_views(const data::Batch& batch) {
   });
 }
 
-void Trainer::Impl::record(const StepRecord& record) {
-  trained_seconds += record.seconds;
-  if (!speaks()) return;
-  write(step_json(record));
-  progress.step(record);
-}
-
 // Collective.
 void Trainer::Impl::record_rank_times(std::int64_t steps_done) {
   const StageTimes mine = stages.take();
   if (mine.steps == 0) return;
   const RankTimes times = gather_rank_times(mine, ranks);
   if (!speaks()) return;
-  write(rank_times_json(times, steps_done, hosts));
+  record.write(rank_times_json(times, steps_done, hosts));
   const auto straggler = find_straggler(times);
   if (!straggler) return;
-  progress.clear();
+  record.clear_terminal();
   log_warning(straggler_line(*straggler, hosts));
-}
-
-// Rank 0 only.
-void Trainer::Impl::write(const std::string& line) {
-  metrics->write(line);
-  if (tensorboard) tensorboard->write(line);
 }
 
 bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
@@ -363,16 +346,16 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
 void Trainer::Impl::evaluate(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::evaluation, "evaluate");
   stages.enter(steps_done, Stage::evaluation);
-  progress.clear();
+  record.clear_terminal();
   const Judgement judgement = judge(*parts->model, parts->splits, config, ranks);
   if (!speaks()) return;
   const std::int64_t epoch = epoch_of(steps_done - 1);
   if (judgement.features) {
-    write(features_json(*judgement.features, steps_done, epoch));
+    record.write(features_json(*judgement.features, steps_done, epoch));
     log_info(features_line(*judgement.features));
   }
   for (const eval::Evaluation& evaluation : judgement.evaluations) {
-    write(eval::evaluation_json(evaluation, steps_done, epoch));
+    record.write(eval::evaluation_json(evaluation, steps_done, epoch));
     log_info(eval::evaluation_line(evaluation));
   }
 }
@@ -380,9 +363,7 @@ void Trainer::Impl::evaluate(std::int64_t steps_done) {
 void Trainer::Impl::save(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::checkpoint, "save step ", steps_done);
   stages.enter(steps_done, Stage::checkpoint);
-  comm::together(ranks, [&] {
-    if (speaks()) metrics->sync();
-  });
+  comm::together(ranks, [&] { record.sync(); });
   saver.save(state_to_save(state(), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
   request.saved();
@@ -391,11 +372,11 @@ void Trainer::Impl::save(std::int64_t steps_done) {
 ExitCode Trainer::Impl::leave(std::int64_t steps_done) {
   trace.finish();
   saver.wait();
-  progress.clear();
+  record.clear_terminal();
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    metrics->write(stop_json(steps_done, name_of(request.reason())));
-    metrics->sync();
+    record.write(stop_json(steps_done, name_of(request.reason())));
+    record.sync();
     request.stopped();
   });
   log_info(fmt::format("stopped by {} after step {}; the same command goes on from there",
@@ -404,7 +385,7 @@ ExitCode Trainer::Impl::leave(std::int64_t steps_done) {
 }
 
 void Trainer::Impl::finish() {
-  progress.clear();
+  record.clear_terminal();
   saver.wait();
   comm::together(ranks, [&] {
     if (!speaks()) return;
@@ -414,13 +395,14 @@ void Trainer::Impl::finish() {
     const auto contents = checkpoint::Store(last.folder, ranks).contents(last.step);
     checkpoint::export_safetensors(last, backbone_prefix(contents, parts->evaluated), folder.weights());
     const auto images = static_cast<double>(total_steps * parts->data.global_images());
-    const EndRecord end{total_steps, trained_seconds, trained_seconds > 0 ? images / trained_seconds : 0.0,
-                        ranks.size(), count_parameters(*parts->model)};
-    metrics->write(end_json(end));
-    metrics->sync();
+    const double seconds = record.trained_seconds();
+    const EndRecord end{total_steps, seconds, seconds > 0 ? images / seconds : 0.0, ranks.size(),
+                        count_parameters(*parts->model)};
+    record.write(end_json(end));
+    record.sync();
     log_info(fmt::format("{} steps in {}, {} img/s all ranks; weights in {}", total_steps,
-                         format_duration(Seconds(trained_seconds)),
-                         format_count(std::llround(end.images_per_second)), folder.weights().string()));
+                         format_duration(Seconds(seconds)), format_count(std::llround(end.images_per_second)),
+                         folder.weights().string()));
   });
 }
 

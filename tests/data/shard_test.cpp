@@ -262,9 +262,9 @@ TEST(ShardFile, ValuesOutsideTheFileAreRefused) {
   }
   const hdf5::File file = hdf5::open_file(path);
 
-  EXPECT_TRUE(hdf5::is_own(file.get(), "/own", "x.h5"));
+  EXPECT_TRUE(hdf5::is_contiguous(file.get(), "/own", "x.h5"));
   for (const char* name : {"/outside", "/packed", "/linked", "/soft", "/none"})
-    EXPECT_FALSE(hdf5::is_own(file.get(), name, "x.h5")) << name;
+    EXPECT_FALSE(hdf5::is_contiguous(file.get(), name, "x.h5")) << name;
 }
 
 TEST(Hdf5, ErrorsQuoteTheInnermostReason) {

@@ -140,11 +140,16 @@ class Patches(Folder):
         self.write("s1", 2)
         with h5py.File(self.folder / "old.h5", "w") as file:
             file["imgs"] = numpy.zeros((2, 6, 8, 3), "int64")
+        with h5py.File(self.folder / "link.h5", "w") as file:
+            file["imgs"] = h5py.ExternalLink("s1.h5", "imgs")
+        with h5py.File(self.folder / "outside.h5", "w") as file:
+            file.create_dataset("imgs", (2, 6, 8, 3), "u1", external=[("/etc/hostname", 0, 288)])
         (self.folder / "slides.csv").write_text("slide_id,tumour\ns9,no\n")
         for arguments, code, message in (
                 (["missing.h5"], 3, "there is no such file"), (["slides.csv"], 3, "H5Fopen failed"),
                 (["s1.h5", "--images", "img"], 3, "s1.h5: img"), (["s1.h5", "--axes", "NCHWD"], 2, "'NCHWD' are no axes"),
                 (["s1.h5", "--axes", "NHW"], 3, "/imgs has 4 dimensions, the axes NHW have 3"),
+                (["link.h5"], 3, "/imgs is not stored in the file itself"), (["outside.h5"], 3, "/imgs is not stored in the file itself"),
                 (["old.h5"], 3, "the images are not of type uint8, uint16 or float32"),
                 (["s1.h5", "--coordinates", "imgs"], 3, "/imgs does not have two coordinates for each of 2 images"),
                 (["s1.h5", "--table", "slides.csv", "--label", "tumour"], 3, "the table has no line for 's1'")):
