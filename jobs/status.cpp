@@ -34,6 +34,11 @@ struct RunProgress {
 
 constexpr std::size_t kRecentSteps = 20;
 
+std::int64_t integer_in(const nlohmann::json& line, const char* key, std::int64_t otherwise) {
+  const auto found = line.find(key);
+  return found != line.end() && found->is_number_integer() ? found->get<std::int64_t>() : otherwise;
+}
+
 RunProgress read_progress(const fs::path& run) {
   RunProgress progress;
   std::deque<std::pair<double, double>> recent;  // seconds, images
@@ -45,11 +50,11 @@ RunProgress read_progress(const fs::path& run) {
     progress.last = json.value("kind", "");
     if (progress.last == "start") {
       progress.job = json.value("job", "");
-      progress.total = json.value("total_steps", std::int64_t{0});
-      progress.step = json.value("step", progress.step);
+      progress.total = integer_in(json, "total_steps", 0);
+      progress.step = integer_in(json, "step", progress.step);
     }
     if (progress.last != "step") continue;
-    progress.step = json.value("step", std::int64_t{0});
+    progress.step = integer_in(json, "step", 0);
     const double seconds = json.value("seconds", 0.0);
     recent.emplace_back(seconds, seconds * json.value("images_per_second", 0.0));
     if (recent.size() > kRecentSteps) recent.pop_front();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -41,9 +42,9 @@ Catalogue tensors_from(const json& object, const std::string& where) {
   Catalogue tensors;
   for (const auto& [name, value] : object.items()) {
     SavedTensor& tensor = tensors[name];
-    value.at("shape").get_to(tensor.shape);
+    for (const json& size : value.at("shape")) tensor.shape.push_back(integer_of(size));
     for (const json& slice : value.at("slices")) {
-      tensor.slices.push_back({slice.at("begin"), slice.at("count"),
+      tensor.slices.push_back({integer_of(slice.at("begin")), integer_of(slice.at("count")),
                                parse_checksum(slice.at("checksum").get<std::string>(), where)});
     }
   }
@@ -112,8 +113,8 @@ void sort_and_check(const std::string& name, SavedTensor& tensor) {
 }
 
 Meta meta_from(const json& object) {
-  return {object.at("step"), object.at("epoch"), object.at("seed"), object.at("config"),
-          object.at("dataset")};
+  return {integer_of(object.at("step")), integer_of(object.at("epoch")), unsigned_of(object.at("seed")),
+          object.at("config"), object.at("dataset")};
 }
 
 }  // namespace
@@ -173,12 +174,15 @@ Contents parse_meta(const std::string& text, const std::string& where) {
     const std::string expected = object.at("checksum");
     object.erase("checksum");
     if (checksum_text(checksum(bytes_of(object.dump()))) != expected) throw damaged;
-    Contents contents{meta_from(object), tensors_from(object.at("tensors"), where), object.at("file_bytes")};
+    Contents contents{meta_from(object), tensors_from(object.at("tensors"), where),
+                      unsigned_of(object.at("file_bytes"))};
     const bool whole = std::all_of(contents.tensors.begin(), contents.tensors.end(),
                                    [](const auto& entry) { return is_whole(entry.second); });
     if (!whole) throw damaged;
     return contents;
   } catch (const json::exception&) {
+    throw damaged;
+  } catch (const std::out_of_range&) {
     throw damaged;
   }
 }

@@ -2,7 +2,9 @@
 
 // JSON for the .cpp files that write records. Header only; never included by a public header.
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <stdexcept>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -29,6 +31,23 @@ inline bool is_nested_deeply(std::string_view text, int most = 64) {
     if (c == ']' || c == '}') --depth;
   }
   return deepest > most;
+}
+
+/// An integer, of a file of others. Throws std::out_of_range for anything else: a fraction, a number that
+/// does not fit, of which the library's own conversion leaves open what becomes of it, a text.
+template <class AnyJson>
+std::int64_t integer_of(const AnyJson& json) {
+  const bool is_too_large =
+      json.is_number_unsigned() && json.template get<std::uint64_t>() > std::uint64_t{INT64_MAX};
+  if (!json.is_number_integer() || is_too_large) throw std::out_of_range("not an integer");
+  return json.template get<std::int64_t>();
+}
+
+/// The same, not negative, and up to 2^64 - 1.
+template <class AnyJson>
+std::uint64_t unsigned_of(const AnyJson& json) {
+  if (!json.is_number_unsigned()) throw std::out_of_range("not an integer, or negative");
+  return json.template get<std::uint64_t>();
 }
 
 /// `value` rounded to 9 significant digits, enough to tell any two floats apart. Json prints the shortest

@@ -1,8 +1,12 @@
 // meta.json of somebody else: its checksum is right, what it says need not be.
 #include "checkpoint/catalogue.h"
 
-#include <gtest/gtest.h>
+#include <span>
 
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 
 namespace cohort::checkpoint {
@@ -38,6 +42,25 @@ TEST(Catalogue, ShapesCanBeCounted) {
   EXPECT_EQ(answer_to(meta_with({{large, large}, {}})), kDamaged);  // 0, modulo 2^64
   EXPECT_EQ(answer_to(meta_with({{-1, -1}, {{0, 1, 1}}})), kDamaged);
   EXPECT_EQ(answer_to(meta_with({{0, large, large}, {}})), kDamaged);
+}
+
+// A number that does not fit is not cut to one that does.
+TEST(Catalogue, NumbersAreWholeAndFit) {
+  const auto answer_with = [](const char* key, const nlohmann::json& value) {
+    auto object = nlohmann::json::parse(meta_with({{2}, {{0, 2, 1}}}));
+    object[key] = value;
+    object.erase("checksum");
+    const std::string rest = object.dump();
+    object["checksum"] = checksum_text(checksum(std::as_bytes(std::span(rest))));
+    return answer_to(object.dump());
+  };
+  EXPECT_EQ(answer_with("step", 5), "accepted");
+  EXPECT_EQ(answer_with("step", 1e300), kDamaged);
+  EXPECT_EQ(answer_with("step", 1.5), kDamaged);
+  EXPECT_EQ(answer_with("epoch", UINT64_MAX), kDamaged);
+  EXPECT_EQ(answer_with("seed", UINT64_MAX), "accepted");
+  EXPECT_EQ(answer_with("seed", -1), kDamaged);
+  EXPECT_EQ(answer_with("file_bytes", 1e300), kDamaged);
 }
 
 TEST(Catalogue, NestingEnds) {
