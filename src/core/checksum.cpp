@@ -6,17 +6,41 @@
 
 #define XXH_STATIC_LINKING_ONLY  // for the size of XXH3_state_t
 #include <xxhash.h>
+#if __has_include(<xxh_x86dispatch.h>)  // installed where the library chooses AVX2 or AVX-512 when it runs
+#include <xxh_x86dispatch.h>
+#define COHORT_DISPATCHED_CHECKSUM
+#endif
 
 #include "cohort/core/error.h"
 
 namespace cohort {
+namespace {
+
+#ifdef COHORT_DISPATCHED_CHECKSUM
+__attribute__((target("avx"))) void zero_upper_halves() noexcept {
+  __builtin_ia32_vzeroupper();
+}
+
+// The library leaves the upper halves of vector registers in use, and SSE code behind it runs at a third of
+// its speed.
+void release_registers() noexcept {
+  static const bool has_avx = __builtin_cpu_supports("avx") != 0;
+  if (has_avx) zero_upper_halves();
+}
+#else
+void release_registers() noexcept {}
+#endif
+
+}  // namespace
 
 struct Checksum::State {
   XXH3_state_t hash;
 };
 
 std::uint64_t checksum(std::span<const std::byte> bytes) noexcept {
-  return XXH3_64bits(bytes.data(), bytes.size());
+  const std::uint64_t value = XXH3_64bits(bytes.data(), bytes.size());
+  release_registers();
+  return value;
 }
 
 Checksum::Checksum() : state_(std::make_unique<State>()) {
@@ -28,10 +52,13 @@ Checksum::~Checksum() = default;
 
 void Checksum::update(std::span<const std::byte> bytes) noexcept {
   XXH3_64bits_update(&state_->hash, bytes.data(), bytes.size());
+  release_registers();
 }
 
 std::uint64_t Checksum::value() const noexcept {
-  return XXH3_64bits_digest(&state_->hash);
+  const std::uint64_t value = XXH3_64bits_digest(&state_->hash);
+  release_registers();
+  return value;
 }
 
 std::uint64_t checksum_file(const std::filesystem::path& file) {
