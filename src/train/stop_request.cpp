@@ -1,5 +1,7 @@
 #include "train/stop_request.h"
 
+#include <array>
+#include <cstddef>
 #include <system_error>
 #include <utility>
 
@@ -14,6 +16,13 @@ namespace cohort::train {
 namespace {
 
 constexpr const char *kStopFile = "STOP", *kSaveFile = "SAVE";
+
+struct ReasonTexts {
+  const char *name, *description;
+};
+constexpr std::array<ReasonTexts, 3> kReasons{{{"signal", "a signal"},  // in the order of StopRequest::Reason
+                                               {"time limit", "the end of the job's time"},
+                                               {"file", "the file STOP"}}};
 
 /// When a run has to stop, so that its last checkpoint is done before the job's time is over.
 std::optional<std::chrono::system_clock::time_point> latest_stop(std::chrono::seconds margin) {
@@ -79,27 +88,11 @@ void StopRequest::remove(const char* name) const {
 }
 
 const char* name_of(StopRequest::Reason reason) noexcept {
-  switch (reason) {
-    case StopRequest::Reason::time_limit:
-      return "time limit";
-    case StopRequest::Reason::file:
-      return "file";
-    case StopRequest::Reason::signal:
-      break;
-  }
-  return "signal";
+  return kReasons[static_cast<std::size_t>(reason)].name;
 }
 
 const char* describe(StopRequest::Reason reason) noexcept {
-  switch (reason) {
-    case StopRequest::Reason::time_limit:
-      return "the end of the job's time";
-    case StopRequest::Reason::file:
-      return "the file STOP";
-    case StopRequest::Reason::signal:
-      break;
-  }
-  return "a signal";
+  return kReasons[static_cast<std::size_t>(reason)].description;
 }
 
 }  // namespace cohort::train

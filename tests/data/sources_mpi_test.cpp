@@ -36,7 +36,7 @@ TEST_F(Fmow, HasTheOfficialSplitsAndRegions) {
         {"val", "2012", "FRA"},
         {"val", "2013", "FRA"},
         {"val", "2016", "FRA"},
-        {"test", "2012", "XXX"},
+        {"test", "2012", "ATA"},
         {"test", "2015", "KEN"},
         {"test", "2016", "KEN"},
         {"seq", "2010", "KEN"},

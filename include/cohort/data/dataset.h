@@ -50,7 +50,8 @@ class Dataset {
   /// One image, [C, H, W] as stored, into `image` (description().images.bytes()). Throws DataError on a
   /// damaged row.
   void read(std::int64_t row, std::span<std::byte> image) const;
-  [[nodiscard]] std::string id(std::int64_t row) const;  ///< without the others; throws DataError
+  /// The id of one row: reads that of this row alone. Throws DataError.
+  [[nodiscard]] std::string id(std::int64_t row) const;
   /// One image as it is kept in the codec (raw: its pixels). Throws DataError on a damaged row.
   [[nodiscard]] std::string encoded(std::int64_t row) const;
   /// Images of `rows`, [B, C, H, W] f32 in stored units (u8: 0 … 255). Throws DataError on a damaged row.

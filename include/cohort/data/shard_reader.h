@@ -32,6 +32,7 @@ class ShardReader {
   [[nodiscard]] std::vector<std::int32_t> contexts(
       const std::string& name) const;                  ///< [rows]; DataError if missing
   [[nodiscard]] std::vector<std::string> ids() const;  ///< [rows]
+  /// The id of one row, read from the file. Throws DataError on a short read.
   [[nodiscard]] std::string id(std::int64_t row) const;
   /// One image, [C, H, W], into `out` (layout.bytes(), aligned for its type), decoded if it is kept in a
   /// codec. Its checksum is verified. Throws DataError on a short read or a damaged row, naming file, row and

@@ -8,6 +8,7 @@
 
 #include "cohort/augment/multi_crop.h"
 #include "cohort/checkpoint/store.h"
+#include "cohort/comm/session.h"
 #include "cohort/config/field.h"
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/loader.h"
@@ -126,9 +127,8 @@ struct NumericsConfig {
   template <class Visit>
   void fields(Visit& visit) {
     visit("on_trouble", on_trouble,
-          "what happens after a step whose numbers are bad: stop the run; skip the step's update; or go back "
-          "to "
-          "the weights of the last checkpoint and go on behind the step");
+          "what happens after a step whose numbers are bad: stop the run; skip the step's update; or go "
+          "back to the weights of the last checkpoint and go on behind the step");
     visit("spike", spike, "a gradient norm that many times the median of the last 64 is bad too; 0: none is",
           config::Range{0.0, 1e9});
     visit("most_in_a_row", most_in_a_row, "bad steps in a row after which the run stops all the same",
@@ -137,7 +137,7 @@ struct NumericsConfig {
 };
 
 struct CommConfig {
-  std::chrono::seconds timeout{300};
+  std::chrono::seconds timeout = comm::kDefaultTimeout;
 
   template <class Visit>
   void fields(Visit& visit) {
