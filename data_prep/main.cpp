@@ -42,6 +42,7 @@ std::string called(const CLI::App& program) {
 
 int main(int argc, char** argv) {
   CLI::App program("Makes, shows and checks Cohort datasets: sharded HDF5 and dataset.json.", "cohort-data");
+  program.set_version_flag("--version", "cohort-data " COHORT_VERSION);
   data_prep::Action action;
   add_commands(program, action);
   try {

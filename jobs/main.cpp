@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <torch/version.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/memory.h"
@@ -14,6 +15,12 @@
 
 namespace cohort::jobs {
 namespace {
+
+#ifdef COHORT_CUDA
+constexpr std::string_view kBuild = "CUDA";
+#else
+constexpr std::string_view kBuild = "CPU";
+#endif
 
 /// What is wrong with a command line, and what to type instead.
 Error::Text explain(std::span<char*> arguments, const CLI::App& app, const CLI::ParseError& error) {
@@ -61,6 +68,8 @@ std::vector<std::string> words_for_others(int& argc, std::span<char*> arguments)
 int run_program(int argc, char** argv) {
   CLI::App app{"Trains contextual vision transformers on HPC clusters"};
   app.require_subcommand(1);
+  app.set_version_flag("--version",
+                       fmt::format("cohort {} (LibTorch {}, {})", COHORT_VERSION, TORCH_VERSION, kBuild));
   Job job;
   for (const auto add :
        {add_train, add_finetune, add_eval, add_extract, add_knn, add_probe, add_explain, add_export,
