@@ -77,14 +77,13 @@ Resources choose_resources(const SubmitOptions& options, const SiteConfig& site)
 }
 
 void check_device(const train::RunConfig& config, const Resources& resources) {
-  const bool wants_gpus = config.device == train::Device::cuda;
-  if (wants_gpus && resources.gpus_per_node == 0) {
+  if (config.device == train::Device::cuda && resources.gpus_per_node == 0) {
     throw UsageError({"device is cuda, but the job asks for no GPUs", "--gpus-per-node",
                       "give --gpus-per-node, or device=cpu"});
   }
-  if (!wants_gpus && resources.gpus_per_node > 0) {
+  if (config.device == train::Device::cpu && resources.gpus_per_node > 0) {
     throw UsageError({"the job asks for GPUs, but device is cpu", "--gpus-per-node",
-                      "set device=cuda, or leave out --gpus-per-node"});
+                      "set device=auto, or leave out --gpus-per-node"});
   }
 }
 
@@ -167,6 +166,9 @@ void plan_training(JobScript& script, const Plan& plan) {
   const train::RunConfig& config = plan.runs.front().config;
   script.command = {program(plan.site, "cohort").string(), "train", plan.options.config};
   join_words(script.command, plan.options.overrides);
+  // A job that holds GPUs must not quietly leave them alone.
+  if (config.device == train::Device::automatic && plan.resources.gpus_per_node > 0)
+    script.command.emplace_back("device=cuda");
   for (const PlannedRun& run : plan.runs) script.runs.push_back({run.config.run_dir, run.overrides});
   script.stop_signal = stop_signal(config);
   script.stop_margin = config.train.stop.margin;

@@ -105,7 +105,7 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
     if (!source.data.empty()) trained.config.data.path = source.data;
   });
   if (store) train::load_checkpoint_weights(*trained.model, *store, trained.step, prefix);
-  trained.model->to(train::device_of(trained.config, ranks.rank()));
+  trained.model->to(train::use_device(trained.config.device, ranks));
   return trained;
 }
 

@@ -42,6 +42,11 @@ DeviceMesh::DeviceMesh(const Communicator& ranks, int shards)
       gradients_(parameters_.duplicate("gradients")),
       replicate_(ranks.split(ranks.rank() % shards, "replicate")) {}
 
+int rank_on_node(const Communicator& ranks) {
+  const Communicator world = ranks.duplicate("nodes");
+  return rank_in(node_of(MPI_Comm_f2c(world.mpi_handle())).get());
+}
+
 int ranks_per_node(const Communicator& ranks) {
   Communicator world = ranks.duplicate("nodes");
   const MpiComm node = node_of(MPI_Comm_f2c(world.mpi_handle()));

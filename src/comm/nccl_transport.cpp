@@ -6,11 +6,12 @@
 #include <condition_variable>
 #include <cuda_runtime_api.h>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include <ATen/cuda/CUDAEvent.h>
-#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <fmt/format.h>
@@ -31,10 +32,32 @@ using namespace std::chrono_literals;
 constexpr auto kWatchEvery = 100ms;
 constexpr std::uint64_t kNcclId = 0x6E63636C;  // tells the history from that of the same ranks over MPI
 
+constexpr auto kAskEvery = 50us;
+constexpr auto kCloseWithin = 10s;
+
+// Calls of a non-blocking communicator return at once. What has become of the last one: ncclInProgress when
+// it is not done after `patience`.
+ncclResult_t settled(ncclComm_t comm, ncclResult_t result, std::chrono::nanoseconds patience) noexcept {
+  const auto until = Clock::now() + patience;
+  while (result == ncclInProgress && Clock::now() < until) {
+    if (ncclCommGetAsyncError(comm, &result) != ncclSuccess) return ncclSystemError;
+    if (result == ncclInProgress) std::this_thread::sleep_for(kAskEvery);
+  }
+  return result;
+}
+
 struct NcclCommTraits {
   using type = ncclComm_t;
   static type null() noexcept { return nullptr; }
-  static void close(type comm) noexcept { ncclCommDestroy(comm); }
+  // Ranks leave together; one that is alone, because others have failed, does not wait for them.
+  static void close(type comm) noexcept {
+    const bool fails = std::uncaught_exceptions() > 0;
+    if (fails || settled(comm, ncclCommFinalize(comm), kCloseWithin) != ncclSuccess) {
+      ncclCommAbort(comm);
+    } else {
+      ncclCommDestroy(comm);
+    }
+  }
 };
 using NcclComm = Handle<NcclCommTraits>;
 
@@ -93,9 +116,28 @@ ncclUniqueId agree_on_id(OperationQueue& control, const std::string& name) {
   if (rank_in(control.comm()) == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId", name);
   const auto text = std::make_shared<std::string>(id.internal, sizeof(id.internal));
   control.run(mpi::broadcast_text(text, 0));
-  control.run(mpi::barrier());  // ncclCommInitRank has no timeout: let all ranks be here first
+  control.run(mpi::barrier());  // ranks that do not come are named here, not by NCCL
   std::copy(text->begin(), text->end(), id.internal);
   return id;
+}
+
+NcclComm connect(OperationQueue& control, const std::string& name) {
+  const ncclUniqueId id = agree_on_id(control, name);
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  NcclComm comm;
+  const ncclResult_t begun =
+      ncclCommInitRankConfig(comm.out(), size_of(control.comm()), id, rank_in(control.comm()), &config);
+  const ncclResult_t result = settled(comm.get(), begun, operation_timeout());
+  if (result == ncclInProgress) {
+    ncclCommAbort(comm.release());
+    throw nccl_error(fmt::format("NCCL has not connected the ranks within {:.0f} s",
+                                 std::chrono::duration<double>(operation_timeout()).count()),
+                     name);
+  }
+  if (result != ncclSuccess && comm) ncclCommAbort(comm.release());
+  check_nccl(result, "ncclCommInitRankConfig", name);
+  return comm;
 }
 
 }  // namespace
@@ -115,9 +157,7 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
         history(
             open_history(name, combined_id(control.history().id(), kNcclId), control.history().members())) {
     const c10::cuda::CUDAGuard guard(device);
-    const ncclUniqueId id = agree_on_id(control, name);
-    check_nccl(ncclCommInitRank(comm.out(), size_of(control.comm()), id, rank_in(control.comm())),
-               "ncclCommInitRank", name);
+    comm = connect(control, name);
     watchdog = std::jthread([this](const std::stop_token& stop) { watch(stop); });
   }
 
@@ -170,8 +210,9 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
   Work launch(const char* operation, std::initializer_list<at::Tensor> tensors, Call&& call);
 };
 
-// `call` is enqueued on NCCL's stream behind everything on the current one; the tensors' memory is not reused
-// before it.
+// `call` is enqueued on NCCL's stream behind everything on the current one. The work keeps the tensors until
+// the current stream waits for it: from there on their memory may be reused in the order of that stream, so
+// that the allocator need not be told of a second stream, whose events would delay the reuse.
 template <class Call>
 Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at::Tensor> tensors,
                                  Call&& call) {
@@ -188,15 +229,17 @@ Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at
         history->submit(fmt::format("{} {}", operation, c10::toString(last.scalar_type())),
                         static_cast<std::int64_t>(last.nbytes()));
     history->begin(sequence);
-    check_nccl(call(comm.get(), stream.stream()), operation, name);
+    const ncclResult_t result = settled(comm.get(), call(comm.get(), stream.stream()), operation_timeout());
+    if (result == ncclInProgress) {
+      give_up(explain_failure(*history, sequence, operation_timeout()));
+      check_usable();
+    }
+    check_nccl(result, operation, name);
     done->record(stream);
     pending.push_back({done, sequence, Clock::now()});
   }
-  for (const at::Tensor& tensor : tensors) {
-    c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream);
-  }
   auto state = std::make_shared<Work::State>();
-  state->wait_on_device = [self = shared_from_this(), done] {
+  state->wait_on_device = [self = shared_from_this(), done, kept = std::vector<at::Tensor>(tensors)] {
     const std::lock_guard lock(self->mutex);
     self->check_usable();
     done->block(c10::cuda::getCurrentCUDAStream(self->device.index()));

@@ -16,7 +16,10 @@ Centre::Centre(std::int64_t prototypes, double momentum)
 
 void Centre::add(const at::Tensor& logits) {
   const at::NoGradGuard no_grad;
-  if (sums_.device() != logits.device()) sums_ = sums_.to(logits.device());
+  if (sums_.device() != logits.device()) {
+    sums_ = sums_.to(logits.device());
+    values_ = values_.to(logits.device());
+  }
   const at::Tensor sum = logits.sum(0, /*keepdim=*/false, at::kDouble).mul_(kUnits).round_().to(at::kLong);
   sums_.narrow(0, 0, sum.size(0)).add_(sum);
   sums_[sum.size(0)] += logits.size(0);
@@ -29,7 +32,7 @@ void Centre::update(comm::Communicator* ranks) {
   const auto rows = sums_[prototypes].item<double>();
   COHORT_CHECK(rows > 0, "a centre is updated without rows");
   const at::Tensor mean = sums_.narrow(0, 0, prototypes).to(at::kDouble).div_(kUnits * rows);
-  values_.copy_(values_.to(mean.device(), at::kDouble) * momentum_ + mean * (1.0 - momentum_));
+  values_.copy_(values_.to(at::kDouble) * momentum_ + mean * (1.0 - momentum_));
   sums_.zero_();
 }
 

@@ -29,7 +29,7 @@ class Supervised final : public Method {
 
   std::vector<Part> parts() override { return {{"model", model_, model_}}; }
 
-  // The sum over ranks travels while the model computes.
+  // The sum over ranks travels while the model computes, from host to host.
   void begin_step(const data::Batch& whole, const Step& step) override {
     COHORT_CHECK(whole.label.defined(), "supervised training needs labels");
     global_counts_ = counts_of(whole.label);
@@ -64,7 +64,7 @@ class Supervised final : public Method {
   /// What the images of the step count together; 1 without any, whose losses are 0.
   [[nodiscard]] at::Tensor weight_of_step() const {
     if (!weights_.defined()) return global_counts_[0].clamp_min(1);
-    const at::Tensor weight = (global_counts_ * weights_.to(global_counts_.device())).sum();
+    const at::Tensor weight = (global_counts_ * weights_).sum();
     return at::where(weight.gt(0), weight, at::ones_like(weight)).to(at::kFloat);
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
 namespace cohort::shard {
@@ -38,6 +39,7 @@ at::DataPtr BufferPool::take(std::size_t bytes) {
 }
 
 at::Tensor BufferPool::tensor(std::int64_t count, at::ScalarType type) {
+  if (!device_.is_cpu()) return at::empty({count}, at::TensorOptions(type).device(device_));
   auto block = std::make_shared<at::DataPtr>(take(static_cast<std::size_t>(count) * c10::elementSize(type)));
   void* const memory = block->get();
   const auto give_back = [block = std::move(block)](void*) mutable { block.reset(); };

@@ -37,8 +37,8 @@ std::string utc_time() {
 
 }  // namespace
 
-std::string start_json(const RunConfig& config, std::int64_t step, std::int64_t total_steps,
-                       comm::Communicator& ranks) {
+std::string start_json(const RunConfig& config, const std::string& device, std::int64_t step,
+                       std::int64_t total_steps, comm::Communicator& ranks) {
   Json line{{"kind", "start"},
             {"step", step},
             {"total_steps", total_steps},
@@ -47,7 +47,7 @@ std::string start_json(const RunConfig& config, std::int64_t step, std::int64_t 
             {"ranks", ranks.size()},
             {"hosts", count_hosts(ranks)},
             {"threads", at::get_num_threads()},
-            {"device", std::string(config::enum_name(config.device))},
+            {"device", device},
             {"precision", std::string(config::enum_name(config.precision))},
             {"sharding", std::string(config::enum_name(config.sharding.strategy))},
             {"processor", processor()}};

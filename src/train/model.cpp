@@ -155,15 +155,4 @@ void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& st
   store.load(step, slices);
 }
 
-at::Device device_of(const RunConfig& config, int rank) {
-  if (config.device == Device::cpu) return at::kCPU;
-  if (!at::hasCUDA() || at::getNumGPUs() == 0) {
-    throw UsageError({"device is cuda, but there is no CUDA device or the program was built without CUDA",
-                      "device",
-                      "set device=cpu, or build with the cuda preset and run where a device is visible"});
-  }
-  return at::Device(at::kCUDA,
-                    static_cast<c10::DeviceIndex>(static_cast<std::size_t>(rank) % at::getNumGPUs()));
-}
-
 }  // namespace cohort::train

@@ -49,20 +49,22 @@ std::vector<std::int64_t> counts_for_weights(const RunConfig& config, const Trai
 }  // namespace
 
 Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits evaluated_splits,
-             const comm::Communicator& ranks)
-    : data(config, std::move(training), ranks.size()),
+             at::Device where, const comm::Communicator& ranks)
+    : data(config, std::move(training), ranks.size(), where.is_cuda()),
       splits(std::move(evaluated_splits)),
-      device(device_of(config, ranks.rank())),
+      device(where),
       method(build_method(config, data.dataset().description(), counts_for_weights(config, data))),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
+  const at::Device device = use_device(config.device, ranks);
   data::Dataset training = open_training_split(config, ranks);
   EvaluatedSplits splits(config, training, ranks);
   std::unique_ptr<Parts> parts;
-  comm::together(
-      ranks, [&] { parts = std::make_unique<Parts>(config, std::move(training), std::move(splits), ranks); });
+  comm::together(ranks, [&] {
+    parts = std::make_unique<Parts>(config, std::move(training), std::move(splits), device, ranks);
+  });
   return parts;
 }
 
@@ -82,8 +84,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   row("context", context_text(config.context));
   row("dataset", data_text(config, parts.data));
   row("batch", batch_text(config, extent.ranks));
-  row("precision",
-      fmt::format("{} on {}", config::enum_name(config.precision), config::enum_name(config.device)));
+  row("precision", fmt::format("{} on {}", config::enum_name(config.precision), parts.device.str()));
   row("steps", fmt::format("{} to {}, {} an epoch; evaluation on {}", extent.first_step, extent.total_steps,
                            parts.data.steps_per_epoch(),
                            parts.splits.empty() ? "no split" : join(parts.splits.names(), ", ")));

@@ -18,7 +18,7 @@ namespace cohort::train {
 /// What every rank makes for itself of configuration and dataset.
 struct Parts {
   /// `config` outlives the parts. Throws UsageError or DataError.
-  Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits evaluated_splits,
+  Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits evaluated_splits, at::Device where,
         const comm::Communicator& ranks);
 
   TrainingData data;

@@ -119,8 +119,8 @@ std::span<const config::EnumName<Precision>> enum_names(Precision) {
 }
 
 std::span<const config::EnumName<Device>> enum_names(Device) {
-  static constexpr std::array<config::EnumName<Device>, 2> names{
-      {{Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
+  static constexpr std::array<config::EnumName<Device>, 3> names{
+      {{Device::automatic, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
   return names;
 }
 

@@ -21,13 +21,13 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/core/trace.h"
-#include "cohort/data/loader.h"
 #include "cohort/eval/autocast.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/picture.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/model.h"
 
+#include "train/batch_feeder.h"
 #include "train/engine.h"
 #include "train/environment.h"
 #include "train/judgement.h"
@@ -64,14 +64,6 @@ const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
   return config;
 }
 
-data::Batch moved(data::Batch batch, const at::Device& device) {
-  for (at::Tensor& view : batch.views) view = view.to(device, view.scalar_type(), /*non_blocking=*/true);
-  for (at::Tensor* column : {&batch.context, &batch.group, &batch.label, &batch.sample}) {
-    if (column->defined()) *column = column->to(device);
-  }
-  return batch;
-}
-
 // What `body` returns; the time it takes is a span of the trace.
 template <class Body>
 auto traced(TraceKind kind, std::string_view name, Body&& body) {
@@ -87,11 +79,11 @@ struct Trainer::Impl {
   void restore();
   void open_run_folder();
   ExitCode run();
-  void train_step(data::Loader& loader, std::int64_t step);
-  StepShare compute(const data::Batch& batch, const method::Step& where);
-  void answer(Trouble trouble, const data::Batch& batch, const method::Step& where, const StepTotals& totals,
+  void train_step(BatchFeeder& feeder, std::int64_t step);
+  StepShare compute(const FedBatch& batch, const method::Step& where);
+  void answer(Trouble trouble, const FedBatch& batch, const method::Step& where, const StepTotals& totals,
               double norm);
-  Cause find_cause(const data::Batch& batch, const method::Step& where, const StepTotals& totals);
+  Cause find_cause(const FedBatch& batch, const method::Step& where, const StepTotals& totals);
   void go_back();
   [[nodiscard]] TrainingState state();
   void show_views(const data::Batch& batch);
@@ -158,7 +150,8 @@ TrainingState Trainer::Impl::state() {
 }
 
 void Trainer::Impl::open_run_folder() {
-  const std::string where = start_json(config, start.step, total_steps, ranks);
+  const std::string where =
+      start_json(config, c10::DeviceTypeName(parts->device.type(), true), start.step, total_steps, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
     complete = start.step >= total_steps && has_ended(folder.metrics());
@@ -187,11 +180,11 @@ ExitCode Trainer::Impl::run() {
   const auto make = [this](std::int64_t step, Workers& workers) {
     return parts->data.batch(step, ranks.rank(), ranks.size(), workers);
   };
-  data::Loader loader(make, start.step, std::max(start.step, total_steps), config.data.loader);
+  BatchFeeder feeder(make, start.step, std::max(start.step, total_steps), config.data.loader, parts->device);
   for (std::int64_t step = start.step; step < total_steps; ++step) {
     const std::int64_t done = step + 1;
     trace.begin_step(done);
-    train_step(loader, step);
+    train_step(feeder, step);
     trace.end_step(done);
     const bool last = done == total_steps;
     if (step == start.step) stages.take();  // it warms everything up
@@ -205,20 +198,19 @@ ExitCode Trainer::Impl::run() {
   return ExitCode::done;
 }
 
-void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
+void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
   const TraceSpan span(TraceKind::step, "step ", step + 1);
   const auto begin = Clock::now();
   stages.enter(step + 1, Stage::data);
-  const data::Batch batch =
-      traced(TraceKind::data, "data", [&] { return moved(loader.next(), parts->device); });
-  if (step == start.step) show_views(batch);
+  const FedBatch batch = traced(TraceKind::data, "data", [&] { return feeder.next(); });
+  if (step == start.step) show_views(batch.host);
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
   stages.enter(step + 1, Stage::optimizer);
-  share.data_wait = loader.take_wait();
-  share.read_seconds = batch.read_seconds;
-  share.view_seconds = batch.view_seconds;
+  share.data_wait = feeder.take_wait();
+  share.read_seconds = batch.host.read_seconds;
+  share.view_seconds = batch.host.view_seconds;
   const StopRequest::Wish wish = request.look();
   share.stop = wish.stop;
   share.save = wish.save || (speaks() && saver.is_time());
@@ -237,16 +229,16 @@ void Trainer::Impl::train_step(data::Loader& loader, std::int64_t step) {
   stages.end_step();
 }
 
-StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& where) {
+StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& where) {
   StepShare share;
   const std::int64_t groups = config.sampler.groups_per_step / ranks.size(),
                      passes = parts->data.backward_passes(ranks.size());
   stages.enter(where.step + 1, Stage::other);
   engine.begin_step(passes);
-  parts->method->begin_step(batch, where);
+  parts->method->begin_step(batch.host, where);
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     const data::Batch part =
-        data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes);
+        data::groups_of(batch.on_device, groups, groups * pass / passes, groups * (pass + 1) / passes);
     stages.enter(where.step + 1, Stage::forward);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
       const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
@@ -265,7 +257,7 @@ StepShare Trainer::Impl::compute(const data::Batch& batch, const method::Step& w
 }
 
 // A step whose numbers are bad: ends the run, or undoes the step.
-void Trainer::Impl::answer(Trouble trouble, const data::Batch& batch, const method::Step& where,
+void Trainer::Impl::answer(Trouble trouble, const FedBatch& batch, const method::Step& where,
                            const StepTotals& totals, double norm) {
   record.clear_terminal();
   const Cause cause = find_cause(batch, where, totals);
@@ -281,8 +273,7 @@ void Trainer::Impl::answer(Trouble trouble, const data::Batch& batch, const meth
 }
 
 // Computes the step a second time: a fault of the hardware hardly ever strikes twice.
-Cause Trainer::Impl::find_cause(const data::Batch& batch, const method::Step& where,
-                                const StepTotals& totals) {
+Cause Trainer::Impl::find_cause(const FedBatch& batch, const method::Step& where, const StepTotals& totals) {
   engine.watch_gradients(true);
   const StepShare share = compute(batch, where);
   const double norm = engine.clip_gradients();
@@ -291,7 +282,7 @@ Cause Trainer::Impl::find_cause(const data::Batch& batch, const method::Step& wh
   comm::together(ranks, [&] {
     mine.own_loss_is_finite = std::all_of(share.losses.begin(), share.losses.end(),
                                           [](double loss) { return std::isfinite(loss); });
-    mine.image = parts->data.first_bad_image(batch);
+    mine.image = parts->data.first_bad_image(batch.host);
     mine.gradient = engine.first_bad_gradient();
   });
   engine.watch_gradients(false);

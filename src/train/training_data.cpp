@@ -63,9 +63,8 @@ data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& 
 }
 
 /// Columns that batches need. They are all there afterwards, because another thread will use them.
-data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset) {
-  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()),
-                             config.device == Device::cuda};
+data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset, bool pinned) {
+  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()), pinned};
   for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
   if (!columns.label.empty()) (void)dataset.labels(columns.label);
   return columns;
@@ -81,10 +80,10 @@ data::Dataset open_training_split(const RunConfig& config, comm::Communicator& r
   return data::Dataset::open(config.data.path, config.data.train_split, labels, ranks);
 }
 
-TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ranks)
+TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ranks, bool pinned)
     : config_(config),
       dataset_(std::move(split)),
-      columns_(read_columns(config, dataset_)),
+      columns_(read_columns(config, dataset_, pinned)),
       sampler_(make_sampler(config, dataset_)) {
   data::check_ranks(config.sampler, ranks);
   (void)training_views(config, dataset_.description(), 0);  // refuses here what they cannot be made of

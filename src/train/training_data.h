@@ -17,7 +17,7 @@ class TrainingData {
   /// context; `ranks` does not divide the groups of a step) or DataError (damaged dataset; contexts with too
   /// few images or none).
   /// `split`: opened by open_training_split().
-  TrainingData(const RunConfig& config, data::Dataset split, int ranks);
+  TrainingData(const RunConfig& config, data::Dataset split, int ranks, bool pinned);
 
   [[nodiscard]] const data::Dataset& dataset() const noexcept { return dataset_; }
   [[nodiscard]] const std::string& label() const noexcept { return columns_.label; }

@@ -114,10 +114,12 @@ TEST_F(SubmitCommand, RefusesWhatCannotWork) {
   expect_refused("--time 1h --array lr", 2, "does not name a key and its values",
                  "--array optimizer.lr=1e-3,3e-4");
   expect_refused("--time 1h --nodes 5", 2, "5 ranks cannot share", "fix:");
-  expect_refused("--time 1h --gpus-per-node 2", 2, "the job asks for GPUs, but device is cpu", "device=cuda");
+  expect_refused("--time 1h --gpus-per-node 2 device=cpu", 2, "the job asks for GPUs, but device is cpu",
+                 "device=auto");
   expect_refused("--time 1h device=cuda", 2, "device is cuda, but the job asks for no GPUs",
                  "--gpus-per-node");
   EXPECT_EQ(slurm_.run(line("--time 1h device=cuda --stage verify --dry-run")).exit_code, 0);
+  EXPECT_TRUE(slurm_.run(line("--time 1h --gpus-per-node 2 --dry-run")).says("device=cuda"));
   expect_refused("--time 1h --nodes 1000000 --ranks-per-node 1000000", 2, "ranks cannot share", "fix:");
   expect_refused("--time 1h resume=never", 2, "resume is 'never'", "resume=auto");
   expect_refused("--time 1h --stage train,prob", 2, "prob", "fix:");

@@ -31,4 +31,7 @@ class DeviceMesh {
 /// Collective. Ranks of `ranks` on this rank's node when every node has as many, neighbours on each; else 1.
 int ranks_per_node(const Communicator& ranks);
 
+/// Collective. Number of this rank among those of `ranks` on its node, from 0.
+int rank_on_node(const Communicator& ranks);
+
 }  // namespace cohort::comm

@@ -19,7 +19,7 @@ struct Batch {
   at::Tensor context;             ///< [B, K] i64, vocabulary index for every context key of the model
   at::Tensor group;               ///< [B] i64, number of the group within the global batch
   at::Tensor label;               ///< [B] i64, -1 where a row has none; undefined without a label column
-  at::Tensor sample;              ///< [B] i64, dataset row: the key of every random number of an image
+  at::Tensor sample;  ///< [B] i64, dataset row: the key of every random number of an image; on the host
   /// Seconds that threads spent reading (with checksums and decoding) and making views, added up over
   /// threads.
   double read_seconds = 0.0, view_seconds = 0.0;

@@ -17,7 +17,7 @@ class Centre {
  public:
   Centre(std::int64_t prototypes, double momentum);
 
-  /// [K] f32, zeros at first. A checkpoint keeps it.
+  /// [K] f32, zeros at first; on the device of the logits from the first add() on. A checkpoint keeps it.
   [[nodiscard]] const at::Tensor& values() const noexcept { return values_; }
   /// Teacher logits [R, K] of a part of the step. |logit| R, summed over the step, stays below 2^31.
   void add(const at::Tensor& logits);

@@ -87,7 +87,7 @@ class Method {
   virtual std::vector<Part> parts() = 0;
   virtual std::vector<Buffer> buffers() { return {}; }
   [[nodiscard]] virtual HeldParameters held_at_first() const { return {}; }
-  /// Before the losses of a step, with all that this rank works on in it. Collective.
+  /// Before the losses of a step, with all that this rank works on in it, on the host. Collective.
   virtual void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) {}
   /// Scalar fp32: the share of this batch, which is the whole or a part of whole groups, in the global loss
   /// (the shares of all parts and ranks add up to it). Collective.

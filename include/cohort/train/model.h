@@ -54,7 +54,9 @@ std::string backbone_prefix(const checkpoint::Contents& contents, const std::str
 void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix);
 
-/// Where this rank computes: with CUDA, ranks take the devices of their machine in turn. Throws UsageError.
-at::Device device_of(const RunConfig& config, int rank);
+/// Collective. Where this rank computes, made the current device of the calling thread: with CUDA, the ranks
+/// of a node take the devices that they see in turn. Throws UsageError on every rank when `wanted` is cuda
+/// and a rank sees no device, or when some ranks see one and others do not.
+at::Device use_device(Device wanted, comm::Communicator& ranks);
 
 }  // namespace cohort::train

@@ -26,7 +26,8 @@ namespace cohort::train {
 enum class Precision { fp32, bf16 };
 std::span<const config::EnumName<Precision>> enum_names(Precision);
 
-enum class Device { cpu, cuda };
+/// `automatic`: CUDA where every rank sees a device, else the CPU.
+enum class Device { automatic, cpu, cuda };
 std::span<const config::EnumName<Device>> enum_names(Device);
 
 enum class MethodName { supervised, dino };
@@ -152,7 +153,7 @@ struct CommConfig {
 struct RunConfig {
   std::filesystem::path run_dir;
   std::uint64_t seed = 1;
-  Device device = Device::cpu;
+  Device device = Device::automatic;
   Precision precision = Precision::fp32;
   bool reproducible = false;
   std::string resume = "auto";
@@ -177,7 +178,10 @@ struct RunConfig {
   void fields(Visit& visit) {
     visit("run_dir", run_dir, "folder of the run; empty: runs/<name of the configuration file>");
     visit("seed", seed, "key of every random number");
-    visit("device", device, "where tensors live; cuda needs a build with the cuda preset");
+    visit("device", device,
+          "where tensors live; auto: CUDA where every rank sees a device, else the CPU; cuda needs a build "
+          "with "
+          "the cuda preset");
     visit("precision", precision, "of the computation; weights, gradients and optimizer are fp32");
     visit("reproducible", reproducible,
           "the same bits on any number of ranks and for every sharding strategy: each group is a "

@@ -1,0 +1,70 @@
+#include "train/batch_feeder.h"
+
+#include <utility>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+namespace cohort::train {
+namespace {
+
+/// Calls `visit` with every tensor of the batch that the model works on.
+template <class Visit>
+void for_each_used(data::Batch& batch, const Visit& visit) {
+  for (at::Tensor& view : batch.views) visit(view);
+  for (at::Tensor* column : {&batch.context, &batch.group, &batch.label}) {
+    if (column->defined()) visit(*column);
+  }
+}
+
+std::optional<c10::Stream> copy_stream(at::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+}
+
+}  // namespace
+
+BatchFeeder::BatchFeeder(data::Loader::Make make, std::int64_t first, std::int64_t last,
+                         const data::LoaderConfig& config, at::Device device)
+    : device_(device),
+      stream_(copy_stream(device)),
+      loader_(
+          [this, make = std::move(make)](std::int64_t step, Workers& workers) {
+            data::Batch batch = make(step, workers);
+            if (!stream_) return batch;
+            Copy started = copy(batch);
+            const std::lock_guard lock(mutex_);
+            copies_.push_back(std::move(started));
+            return batch;
+          },
+          first, last, config) {}
+
+// Page-locked memory is not reused before the copy is done: its allocator sees to that.
+BatchFeeder::Copy BatchFeeder::copy(const data::Batch& host) const {
+  const c10::StreamGuard guard(*stream_);
+  Copy copy{host, c10::Event(device_.type())};
+  for_each_used(copy.batch, [this](at::Tensor& tensor) {
+    tensor = tensor.to(device_, tensor.scalar_type(), /*non_blocking=*/true);
+  });
+  copy.done.record(*stream_);
+  return copy;
+}
+
+data::Batch BatchFeeder::take_copy() {
+  const std::lock_guard lock(mutex_);
+  Copy copy = std::move(copies_.front());
+  copies_.pop_front();
+  const c10::Stream current = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  copy.done.block(current);
+  for_each_used(copy.batch, [&](const at::Tensor& tensor) { tensor.record_stream(current); });
+  return std::move(copy.batch);
+}
+
+FedBatch BatchFeeder::next() {
+  data::Batch host = loader_.next();
+  if (!stream_) return {host, host};
+  return {std::move(host), take_copy()};
+}
+
+}  // namespace cohort::train
