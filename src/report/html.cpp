@@ -139,7 +139,7 @@ std::set<std::string> keys_of_method(Runs runs) {
   for (const Run& run : runs) {
     for (const auto& [key, series] : run.series) keys.insert(key);
   }
-  for (const char* other : {"epoch", "seconds", "memory_bytes"}) keys.erase(other);
+  for (const char* other : {"epoch", "seconds", "memory_bytes", "device_memory_bytes"}) keys.erase(other);
   for (const StepKey& known : known_keys()) keys.erase(known.key);
   return keys;
 }

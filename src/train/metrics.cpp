@@ -58,6 +58,7 @@ std::string step_json(const StepRecord& record) {
             {"read_seconds", nine_digits(record.read_seconds)},
             {"view_seconds", nine_digits(record.view_seconds)},
             {"memory_bytes", record.memory_bytes}};
+  if (record.device_memory_bytes > 0) json["device_memory_bytes"] = record.device_memory_bytes;
   for (const auto& [name, value] : record.metrics) json[name] = nine_digits(value);
   return json.dump();
 }

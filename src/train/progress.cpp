@@ -81,7 +81,9 @@ std::string Progress::line() const {
       "img/s all ranks  mem {}  {} left",
       last_.step, options_.total_steps, last_.loss, z_text(loss_z_), last_.grad_norm, z_text(norm_z_),
       last_.lr, 1000 * seconds / static_cast<double>(steps), since_line_.data * part, since_line_.comm * part,
-      format_count(std::llround(rate)), format_bytes(static_cast<std::uint64_t>(last_.memory_bytes)),
+      format_count(std::llround(rate)),
+      format_bytes(static_cast<std::uint64_t>(last_.device_memory_bytes > 0 ? last_.device_memory_bytes
+                                                                            : last_.memory_bytes)),
       format_duration(left));
 }
 

@@ -5,6 +5,8 @@
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
+#include <c10/core/CachingDeviceAllocator.h>
+
 namespace cohort::train {
 namespace {
 
@@ -20,7 +22,7 @@ void append_by_rank(std::vector<double>& packed, const std::vector<double>& valu
             packed.begin() + static_cast<std::ptrdiff_t>(begin + rank * values.size()));
 }
 
-/// [kFixed values, sum and count of every metric, losses by rank, memory by rank].
+/// [kFixed values, sum and count of every metric, losses by rank, memory and device memory by rank].
 std::vector<double> packed(const StepShare& share, const comm::Communicator& ranks) {
   std::vector<double> values{share.stop ? 1.0 : 0.0, share.data_wait.count(), share.comm_wait.count(),
                              share.save ? 1.0 : 0.0, share.read_seconds,      share.view_seconds};
@@ -30,6 +32,7 @@ std::vector<double> packed(const StepShare& share, const comm::Communicator& ran
   }
   append_by_rank(values, share.losses, ranks);
   append_by_rank(values, {static_cast<double>(share.memory_bytes)}, ranks);
+  append_by_rank(values, {static_cast<double>(share.device_memory_bytes)}, ranks);
   return values;
 }
 
@@ -53,10 +56,11 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
     next += 2;
   }
   const auto losses = values.begin() + static_cast<std::ptrdiff_t>(next),
-             memory = values.end() - ranks.size();
+             memory = values.end() - 2 * ranks.size(), device_memory = values.end() - ranks.size();
   totals.losses.assign(losses, memory);
   totals.loss = std::accumulate(losses, memory, 0.0);
-  totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, values.end()));
+  totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, device_memory));
+  totals.device_memory_bytes = static_cast<std::int64_t>(*std::max_element(device_memory, values.end()));
   return totals;
 }
 
@@ -75,6 +79,7 @@ StepRecord step_record(const StepTotals& totals, const method::Step& step, doubl
           totals.read_seconds,
           totals.view_seconds,
           totals.memory_bytes,
+          totals.device_memory_bytes,
           totals.metrics};
 }
 
@@ -82,6 +87,12 @@ std::int64_t peak_memory_bytes() noexcept {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::int64_t peak_memory_bytes(at::Device device) {
+  if (device.is_cpu()) return 0;
+  const auto all = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  return c10::getDeviceAllocator(device.type())->getDeviceStats(device.index()).allocated_bytes[all].peak;
 }
 
 }  // namespace cohort::train

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
+
 #include "cohort/comm/communicator.h"
 #include "cohort/method/method.h"
 #include "cohort/train/metrics.h"
@@ -19,19 +21,19 @@ struct StepShare {
   bool save = false;  ///< by its clock it is time for a checkpoint
   std::chrono::duration<double> data_wait{0}, comm_wait{0};
   double read_seconds = 0.0, view_seconds = 0.0;  ///< of data::Batch
-  std::int64_t memory_bytes = 0;
+  std::int64_t memory_bytes = 0, device_memory_bytes = 0;
   method::Metrics metrics;
 };
 
 /// The same over all ranks, equal on each of them.
 struct StepTotals {
   double loss = 0.0;
-  bool stop = false;                              ///< some rank received a stop signal
-  bool save = false;                              ///< for some rank it is time for a checkpoint
-  double data_seconds = 0.0, comm_seconds = 0.0;  ///< mean over ranks
-  double read_seconds = 0.0, view_seconds = 0.0;  ///< mean over ranks
-  std::int64_t memory_bytes = 0;                  ///< of the largest rank
-  std::vector<double> losses;                     ///< StepShare::losses of rank 0, of rank 1 …
+  bool stop = false;                                       ///< some rank received a stop signal
+  bool save = false;                                       ///< for some rank it is time for a checkpoint
+  double data_seconds = 0.0, comm_seconds = 0.0;           ///< mean over ranks
+  double read_seconds = 0.0, view_seconds = 0.0;           ///< mean over ranks
+  std::int64_t memory_bytes = 0, device_memory_bytes = 0;  ///< of the largest rank
+  std::vector<double> losses;                              ///< StepShare::losses of rank 0, of rank 1 …
   std::vector<std::pair<std::string, double>> metrics;
 };
 
@@ -44,5 +46,7 @@ StepRecord step_record(const StepTotals& totals, const method::Step& step, doubl
 
 /// Largest resident memory that this process has had.
 std::int64_t peak_memory_bytes() noexcept;
+/// Most bytes that tensors of this process have had on `device` at once; 0 for the CPU.
+std::int64_t peak_memory_bytes(at::Device device);
 
 }  // namespace cohort::train

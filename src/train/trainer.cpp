@@ -253,6 +253,7 @@ StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& wher
   }
   share.comm_wait = engine.take_wait();
   share.memory_bytes = peak_memory_bytes();
+  share.device_memory_bytes = peak_memory_bytes(parts->device);
   return share;
 }
 

@@ -19,13 +19,15 @@ const std::string kStep3 = R"({"kind":"step","step":3,"loss":0.5,"seconds":0.5})
 const std::string kEnd = R"({"kind":"end","step":3})";
 
 TEST(Metrics, AStepLineHasTheKeysThatToolsRead) {
-  StepRecord record{12,   0,   0.69314718055994531, 1e-3, 1.2, 0.31, 810.2, 0.02, 0.05, 0.01,
-                    0.08, 123, {{"accuracy", 0.5}}};
+  StepRecord record{12,  0, 0.69314718055994531, 1e-3, 1.2, 0.31, 810.2, 0.02, 0.05, 0.01, 0.08,
+                    123, 0, {{"accuracy", 0.5}}};
 
   EXPECT_EQ(
       step_json(record),
       R"({"kind":"step","step":12,"epoch":0,"loss":0.693147181,"lr":0.001,"grad_norm":1.2,"images_per_second":810.2,)"
       R"("seconds":0.31,"data_wait":0.02,"comm_wait":0.05,"read_seconds":0.01,"view_seconds":0.08,"memory_bytes":123,"accuracy":0.5})");
+  record.device_memory_bytes = 456;
+  EXPECT_NE(step_json(record).find(R"("memory_bytes":123,"device_memory_bytes":456,)"), std::string::npos);
   EXPECT_EQ(
       end_json({480, 118.2, 812.0, 2, 812345}),
       R"({"kind":"end","step":480,"seconds":118.2,"images_per_second":812.0,"ranks":2,"parameters":812345})");

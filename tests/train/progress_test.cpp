@@ -6,7 +6,7 @@ namespace cohort::train {
 namespace {
 
 StepRecord record(std::int64_t step, double loss, double seconds) {
-  return {step, 0, loss, 5e-4, 1.25, seconds, 0, 0.25, 0.5, 0.0, 0.0, std::int64_t{3} << 30, {}};
+  return {step, 0, loss, 5e-4, 1.25, seconds, 0, 0.25, 0.5, 0.0, 0.0, std::int64_t{3} << 30, 0, {}};
 }
 
 TEST(Progress, RatesLeaveTheFirstStepOut) {

@@ -21,8 +21,9 @@ struct StepRecord {
   double images_per_second = 0.0;           ///< over all ranks
   double data_wait = 0.0, comm_wait = 0.0;  ///< parts of `seconds` spent waiting, mean over ranks, 0 … 1
   double read_seconds = 0.0,
-         view_seconds = 0.0;      ///< of the loader's threads, beside training: mean over ranks
-  std::int64_t memory_bytes = 0;  ///< peak resident memory of the largest rank
+         view_seconds = 0.0;             ///< of the loader's threads, beside training: mean over ranks
+  std::int64_t memory_bytes = 0;         ///< peak resident memory of the largest rank
+  std::int64_t device_memory_bytes = 0;  ///< the same of tensors on its GPU; 0 without one
   std::vector<std::pair<std::string, double>> metrics;  ///< of the method: "accuracy" …
 };
 
