@@ -17,18 +17,19 @@ set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g")
 # with torch spends 3 s on templates that its headers leave pending. Three, so that a changed file is soon compiled again.
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 3)
 
-# One flag set for libraries and programs alike, so that all of them share the precompiled torch header.
-add_compile_options(-fPIC -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual)
+# One flag set for libraries and programs alike, so that all of them share the precompiled torch header. Not for nvcc, which
+# has flags of its own (cuda_language.cmake).
+set(host_options -fPIC -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Wcast-qual)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # False alarms of GCC 12 on std::string and fmt::join: gcc.gnu.org/bugzilla 105329 and 105762.
-  add_compile_options(-Wno-restrict -Wno-stringop-overflow)
+  list(APPEND host_options -Wno-restrict -Wno-stringop-overflow)
 endif()
 if(COHORT_WARNINGS_AS_ERRORS)
-  add_compile_options(-Werror)
+  list(APPEND host_options -Werror)
 endif()
 if(COHORT_SANITIZE)
   # Reports need line tables, not whole debug information, which takes longer to write than the code.
-  add_compile_options(-fsanitize=${COHORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+  list(APPEND host_options -fsanitize=${COHORT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${COHORT_SANITIZE})
 endif()
 
@@ -40,9 +41,10 @@ if(COHORT_CCACHE)
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
       CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${COHORT_CCACHE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options(-fpch-preprocess)
+    list(APPEND host_options -fpch-preprocess)
   endif()
 endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${host_options}>")
 # HDF5's and MPI's compiler wrappers name libraries that nothing calls: programs start faster without them.
 add_link_options(LINKER:--as-needed)
 find_program(COHORT_MOLD mold)

@@ -3,7 +3,8 @@
 # usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
 #   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 660 MB to download, 780 MB on disk
 #   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
-#   --cuda     LibTorch with CUDA, NCCL and cuDNN for the preset 'cuda': the same environment as --python
+#   --cuda     for the preset 'cuda': LibTorch with CUDA, NCCL and cuDNN, the same environment as --python; and nvcc, unless
+#              there is one: 100 MB to download, 260 MB on disk
 #   --data     the photos of the quick start: 90 MB, licence CC BY-NC-SA 4.0
 # Everything lands in .deps/ (or $COHORT_DEPS) and data/. Exit code 2: an administrator has to install packages first.
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,18 +24,18 @@ TEST_PACKAGES=(
 LIBRARIES=(libc10.so libtorch_cpu.so libgomp.so.1)  # what the CPU build loads of the wheel's lib/
 
 main() {
-  local python=false data=false
+  local python=false cuda=false data=false
   while [ $# -gt 0 ]; do
     case $1 in
       --python) python=true && PACKAGES+=("${TEST_PACKAGES[@]}") ;;
-      --cuda) python=true ;;
+      --cuda) python=true cuda=true ;;
       --data) data=true ;;
-      -h | --help) sed -n '2,8s/^# //p' "${BASH_SOURCE[0]}" && return ;;
+      -h | --help) sed -n '2,9s/^# //p' "${BASH_SOURCE[0]}" && return ;;
       *) fail 2 "unknown option '$1'" "see scripts/bootstrap.sh --help" ;;
     esac
     shift
   done
-  begin $((3 + $($python && echo 1 || echo 0) + $($data && echo 1 || echo 0)))
+  begin $((3 + $($python && echo 1 || echo 0) + $($cuda && echo 1 || echo 0) + $($data && echo 1 || echo 0)))
   step "Debian packages"
   install_packages "${PACKAGES[@]}"
   step "LibTorch for the CPU in $DEPS/libtorch"
@@ -44,6 +45,10 @@ main() {
   if $python; then
     step "Python environment with PyTorch and CUDA in $DEPS/python"
     get_once "$DEPS/python" "$ROOT/scripts/requirements/python.txt" make_environment
+  fi
+  if $cuda; then
+    step "nvcc"
+    get_nvcc "$DEPS/cuda" "$ROOT/scripts/requirements/cuda.txt"
   fi
   if $data; then
     step "photos of solar cells in $ROOT/data/elpv/source"
@@ -120,6 +125,29 @@ make_environment() {
     fail 2 "no Python environment could be made" "install python3-venv"
   quietly "$1/bin/python" -m pip install --requirement "$2" ||
     fail 3 "the packages of ${2#"$ROOT"/} could not be installed" "check the network and the settings of pip, then run this again"
+}
+
+# The order in which cmake/cuda_language.cmake looks.
+get_nvcc() {
+  local nvcc
+  for nvcc in "$(command -v nvcc || true)" "${CUDA_HOME:+$CUDA_HOME/bin/nvcc}" /usr/local/cuda/bin/nvcc; do
+    if [ -x "$nvcc" ] && [ "$nvcc" != "$1/bin/nvcc" ]; then
+      say "      there: $nvcc"
+      return
+    fi
+  done
+  get_once "$1" "$2" fetch_nvcc
+}
+
+fetch_nvcc() {
+  say "      downloading 100 MB, checked against $(basename -- "$2"), and unpacking 260 MB"
+  staging "$1"
+  download "$2" "$STAGING"
+  (cd "$STAGING" && for wheel in *.whl; do unzip -q -o "$wheel" 'nvidia/cu13/*' '*/licenses/*'; done)
+  chmod a+rx "$STAGING"/nvidia/cu13/bin/* "$STAGING"/nvidia/cu13/nvvm/bin/*
+  ln -s lib "$STAGING/nvidia/cu13/lib64"  # where nvcc's own settings look
+  mv "$STAGING"/nvidia_cuda_nvcc-*.dist-info/licenses "$STAGING/nvidia/cu13/licenses"
+  install_staged nvidia/cu13 "$1"
 }
 
 fetch_arrow() {
