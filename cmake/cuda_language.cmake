@@ -17,12 +17,15 @@ endif()
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES "80-real;90-real;100" CACHE STRING "What kernels are compiled for")
 endif()
+set(CMAKE_CUDA_STANDARD 17)  # CMake 3.25 knows no newer one of nvcc
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
 enable_language(CUDA)
 set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # the one that LibTorch has loaded: cohort_cuda
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 --generate-line-info")
 
 # Kernels round as the same code does on the CPU: no fused multiply-add, exact division, denormal numbers kept.
-set(cuda_options -std=c++20 -fmad=false -prec-div=true -prec-sqrt=true -ftz=false -Xcompiler=-fPIC,-Wall,-Wextra,-Wshadow)
+set(cuda_options -fmad=false -prec-div=true -prec-sqrt=true -ftz=false -Xcompiler=-fPIC,-Wall,-Wextra,-Wshadow)
 if(COHORT_WARNINGS_AS_ERRORS)
   list(APPEND cuda_options -Werror=all-warnings)
 endif()

@@ -12,6 +12,8 @@
 #include "cohort/comm/autograd.h"
 #include "cohort/core/error.h"
 
+#include "nn/segment_sums.h"
+
 namespace cohort::nn {
 namespace {
 
@@ -82,6 +84,7 @@ Segments global_segments(const Conditions& conditions, const ContextConfig& conf
 // [count, D + 1]: sums of `image_means` [B, D] and numbers of images. As all images of a forward pass have as
 // many patches, the mean over images of their means is the mean over patches.
 at::Tensor sums_and_counts(const at::Tensor& image_means, const Segments& segments) {
+  if (image_means.is_cuda()) return segment_sums(image_means, segments.of_image, segments.count);
   const at::Tensor ones = at::ones({image_means.size(0), 1}, image_means.options());
   const at::Tensor rows =
       at::cat({image_means, ones}, 1).repeat({segments.of_image.size(0), 1});  // [K B, D + 1]

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/mul.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_mul.h>
 #include <c10/util/StringUtil.h>
 #include <c10/util/accumulate.h>
 
@@ -51,10 +52,35 @@ bool cut_alike(const FlatShard& a, const FlatShard& b) {
          std::equal(a.slots.begin(), a.slots.end(), b.slots.begin(), b.slots.end(), same_place);
 }
 
-// Three operations that round once each: the same bits wherever a value lies in its shard.
-void blend(const at::Tensor& teacher, const at::Tensor& student, double decay) {
-  teacher.mul_(decay).add_(at::mul(student, 1.0 - decay));
-}
+// Moves teachers towards students in three operations that round once each: the same bits wherever a value
+// lies in its shard. On a device one launch of each serves many shards, as many as `most` values, which
+// bounds the memory of the product.
+class Blender {
+ public:
+  explicit Blender(double decay) : decay_(decay) {}
+
+  void add(at::Tensor teacher, at::Tensor student) {
+    const std::int64_t most = teacher.is_cuda() ? std::int64_t{1} << 26 : 0;
+    values_ += teacher.numel();
+    teachers_.push_back(std::move(teacher));
+    students_.push_back(std::move(student));
+    if (values_ > most) finish();
+  }
+
+  void finish() {
+    if (teachers_.empty()) return;
+    at::_foreach_mul_(teachers_, decay_);
+    at::_foreach_add_(teachers_, at::_foreach_mul(students_, 1.0 - decay_));
+    teachers_.clear();
+    students_.clear();
+    values_ = 0;
+  }
+
+ private:
+  double decay_;
+  std::int64_t values_ = 0;
+  std::vector<at::Tensor> teachers_, students_;
+};
 
 const ParameterSlot* find_slot(const FlatShard& shard, const std::string& name) {
   const auto found = std::find_if(shard.slots.begin(), shard.slots.end(),
@@ -63,15 +89,15 @@ const ParameterSlot* find_slot(const FlatShard& shard, const std::string& name) 
 }
 
 // `whole`: all values of a flat parameter of the student that has `ours` in its slots.
-void follow(const FlatShard& theirs, const ParameterSlot& ours, const at::Tensor& whole, double decay) {
+void follow(const FlatShard& theirs, const ParameterSlot& ours, const at::Tensor& whole, Blender& blender) {
   const ParameterSlot* slot = find_slot(theirs, ours.name);
   if (slot == nullptr) return;
   const std::int64_t begin = std::max(slot->offset, theirs.begin),
                      end = std::min(slot->offset + c10::multiply_integers(slot->shape),
                                     theirs.begin + theirs.value.numel());
   if (begin >= end) return;
-  blend(theirs.value.narrow(0, begin - theirs.begin, end - begin),
-        whole.narrow(0, ours.offset + begin - slot->offset, end - begin), decay);
+  blender.add(theirs.value.narrow(0, begin - theirs.begin, end - begin),
+              whole.narrow(0, ours.offset + begin - slot->offset, end - begin));
 }
 
 }  // namespace
@@ -81,18 +107,20 @@ void update_ema(ShardedModel& teacher, ShardedModel& student, double decay) {
   const std::span<FlatShard> theirs = teacher.shards(), ours = student.shards();
   check_alike(shapes_of(theirs), shapes_of(ours));
   const at::NoGradGuard no_grad;
+  Blender blender(decay);
   for (std::size_t i = 0; i < ours.size(); ++i) {
     const auto alike = std::find_if(theirs.begin(), theirs.end(),
                                     [&](const FlatShard& shard) { return cut_alike(shard, ours[i]); });
     if (alike != theirs.end()) {
-      blend(alike->value, ours[i].value, decay);
+      blender.add(alike->value, ours[i].value);
       continue;
     }
     const at::Tensor whole = student.gathered(i);
     for (const ParameterSlot& slot : ours[i].slots) {
-      for (const FlatShard& shard : theirs) follow(shard, slot, whole, decay);
+      for (const FlatShard& shard : theirs) follow(shard, slot, whole, blender);
     }
   }
+  blender.finish();
   teacher.parameters_changed();
 }
 

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_mul.h>
 
 #include "cohort/core/error.h"
 
@@ -30,6 +31,15 @@ double norm_of_all(const PerParameter& squared) {
     for (const double of_parameter : of_shard) sum += of_parameter;
   }
   return std::sqrt(sum);
+}
+
+// One launch for many shards on a device.
+void scale(std::span<const FlatShard> shards, double factor) {
+  std::vector<at::Tensor> gradients;
+  for (const FlatShard& shard : shards) {
+    if (shard.trained) gradients.push_back(shard.gradient);
+  }
+  if (!gradients.empty()) at::_foreach_mul_(gradients, factor);
 }
 
 }  // namespace
@@ -58,9 +68,7 @@ double Optimizer::clip_gradients() {
   if (config_.clip_norm == 0.0 || !std::isfinite(norm)) return norm;
   if (config_.clip == ClipScope::global) {
     const double factor = clip_factor(norm, config_.clip_norm);
-    for (const FlatShard& shard : shards_) {
-      if (shard.trained && factor < 1.0) shard.gradient.mul_(factor);
-    }
+    if (factor < 1.0) scale(shards_, factor);
     return norm;
   }
   for (auto& of_shard : squared) {
