@@ -8,6 +8,8 @@
 
 #include "cohort/core/error.h"
 
+#include "support/philox.h"
+
 namespace cohort {
 namespace {
 
@@ -23,36 +25,22 @@ std::array<std::uint32_t, 2> words_of(std::uint64_t value) noexcept {
   return {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)};
 }
 
-constexpr float kUniformStep = 0x1.0p-24F;
-
-float to_uniform(std::uint32_t word) noexcept {
-  return static_cast<float>(word >> 8) * kUniformStep;
-}
-
 }  // namespace
 
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
                                         std::array<std::uint32_t, 2> key) noexcept {
-  constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
-  constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = kMultiplier0 * counter[0];
-    const std::uint64_t product1 = kMultiplier1 * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(product0)};
-    key[0] += kWeyl0;
-    key[1] += kWeyl1;
-  }
-  return counter;
+  std::uint32_t words[4] = {counter[0], counter[1], counter[2], counter[3]};
+  philox_rounds(words, key[0], key[1]);
+  return std::to_array(words);
 }
 
-// Key: seed, purpose and time, mixed. Counter: block number, layer, sample (two words): nothing of these can
-// collide.
-RandomStream::RandomStream(const RandomKey& key) noexcept
-    : key_(words_of(mix(mix(mix(key.seed) ^ static_cast<std::uint64_t>(key.purpose)) ^
-                        static_cast<std::uint64_t>(key.time)))) {
+// Seed, purpose and time, mixed; the rest is in the counter, where nothing can collide.
+std::array<std::uint32_t, 2> philox_key(const RandomKey& key) noexcept {
+  return words_of(mix(mix(mix(key.seed) ^ static_cast<std::uint64_t>(key.purpose)) ^
+                      static_cast<std::uint64_t>(key.time)));
+}
+
+RandomStream::RandomStream(const RandomKey& key) noexcept : key_(philox_key(key)) {
   const auto sample = words_of(static_cast<std::uint64_t>(key.sample));
   counter_ = {0, key.layer, sample[0], sample[1]};
 }
@@ -67,7 +55,7 @@ RandomStream::result_type RandomStream::operator()() noexcept {
 }
 
 float RandomStream::uniform() noexcept {
-  return to_uniform((*this)());
+  return uniform_of_word((*this)());
 }
 
 double RandomStream::uniform(double low, double high) noexcept {
@@ -98,7 +86,7 @@ void RandomStream::fill_uniform(std::span<float> values) noexcept {
   while (at < values.size() && used_ != 4) values[at++] = uniform();
   for (; at + 4 <= values.size(); at += 4, ++counter_[0]) {
     const auto words = philox4x32(counter_, key_);
-    for (std::size_t i = 0; i < 4; ++i) values[at + i] = to_uniform(words[i]);
+    for (std::size_t i = 0; i < 4; ++i) values[at + i] = uniform_of_word(words[i]);
   }
   while (at < values.size()) values[at++] = uniform();
 }

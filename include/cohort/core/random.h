@@ -37,6 +37,10 @@ struct RandomKey {
   std::uint32_t layer = 0;  ///< layer or other number that keeps streams of one sample apart
 };
 
+/// The key of Philox that all streams share which differ in sample and layer alone. The counter of block b,
+/// of values 4 b … 4 b + 3, is {b, layer, low and high word of the sample}. For device code.
+std::array<std::uint32_t, 2> philox_key(const RandomKey& key) noexcept;
+
 /// Numbers of one key, in order. A value type: copying it copies the position. Satisfies
 /// UniformRandomBitGenerator, but prefer the functions below: the distributions of <random> differ between
 /// standard libraries, these do not.

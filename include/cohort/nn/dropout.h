@@ -24,8 +24,8 @@ at::Tensor channel_dropout(const at::Tensor& images, double rate, const Conditio
 at::Tensor drop_path(const at::Tensor& branch, double rate, const Conditions& conditions,
                      std::uint32_t layer);
 
-/// y = x / keep * floor(keep + u), keep = 1 - rate, one u for each image. `uniform` [B] in [0, 1), f32, on
-/// the CPU.
+/// y = x / keep * floor(keep + u), keep = 1 - rate, one u for each image. `uniform` [B] in [0, 1), f32, of
+/// any device.
 at::Tensor drop_branch(const at::Tensor& branch, double rate, const at::Tensor& uniform);
 
 }  // namespace cohort::nn
