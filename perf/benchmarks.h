@@ -7,14 +7,19 @@
 #include "cohort/core/error.h"
 #include "cohort/shard/sharded_model.h"
 
+#include "table.h"
+
 namespace cohort::perf {
 
 struct CollectivesOptions {
   std::vector<std::string> operations{"all_reduce", "all_gather", "reduce_scatter", "broadcast"};
+  std::vector<std::string> types{"f32"};                 ///< f32, bf16, f64
+  std::string place = "in";                              ///< in, out or both
+  std::string device = "cpu";                            ///< or cuda: over NCCL
   std::uint64_t smallest = 1 << 10, largest = 64 << 20;  ///< bytes of the larger of the two buffers
   std::uint64_t factor = 8;                              ///< from one size to the next
   double seconds = 0.3;                                  ///< for each measurement
-  bool json = false;
+  Output output;
 };
 
 /// Collective. cohort::comm against the same call of MPI and against memcpy. ExitCode::bug if a value is
@@ -27,7 +32,7 @@ struct LoaderOptions {
   std::int64_t images = 64;  ///< in a batch
   std::int64_t threads = 1;  ///< that make views
   double seconds = 1.0;      ///< for each measurement
-  bool json = false;
+  Output output;
 };
 
 /// Collective. Reading and view making against pread of the same bytes. ExitCode::bug if a value is wrong.
@@ -38,7 +43,7 @@ struct SamplerOptions {
   std::int64_t ranks = 4096, groups = 1, group_images = 32;  ///< groups on each rank in a step
   double balance = 1.0;
   std::int64_t block = 1;
-  bool json = false;
+  Output output;
 };
 
 /// Planning an epoch for one of many ranks, without any data. ExitCode::bug if a plan is wrong.
@@ -46,11 +51,11 @@ ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks);
 
 /// Collective. What the flight recorder of comm takes: of an operation, of a stage, and of a process that
 /// does nothing else. ExitCode::bug if the record is wrong.
-ExitCode recorder(bool json, comm::Communicator& ranks);
+ExitCode recorder(const Output& output, comm::Communicator& ranks);
 
 struct ViewsOptions {
   double seconds = 2.0;  ///< for each preset
-  bool json = false;
+  Output output;
 };
 
 /// Collective. How fast one thread makes the views of the multi-crop presets. ExitCode::bug if a value is not
@@ -65,7 +70,7 @@ struct EngineOptions {
   std::int64_t steps = 5;
   bool bf16 = false, reproducible = false;
   shard::ShardingConfig sharding;
-  bool json = false;
+  Output output;
 };
 
 /// Collective. Training steps of the sharded engine: images/s, time waited for other ranks, memory.
@@ -75,7 +80,7 @@ struct CheckpointOptions {
   std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of the state, over all ranks
   std::string folder = ".";
   std::int64_t rounds = 5;
-  bool json = false;
+  Output output;
 };
 
 /// Collective. Saving, loading, verifying and asynchronous saves against plain writes and reads of the same

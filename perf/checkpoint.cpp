@@ -21,6 +21,8 @@
 
 #include "benchmarks.h"
 #include "resident_peak.h"
+#include "scratch.h"
+#include "statistics.h"
 #include "table.h"
 
 namespace cohort::perf {
@@ -31,28 +33,6 @@ namespace fs = std::filesystem;
 constexpr std::int64_t kRows = 4096, kColumns = 1024;  // of each tensor: 16 MiB
 constexpr std::chrono::seconds kPause{2};  // before each write: disks take bursts faster than what follows
 constexpr std::size_t kBlock = std::size_t{16} << 20;  // of raw reads and writes
-
-/// A folder below `parent`, removed by rank 0 in the end.
-class Scratch {
- public:
-  Scratch(const fs::path& parent, comm::Communicator& ranks)
-      : ranks_(&ranks), path_(parent / "cohort-perf-checkpoint") {
-    comm::together(ranks, [&] {
-      if (ranks.rank() == 0) make_writable_folder(path_);
-    });
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() {
-    std::error_code ignored;
-    if (ranks_->rank() == 0) fs::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  comm::Communicator* ranks_;
-  fs::path path_;
-};
 
 /// This rank's part of `bytes` of tensors, each of them cut evenly over the ranks.
 std::vector<checkpoint::Slice> make_state(std::uint64_t bytes, const comm::Communicator& ranks) {
@@ -141,7 +121,7 @@ std::vector<const Stage*> order_of(const std::vector<Stage>& stages, std::int64_
 
 /// Seconds of the slowest rank, stage by stage, round by round, so that all stages see the same disturbances.
 /// One round more comes first and is not counted.
-std::map<std::string, double> median_times(const std::vector<Stage>& stages, std::int64_t rounds,
+std::map<std::string, std::vector<double>> times_of(const std::vector<Stage>& stages, std::int64_t rounds,
                                            comm::Communicator& ranks) {
   std::map<std::string, std::vector<double>> samples;
   for (std::int64_t round = 0; round <= rounds; ++round) {
@@ -154,12 +134,7 @@ std::map<std::string, double> median_times(const std::vector<Stage>& stages, std
       if (round > 0) samples[stage->name].push_back(slowest);
     }
   }
-  std::map<std::string, double> medians;
-  for (auto& [name, times] : samples) {
-    std::sort(times.begin(), times.end());
-    medians[name] = times[times.size() / 2];
-  }
-  return medians;
+  return samples;
 }
 
 /// What is saved, loaded and compared, and the files of it.
@@ -167,7 +142,7 @@ class Subject {
  public:
   Subject(const CheckpointOptions& options, comm::Communicator& ranks)
       : ranks_(&ranks),
-        scratch_(options.folder, ranks),
+        scratch_(options.folder, "cohort-perf-checkpoint", ranks),
         state_(make_state(options.bytes, ranks)),
         loaded_(state_),
         raw_(scratch_.path() / "raw", bytes_of(state_), ranks),
@@ -227,8 +202,8 @@ class Subject {
   std::int64_t wrong_ = 0;
 };
 
-Table make_table(const CheckpointOptions& options, std::int64_t bytes, comm::Communicator& ranks) {
-  return {"checkpoint",
+Table& make_table(const CheckpointOptions& options, std::int64_t bytes, Results& results) {
+  return results.table("",
           {fmt::format("{} in {}, median of {} rounds", format_bytes(static_cast<std::uint64_t>(bytes)),
                        options.folder, options.rounds),
            "save: Store::save with verification, nothing old to remove; limit: pwrite of the same bytes to a "
@@ -236,33 +211,31 @@ Table make_table(const CheckpointOptions& options, std::int64_t bytes, comm::Com
            "load: Store::load, limit: pread of as many bytes, both from the disk; verify: both from the page "
            "cache",
            "async held: how long Saver::save keeps its caller; rest: until the checkpoint is complete"},
-          {{"stage", "", 10},
-           {"bytes", "B", 12},
-           {"time p50", "ms", 10, 1},
+          {{"stage", "", 10, 0, Role::key},
+           {"bytes", "B", 12, 0, Role::key},
+           {"time p50", "ms", 10, 1, Role::lower},
            {"all ranks", "GB/s", 10, 3},
            {"limit", "GB/s", 8, 3},
            {"of limit", "%", 8, 1},
            {"of save", "%", 8, 1},
            {"#wrong", "", 6}},
-          options.json,
-          ranks};
+          {{"time", "", {"time p50"}}});
 }
 
 // Over all ranks, a load holds the state once: of a whole model no rank ever has more than its slices.
-void add_memory_table(const CheckpointOptions& options, double shard, double peak, std::int64_t wrong,
+void add_memory_table(Results& results, double shard, double peak, std::int64_t wrong,
                       comm::Communicator& ranks) {
   constexpr double kReadBuffer = 1.0;  // checkpoint/store.h
-  const Table table(
-      "checkpoint memory",
+  Table& table = results.table(
+      "memory",
       {"what a load adds to the resident set of the largest rank, at its peak; needed: its slices "
        "of the state and a read buffer of 1 MiB"},
-      {{"state", "MiB", 10, 1},
+      {{"state", "MiB", 10, 1, Role::key},
        {"slices", "MiB", 10, 1},
        {"needed", "MiB", 10, 1},
        {"load peak", "MiB", 10, 1},
        {"of needed", "%", 10, 1},
-       {"#wrong", "", 6}},
-      options.json, ranks);
+       {"#wrong", "", 6}});
   const double largest = ranks.max(shard), needed = largest + kReadBuffer;
   table.add({ranks.sum(shard), largest, needed, peak, 100 * peak / needed, wrong});
 }
@@ -272,18 +245,23 @@ void add_memory_table(const CheckpointOptions& options, double shard, double pea
 ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks) {
   Subject subject(options, ranks);
   const std::vector<Stage> stages = subject.stages();
-  const auto times = median_times(stages, options.rounds, ranks);
+  const auto times = times_of(stages, options.rounds, ranks);
   const double load_peak = subject.load_peak();
   const std::int64_t bytes = ranks.sum(subject.bytes()), wrong = subject.wrong();
-  const Table table = make_table(options, bytes, ranks);
+  Results results("checkpoint", options.output, ranks);
+  Table& table = make_table(options, bytes, results);
   for (const Stage& stage : stages) {
-    const double time = times.at(stage.name), speed = static_cast<double>(bytes) / time * 1e-9;
+    std::vector<double> milliseconds = times.at(stage.name);
+    for (double& value : milliseconds) value *= 1e3;
+    const double time = median(times.at(stage.name)), speed = static_cast<double>(bytes) / time * 1e-9;
     const double limit =
-        stage.limit.empty() ? 0.0 : static_cast<double>(bytes) / times.at(stage.limit) * 1e-9;
+        stage.limit.empty() ? 0.0 : static_cast<double>(bytes) / median(times.at(stage.limit)) * 1e-9;
     table.add({stage.name, bytes, time * 1e3, speed, limit, limit > 0 ? 100 * speed / limit : 0.0,
-               100 * time / times.at("save"), wrong});
+               100 * time / median(times.at("save")), wrong},
+              milliseconds);
   }
-  add_memory_table(options, static_cast<double>(subject.bytes()) / (1 << 20), load_peak, wrong, ranks);
+  add_memory_table(results, static_cast<double>(subject.bytes()) / (1 << 20), load_peak, wrong, ranks);
+  results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
 }
 

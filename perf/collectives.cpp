@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <string>
@@ -12,174 +11,314 @@
 #include "cohort/core/text.h"
 
 #include "benchmarks.h"
+#include "device.h"
 #include "table.h"
 #include "timing.h"
 
 namespace cohort::perf {
 namespace {
 
-/// The buffers of one case, f32: `large` [n·k] and `small` [k] for n ranks.
-struct Buffers {
-  at::Tensor large, small;
-  [[nodiscard]] float* large_data() const { return large.data_ptr<float>(); }
-  [[nodiscard]] float* small_data() const { return small.data_ptr<float>(); }
-  [[nodiscard]] int large_count() const { return static_cast<int>(large.numel()); }
-  [[nodiscard]] int small_count() const { return static_cast<int>(small.numel()); }
+struct Type {
+  std::string name;
+  at::ScalarType scalar;
+  MPI_Datatype sum;   ///< that MPI can add; null: none
+  MPI_Datatype move;  ///< of the same size, which MPI can move
 };
 
-/// One collective, carried out by Cohort and by MPI, and what it should leave behind.
+std::vector<Type> known_types() {
+  return {{"f32", at::kFloat, MPI_FLOAT, MPI_FLOAT},
+          {"bf16", at::kBFloat16, MPI_DATATYPE_NULL, MPI_UINT16_T},
+          {"f64", at::kDouble, MPI_DOUBLE, MPI_DOUBLE}};
+}
+
+/// What a rank gives and what it gets; in place they share memory.
+struct Buffers {
+  at::Tensor input, output;
+  bool in_place = false;
+
+  [[nodiscard]] const void* mpi_input() const { return in_place ? MPI_IN_PLACE : input.data_ptr(); }
+  [[nodiscard]] const at::Tensor& larger() const {
+    return input.numel() > output.numel() ? input : output;
+  }
+  [[nodiscard]] const at::Tensor& smaller() const {
+    return input.numel() > output.numel() ? output : input;
+  }
+};
+
+struct Group {
+  comm::Communicator* ranks;
+  MPI_Comm mpi;
+  [[nodiscard]] double size() const { return ranks->size(); }
+  [[nodiscard]] int rank() const { return ranks->rank(); }
+};
+
+int count(const at::Tensor& tensor) {
+  return static_cast<int>(tensor.numel());
+}
+
+/// A collective as nccl-tests measures it (its doc/PERFORMANCE.md): its size is that of the larger buffer.
 struct Operation {
   std::string name;
-  double bus_factor;  ///< bytes that each link must carry, per byte of the larger buffer (as in nccl-tests)
-  std::function<void(Buffers&)> cohort, mpi;
-  std::function<at::Tensor(const Buffers&)> result, expected;
+  bool sums = false, has_in_place = true;
+  double (*bus_factor)(double ranks);  ///< bytes on each link for each byte of the size
+  Buffers (*buffers)(const Group&, std::int64_t each, at::TensorOptions, bool in_place);
+  void (*cohort)(const Group&, Buffers&);
+  void (*mpi)(const Group&, Buffers&, MPI_Datatype);
+  at::Tensor (*expected)(const Group&, const Buffers&);
 };
 
-at::Tensor pattern(std::int64_t first, std::int64_t count) {
-  return at::arange(first, first + count, at::kFloat).remainder(7);
+/// Small whole numbers: sums are exact in any order.
+at::Tensor pattern(std::int64_t first, const at::Tensor& like) {
+  return at::arange(first, first + like.numel(), like.options().dtype(at::kDouble)).remainder(7);
 }
 
-// Small whole numbers: sums are exact in any order.
-void fill(Buffers& buffers, int rank) {
-  buffers.large.copy_(pattern(0, buffers.large.numel()).mul_(rank + 1));
-  buffers.small.copy_(pattern(0, buffers.small.numel()).mul_(rank + 1));
+void fill(const Group& group, Buffers& buffers) {
+  buffers.output.zero_();
+  buffers.input.copy_(pattern(0, buffers.input).mul_(group.rank() + 1));
 }
 
-Operation all_reduce(comm::Communicator& ranks, MPI_Comm mpi) {
-  const double n = ranks.size();
+double total_factor(const Group& group) {
+  return group.size() * (group.size() + 1) / 2;
+}
+
+Buffers of_equal_size(const Group& group, std::int64_t each, at::TensorOptions options, bool in_place) {
+  const at::Tensor output = at::empty({each * group.ranks->size()}, options);
+  return {in_place ? output : at::empty_like(output), output, in_place};
+}
+
+Operation all_reduce() {
   return {"all_reduce",
-          2 * (n - 1) / n,
-          [&ranks](Buffers& b) { ranks.all_reduce(b.large).wait(); },
-          [mpi](Buffers& b) {
-            MPI_Allreduce(MPI_IN_PLACE, b.large_data(), b.large_count(), MPI_FLOAT, MPI_SUM, mpi);
+          true,
+          true,
+          [](double n) { return 2 * (n - 1) / n; },
+          of_equal_size,
+          [](const Group& group, Buffers& b) {
+            if (!b.in_place) b.output.copy_(b.input);
+            group.ranks->all_reduce(b.output).wait();
           },
-          [](const Buffers& b) { return b.large; },
-          [n](const Buffers& b) { return pattern(0, b.large.numel()).mul_(n * (n + 1) / 2); }};
+          [](const Group& group, Buffers& b, MPI_Datatype type) {
+            MPI_Allreduce(b.mpi_input(), b.output.data_ptr(), count(b.output), type, MPI_SUM, group.mpi);
+          },
+          [](const Group& group, const Buffers& b) {
+            return pattern(0, b.output).mul_(total_factor(group));
+          }};
 }
 
-Operation all_gather(comm::Communicator& ranks, MPI_Comm mpi) {
-  const double n = ranks.size();
+Operation all_gather() {
   return {"all_gather",
-          (n - 1) / n,
-          [&ranks](Buffers& b) { ranks.all_gather(b.large, b.small).wait(); },
-          [mpi](Buffers& b) {
-            MPI_Allgather(b.small_data(), b.small_count(), MPI_FLOAT, b.large_data(), b.small_count(),
-                          MPI_FLOAT, mpi);
+          false,
+          true,
+          [](double n) { return (n - 1) / n; },
+          [](const Group& group, std::int64_t each, at::TensorOptions options, bool in_place) {
+            const at::Tensor output = at::empty({each * group.ranks->size()}, options);
+            return Buffers{in_place ? output.narrow(0, group.rank() * each, each) : at::empty({each}, options),
+                           output, in_place};
           },
-          [](const Buffers& b) { return b.large; },
-          [n](const Buffers& b) {
-            return at::outer(at::arange(1, n + 1, at::kFloat), pattern(0, b.small.numel())).flatten();
+          [](const Group& group, Buffers& b) { group.ranks->all_gather(b.output, b.input).wait(); },
+          [](const Group& group, Buffers& b, MPI_Datatype type) {
+            MPI_Allgather(b.mpi_input(), count(b.input), type, b.output.data_ptr(), count(b.input), type,
+                          group.mpi);
+          },
+          [](const Group& group, const Buffers& b) {
+            const at::Tensor one = pattern(0, b.input);
+            return at::outer(at::arange(1, group.size() + 1, one.options()), one).flatten();
           }};
 }
 
-Operation reduce_scatter(comm::Communicator& ranks, MPI_Comm mpi) {
-  const double n = ranks.size();
-  const int rank = ranks.rank();
+Operation reduce_scatter() {
   return {"reduce_scatter",
-          (n - 1) / n,
-          [&ranks](Buffers& b) { ranks.reduce_scatter(b.small, b.large).wait(); },
-          [mpi](Buffers& b) {
-            MPI_Reduce_scatter_block(b.large_data(), b.small_data(), b.small_count(), MPI_FLOAT, MPI_SUM,
-                                     mpi);
+          true,
+          false,
+          [](double n) { return (n - 1) / n; },
+          [](const Group& group, std::int64_t each, at::TensorOptions options, bool) {
+            return Buffers{at::empty({each * group.ranks->size()}, options), at::empty({each}, options)};
           },
-          [](const Buffers& b) { return b.small; },
-          [n, rank](const Buffers& b) {
-            return pattern(rank * b.small.numel(), b.small.numel()).mul_(n * (n + 1) / 2);
+          [](const Group& group, Buffers& b) { group.ranks->reduce_scatter(b.output, b.input).wait(); },
+          [](const Group& group, Buffers& b, MPI_Datatype type) {
+            MPI_Reduce_scatter_block(b.input.data_ptr(), b.output.data_ptr(), count(b.output), type, MPI_SUM,
+                                     group.mpi);
+          },
+          [](const Group& group, const Buffers& b) {
+            return pattern(group.rank() * b.output.numel(), b.output).mul_(total_factor(group));
           }};
 }
 
-Operation broadcast(comm::Communicator& ranks, MPI_Comm mpi) {
+Operation broadcast() {
   return {"broadcast",
-          1.0,
-          [&ranks](Buffers& b) { ranks.broadcast(b.large).wait(); },
-          [mpi](Buffers& b) { MPI_Bcast(b.large_data(), b.large_count(), MPI_FLOAT, 0, mpi); },
-          [](const Buffers& b) { return b.large; },
-          [](const Buffers& b) { return pattern(0, b.large.numel()); }};
+          false,
+          true,
+          [](double) { return 1.0; },
+          of_equal_size,
+          [](const Group& group, Buffers& b) {
+            if (!b.in_place && group.rank() == 0) b.output.copy_(b.input);
+            group.ranks->broadcast(b.output).wait();
+          },
+          [](const Group& group, Buffers& b, MPI_Datatype type) {
+            if (!b.in_place && group.rank() == 0) b.output.copy_(b.input);
+            MPI_Bcast(b.output.data_ptr(), count(b.output), type, 0, group.mpi);
+          },
+          [](const Group&, const Buffers& b) { return pattern(0, b.output); }};
 }
 
-std::vector<Operation> choose(const std::vector<std::string>& names, comm::Communicator& ranks) {
-  static const std::map<std::string, Operation (*)(comm::Communicator&, MPI_Comm)> known{
-      {"all_reduce", all_reduce},
-      {"all_gather", all_gather},
-      {"reduce_scatter", reduce_scatter},
-      {"broadcast", broadcast}};
+/// Those of `known` that are named; throws UsageError.
+template <class Choice>
+std::vector<Choice> choose(const std::vector<Choice>& known, const std::vector<std::string>& names,
+                           const char* option, const char* what) {
   std::vector<std::string> known_names;
-  for (const auto& [name, make] : known) known_names.push_back(name);
-  std::vector<Operation> chosen;
-  for (const auto& name : names) {
-    const auto found = known.find(name);
-    if (found == known.end()) {
-      throw UsageError(
-          {fmt::format("unknown collective '{}'", name), "--op", did_you_mean(name, known_names)});
-    }
-    chosen.push_back(found->second(ranks, MPI_Comm_f2c(ranks.mpi_handle())));
+  for (const Choice& choice : known) known_names.push_back(choice.name);
+  std::vector<Choice> chosen;
+  for (const std::string& name : names) {
+    const auto found = std::find(known_names.begin(), known_names.end(), name);
+    if (found == known_names.end())
+      throw UsageError({fmt::format("unknown {} '{}'", what, name), option, did_you_mean(name, known_names)});
+    chosen.push_back(known[static_cast<std::size_t>(found - known_names.begin())]);
   }
   return chosen;
 }
 
-/// Wrong values on all ranks after one run on fresh data.
-std::int64_t count_wrong(const Operation& operation, Buffers& buffers, comm::Communicator& ranks) {
-  fill(buffers, ranks.rank());
-  operation.cohort(buffers);
-  return ranks.sum(operation.result(buffers).ne(operation.expected(buffers)).sum().item<std::int64_t>());
+struct Case {
+  Operation operation;
+  Type type;
+  std::uint64_t bytes;
+  bool in_place;
+};
+
+/// The cases in the order of the table.
+std::vector<Case> cases_of(const CollectivesOptions& options) {
+  std::vector<Case> cases;
+  const auto operations = choose<Operation>({all_reduce(), all_gather(), reduce_scatter(), broadcast()},
+                                            options.operations, "--op", "collective");
+  const auto types = choose(known_types(), options.types, "--dtype", "dtype");
+  std::vector<bool> places;
+  if (options.place != "in") places.push_back(false);
+  if (options.place != "out") places.push_back(true);
+  for (const Operation& operation : operations) {
+    for (const Type& type : types) {
+      for (std::uint64_t bytes = options.smallest; bytes <= options.largest; bytes *= options.factor) {
+        for (const bool in_place : places) {
+          if (!in_place || operation.has_in_place) cases.push_back({operation, type, bytes, in_place});
+        }
+      }
+    }
+  }
+  return cases;
 }
 
-/// Seconds to copy the larger buffer once, all ranks at the same time.
-double time_copy(const Buffers& buffers, double seconds, comm::Communicator& ranks) {
-  at::Tensor target = at::empty_like(buffers.large);
-  const auto copy = [&] { std::memcpy(target.data_ptr(), buffers.large.data_ptr(), buffers.large.nbytes()); };
-  return measure(
-             ranks, seconds, [] {}, copy)
-      .median;
-}
+/// One case: the buffers, and what is measured with them.
+class Run {
+ public:
+  Run(const Case& of, const Group& group, at::Device device, double seconds)
+      : case_(of), group_(group), device_(device), seconds_(seconds) {
+    const auto element = static_cast<std::uint64_t>(c10::elementSize(of.type.scalar));
+    const auto each = std::max<std::uint64_t>(1, of.bytes / element / static_cast<std::uint64_t>(group.size()));
+    buffers_ = of.operation.buffers(group, static_cast<std::int64_t>(each),
+                                    at::TensorOptions(of.type.scalar).device(device), of.in_place);
+  }
 
-std::int64_t run_case(const Operation& operation, std::uint64_t bytes, double seconds, const Table& table,
-                      comm::Communicator& ranks) {
-  const std::int64_t each = std::max<std::int64_t>(1, static_cast<std::int64_t>(bytes / 4) / ranks.size());
-  Buffers buffers{at::empty({each * ranks.size()}, at::kFloat), at::empty({each}, at::kFloat)};
-  const auto prepare = [&] { fill(buffers, ranks.rank()); };
-  const Times ours = measure(ranks, seconds, prepare, [&] { operation.cohort(buffers); });
-  const Times peer = measure(ranks, seconds, prepare, [&] { operation.mpi(buffers); });
-  const double copy = time_copy(buffers, seconds, ranks);
-  const std::int64_t wrong = count_wrong(operation, buffers, ranks);
-  const auto size = static_cast<double>(buffers.large.nbytes());
-  const double algorithm = size / ours.median * 1e-9, limit = size / copy * 1e-9;
-  const double bus = algorithm * operation.bus_factor;
-  table.add({operation.name, static_cast<std::int64_t>(size), "f32", ours.median * 1e6, ours.p99 * 1e6,
-             algorithm, bus, limit, 100 * bus / limit, peer.median * 1e6, 100 * peer.median / ours.median,
-             wrong});
+  Times cohort() {
+    return timed([&] { case_.operation.cohort(group_, buffers_); });
+  }
+  /// No samples where MPI cannot do it.
+  Times mpi() {
+    const MPI_Datatype type = case_.operation.sums ? case_.type.sum : case_.type.move;
+    if (type == MPI_DATATYPE_NULL || !device_.is_cpu()) return {};
+    return timed([&] { case_.operation.mpi(group_, buffers_, type); });
+  }
+  /// Copying the larger buffer once, all ranks at the same time.
+  Times copy() {
+    at::Tensor target = at::empty_like(buffers_.larger());
+    return timed([&] { target.copy_(buffers_.larger()); });
+  }
+  /// Wrong values on all ranks after one run on fresh data.
+  std::int64_t wrong() {
+    fill(group_, buffers_);
+    case_.operation.cohort(group_, buffers_);
+    synchronise(device_);
+    const at::Tensor expected = case_.operation.expected(group_, buffers_).to(buffers_.output.scalar_type());
+    return group_.ranks->sum(buffers_.output.ne(expected).sum().item<std::int64_t>());
+  }
+  [[nodiscard]] std::int64_t bytes() const { return static_cast<std::int64_t>(buffers_.larger().nbytes()); }
+  [[nodiscard]] std::int64_t elements() const { return buffers_.smaller().numel(); }
+
+ private:
+  template <class Call>
+  Times timed(Call&& call) {
+    return measure(
+        *group_.ranks, seconds_,
+        [&] {
+          fill(group_, buffers_);
+          synchronise(device_);
+        },
+        [&] {
+          call();
+          synchronise(device_);
+        });
+  }
+
+  const Case& case_;
+  Group group_;
+  at::Device device_;
+  double seconds_;
+  Buffers buffers_;
+};
+
+std::int64_t run_case(const Case& of, const Group& group, at::Device device, double seconds, Table& table) {
+  Run run(of, group, device, seconds);
+  const Times ours = run.cohort(), peer = run.mpi(), copy = run.copy();
+  const std::int64_t wrong = run.wrong();
+  const auto size = static_cast<double>(run.bytes());
+  const double algorithm = size / ours.median * 1e-9, limit = size / copy.median * 1e-9;
+  const double bus = algorithm * of.operation.bus_factor(group.size());
+  Cell peer_time, of_peer;
+  if (!peer.samples.empty()) peer_time = peer.median * 1e6, of_peer = 100 * peer.median / ours.median;
+  table.add({of.operation.name, run.bytes(), run.elements(), of.type.name, of.operation.sums ? "sum" : "none",
+             of.in_place ? "in" : "out", ours.median * 1e6, ours.p99 * 1e6, algorithm, bus, limit,
+             100 * bus / limit, peer_time, of_peer, wrong},
+            ours.microseconds());
   return wrong;
+}
+
+Table& make_table(Results& results) {
+  return results.table(
+      "",
+      {"sizes, counts, algbw and busbw as in nccl-tests: size of the larger buffer, count of the smaller; "
+       "busbw: algbw times 2(n-1)/n for",
+       "all_reduce, (n-1)/n for gather and scatter. times: slowest rank. limit: copying as many bytes, all "
+       "ranks at once. mpi: the same",
+       "blocking call of MPI on the host; of mpi: its time over ours"},
+      {{"op", "", 14, 0, Role::key},
+       {"size", "B", 10, 0, Role::key},
+       {"count", "elements", 10},
+       {"type", "", 5, 0, Role::key},
+       {"redop", "", 5},
+       {"place", "", 5, 0, Role::key},
+       {"time p50", "us", 10, 1, Role::lower},
+       {"p99", "us", 10, 1},
+       {"algbw", "GB/s", 7, 2},
+       {"busbw", "GB/s", 7, 2},
+       {"limit", "GB/s", 7, 2},
+       {"of limit", "%", 8},
+       {"mpi p50", "us", 10, 1},
+       {"of mpi", "%", 6},
+       {"#wrong", "", 6}},
+      {{"bus bandwidth", "size", {"busbw"}, true}});
 }
 
 }  // namespace
 
 ExitCode collectives(const CollectivesOptions& options, comm::Communicator& ranks) {
-  std::vector<Operation> operations;
-  comm::together(ranks, [&] { operations = choose(options.operations, ranks); });
-  const Table table("collectives",
-                    {"times: slowest rank. limit: memcpy of as many bytes, all ranks at once. mpi: the same "
-                     "call of MPI, blocking;",
-                     "of mpi: its time over ours. busbw: algbw times 2(n-1)/n for all_reduce, (n-1)/n for "
-                     "gather and scatter"},
-                    {{"op", "", 14},
-                     {"bytes", "B", 10},
-                     {"dtype", "", 5},
-                     {"time p50", "us", 10, 1},
-                     {"p99", "us", 10, 1},
-                     {"algbw", "GB/s", 7, 2},
-                     {"busbw", "GB/s", 7, 2},
-                     {"limit", "GB/s", 7, 2},
-                     {"of limit", "%", 8},
-                     {"mpi p50", "us", 10, 1},
-                     {"of mpi", "%", 6},
-                     {"#wrong", "", 6}},
-                    options.json, ranks);
+  std::vector<Case> cases;
+  at::Device device = at::kCPU;
+  comm::together(ranks, [&] {
+    cases = cases_of(options);
+    device = device_named(options.device, ranks.rank());
+  });
+  Results results("collectives", options.output, ranks);
+  Table& table = make_table(results);
+  const Group group{&ranks, MPI_Comm_f2c(ranks.mpi_handle())};
   std::int64_t wrong = 0;
-  for (const auto& operation : operations) {
-    for (std::uint64_t bytes = options.smallest; bytes <= options.largest; bytes *= options.factor) {
-      wrong += run_case(operation, bytes, options.seconds, table, ranks);
-    }
-  }
+  for (const Case& each : cases) wrong += run_case(each, group, device, options.seconds, table);
+  results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
 }
 

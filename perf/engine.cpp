@@ -15,6 +15,7 @@
 #include "cohort/shard/sharded_model.h"
 
 #include "benchmarks.h"
+#include "statistics.h"
 #include "table.h"
 
 namespace cohort::perf {
@@ -128,35 +129,40 @@ ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
     seconds.push_back(ranks.max(time));
     waits.push_back(ranks.sum(wait) / ranks.size());
   }
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds[seconds.size() / 2];
+  const double middle = median(seconds);
   double waited = 0, total = 0;
-  for (std::size_t i = 0; i < seconds.size(); ++i) total += seconds[i], waited += waits[i];
-  const Table table(
-      "engine",
+  std::vector<double> milliseconds;
+  for (std::size_t i = 0; i < seconds.size(); ++i) {
+    total += seconds[i], waited += waits[i];
+    milliseconds.push_back(seconds[i] * 1e3);
+  }
+  Results results("engine", options.output, ranks);
+  Table& table = results.table(
+      "",
       {"training steps of a plain ViT on images in memory; times: slowest rank; memory: of the largest rank,",
        "peak resident set; state: values, gradients and optimizer of a shard and the two largest units"},
-      {{"model", "", 10},
-       {"strategy", "", 10},
-       {"dtype", "", 5},
-       {"images", "a rank", 7},
-       {"micro", "batches", 8},
+      {{"model", "", 10, 0, Role::key},
+       {"strategy", "", 10, 0, Role::key},
+       {"dtype", "", 5, 0, Role::key},
+       {"images", "a rank", 7, 0, Role::key},
+       {"micro", "batches", 8, 0, Role::key},
        {"step min", "ms", 9, 1},
-       {"step p50", "ms", 9, 1},
+       {"step p50", "ms", 9, 1, Role::lower},
        {"images/s", "all", 9, 2},
        {"waiting", "%", 8, 1},
        {"empty", "MiB", 7},
        {"built", "MiB", 7},
        {"peak", "MiB", 7},
        {"state", "MiB", 7},
-       {"#wrong", "", 6}},
-      options.json, ranks);
+       {"#wrong", "", 6}});
   const auto images = static_cast<double>(options.images * ranks.size());
   const double state = training.state_mib();
   table.add({options.model, std::string(config::enum_name(options.sharding.strategy)),
-             options.bf16 ? "bf16" : "fp32", options.images, options.micro_batches, seconds.front() * 1e3,
-             median * 1e3, images / median, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
-             std::int64_t{0}});
+             options.bf16 ? "bf16" : "fp32", options.images, options.micro_batches, 1e3 * *std::min_element(seconds.begin(), seconds.end()),
+             middle * 1e3, images / middle, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
+             std::int64_t{0}},
+            milliseconds);
+  results.finish();
   return ExitCode::done;
 }
 

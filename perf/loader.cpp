@@ -150,26 +150,25 @@ Stages stages(const data::Dataset& dataset, std::int64_t threads) {
       {"training", batches_with(whole_training_view(description))}};
 }
 
-Table make_table(const LoaderOptions& options, comm::Communicator& ranks) {
-  return {"loader",
+Table& make_table(const LoaderOptions& options, Results& results) {
+  return results.table("",
           {options.dataset + ", split " + options.split +
                ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
            "rows: read and check. images: and convert to f32. evaluation: and normalise. training: and flip, "
            "crop, change "
            "brightness and contrast",
            "limit: pread of as many bytes of the same files in the same blocks"},
-          {{"stage", "", 12},
-           {"batch", "images", 8},
+          {{"stage", "", 12, 0, Role::key},
+           {"batch", "images", 8, 0, Role::key},
            {"bytes", "B", 10},
-           {"time p50", "us", 10, 1},
+           {"time p50", "us", 10, 1, Role::lower},
            {"p99", "us", 10, 1},
            {"all ranks", "images/s", 10},
            {"per rank", "GB/s", 8, 3},
            {"limit", "GB/s", 7, 3},
            {"of limit", "%", 8, 1},
            {"#wrong", "", 6}},
-          options.json,
-          ranks};
+          {{"all ranks", "", {"all ranks"}}});
 }
 
 }  // namespace
@@ -192,7 +191,8 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
                            ranks, options.seconds, [] {}, [&] { raw->read(block); })
                            .median *
                        1e-9;
-  const Table table = make_table(options, ranks);
+  Results results("loader", options.output, ranks);
+  Table& table = make_table(options, results);
   for (const auto& [name, run] : stages(*dataset, options.threads)) {
     const std::vector<data::Group>* groups = nullptr;
     const Times times = measure(
@@ -200,8 +200,10 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
     const double speed = bytes / times.median * 1e-9;
     table.add({name, batches.images(), static_cast<std::int64_t>(block.size()), times.median * 1e6,
                times.p99 * 1e6, static_cast<double>(batches.images() * ranks.size()) / times.median, speed,
-               limit, 100 * speed / limit, wrong});
+               limit, 100 * speed / limit, wrong},
+              times.microseconds());
   }
+  results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
 }
 

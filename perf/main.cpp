@@ -12,11 +12,26 @@
 namespace {
 
 using namespace cohort;
+using perf::Output;
 using Benchmark = std::function<ExitCode(comm::Communicator&)>;
 
+void add_output(CLI::App* command, Output& output) {
+  command->add_flag("--json", output.json, "JSON Lines instead of the table (docs/profiling.md)");
+  command->add_option("--html", output.page, "write tables and pictures into this file")->type_name("FILE");
+}
+
 void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand("collectives", "Collectives over sizes, against plain MPI and memcpy");
+  auto* command = app.add_subcommand("collectives", "Collectives over sizes, dtypes and devices, against plain MPI and copies");
   command->add_option("--op", options.operations, "which: all_reduce all_gather reduce_scatter broadcast")
+      ->capture_default_str();
+  command->add_option("--dtype", options.types, "which: f32 bf16 f64")->capture_default_str();
+  command
+      ->add_option("--place", options.place,
+                   "in: results replace what was given; out: they have buffers of their own; both")
+      ->check(CLI::IsMember({"in", "out", "both"}))
+      ->capture_default_str();
+  command->add_option("--device", options.device, "cpu: over MPI; cuda: over NCCL")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
   command->add_option("--min", options.smallest, "smallest size in bytes, for example 4K")
       ->transform(CLI::AsSizeValue(false));
@@ -27,7 +42,7 @@ void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark
   command->add_option("--seconds", options.seconds, "time for each measurement")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::collectives(options, ranks); }; });
 }
@@ -46,7 +61,7 @@ void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) 
   command->add_option("--seconds", options.seconds, "time for each measurement")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::loader(options, ranks); }; });
 }
@@ -65,15 +80,15 @@ void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen
   command->add_option("--balance", options.balance, "as sampler.balance")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::sampler(options, ranks); }; });
 }
 
-void add_recorder(CLI::App& app, bool& json, Benchmark& chosen) {
+void add_recorder(CLI::App& app, Output& output, Benchmark& chosen) {
   auto* command = app.add_subcommand("recorder", "What the record for reports of failures costs");
-  command->add_flag("--json", json, "one JSON object a line instead of the table");
-  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(json, ranks); }; });
+  add_output(command, output);
+  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(output, ranks); }; });
 }
 
 void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
@@ -81,7 +96,7 @@ void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
   command->add_option("--seconds", options.seconds, "time for each preset")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::views(options, ranks); }; });
 }
 
@@ -110,7 +125,7 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
                     "sum gradients of micro-batches in a fixed order");
   command->add_flag("--activation-checkpointing", options.sharding.activation_checkpointing,
                     "compute blocks again in the backward pass");
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback([&] {
     for (const auto& name : enum_names(shard::Strategy{})) {
       if (name.name == strategy) options.sharding.strategy = name.value;
@@ -130,7 +145,7 @@ void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& 
   command->add_option("--rounds", options.rounds, "times that everything is measured")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  command->add_flag("--json", options.json, "one JSON object a line instead of the table");
+  add_output(command, options.output);
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::checkpoints(options, ranks); }; });
 }
@@ -155,7 +170,7 @@ int main(int argc, char** argv) {
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
   perf::SamplerOptions sampler;
-  bool recorder_json = false;
+  Output recorder;
   perf::ViewsOptions views;
   perf::EngineOptions engine;
   std::string strategy = "full";
@@ -166,7 +181,7 @@ int main(int argc, char** argv) {
   add_collectives(app, collectives, chosen);
   add_loader(app, loader, chosen);
   add_sampler(app, sampler, chosen);
-  add_recorder(app, recorder_json, chosen);
+  add_recorder(app, recorder, chosen);
   add_views(app, views, chosen);
   add_engine(app, engine, strategy, chosen);
   add_checkpoint(app, checkpoint, chosen);

@@ -54,20 +54,20 @@ ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks) {
                                    .small_contexts = data::SmallContexts::drop,
                                    .balance = options.balance,
                                    .block = options.block};
-  const Table table(
-      "sampler",
+  Results results("sampler", options.output, ranks);
+  Table& table = results.table(
+      "",
       {"built: the sampler of a run, from runs of contexts; epoch: plans of all its steps for one rank;",
        "peak: memory that both take"},
       {{"images", "", 12},
-       {"contexts", "", 9},
-       {"ranks", "", 6},
-       {"steps", "", 8},
+       {"contexts", "", 9, 0, Role::key},
+       {"ranks", "", 6, 0, Role::key},
+       {"steps", "", 8, 0, Role::key},
        {"built", "ms", 8, 1},
        {"epoch", "ms", 9, 1},
-       {"image", "ns", 7, 1},
+       {"image", "ns", 7, 1, Role::lower},
        {"peak", "MiB", 7, 1},
-       {"#wrong", "", 6}},
-      options.json, ranks);
+       {"#wrong", "", 6}});
   const std::vector<data::ContextRun> runs = runs_of(options);
   const ResidentPeak peak;
   const auto begin = Clock::now();
@@ -75,16 +75,22 @@ ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks) {
   const double built = seconds_since(begin);
   std::int64_t images = 0, wrong = 0;
   double planning = 0;
+  std::vector<double> of_steps;  // ns an image
   for (std::int64_t step = 0; step < planned.steps_per_epoch(); ++step) {
     const auto start = Clock::now();
     const data::StepPlan plan =
         planned.plan(0, step, static_cast<int>(options.ranks) - 1, static_cast<int>(options.ranks));
-    planning += seconds_since(start);
-    images += std::ssize(plan) * options.group_images;
+    const double seconds = seconds_since(start);
+    const std::int64_t planned_images = std::ssize(plan) * options.group_images;
+    planning += seconds;
+    images += planned_images;
+    of_steps.push_back(seconds * 1e9 / static_cast<double>(planned_images));
     wrong += count_wrong(plan, runs, options.group_images);
   }
   table.add({planned.images(), options.contexts, options.ranks, planned.steps_per_epoch(), built * 1e3,
-             planning * 1e3, planning * 1e9 / static_cast<double>(images), peak.mib(), wrong});
+             planning * 1e3, planning * 1e9 / static_cast<double>(images), peak.mib(), wrong},
+            of_steps);
+  results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
 }
 

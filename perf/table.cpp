@@ -1,27 +1,41 @@
 #include "table.h"
 
-#include <array>
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <mpi.h>
-#include <nlohmann/json.hpp>
 
 #include "cohort/core/error.h"
-#include "cohort/core/host.h"
+#include "cohort/core/file.h"
+
+#include "facts.h"
+#include "page.h"
+#include "statistics.h"
 
 namespace cohort::perf {
 namespace {
 
-std::string mpi_version() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
-  int length = 0;
-  MPI_Get_library_version(text.data(), &length);
-  const std::string whole = text.data();
-  return whole.substr(0, whole.find(','));
+constexpr std::size_t kBlocks = 20;  // of repetitions, in JSON
+
+bool is_measured(const Column& column) {
+  return column.role == Role::lower || column.role == Role::higher;
 }
+
+std::vector<Column>::const_iterator measured(const std::vector<Column>& columns) {
+  return std::find_if(columns.begin(), columns.end(), is_measured);
+}
+
+std::vector<Column> with_noise(std::vector<Column> columns) {
+  if (measured(columns) != columns.end()) columns.insert(columns.end() - 1, Column{"noise", "%", 6, 1});
+  return columns;
+}
+
+double rounded(double value) {
+  return std::strtod(fmt::format("{:.7g}", value).c_str(), nullptr);
+}
+
+}  // namespace
 
 std::string json_key(const Column& column) {
   std::string key = column.unit.empty() || column.unit == "%"
@@ -33,27 +47,27 @@ std::string json_key(const Column& column) {
   return key == "#wrong" ? "wrong" : key;
 }
 
-std::string in_column(const Cell& cell, const Column& column) {
-  if (const auto* text = std::get_if<std::string>(&cell)) return fmt::format("{:>{}}", *text, column.width);
-  if (const auto* count = std::get_if<std::int64_t>(&cell))
-    return fmt::format("{:>{}}", *count, column.width);
-  return fmt::format("{:>{}.{}f}", std::get<double>(cell), column.width, column.decimals);
+std::string cell_text(const Cell& cell, const Column& column) {
+  if (const auto* text = std::get_if<std::string>(&cell)) return *text;
+  if (const auto* count = std::get_if<std::int64_t>(&cell)) return fmt::format("{}", *count);
+  if (const auto* value = std::get_if<double>(&cell)) return fmt::format("{:.{}f}", *value, column.decimals);
+  return "-";
 }
 
-}  // namespace
-
-Table::Table(const std::string& benchmark, const std::vector<std::string>& notes, std::vector<Column> columns,
-             bool json, comm::Communicator& ranks)
-    : columns_(std::move(columns)), json_(json), speaks_(ranks.rank() == 0) {
-  if (speaks_ && !json_) print_header(benchmark, notes, ranks.size());
+Table::Table(const Results& results, std::string name, std::vector<std::string> notes,
+             std::vector<Column> columns, std::vector<Plot> plots)
+    : results_(&results),
+      name_(std::move(name)),
+      notes_(std::move(notes)),
+      columns_(with_noise(std::move(columns))),
+      plots_(std::move(plots)) {
+  if (results_->ranks_ != nullptr && results_->ranks_->rank() != 0) return;
+  results_->output_.json ? print_header_json() : print_heading();
 }
 
-void Table::print_header(const std::string& benchmark, const std::vector<std::string>& notes,
-                         int ranks) const {
-  fmt::print("# cohort-perf {} {}  {} ranks on {}  cpu, {} threads/rank  gcc {}.{}  {}\n", benchmark,
-             COHORT_VERSION, ranks, host_name(), at::get_num_threads(), __GNUC__, __GNUC_MINOR__,
-             mpi_version());
-  for (const auto& note : notes) fmt::print("# {}\n", note);
+void Table::print_heading() const {
+  fmt::print("# {}\n", headline(name_, results_->facts_));
+  for (const auto& note : notes_) fmt::print("# {}\n", note);
   std::string names, units;
   for (const auto& column : columns_) {
     names += fmt::format(" {:>{}}", column.name, column.width);
@@ -63,22 +77,81 @@ void Table::print_header(const std::string& benchmark, const std::vector<std::st
   fmt::print("#{}\n#{}\n", names, units);
 }
 
-void Table::add(const std::vector<Cell>& cells) const {
+void Table::print_header_json() const {
+  Json header{{"kind", "header"}, {"benchmark", name_}};
+  header.update(results_->facts_);
+  header["keys"] = Json::array();
+  for (const Column& column : columns_) {
+    if (column.role == Role::key) header["keys"].push_back(json_key(column));
+  }
+  if (const auto column = measured(columns_); column != columns_.end()) {
+    header["measured"] = json_key(*column);
+    header["better"] = column->role == Role::lower ? "lower" : "higher";
+  }
+  fmt::print("{}\n", header.dump());
+}
+
+void Table::add(std::vector<Cell> cells, const std::vector<double>& samples) {
+  if (measured(columns_) != columns_.end()) {
+    const auto noise = cells.emplace(cells.end() - 1);
+    if (samples.size() > 1) *noise = 100 * spread(samples);
+  }
   COHORT_CHECK(cells.size() == columns_.size(), "{} cells for {} columns", cells.size(), columns_.size());
-  if (!speaks_) return;
-  if (json_) {
-    nlohmann::ordered_json line;
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      std::visit([&](const auto& value) { line[json_key(columns_[i])] = value; }, cells[i]);
-    }
-    fmt::print("{}\n", line.dump());
+  if (results_->ranks_ != nullptr && results_->ranks_->rank() != 0) return;
+  if (results_->output_.json) {
+    fmt::print("{}\n", row_json(cells, samples).dump());
   } else {
     std::string line = " ";
     for (std::size_t i = 0; i < cells.size(); ++i)
-      line += fmt::format(" {}", in_column(cells[i], columns_[i]));
+      line += fmt::format(" {:>{}}", cell_text(cells[i], columns_[i]), columns_[i].width);
     fmt::print("{}\n", line);
   }
   std::fflush(stdout);
+  lines_.push_back(std::move(cells));
+}
+
+Json Table::row_json(const std::vector<Cell>& cells, const std::vector<double>& samples) const {
+  Json row{{"kind", "row"}, {"benchmark", name_}};
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    Json& value = row[json_key(columns_[i])];
+    if (const auto* text = std::get_if<std::string>(&cells[i])) value = *text;
+    if (const auto* count = std::get_if<std::int64_t>(&cells[i])) value = *count;
+    if (const auto* number = std::get_if<double>(&cells[i])) value = rounded(*number);
+  }
+  if (samples.empty()) return row;
+  row["repetitions"] = samples.size();
+  row["samples"] = Json::array();
+  for (const double value : block_medians(samples, kBlocks)) row["samples"].push_back(rounded(value));
+  return row;
+}
+
+Results::Results(std::string benchmark, Output output, comm::Communicator& ranks)
+    : benchmark_(std::move(benchmark)),
+      output_(std::move(output)),
+      facts_(facts_of(ranks)),
+      ranks_(&ranks) {}
+
+Results::Results(std::string benchmark, Output output)
+    : benchmark_(std::move(benchmark)), output_(std::move(output)), facts_(facts_of_process()) {}
+
+Table& Results::table(const std::string& name, std::vector<std::string> notes, std::vector<Column> columns,
+                      std::vector<Plot> plots) {
+  const std::string whole = name.empty() ? benchmark_ : benchmark_ + " " + name;
+  return tables_.emplace_back(Table(*this, whole, std::move(notes), std::move(columns), std::move(plots)));
+}
+
+void Results::remark(const std::string& text) {
+  remarks_.push_back(text);
+  const bool speaks = ranks_ == nullptr || ranks_->rank() == 0;
+  if (speaks && !output_.json) fmt::print("# {}\n", text);
+}
+
+void Results::finish() {
+  if (output_.page.empty()) return;
+  const auto write = [&] {
+    if (ranks_ == nullptr || ranks_->rank() == 0) write_file_atomically(output_.page, page_of(*this));
+  };
+  ranks_ == nullptr ? write() : comm::together(*ranks_, write);
 }
 
 }  // namespace cohort::perf

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 
 #include <ATen/ATen.h>
+
+#include "statistics.h"
 
 namespace cohort::perf {
 namespace {
@@ -31,11 +32,16 @@ Times measure(comm::Communicator& ranks, double seconds, const std::function<voi
   at::Tensor samples = at::empty({runs}, at::kDouble);
   for (std::int64_t i = 0; i < runs; ++i) samples.data_ptr<double>()[i] = run_once(ranks, prepare, run);
   ranks.all_reduce(samples, comm::Reduce::max).wait();
-  std::vector<double> sorted(samples.data_ptr<double>(), samples.data_ptr<double>() + runs);
-  std::sort(sorted.begin(), sorted.end());
-  const auto last = static_cast<double>(runs - 1);
-  return {sorted[static_cast<std::size_t>(last * 0.5)],
-          sorted[static_cast<std::size_t>(std::ceil(last * 0.99))]};
+  Times times{0, 0, {samples.data_ptr<double>(), samples.data_ptr<double>() + runs}};
+  times.median = quantile(times.samples, 0.5);
+  times.p99 = quantile(times.samples, 0.99);
+  return times;
+}
+
+std::vector<double> Times::microseconds() const {
+  std::vector<double> result = samples;
+  for (double& value : result) value *= 1e6;
+  return result;
 }
 
 }  // namespace cohort::perf

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <vector>
 
 #include "cohort/comm/communicator.h"
 
@@ -9,6 +10,9 @@ namespace cohort::perf {
 struct Times {
   double median = 0;
   double p99 = 0;
+  std::vector<double> samples{};  ///< in the order of time
+
+  [[nodiscard]] std::vector<double> microseconds() const;  ///< the samples
 };
 
 /// Collective. Runs prepare() and then, timed, run() until about `seconds` have passed, at least 5 and at

@@ -101,7 +101,15 @@ Series thinned(const Series& points) {
   return kept;
 }
 
-std::string curve_svg(const Curve& curve, const Frame& frame) {
+/// "step 1,200", or the mark's own text.
+std::string place_text(const Axis& axis, double x) {
+  for (const Mark& mark : axis.marks) {
+    if (mark.at == x) return axis.across + " " + mark.text;
+  }
+  return axis.across + " " + format_count(std::llround(x));
+}
+
+std::string curve_svg(const Curve& curve, const Frame& frame, const Axis& axis) {
   std::string points;
   for (const auto& [step, value] : thinned(curve.points))
     points += fmt::format("{:.1f},{:.1f} ", frame.px(step), frame.py(value));
@@ -111,15 +119,24 @@ std::string curve_svg(const Curve& curve, const Frame& frame) {
   if (curve.points.size() > 30 || curve.faint) return svg;
   for (const auto& [step, value] : curve.points) {
     svg += fmt::format(
-        "<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"><title>{}, step {}: "
+        "<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"><title>{}, {}: "
         "{:.6g}</title></circle>\n",
         curve.colour % 8, frame.px(step), frame.py(value), escaped(curve.name),
-        format_count(static_cast<std::int64_t>(step)), value);
+        escaped(place_text(axis, step)), value);
   }
   return svg;
 }
 
-std::string axes_svg(const Frame& frame, const std::vector<double>& x_ticks,
+std::vector<Mark> marks_of(const Axis& axis, double last) {
+  if (!axis.marks.empty()) return axis.marks;
+  std::vector<Mark> marks;
+  for (const double tick : nice_ticks(0.0, last, 6)) {
+    if (tick <= last) marks.push_back({tick, format_count(std::llround(tick))});
+  }
+  return marks;
+}
+
+std::string axes_svg(const Frame& frame, const std::string& across, const std::vector<Mark>& marks,
                      const std::vector<double>& y_ticks, const Notation& notation) {
   std::string svg;
   for (const double tick : y_ticks) {
@@ -129,16 +146,15 @@ std::string axes_svg(const Frame& frame, const std::vector<double>& x_ticks,
     svg += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
                        kLeft - 7, y + 4, notation.label(tick));
   }
-  for (const double tick : x_ticks) {
-    if (tick > frame.x.high) continue;
+  for (const Mark& mark : marks) {
     svg += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
-                       frame.px(tick), kBottom + 17, format_count(std::llround(tick)));
+                       frame.px(mark.at), kBottom + 17, escaped(mark.text));
   }
   svg += fmt::format("<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>\n",
                      kLeft, kRight, kBottom);
   return svg +
-         fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">step</text>\n",
-                     (kLeft + kRight) / 2, kHeight - 5);
+         fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>\n",
+                     (kLeft + kRight) / 2, kHeight - 5, escaped(across));
 }
 
 Series smoothed(const Series& points) {
@@ -203,19 +219,20 @@ std::vector<double> nice_ticks(double low, double high, int count) {
 std::string line_chart(const Axis& axis, std::span<const Curve> curves) {
   const Interval range = value_range(axis, curves);
   const std::vector<double> y_ticks = nice_ticks(range.low, range.high, 5);
-  const std::vector<double> x_ticks = nice_ticks(0.0, last_step(curves), 6);
-  const Frame frame{{0.0, last_step(curves)}, {y_ticks.front(), y_ticks.back()}};
+  const Interval across = axis.marks.size() < 2 ? Interval{0.0, last_step(curves)}
+                                                : Interval{axis.marks.front().at, axis.marks.back().at};
+  const Frame frame{across, {y_ticks.front(), y_ticks.back()}};
   const Notation notation(y_ticks, axis.is_fraction);
   std::string svg =
       fmt::format("<svg class=\"chart\" viewBox=\"0 0 {} {}\" role=\"img\">\n", kWidth, kHeight);
   svg +=
       fmt::format("<text class=\"title\" x=\"0\" y=\"16\">{}<tspan class=\"unit\">{}{}</tspan></text>\n",
                   escaped(axis.title), axis.unit.empty() ? "" : "  " + escaped(axis.unit), notation.scale());
-  svg += axes_svg(frame, x_ticks, y_ticks, notation);
+  svg += axes_svg(frame, axis.across, marks_of(axis, across.high), y_ticks, notation);
   // A nested picture cuts off what leaves its frame.
   svg += fmt::format("<svg x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" viewBox=\"{0} {1} {2} {3}\">\n",
                      kLeft - 4, kTop - 4, kRight - kLeft + 8, kBottom - kTop + 8);
-  for (const Curve& curve : curves) svg += curve_svg(curve, frame);
+  for (const Curve& curve : curves) svg += curve_svg(curve, frame, axis);
   return svg + "</svg>\n</svg>\n";
 }
 

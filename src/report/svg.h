@@ -19,19 +19,28 @@ struct Curve {
   bool faint = false;
 };
 
+/// A place of the horizontal axis, and what stands below it.
+struct Mark {
+  double at = 0.0;
+  std::string text;
+};
+
 /// How the values of a chart are to be read.
 struct Axis {
   std::string title;  ///< "loss"
   std::string unit;   ///< shown behind the title; empty: none
   bool from_zero = false;
   bool is_fraction = false;  ///< labelled in percent
+  std::string across = "step";  ///< what goes from left to right
+  /// From the first to the last, ascending; empty: from 0 to the last step.
+  std::vector<Mark> marks{};
 };
 
 /// Marks of an axis: at multiples of 1, 2 or 5 times a power of ten, about `count` of them, from below low to
 /// above high. Values in between when low equals high.
 std::vector<double> nice_ticks(double low, double high, int count);
 
-/// An <svg> with curves over the step. Values far above the others (beyond the 99th percentile of faint
+/// An <svg> with curves over the step, or what else goes across. Values far above the others (beyond the 99th percentile of faint
 /// curves) are cut off.
 std::string line_chart(const Axis& axis, std::span<const Curve> curves);
 

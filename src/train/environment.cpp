@@ -1,11 +1,8 @@
 #include "train/environment.h"
 
-#include <chrono>
-#include <fstream>
 #include <set>
 
 #include <ATen/Parallel.h>
-#include <fmt/chrono.h>
 
 #include "cohort/core/host.h"
 
@@ -18,21 +15,6 @@ namespace {
 std::size_t count_hosts(comm::Communicator& ranks) {
   const auto names = ranks.gather_texts(host_name());
   return std::set<std::string>(names.begin(), names.end()).size();
-}
-
-/// "AMD EPYC 9654 96-Core Processor"; empty where the system does not say.
-std::string processor() {
-  std::ifstream lines("/proc/cpuinfo");
-  for (std::string line; std::getline(lines, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "";
-}
-
-std::string utc_time() {
-  const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
 }
 
 }  // namespace
@@ -50,7 +32,7 @@ std::string start_json(const RunConfig& config, const std::string& device, std::
             {"device", device},
             {"precision", std::string(config::enum_name(config.precision))},
             {"sharding", std::string(config::enum_name(config.sharding.strategy))},
-            {"processor", processor()}};
+            {"processor", processor_name()}};
   if (const std::string job = slurm_job(); !job.empty()) line["job"] = job;
   return line.dump();
 }
