@@ -76,6 +76,57 @@ struct EngineOptions {
 /// Collective. Training steps of the sharded engine: images/s, time waited for other ranks, memory.
 ExitCode engine(const EngineOptions& options, comm::Communicator& ranks);
 
+struct StepOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::int64_t steps = 10, warmup = 2;
+  std::string synthetic;     ///< "96x96x3": images of this size instead of the configuration's dataset
+  std::string folder = ".";  ///< for the run, which is removed in the end
+  double peak = 0;           ///< TFLOP/s of a rank; 0: measured
+  Output output;
+};
+
+/// Collective. Training steps of a configuration, by the same code as cohort train: time and memory by stage,
+/// FLOP, and MFU. Throws what cohort train throws.
+ExitCode step(const StepOptions& options, comm::Communicator& ranks);
+
+struct ScalingOptions {
+  StepOptions step;  ///< its output is that of scaling
+  std::vector<std::int64_t> ranks{1, 2};
+  std::string mode = "strong";      ///< or weak
+  std::int64_t repeats = 3;         ///< runs with each number of ranks
+  std::string launcher = "mpirun";  ///< words before -n
+  std::int64_t patience = 3600;     ///< seconds for a run
+};
+
+/// Without ranks: starts cohort-perf step on each number of ranks, in turns. How time and efficiency change,
+/// with confidence intervals, and a fit of what is serial, parallel and communication. Throws UsageError, and
+/// RankError when a run fails.
+ExitCode scaling(const ScalingOptions& options);
+
+struct ContextOptions {
+  std::int64_t images = 16, patches = 144, width = 384;  ///< of each rank
+  std::int64_t keys = 1, values = 32;                    ///< context keys, and values of each in the vocabulary
+  double seconds = 1.0;                                  ///< for each way
+  Output output;
+};
+
+/// Collective. Bytes and time of context inference in group and global scope against gathering all patches.
+/// ExitCode::bug when the ways differ, or another number of bytes was sent than the formula says.
+ExitCode context(const ContextOptions& options, comm::Communicator& ranks);
+
+struct CompareOptions {
+  std::string before, after;  ///< files of JSON Lines
+  double confidence = 0.95;   ///< of all verdicts together
+  double tolerance = 0;       ///< differences up to this part do not count
+  bool fail_if_slower = false;
+  Output output;
+};
+
+/// Without ranks. What two files of results have in common, and which differences are more than noise.
+/// ExitCode::bug with fail_if_slower when something is worse. Throws DataError or UsageError.
+ExitCode compare(const CompareOptions& options);
+
 struct CheckpointOptions {
   std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of the state, over all ranks
   std::string folder = ".";

@@ -215,19 +215,25 @@ class Run {
                                     at::TensorOptions(of.type.scalar).device(device), of.in_place);
   }
 
-  Times cohort() {
-    return timed([&] { case_.operation.cohort(group_, buffers_); });
-  }
-  /// No samples where MPI cannot do it.
-  Times mpi() {
-    const MPI_Datatype type = case_.operation.sums ? case_.type.sum : case_.type.move;
-    if (type == MPI_DATATYPE_NULL || !device_.is_cpu()) return {};
-    return timed([&] { case_.operation.mpi(group_, buffers_, type); });
-  }
-  /// Copying the larger buffer once, all ranks at the same time.
-  Times copy() {
+  /// Cohort; copying the larger buffer once, all ranks at the same time; and MPI, where it can do it.
+  std::vector<Times> times() {
     at::Tensor target = at::empty_like(buffers_.larger());
-    return timed([&] { target.copy_(buffers_.larger()); });
+    const MPI_Datatype type = case_.operation.sums ? case_.type.sum : case_.type.move;
+    std::vector<std::function<void()>> runs{[&] { case_.operation.cohort(group_, buffers_); },
+                                            [&] { target.copy_(buffers_.larger()); }};
+    if (type != MPI_DATATYPE_NULL && device_.is_cpu())
+      runs.emplace_back([&] { case_.operation.mpi(group_, buffers_, type); });
+    for (auto& run : runs) {
+      run = [this, call = std::move(run)] {
+        call();
+        synchronise(device_);
+      };
+    }
+    const auto prepare = [&] {
+      fill(group_, buffers_);
+      synchronise(device_);
+    };
+    return measure_in_turns(*group_.ranks, seconds_, prepare, runs);
   }
   /// Wrong values on all ranks after one run on fresh data.
   std::int64_t wrong() {
@@ -241,20 +247,6 @@ class Run {
   [[nodiscard]] std::int64_t elements() const { return buffers_.smaller().numel(); }
 
  private:
-  template <class Call>
-  Times timed(Call&& call) {
-    return measure(
-        *group_.ranks, seconds_,
-        [&] {
-          fill(group_, buffers_);
-          synchronise(device_);
-        },
-        [&] {
-          call();
-          synchronise(device_);
-        });
-  }
-
   const Case& case_;
   Group group_;
   at::Device device_;
@@ -264,13 +256,14 @@ class Run {
 
 std::int64_t run_case(const Case& of, const Group& group, at::Device device, double seconds, Table& table) {
   Run run(of, group, device, seconds);
-  const Times ours = run.cohort(), peer = run.mpi(), copy = run.copy();
+  const std::vector<Times> times = run.times();
+  const Times &ours = times[0], &copy = times[1];
   const std::int64_t wrong = run.wrong();
   const auto size = static_cast<double>(run.bytes());
   const double algorithm = size / ours.median * 1e-9, limit = size / copy.median * 1e-9;
   const double bus = algorithm * of.operation.bus_factor(group.size());
   Cell peer_time, of_peer;
-  if (!peer.samples.empty()) peer_time = peer.median * 1e6, of_peer = 100 * peer.median / ours.median;
+  if (times.size() > 2) peer_time = times[2].median * 1e6, of_peer = 100 * times[2].median / ours.median;
   table.add({of.operation.name, run.bytes(), run.elements(), of.type.name, of.operation.sums ? "sum" : "none",
              of.in_place ? "in" : "out", ours.median * 1e6, ours.p99 * 1e6, algorithm, bus, limit,
              100 * bus / limit, peer_time, of_peer, wrong},

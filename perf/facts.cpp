@@ -79,12 +79,13 @@ Json facts_of(comm::Communicator& ranks) {
 std::string headline(const std::string& benchmark, const Json& facts) {
   const auto text = [&](const char* key) { return facts.at(key).get<std::string>(); };
   const auto number = [&](const char* key) { return facts.at(key).get<std::int64_t>(); };
+  const std::int64_t ranks = number("ranks"), hosts = number("hosts");
   return fmt::format(
-      "cohort-perf {} {} ({})  {}  {} ranks on {} ({} hosts), {} threads/rank\n# {}, {} cores, load {:.1f}  {} "
-      " LibTorch {}  {}",
-      benchmark, text("version"), text("commit"), text("date"), number("ranks"), text("host"),
-      number("hosts"), number("threads"), text("processor"), number("cores"),
-      facts.at("load").get<double>(), text("compiler"), text("libtorch"), text("mpi"));
+      "cohort-perf {} {} ({})  {}  {} rank{} on {}{}, {} threads/rank\n# {}, {} cores, load {:.1f}  {}  LibTorch "
+      "{}  {}",
+      benchmark, text("version"), text("commit"), text("date"), ranks, ranks == 1 ? "" : "s", text("host"),
+      hosts > 1 ? fmt::format(" and {} more hosts", hosts - 1) : "", number("threads"), text("processor"),
+      number("cores"), facts.at("load").get<double>(), text("compiler"), text("libtorch"), text("mpi"));
 }
 
 }  // namespace cohort::perf

@@ -135,6 +135,94 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
   });
 }
 
+void add_step_options(CLI::App* command, perf::StepOptions& options) {
+  command->add_option("CONFIG", options.config, "configuration file (YAML), as for cohort train")->required();
+  command->add_option("OVERRIDE", options.overrides, "KEY=VALUE, replaces an option of the file");
+  command->add_option("--steps", options.steps, "steps to measure")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--warmup", options.warmup, "steps before them, in which memory is counted")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--synthetic", options.synthetic,
+                      "noise of this size, 96x96x3, instead of the configuration's dataset");
+  command
+      ->add_option("--dir", options.folder,
+                   "folder that all ranks see; the run goes into a sub-folder, which is removed")
+      ->capture_default_str();
+  command->add_option("--peak", options.peak, "TFLOP/s of a rank for MFU; without it that of products here")
+      ->check(CLI::PositiveNumber);
+  add_output(command, options.output);
+}
+
+void add_step(CLI::App& app, perf::StepOptions& options, Benchmark& chosen) {
+  auto* command = app.add_subcommand(
+      "step", "Training steps of a configuration: time and memory by stage, FLOP and MFU");
+  add_step_options(command, options);
+  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::step(options, ranks); }; });
+}
+
+void add_scaling(CLI::App& app, perf::ScalingOptions& options, std::function<ExitCode()>& chosen) {
+  auto* command = app.add_subcommand(
+      "scaling", "Training steps of a configuration on several numbers of ranks: it starts them itself");
+  add_step_options(command, options.step);
+  command->add_option("--ranks", options.ranks, "numbers of ranks: 1,2,4")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--mode", options.mode,
+                   "strong: the same step on more ranks; weak: a step that grows with them")
+      ->check(CLI::IsMember({"strong", "weak"}))
+      ->capture_default_str();
+  command->add_option("--repeats", options.repeats, "runs with each number of ranks, in turns")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command
+      ->add_option("--launcher", options.launcher,
+                   "what starts ranks, before -n N: mpirun with its options, or srun within a Slurm job")
+      ->capture_default_str();
+  command->add_option("--patience", options.patience, "seconds that a run may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback([&] { chosen = [&] { return perf::scaling(options); }; });
+}
+
+void add_context(CLI::App& app, perf::ContextOptions& options, Benchmark& chosen) {
+  auto* command = app.add_subcommand(
+      "context", "Bytes and time of the context exchange against gathering all patches");
+  const auto add = [&](const char* name, std::int64_t& value, const char* text) {
+    command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  add("--images", options.images, "on each rank");
+  add("--patches", options.patches, "of an image");
+  add("--width", options.width, "of a patch token");
+  add("--keys", options.keys, "context keys");
+  add("--values", options.values, "of each key in the vocabulary");
+  command->add_option("--seconds", options.seconds, "time for each way")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_output(command, options.output);
+  command->callback(
+      [&] { chosen = [&](comm::Communicator& ranks) { return perf::context(options, ranks); }; });
+}
+
+void add_compare(CLI::App& app, perf::CompareOptions& options, std::function<ExitCode()>& chosen) {
+  auto* command = app.add_subcommand("compare", "Whether two results differ by more than their noise");
+  command->add_option("BEFORE", options.before, "output of a command with --json; of several runs is better")
+      ->required();
+  command->add_option("AFTER", options.after, "the same, of another version, machine or option")->required();
+  command->add_option("--confidence", options.confidence, "that no verdict is a false alarm")
+      ->check(CLI::Range(0.5, 0.999999))
+      ->capture_default_str();
+  command->add_option("--tolerance", options.tolerance, "0.02: differences up to 2 % do not count")
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str();
+  command->add_flag("--fail-if-slower", options.fail_if_slower, "exit code 1 when something became worse");
+  add_output(command, options.output);
+  command->callback([&] { chosen = [&] { return perf::compare(options); }; });
+}
+
 void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& chosen) {
   auto* command =
       app.add_subcommand("checkpoint", "Saving and loading checkpoints, against plain writes and reads");
@@ -174,6 +262,10 @@ int main(int argc, char** argv) {
   perf::ViewsOptions views;
   perf::EngineOptions engine;
   std::string strategy = "full";
+  perf::StepOptions step;
+  perf::ScalingOptions scaling;
+  perf::ContextOptions context;
+  perf::CompareOptions compare;
   perf::CheckpointOptions checkpoint;
   perf::TraceOptions trace;
   Benchmark chosen;
@@ -184,6 +276,10 @@ int main(int argc, char** argv) {
   add_recorder(app, recorder, chosen);
   add_views(app, views, chosen);
   add_engine(app, engine, strategy, chosen);
+  add_step(app, step, chosen);
+  add_scaling(app, scaling, without_ranks);
+  add_context(app, context, chosen);
+  add_compare(app, compare, without_ranks);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);
   std::string wrong_usage;

@@ -73,7 +73,8 @@ std::string curves(const Plot& plot, const std::vector<Column>& columns, const L
     for (const auto& line : lines) {
       const auto across = number_of(line[x]), value = number_of(line[index_of(columns, y)]);
       if (!across || !value || !std::isfinite(*value)) continue;
-      const std::string name = name_of(line, columns, plot.x) + (plot.y.size() > 1 ? " " + y : "");
+      std::string name = name_of(line, columns, plot.x);
+      if (plot.y.size() > 1 || name.empty()) name += (name.empty() ? "" : " ") + y;
       const auto [at, is_new] = by_name.try_emplace(name, report::Curve{name, order.size(), {}, false});
       if (is_new) order.push_back(name);
       at->second.points.emplace_back(plot.logarithmic ? std::log2(*across) : *across, *value);

@@ -75,7 +75,7 @@ double median(std::vector<double> values) {
 }
 
 double spread(const std::vector<double>& values) {
-  if (values.size() < 2) return 0;
+  if (values.size() < 2 || median(values) == 0) return 0;
   return (quantile(values, 0.75) - quantile(values, 0.25)) / median(values);
 }
 
@@ -105,11 +105,11 @@ double student_quantile(double tail, double degrees) {
 }
 
 Interval mean_interval(std::span<const double> values, double error) {
-  const Moments moments = moments_of(values);
-  if (values.size() < 2) return {moments.mean, -kInfinity, kInfinity};
+  const Moments moments = moments_of(logarithms(values));
+  if (values.size() < 2) return {std::exp(moments.mean), 0, kInfinity};
   const auto count = static_cast<double>(values.size());
   const double half = student_quantile(error, count - 1) * std::sqrt(moments.variance / count);
-  return {moments.mean, moments.mean - half, moments.mean + half};
+  return {std::exp(moments.mean), std::exp(moments.mean - half), std::exp(moments.mean + half)};
 }
 
 Interval ratio_interval(std::span<const double> a, std::span<const double> b, double error) {

@@ -27,7 +27,7 @@ std::vector<Column>::const_iterator measured(const std::vector<Column>& columns)
 }
 
 std::vector<Column> with_noise(std::vector<Column> columns) {
-  if (measured(columns) != columns.end()) columns.insert(columns.end() - 1, Column{"noise", "%", 6, 1});
+  if (measured(columns) != columns.end()) columns.insert(measured(columns) + 1, Column{"noise", "%", 6, 1});
   return columns;
 }
 
@@ -66,7 +66,8 @@ Table::Table(const Results& results, std::string name, std::vector<std::string> 
 }
 
 void Table::print_heading() const {
-  fmt::print("# {}\n", headline(name_, results_->facts_));
+  const bool is_first = results_->tables_.empty();
+  fmt::print("{}# {}\n", is_first ? "" : "\n", is_first ? headline(name_, results_->facts_) : "cohort-perf " + name_);
   for (const auto& note : notes_) fmt::print("# {}\n", note);
   std::string names, units;
   for (const auto& column : columns_) {
@@ -93,7 +94,7 @@ void Table::print_header_json() const {
 
 void Table::add(std::vector<Cell> cells, const std::vector<double>& samples) {
   if (measured(columns_) != columns_.end()) {
-    const auto noise = cells.emplace(cells.end() - 1);
+    const auto noise = cells.emplace(cells.begin() + (measured(columns_) - columns_.begin()) + 1);
     if (samples.size() > 1) *noise = 100 * spread(samples);
   }
   COHORT_CHECK(cells.size() == columns_.size(), "{} cells for {} columns", cells.size(), columns_.size());

@@ -53,8 +53,8 @@ struct Plot {
 
 class Results;
 
-/// A line for each case; the last column is the number of wrong values. Where a column is measured, the noise
-/// of its repetitions stands before it.
+/// A line for each case; of what checks values the last column is the number of wrong ones. Behind a column
+/// that is measured stands the noise of its repetitions: the distance of their quartiles over the median.
 class Table {
  public:
   /// One cell for each column but the noise. `samples`: repetitions of what was measured, in its unit and in

@@ -21,4 +21,10 @@ struct Times {
 Times measure(comm::Communicator& ranks, double seconds, const std::function<void()>& prepare,
               const std::function<void()>& run);
 
+/// Collective. The same for several that are to be compared: they take turns, so that a change of the
+/// machine's load meets all of them, each as often as the slowest of them allows.
+std::vector<Times> measure_in_turns(comm::Communicator& ranks, double seconds,
+                                    const std::function<void()>& prepare,
+                                    const std::vector<std::function<void()>>& runs);
+
 }  // namespace cohort::perf

@@ -61,8 +61,7 @@ data::Batch BatchFeeder::take_copy() {
   return std::move(copy.batch);
 }
 
-FedBatch BatchFeeder::next() {
-  data::Batch host = loader_.next();
+FedBatch BatchFeeder::with_copy(data::Batch host) {
   if (!stream_) return {host, host};
   return {std::move(host), take_copy()};
 }

@@ -21,14 +21,16 @@ struct FedBatch {
 
 /// Hands out the batches of a loader, and brings them to a device. The loader's thread starts the copies, on
 /// a stream of its own, so that those of the batches ahead (data.loader.prefetch) run beside computation.
-/// next() is called by one thread.
+/// next() and with_copy() are called in turns, by one thread.
 class BatchFeeder {
  public:
   /// `make`, `first`, `last`, `config`: as those of data::Loader. Views should be in page-locked memory.
   BatchFeeder(data::Loader::Make make, std::int64_t first, std::int64_t last,
               const data::LoaderConfig& config, at::Device device);
-  /// The next batch; its tensors are ready for the current stream. Rethrows what `make` threw.
-  FedBatch next();
+  /// The next batch, on the host. Rethrows what `make` threw.
+  data::Batch next() { return loader_.next(); }
+  /// The batch that next() has just returned, in both places; its tensors are ready for the current stream.
+  FedBatch with_copy(data::Batch host);
   /// Time next() has waited for the loader since the last call of this function.
   std::chrono::duration<double> take_wait() noexcept { return loader_.take_wait(); }
 

@@ -82,19 +82,20 @@ double Engine::clip_gradients() {
 }
 
 double Engine::update(const method::Step& step, double gradient_norm) {
+  const TraceSpan span(TraceKind::optimizer, "update");
   const double lr = learning_rate(config_, step, warmup_steps_);
-  {
-    const TraceSpan span(TraceKind::optimizer, "update");
-    optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
-    trained().model.parameters_changed();
-  }
+  optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
+  trained().model.parameters_changed();
+  return lr;
+}
+
+void Engine::after_step(const method::Step& step) {
   const TraceSpan span(TraceKind::optimizer, "after step");
   for (ShardedPart& each : parts_) {
     if (!each.part.is_trained())
       shard::update_ema(each.model, named(each.part.follows).model, method_.decay(step));
   }
   method_.after_step(step);
-  return lr;
 }
 
 std::chrono::duration<double> Engine::take_wait() noexcept {

@@ -18,8 +18,8 @@
 namespace cohort::train {
 
 /// A method's parts, each on this rank's shards, and the optimizer of the trained one. One step:
-/// begin_step(n), n times a loss, its backward() and finish_backward(), clip_gradients(), update(). One
-/// thread at a time. Calls are collective unless they say otherwise.
+/// begin_step(n), n times a loss, its backward() and finish_backward(), clip_gradients(), update(),
+/// after_step(). One thread at a time. Calls are collective unless they say otherwise.
 class Engine {
  public:
   /// Parts get their first values (first_values()). `method` and `ranks` outlive this. Throws UsageError or
@@ -31,9 +31,10 @@ class Engine {
   void finish_backward();
   /// L2 norm of all gradients before clipping.
   double clip_gradients();
-  /// Moves the trained part, lets the others follow it, then calls Method::after_step(). Returns the learning
-  /// rate.
+  /// Moves the trained part. Returns the learning rate.
   double update(const method::Step& step, double gradient_norm);
+  /// After update(): the other parts follow the trained one, then Method::after_step().
+  void after_step(const method::Step& step);
   /// Instead of update(): the step leaves no trace in the weights. `steps_done`: with this one.
   void skip(std::int64_t steps_done) noexcept { optimizer_->set_steps(steps_done); }
   /// Not collective. ShardedModel's, for the trained part.

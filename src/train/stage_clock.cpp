@@ -10,8 +10,8 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-constexpr std::array<const char*, 7> kStageNames{"data",  "forward",    "backward",  "optimizer",
-                                                 "other", "evaluation", "checkpoint"};
+constexpr std::array<const char*, kStages> kStageNames{"data", "copy",  "forward",    "backward",  "optimizer",
+                                                       "ema",  "other", "evaluation", "checkpoint"};
 
 }  // namespace
 
@@ -26,13 +26,19 @@ double StageTimes::all_busy() const noexcept {
 void StageClock::enter(std::int64_t step, Stage stage) noexcept {
   account();
   stage_ = stage;
+  step_ = step;
   comm::set_activity(step, stage_name(stage));
 }
 
-void StageClock::end_step() noexcept {
+void StageClock::pause() noexcept {
   account();
-  stage_ = Stage::evaluation;
+  stage_.reset();
+}
+
+void StageClock::end_step() noexcept {
+  pause();
   ++times_.steps;
+  if (observer_ != nullptr) observer_->step_ended(step_);
 }
 
 StageTimes StageClock::take() noexcept {
@@ -40,13 +46,16 @@ StageTimes StageClock::take() noexcept {
 }
 
 void StageClock::account() noexcept {
+  if (observer_ != nullptr && stage_) observer_->ends(*stage_);
   const auto now = std::chrono::steady_clock::now();
   const auto waited = comm::waited_for_ranks();
-  const auto index = static_cast<std::size_t>(stage_);
-  if (index < kStepStages) {
-    const Seconds waiting = waited - waited_;
-    times_.waiting += waiting.count();
-    times_.busy[index] += (Seconds(now - since_) - waiting).count();
+  if (stage_) {
+    const double waiting = Seconds(waited - waited_).count(), busy = Seconds(now - since_).count() - waiting;
+    if (const auto index = static_cast<std::size_t>(*stage_); index < kStepStages) {
+      times_.waiting += waiting;
+      times_.busy[index] += busy;
+    }
+    if (observer_ != nullptr) observer_->took(*stage_, busy, waiting);
   }
   since_ = now;
   waited_ = waited;

@@ -3,16 +3,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <string_view>
+#include <optional>
+
+#include "cohort/train/stage_observer.h"
 
 namespace cohort::train {
-
-/// What a rank is at. The steps of training consist of those before `evaluation`.
-enum class Stage : std::size_t { data, forward, backward, optimizer, other, evaluation, checkpoint };
-inline constexpr std::size_t kStepStages = 5;
-
-/// "forward".
-const char* stage_name(Stage stage) noexcept;
 
 /// Seconds of a rank, summed over steps.
 struct StageTimes {
@@ -27,8 +22,12 @@ struct StageTimes {
 /// waits for it. One thread.
 class StageClock {
  public:
+  /// `observer`: null, or outlives this.
+  explicit StageClock(StageObserver* observer = nullptr) noexcept : observer_(observer) {}
   /// `step`: counted from 1.
   void enter(std::int64_t step, Stage stage) noexcept;
+  /// What follows belongs to no stage.
+  void pause() noexcept;
   /// The step is over.
   void end_step() noexcept;
   /// Since the last call.
@@ -37,7 +36,9 @@ class StageClock {
  private:
   void account() noexcept;
 
-  Stage stage_ = Stage::evaluation;  // nothing is counted yet
+  StageObserver* observer_;
+  std::optional<Stage> stage_;
+  std::int64_t step_ = 0;
   std::chrono::steady_clock::time_point since_{};
   std::chrono::nanoseconds waited_{0};
   StageTimes times_;

@@ -74,7 +74,7 @@ auto traced(TraceKind kind, std::string_view name, Body&& body) {
 }  // namespace
 
 struct Trainer::Impl {
-  Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite);
+  Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite, StageObserver* observer);
 
   void restore();
   void open_run_folder();
@@ -117,7 +117,8 @@ struct Trainer::Impl {
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
 };
 
-Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite)
+Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, bool overwrite,
+                    StageObserver* observer)
     : config(checked(run_config, all_ranks)),
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
@@ -131,6 +132,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
              {total_steps, parts->data.global_images(), config.train.log_every_steps,
               isatty(STDERR_FILENO) == 1},
              speaks()),
+      stages(observer),
       hosts(ranks.gather_texts(host_name())) {
   restore();
   open_run_folder();
@@ -202,7 +204,11 @@ void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
   const TraceSpan span(TraceKind::step, "step ", step + 1);
   const auto begin = Clock::now();
   stages.enter(step + 1, Stage::data);
-  const FedBatch batch = traced(TraceKind::data, "data", [&] { return feeder.next(); });
+  const FedBatch batch = traced(TraceKind::data, "data", [&] {
+    data::Batch host = feeder.next();
+    stages.enter(step + 1, Stage::copy);
+    return feeder.with_copy(std::move(host));
+  });
   if (step == start.step) show_views(batch.host);
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
@@ -224,6 +230,8 @@ void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
   }
   const double lr = engine.update(where, norm);
   guard.passed(norm);
+  stages.enter(step + 1, Stage::ema);
+  engine.after_step(where);
   stages.enter(step + 1, Stage::other);
   record.step(step_record(totals, where, lr, norm, Clock::now() - begin));
   stages.end_step();
@@ -358,6 +366,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] { record.sync(); });
   saver.save(state_to_save(state(), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
+  stages.pause();
   request.saved();
 }
 
@@ -398,8 +407,8 @@ void Trainer::Impl::finish() {
   });
 }
 
-Trainer::Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite)
-    : impl_(std::make_unique<Impl>(config, ranks, overwrite)) {}
+Trainer::Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite, StageObserver* observer)
+    : impl_(std::make_unique<Impl>(config, ranks, overwrite, observer)) {}
 
 Trainer::~Trainer() = default;
 

@@ -5,6 +5,7 @@
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
 #include "cohort/train/run_config.h"
+#include "cohort/train/stage_observer.h"
 
 namespace cohort::nn {
 class VisionTransformer;
@@ -18,9 +19,11 @@ namespace cohort::train {
 class Trainer {
  public:
   /// Collective. Opens the dataset, makes model and optimizer, and restores the checkpoint to go on from, if
-  /// any (RunConfig:: resume). `overwrite`: remove what an earlier run left in run_dir. `ranks` outlives the
-  /// trainer. Throws UsageError or DataError, the same on every rank.
-  Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite = false);
+  /// any (RunConfig:: resume). `overwrite`: remove what an earlier run left in run_dir. `observer`: hears of
+  /// the stages of each step; null: nobody. `ranks` and `observer` outlive the trainer. Throws UsageError or
+  /// DataError, the same on every rank.
+  Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite = false,
+          StageObserver* observer = nullptr);
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
   ~Trainer();
