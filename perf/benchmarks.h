@@ -127,6 +127,18 @@ struct CompareOptions {
 /// ExitCode::bug with fail_if_slower when something is worse. Throws DataError or UsageError.
 ExitCode compare(const CompareOptions& options);
 
+struct GateOptions {
+  std::string baseline = "perf/baseline.json";
+  std::string folder = ".";  ///< for images, which are removed in the end
+  double seconds = 2;        ///< for each ratio and attempt
+  std::int64_t attempts = 3;
+  Output output;
+};
+
+/// Collective. Ratios to peers and limits that are measured in the same run. ExitCode::bug when one is below
+/// what the baseline allows on a machine of this kind. Throws DataError.
+ExitCode gate(const GateOptions& options, comm::Communicator& ranks);
+
 struct CheckpointOptions {
   std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of the state, over all ranks
   std::string folder = ".";

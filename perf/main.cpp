@@ -168,6 +168,7 @@ void add_scaling(CLI::App& app, perf::ScalingOptions& options, std::function<Exi
   add_step_options(command, options.step);
   command->add_option("--ranks", options.ranks, "numbers of ranks: 1,2,4")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command
@@ -223,6 +224,22 @@ void add_compare(CLI::App& app, perf::CompareOptions& options, std::function<Exi
   command->callback([&] { chosen = [&] { return perf::compare(options); }; });
 }
 
+void add_gate(CLI::App& app, perf::GateOptions& options, Benchmark& chosen) {
+  auto* command = app.add_subcommand(
+      "gate", "Ratios to peers and limits against a baseline; exit code 1 when one is worse");
+  command->add_option("BASELINE", options.baseline, "JSON file")->capture_default_str();
+  command->add_option("--dir", options.folder, "folder that all ranks see, for images that are removed")
+      ->capture_default_str();
+  command->add_option("--seconds", options.seconds, "time for each ratio and attempt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--attempts", options.attempts, "before a ratio counts as worse")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  add_output(command, options.output);
+  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::gate(options, ranks); }; });
+}
+
 void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& chosen) {
   auto* command =
       app.add_subcommand("checkpoint", "Saving and loading checkpoints, against plain writes and reads");
@@ -266,6 +283,7 @@ int main(int argc, char** argv) {
   perf::ScalingOptions scaling;
   perf::ContextOptions context;
   perf::CompareOptions compare;
+  perf::GateOptions gate;
   perf::CheckpointOptions checkpoint;
   perf::TraceOptions trace;
   Benchmark chosen;
@@ -280,6 +298,7 @@ int main(int argc, char** argv) {
   add_scaling(app, scaling, without_ranks);
   add_context(app, context, chosen);
   add_compare(app, compare, without_ranks);
+  add_gate(app, gate, chosen);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);
   std::string wrong_usage;

@@ -1,0 +1,220 @@
+// cohort-perf gate: ratios to peers and limits, which a change must not make worse.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fcntl.h>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Version.h>
+#include <fmt/format.h>
+#include <mpi.h>
+#include <torch/nn/modules/linear.h>
+
+#include "cohort/core/file.h"
+#include "cohort/core/host.h"
+#include "cohort/data/dataset.h"
+#include "cohort/eval/autocast.h"
+
+#include "benchmarks.h"
+#include "nn/linear.h"
+#include "plain_training.h"
+#include "scratch.h"
+#include "statistics.h"
+#include "support/json.h"
+#include "synthetic.h"
+#include "table.h"
+#include "timing.h"
+
+namespace cohort::perf {
+namespace {
+
+/// Something of ours and what it is measured against, in turns.
+struct Pair {
+  std::string name;
+  std::function<void()> ours, peer;
+};
+
+/// Pairs and all that they work on.
+class Bench {
+ public:
+  Bench(const std::filesystem::path& folder, comm::Communicator& ranks) : ranks_(ranks) {
+    add_collectives();
+    add_reading(folder);
+    add_steps();
+  }
+  [[nodiscard]] const std::vector<Pair>& pairs() const { return pairs_; }
+
+ private:
+  void add_collectives() {
+    const MPI_Comm mpi = MPI_Comm_f2c(ranks_.mpi_handle());
+    const std::int64_t values = (8 << 20) / 4, each = values / ranks_.size();
+    const at::Tensor large = at::ones({each * ranks_.size()}), small = at::ones({each});
+    const int count = static_cast<int>(large.numel()), part = static_cast<int>(each);
+    pairs_.push_back({"all_reduce of 8 MiB over MPI's",
+                      [=, this] { ranks_.all_reduce(large).wait(); },
+                      [=] { MPI_Allreduce(MPI_IN_PLACE, large.data_ptr(), count, MPI_FLOAT, MPI_SUM, mpi); }});
+    pairs_.push_back({"reduce_scatter of 8 MiB over MPI's",
+                      [=, this] { ranks_.reduce_scatter(small, large).wait(); },
+                      [=] {
+                        MPI_Reduce_scatter_block(large.data_ptr(), small.data_ptr(), part, MPI_FLOAT, MPI_SUM, mpi);
+                      }});
+    pairs_.push_back({"all_gather of 8 MiB over MPI's",
+                      [=, this] { ranks_.all_gather(large, small).wait(); },
+                      [=] {
+                        MPI_Allgather(small.data_ptr(), part, MPI_FLOAT, large.data_ptr(), part, MPI_FLOAT, mpi);
+                      }});
+  }
+
+  void add_reading(const std::filesystem::path& folder) {
+    train::RunConfig config;
+    config.context.keys = {"context"};
+    use_synthetic_images(config, "96x96x3", folder, ranks_);
+    comm::together(ranks_, [&] { dataset_.emplace(data::Dataset::open(folder, "train")); });
+    const data::Description& description = dataset_->description();
+    const auto image = std::make_shared<std::vector<std::byte>>(
+        static_cast<std::size_t>(description.images.bytes()));
+    const auto block = std::make_shared<std::vector<std::byte>>(image->size() * kRows);
+    const auto file = std::make_shared<FileDescriptor>(
+        ::open((folder / description.splits.front().shards.front().file).c_str(), O_RDONLY | O_CLOEXEC));
+    pairs_.push_back({"rows with checksums over pread",
+                      [this, image] {
+                        for (std::int64_t row = 0; row < kRows; ++row) dataset_->read(row, *image);
+                      },
+                      [file, block] {
+                        if (::pread(file->get(), block->data(), block->size(), 0) < 0)
+                          throw DataError({"cannot read the images of the gate", "--dir", disk_remedy(errno)});
+                      }});
+  }
+
+  void add_steps() {
+    for (const bool bf16 : {false, true}) {
+      const EngineOptions options{.model = "vit_tiny", .patch = 8, .image = 48, .images = 32, .bf16 = bf16};
+      const auto training = std::make_shared<PlainTraining>(options, ranks_);
+      // As many multiplications as a forward and a backward pass of the linear layers of 12 blocks.
+      const auto layer = std::make_shared<torch::nn::LinearImpl>(192, 768);
+      const at::Tensor input = at::randn({options.images * 37, 192});
+      pairs_.push_back({bf16 ? "bf16 step over its products" : "fp32 step over its products",
+                        [training] {
+                          double wait = 0;
+                          training->step(wait);
+                        },
+                        [=] {
+                          const at::NoGradGuard no_gradients;
+                          const eval::Bf16Scope scope(bf16, at::kCPU);
+                          for (int i = 0; i < 12 * 3 * 3; ++i) (void)nn::linear(*layer, input);
+                        }});
+    }
+  }
+
+  static constexpr std::int64_t kRows = 40;
+  comm::Communicator& ranks_;
+  std::vector<Pair> pairs_;
+  std::optional<data::Dataset> dataset_;
+};
+
+/// The peer's time over ours in each round, whose neighbours in time they are.
+std::vector<double> ratios_of(const Pair& pair, double seconds, comm::Communicator& ranks) {
+  const std::vector<Times> times = measure_in_turns(ranks, seconds, [] {}, {pair.ours, pair.peer});
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < times[0].samples.size(); ++i)
+    ratios.push_back(times[1].samples[i] / times[0].samples[i]);
+  return ratios;
+}
+
+struct Entry {
+  double ratio = 0;  ///< median of the runs on record
+  double noise = 0;  ///< how far below that a run may lie, as a part of it
+};
+
+/// "AVX512 2": the instruction set that decides how fast products are, and the number of ranks.
+std::string machine_class(int ranks) {
+  return fmt::format("{}, {} ranks", at::get_cpu_capability(), ranks);
+}
+
+Json read_baseline(const GateOptions& options) {
+  const std::string text = read_file(options.baseline);
+  const Json baseline = Json::parse(text, nullptr, false);
+  if (!baseline.is_object() || is_nested_deeply(text))
+    throw DataError({"the baseline is not a JSON object", options.baseline, "restore it from the repository"});
+  return baseline;
+}
+
+std::map<std::string, Entry> entries_of(const Json& baseline, const std::string& machine,
+                                        const GateOptions& options) {
+  std::map<std::string, Entry> entries;
+  if (!baseline.contains(machine)) return entries;
+  for (const auto& [name, value] : baseline.at(machine).items()) {
+    const bool is_sound = value.is_object() && value.contains("ratio") && value.contains("noise") &&
+                          value["ratio"].is_number() && value["noise"].is_number();
+    if (!is_sound)
+      throw DataError({fmt::format("'{}' has no ratio and noise", name), options.baseline,
+                       "restore it from the repository"});
+    entries[name] = {value["ratio"].get<double>(), value["noise"].get<double>()};
+  }
+  return entries;
+}
+
+Table& make_table(Results& results) {
+  return results.table(
+      "",
+      {"ratio: the peer's or limit's time over ours, median of rounds in turns; more is better. least: what "
+       "the baseline allows;",
+       "attempts: a ratio below that is measured again, and counts as worse when none of the attempts "
+       "reaches it"},
+      {{"ratio of", "", 36, 0, Role::key},
+       {"ratio", "", 8, 3, Role::higher},
+       {"baseline", "", 8, 3},
+       {"least", "", 8, 3},
+       {"attempts", "", 8},
+       {"verdict", "", 12}},
+      {{"ratios", "", {"ratio"}}});
+}
+
+/// Whether the pair is at least as good as its entry allows.
+bool passes(const Pair& pair, const std::optional<Entry>& entry, const GateOptions& options, Table& table,
+            comm::Communicator& ranks) {
+  const double least = entry ? entry->ratio * (1 - entry->noise) : 0;
+  std::vector<double> best;
+  std::int64_t attempts = 0;
+  do {
+    const std::vector<double> ratios = ratios_of(pair, options.seconds, ranks);
+    if (best.empty() || median(ratios) > median(best)) best = ratios;
+    ++attempts;
+  } while (median(best) < least && attempts < options.attempts);
+  const bool passed = median(best) >= least;
+  table.add({pair.name, median(best), entry ? Cell(entry->ratio) : Cell(), entry ? Cell(least) : Cell(),
+             attempts, std::string(!entry ? "no baseline" : passed ? "passed" : "WORSE")},
+            best);
+  return passed;
+}
+
+}  // namespace
+
+ExitCode gate(const GateOptions& options, comm::Communicator& ranks) {
+  std::map<std::string, Entry> entries;
+  const std::string machine = machine_class(ranks.size());
+  comm::together(ranks, [&] { entries = entries_of(read_baseline(options), machine, options); });
+  const Scratch scratch(options.folder, "cohort-perf-gate", ranks);
+  const Bench bench(scratch.path() / "data", ranks);
+  Results results("gate", options.output, ranks);
+  if (entries.empty())
+    results.remark(fmt::format("{} has nothing for '{}': nothing can be worse", options.baseline, machine));
+  Table& table = make_table(results);
+  bool all_pass = true;
+  for (const Pair& pair : bench.pairs()) {
+    const auto found = entries.find(pair.name);
+    const auto entry = found == entries.end() ? std::nullopt : std::optional(found->second);
+    all_pass = passes(pair, entry, options, table, ranks) && all_pass;
+  }
+  results.finish();
+  return all_pass ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace cohort::perf
