@@ -8,6 +8,7 @@
 #include "cohort/core/memory.h"
 
 #include "benchmarks.h"
+#include "plan/plan.h"
 
 namespace {
 
@@ -264,6 +265,41 @@ void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCod
   command->callback([&] { chosen = [&] { return perf::trace(options); }; });
 }
 
+void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode()>& chosen) {
+  auto* command = app.add_subcommand(
+      "plan", "Memory, step time, storage and checkpoints of a run that is not there, without a GPU");
+  const auto add = [&](const char* name, auto& value, const char* text) {
+    return command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  command->add_option("config", options.config, "configuration of cohort train")->required();
+  command->add_option("overrides", options.overrides, "options of it: optimizer.lr=1e-3");
+  add("--nodes", options.nodes, "machines")->check(CLI::Range(1, 1 << 20));
+  add("--gpus-per-node", options.gpus_per_node, "ranks on each")->check(CLI::Range(1, 1 << 10));
+  command->add_option("--gpu", options.gpu, "a100, h100, h200, b200 or one of --hardware")
+      ->capture_default_str();
+  command->add_option("--network", options.network,
+                      "infiniband-ndr400, infiniband-hdr200, slingshot-11, ethernet-100g or one of --hardware")
+      ->capture_default_str();
+  command->add_option("--hardware", options.hardware,
+                      "file with more of both: of cohort-perf calibrate, or like perf/plan/hardware.yaml");
+  command->add_option("--strategy", options.strategy, "look no further than this sharding.strategy");
+  add("--micro-batches", options.micro_batches, "look no further than this train.micro_batches");
+  command->add_flag("--scale-batch", options.scale_batch,
+                    "raise sampler.groups_per_step to the next multiple of the ranks");
+  command->add_option("--image", options.image, "channels,height,width, where there is no dataset yet")
+      ->delimiter(',');
+  add("--images", options.images, "of the training split, where there is no dataset yet");
+  add("--classes", options.classes, "of its labels");
+  add("--contexts", options.contexts, "values of each of its context keys");
+  add("--hours-between-failures", options.hours_between_failures, "of one node, on average");
+  add("--write-gb-s", options.write_gb_s, "GB/s at which the file system takes a checkpoint");
+  add("--checkpoint-seconds", options.checkpoint_seconds, "time to write a checkpoint, if it is known");
+  command->add_flag("--kernels", options.kernels, "instead: the kernels of a micro-batch and their times");
+  command->add_flag("--schedule", options.schedule, "instead: the collectives of a step, in order");
+  command->add_flag("--json", options.json, "one JSON object");
+  command->callback([&] { chosen = [&] { return perf::plan(options); }; });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -286,6 +322,7 @@ int main(int argc, char** argv) {
   perf::GateOptions gate;
   perf::CheckpointOptions checkpoint;
   perf::TraceOptions trace;
+  perf::PlanOptions plan;
   Benchmark chosen;
   std::function<ExitCode()> without_ranks;
   add_collectives(app, collectives, chosen);
@@ -301,6 +338,7 @@ int main(int argc, char** argv) {
   add_gate(app, gate, chosen);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);
+  add_plan(app, plan, without_ranks);
   std::string wrong_usage;
   try {
     app.parse(argc, argv);

@@ -1,0 +1,269 @@
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "cohort/core/text.h"
+
+#include "facts.h"
+#include "plan/plan.h"
+#include "support/json.h"
+
+namespace cohort::perf {
+namespace {
+
+constexpr double kHour = 3600, kGib = 1 << 30;
+
+struct Kernels {
+  double seconds = 0, flops = 0, bytes = 0;
+  int calls = 0;
+};
+
+std::string choice_text(const Choice& choice) {
+  std::string text(config::enum_name(choice.strategy));
+  if (choice.strategy == shard::Strategy::hybrid) text += fmt::format(" (shard_size {})", choice.shards);
+  text += fmt::format(", {} micro-batch{}", choice.micro_batches, choice.micro_batches == 1 ? "" : "es");
+  if (choice.checkpointing) text += ", activation checkpointing";
+  return text;
+}
+
+/// As arguments of cohort train.
+std::string overrides_of(const Plan& plan) {
+  const Choice& choice = plan.chosen().choice;
+  std::string text = fmt::format(
+      "sharding.strategy={} train.micro_batches={} sharding.activation_checkpointing={} "
+      "sampler.groups_per_step={}",
+      config::enum_name(choice.strategy), choice.micro_batches, choice.checkpointing,
+      plan.workload.config.sampler.groups_per_step);
+  if (choice.strategy == shard::Strategy::hybrid)
+    text += fmt::format(" sharding.shard_size={}", choice.shards);
+  return text;
+}
+
+bool is_bf16(const Plan& plan) {
+  return plan.workload.config.precision == train::Precision::bf16;
+}
+
+double model_utilization(const Plan& plan) {
+  return utilization(plan.chosen(), plan.cluster.processor, is_bf16(plan));
+}
+
+double interval(const Plan& plan) {
+  return daly_interval(plan.checkpoint_seconds, plan.mean_time_between_failures);
+}
+
+Json prediction_json(const Prediction& prediction) {
+  Json memory;
+  for (const MemoryPart& part : prediction.memory) memory[part.name] = std::llround(part.bytes);
+  Json busy;
+  for (int lane = 0; lane < kLanes; ++lane)
+    busy[std::string(lane_name(static_cast<Lane>(lane)))] = prediction.step.busy[static_cast<std::size_t>(lane)];
+  return {{"strategy", config::enum_name(prediction.choice.strategy)},
+          {"shards", prediction.choice.shards},
+          {"micro_batches", prediction.choice.micro_batches},
+          {"activation_checkpointing", prediction.choice.checkpointing},
+          {"images_per_rank", prediction.images},
+          {"memory_bytes_by_part", memory},
+          {"memory_bytes", std::llround(prediction.memory_bytes)},
+          {"memory_limit_bytes", std::llround(prediction.memory_limit)},
+          {"fits", prediction.fits()},
+          {"step_seconds", prediction.step.seconds},
+          {"forward_seconds", prediction.step.forward},
+          {"backward_seconds", prediction.step.backward},
+          {"update_seconds", prediction.step.update},
+          {"waiting_seconds", prediction.step.waiting},
+          {"communicating_seconds", busy},
+          {"model_flops_of_rank", prediction.flops}};
+}
+
+Json plan_json(const Plan& plan) {
+  const double rate = plan.images_per_second(), steps = plan.workload.steps();
+  const double seconds = steps * plan.chosen().step.seconds;
+  return {{"prediction", true},
+          {"noise", nullptr},
+          {"facts", facts_of_process()},
+          {"processor", plan.cluster.processor.name},
+          {"network", plan.cluster.network.name},
+          {"nodes", plan.cluster.nodes},
+          {"ranks", plan.cluster.ranks()},
+          {"groups_per_step", plan.workload.config.sampler.groups_per_step},
+          {"global_batch", plan.workload.global_images()},
+          {"from_dataset", plan.workload.from_dataset},
+          {"configured", prediction_json(plan.configured)},
+          {"recommended", plan.best ? prediction_json(*plan.best) : Json()},
+          {"images_per_second", rate},
+          {"efficiency_of_one_node", plan.efficiency()},
+          {"model_flops_utilization", model_utilization(plan)},
+          {"storage_bytes_per_second", rate * plan.workload.image_bytes},
+          {"steps", steps},
+          {"hours", seconds / kHour},
+          {"device_hours", seconds / kHour * plan.cluster.ranks()},
+          {"checkpoint_bytes", std::llround(plan.checkpoint_bytes)},
+          {"checkpoint_seconds", plan.checkpoint_seconds},
+          {"mean_seconds_between_failures", plan.mean_time_between_failures},
+          {"checkpoint_interval_seconds", {{"young", young_interval(plan.checkpoint_seconds,
+                                                                    plan.mean_time_between_failures)},
+                                           {"daly", interval(plan)}}},
+          {"overrides", overrides_of(plan)}};
+}
+
+void heading(const char* text) {
+  fmt::print("{}\n", text);
+}
+
+void row(const std::string& name, const std::string& value) {
+  fmt::print("  {:<26} {}\n", name, value);
+}
+
+void print_memory(const Prediction& prediction) {
+  heading("memory of a rank");
+  for (const MemoryPart& part : prediction.memory)
+    row(part.name, fmt::format("{:>9.3f} GiB", part.bytes / kGib));
+  row("together", fmt::format("{:>9.3f} GiB of {:.0f}: {}", prediction.memory_bytes / kGib,
+                                    prediction.memory_limit / kGib,
+                                    prediction.fits() ? "fits" : "does NOT fit"));
+}
+
+void print_step(const Plan& plan) {
+  const SimulatedStep& step = plan.chosen().step;
+  const auto part = [&](double seconds) {
+    return fmt::format("{:>9.2f} ms {:>5.1f} %", 1e3 * seconds, 100 * seconds / step.seconds);
+  };
+  heading("a step");
+  row("forward", part(step.forward));
+  row("backward", part(step.backward));
+  row("update", part(step.update));
+  row("waiting for collectives", part(step.waiting));
+  row("together", part(step.seconds));
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const double busy = step.busy[static_cast<std::size_t>(lane)];
+    if (busy > 0)
+      row(fmt::format("under way: {}", lane_name(static_cast<Lane>(lane))), part(busy));
+  }
+  row("images/s, all ranks", fmt::format("{:>9.0f}", plan.images_per_second()));
+  if (plan.cluster.nodes > 1)
+    row("efficiency of one node's", fmt::format("{:>9.1f} %", 100 * plan.efficiency()));
+  row("model FLOPs utilization", fmt::format("{:>9.1f} % of {:.0f} TFLOP/s", 100 * model_utilization(plan),
+                                                   (is_bf16(plan) ? plan.cluster.processor.bf16
+                                                                  : plan.cluster.processor.fp32) /
+                                                       1e12));
+}
+
+void print_run(const Plan& plan) {
+  const double steps = plan.workload.steps(), seconds = steps * plan.chosen().step.seconds;
+  const double pause = interval(plan), step = plan.chosen().step.seconds;
+  heading("the run");
+  row("steps", fmt::format("{:.0f} of {} images", steps, format_count(plan.workload.global_images())));
+  row("time", format_duration(std::chrono::duration<double>(seconds)));
+  row("device hours", fmt::format("{:.1f}", seconds / kHour * plan.cluster.ranks()));
+  row("read from storage",
+            fmt::format("{:.3f} GB/s, {:.0f} bytes an image", plan.images_per_second() * plan.workload.image_bytes / 1e9,
+                        plan.workload.image_bytes));
+  row("checkpoint", fmt::format("{:.2f} GB, {:.1f} s to write", plan.checkpoint_bytes / 1e9,
+                                      plan.checkpoint_seconds));
+  row("time between failures",
+            format_duration(std::chrono::duration<double>(plan.mean_time_between_failures)) + " expected");
+  row("checkpoint every",
+            fmt::format("{} (Daly; Young {}): checkpoint.every_steps={:.0f}",
+                        format_duration(std::chrono::duration<double>(pause)),
+                        format_duration(std::chrono::duration<double>(
+                            young_interval(plan.checkpoint_seconds, plan.mean_time_between_failures))),
+                        std::max(1.0, std::round(pause / step))));
+}
+
+void print_plan(const Plan& plan) {
+  const train::RunConfig& config = plan.workload.config;
+  fmt::print("# A prediction, not a measurement (docs/plan.md)\n");
+  heading("what");
+  row("model", fmt::format("{}, width {}, depth {}, patch {}; {} parameters trained", config.model.name,
+                                 plan.workload.model.embed_dim, plan.workload.model.depth,
+                                 plan.workload.model.patch_size,
+                                 format_count(std::llround(plan.workload.parts.front().values()))));
+  row("method", fmt::format("{}, {} view{}, {}", config::enum_name(config.method),
+                                  plan.workload.views.size(), plan.workload.views.size() == 1 ? "" : "s",
+                                  config::enum_name(config.precision)));
+  row("images", fmt::format("{}, {}", format_count(plan.workload.images),
+                                  plan.workload.from_dataset ? config.data.path.string() : "stand-in"));
+  row("where", fmt::format("{} nodes of {} x {}, {}", plan.cluster.nodes, plan.cluster.per_node,
+                                 plan.cluster.processor.name, plan.cluster.network.name));
+  row("images of a rank", fmt::format("{} a step, {} ranks", plan.chosen().images, plan.cluster.ranks()));
+  heading("how");
+  row("configured", fmt::format("{}: {:.2f} ms a step, {}", choice_text(plan.configured.choice),
+                                      1e3 * plan.configured.step.seconds,
+                                      plan.configured.fits() ? "fits" : "does NOT fit"));
+  if (plan.best) {
+    row("recommended", fmt::format("{}: {:.2f} ms a step, the fastest of those that fit",
+                                         choice_text(plan.best->choice), 1e3 * plan.best->step.seconds));
+    row("as options", overrides_of(plan));
+  } else {
+    row("recommended", "nothing fits: fewer images a group, a smaller model, or more memory");
+  }
+  print_memory(plan.chosen());
+  print_step(plan);
+  print_run(plan);
+}
+
+/// "qkv: gradient of rows" -> "qkv: gradient of rows": kernels of all blocks together.
+void print_kernels(const Plan& plan) {
+  const Prediction& chosen = plan.configured;
+  const Workload workload = under(plan.workload, chosen.choice);
+  const Processor& processor = plan.cluster.processor;
+  std::vector<std::tuple<std::string, std::string, std::string>> order;
+  std::map<std::tuple<std::string, std::string, std::string>, Kernels> groups;
+  for (const Kernel& kernel : pass_kernels(step_shape(workload, chosen.images / chosen.choice.micro_batches))) {
+    const auto key = std::tuple(kernel.part, std::string(pass_name(kernel.pass)), kernel.name);
+    if (!groups.contains(key)) order.push_back(key);
+    Kernels& group = groups[key];
+    Processor device = processor;
+    device.launch = 0;
+    group.seconds += kernel_seconds({kernel}, device, is_bf16(plan));
+    group.flops += kernel.flops;
+    group.bytes += kernel.bytes;
+    group.calls += kernel.calls;
+  }
+  fmt::print("# A prediction: kernels of one micro-batch of {} images on {} (docs/plan.md)\n",
+             chosen.images / chosen.choice.micro_batches, processor.name);
+  fmt::print("#{:>8} {:>10} {:>44} {:>7} {:>11} {:>9} {:>10} {:>10}\n", "part", "pass", "kernel", "calls",
+             "GFLOP", "GB", "device us", "launch us");
+  Kernels all;
+  for (const auto& key : order) {
+    const Kernels& group = groups.at(key);
+    fmt::print(" {:>8} {:>10} {:>44} {:>7} {:>11.2f} {:>9.3f} {:>10.1f} {:>10.1f}\n", std::get<0>(key),
+               std::get<1>(key), std::get<2>(key), group.calls, group.flops / 1e9, group.bytes / 1e9,
+               1e6 * group.seconds, 1e6 * group.calls * processor.launch);
+    all.seconds += group.seconds;
+    all.flops += group.flops;
+    all.bytes += group.bytes;
+    all.calls += group.calls;
+  }
+  fmt::print(" {:>8} {:>10} {:>44} {:>7} {:>11.2f} {:>9.3f} {:>10.1f} {:>10.1f}\n", "all", "", "", all.calls,
+             all.flops / 1e9, all.bytes / 1e9, 1e6 * all.seconds, 1e6 * all.calls * processor.launch);
+}
+
+/// One line a collective: communicator, name, bytes on this rank.
+void print_schedule(const Plan& plan) {
+  const Choice& choice = plan.configured.choice;
+  const Schedule schedule = make_schedule(under(plan.workload, choice), {plan.cluster.ranks(), choice.shards},
+                                          choice.micro_batches);
+  for (const PlannedCollective& collective : schedule.collectives)
+    fmt::print("{} {} {:.0f}\n", lane_name(collective.lane), collective.operation, collective.bytes);
+}
+
+}  // namespace
+
+ExitCode plan(const PlanOptions& options) {
+  const Plan made = make_plan(options);
+  if (options.schedule) {
+    print_schedule(made);
+  } else if (options.kernels) {
+    print_kernels(made);
+  } else if (options.json) {
+    fmt::print("{}\n", plan_json(made).dump());
+  } else {
+    print_plan(made);
+  }
+  return ExitCode::done;
+}
+
+}  // namespace cohort::perf
