@@ -150,6 +150,15 @@ struct CheckpointOptions {
 /// bytes in the same folder. ExitCode::bug if a value is wrong.
 ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks);
 
+struct CalibrateOptions {
+  std::string file;      ///< to write; empty: the terminal
+  double seconds = 1.0;  ///< for each measurement
+};
+
+/// Collective. Measures what cohort-perf plan has to know of this machine, and writes it as a file of hardware.
+/// With one rank nothing is told of collectives.
+ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks);
+
 struct TraceOptions {
   std::string file;       ///< trace.json of a run
   std::int64_t step = 0;  ///< 0: all

@@ -301,11 +301,8 @@ Table& make_table(Results& results) {
 
 ExitCode collectives(const CollectivesOptions& options, comm::Communicator& ranks) {
   std::vector<Case> cases;
-  at::Device device = at::kCPU;
-  comm::together(ranks, [&] {
-    cases = cases_of(options);
-    device = device_named(options.device, ranks.rank());
-  });
+  comm::together(ranks, [&] { cases = cases_of(options); });
+  const at::Device device = device_named(options.device, ranks);
   Results results("collectives", options.output, ranks);
   Table& table = make_table(results);
   const Group group{&ranks, MPI_Comm_f2c(ranks.mpi_handle())};

@@ -7,10 +7,8 @@
 
 namespace cohort::perf {
 
-c10::Device device_named(const std::string& name, int rank) {
-  train::RunConfig config;
-  config.device = name == "cuda" ? train::Device::cuda : train::Device::cpu;
-  return train::device_of(config, rank);
+c10::Device device_named(const std::string& name, comm::Communicator& ranks) {
+  return train::use_device(name == "cuda" ? train::Device::cuda : train::Device::cpu, ranks);
 }
 
 void synchronise(c10::Device device) {

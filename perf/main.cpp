@@ -265,6 +265,17 @@ void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCod
   command->callback([&] { chosen = [&] { return perf::trace(options); }; });
 }
 
+void add_calibrate(CLI::App& app, perf::CalibrateOptions& options, Benchmark& chosen) {
+  auto* command =
+      app.add_subcommand("calibrate", "Measures this machine's CPUs for cohort-perf plan --hardware");
+  command->add_option("--out", options.file, "file to write; else the terminal");
+  command->add_option("--seconds", options.seconds, "time for each measurement")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback(
+      [&] { chosen = [&](comm::Communicator& ranks) { return perf::calibrate(options, ranks); }; });
+}
+
 void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode()>& chosen) {
   auto* command = app.add_subcommand(
       "plan", "Memory, step time, storage and checkpoints of a run that is not there, without a GPU");
@@ -300,6 +311,12 @@ void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode(
   command->callback([&] { chosen = [&] { return perf::plan(options); }; });
 }
 
+void add_published(CLI::App& app, std::function<ExitCode()>& chosen) {
+  auto* command =
+      app.add_subcommand("published", "Predictions of cohort-perf plan beside published training runs");
+  command->callback([&] { chosen = [] { return perf::published(); }; });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -322,6 +339,7 @@ int main(int argc, char** argv) {
   perf::GateOptions gate;
   perf::CheckpointOptions checkpoint;
   perf::TraceOptions trace;
+  perf::CalibrateOptions calibrate;
   perf::PlanOptions plan;
   Benchmark chosen;
   std::function<ExitCode()> without_ranks;
@@ -338,7 +356,9 @@ int main(int argc, char** argv) {
   add_gate(app, gate, chosen);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);
+  add_calibrate(app, calibrate, chosen);
   add_plan(app, plan, without_ranks);
+  add_published(app, without_ranks);
   std::string wrong_usage;
   try {
     app.parse(argc, argv);

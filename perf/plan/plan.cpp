@@ -35,8 +35,18 @@ StandIn stand_in(const PlanOptions& options) {
 
 Cluster make_cluster(const PlanOptions& options) {
   const Hardware hardware = read_hardware(options.hardware);
-  return {hardware.processor(options.gpu), hardware.network(options.network), options.nodes,
-          options.gpus_per_node};
+  const Cluster cluster{hardware.processor(options.gpu), hardware.network(options.network), options.nodes,
+                        options.gpus_per_node};
+  if (cluster.ranks() > 1 && cluster.processor.is_cpu() &&
+      !cluster.processor.collectives.contains("reduce_scatter")) {
+    throw UsageError({fmt::format("of '{}' no collectives were measured", options.gpu), options.hardware,
+                      "run cohort-perf calibrate on 2 ranks or more"});
+  }
+  if (cluster.nodes > 1 && cluster.processor.is_cpu()) {
+    throw UsageError({fmt::format("'{}' is one node, and no network was measured", options.gpu), "--nodes",
+                      "plan for --nodes 1, or for a GPU"});
+  }
+  return cluster;
 }
 
 /// Groups of a step that ranks share equally.

@@ -47,7 +47,18 @@ struct Plan {
 /// do not allow.
 Plan make_plan(const PlanOptions& options);
 
-/// cohort-perf plan. Without ranks and without a GPU. ExitCode::bad_usage by exception alone.
+struct PublishedComparison {
+  std::string source, what;
+  double published = 0, predicted = 0;  ///< tokens/s of a device
+};
+
+/// Predictions of published training runs of language models under FSDP.
+std::vector<PublishedComparison> compare_published();
+
+/// cohort-perf published: compare_published() as a table.
+ExitCode published();
+
+/// cohort-perf plan. Without ranks and without a GPU.
 ExitCode plan(const PlanOptions& options);
 
 }  // namespace cohort::perf

@@ -12,7 +12,7 @@ constexpr double kFp32 = 4, kMib = 1 << 20;
 // What a process has without a model: docs/performance.md ("empty"); on a GPU the context of CUDA, workspaces of
 // cuBLAS and buffers of NCCL.
 constexpr double kEmptyCpu = 130 * kMib, kEmptyGpu = 1.5 * 1024 * kMib;
-// PyTorch's caching allocator gives memory in blocks that do not fit together.
+// Allocators give memory in blocks that do not fit together.
 constexpr double kUnusable = 0.05;
 
 using UnitKey = std::tuple<std::size_t, int, Pass>;  // part, unit, pass
@@ -181,7 +181,7 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
   double sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
   parts.push_back({"allocator and libraries",
-                   processor.is_cpu() ? kEmptyCpu : kEmptyGpu + kUnusable * sum});
+                   (processor.is_cpu() ? kEmptyCpu : kEmptyGpu) + kUnusable * sum});
   std::erase_if(parts, [](const MemoryPart& part) { return part.bytes == 0; });
   return parts;
 }

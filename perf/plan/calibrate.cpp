@@ -1,0 +1,161 @@
+#include <algorithm>
+#include <ctime>
+#include <functional>
+#include <thread>
+#include <unistd.h>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <torch/nn/modules/linear.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "benchmarks.h"
+#include "nn/linear.h"
+#include "plan/hardware.h"
+#include "timing.h"
+
+namespace cohort::perf {
+namespace {
+
+// A block of ViT-S/8 on 16 images of 96 x 96.
+constexpr std::int64_t kImages = 16, kTokens = 145, kWidth = 384, kHeads = 6, kHidden = 4 * kWidth;
+constexpr double kRows = kImages * kTokens;
+constexpr std::int64_t kSmall = 1 << 12, kLarge = 1 << 21;  // values of fp32
+
+class Calibration {
+ public:
+  Calibration(double seconds, comm::Communicator& ranks) : seconds_(seconds), ranks_(ranks) {}
+
+  Processor run() {
+    Processor processor;
+    processor.name = "this";
+    processor.cores = static_cast<int>(std::thread::hardware_concurrency());
+    processor.memory_bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    processor.fp32 = products(at::kFloat);
+    processor.bf16 = products(at::kBFloat16);
+    processor.attention_part = attention() / processor.fp32;
+    processor.memory = streams();
+    processor.shortest = smallest_operation();
+    if (ranks_.size() > 1) collectives(processor);
+    return processor;
+  }
+
+ private:
+  /// Seconds of work of one thread, by the processor's time: other programs count less. All ranks work at the
+  /// same time, as they do in training.
+  double median(const std::function<void()>& work) {
+    constexpr std::size_t kLeast = 5;
+    const auto clock = [] {
+      timespec time{};
+      ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+      return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+    };
+    work();
+    ranks_.barrier();
+    std::vector<double> samples;
+    for (double sum = 0; sum < seconds_ || samples.size() < kLeast; sum += samples.back()) {
+      const double begin = clock();
+      work();
+      samples.push_back(clock() - begin);
+    }
+    std::nth_element(samples.begin(), samples.begin() + std::ssize(samples) / 2, samples.end());
+    return ranks_.max(samples[samples.size() / 2]);
+  }
+
+  /// Of the slowest rank, the fastest time: what other programs slow, they slow less often than always.
+  double fastest(const std::function<void()>& work) {
+    return std::ranges::min(measure(ranks_, seconds_, [] {}, work).samples);
+  }
+
+  /// FLOP/s of the two linear layers of an MLP, forward and backward.
+  double products(at::ScalarType type) {
+    torch::nn::Linear first(kWidth, kHidden), second(kHidden, kWidth);
+    first->to(type);
+    second->to(type);
+    const at::Tensor input = at::randn({kImages, kTokens, kWidth}).to(type).requires_grad_();
+    const double time = median([&] { nn::linear(*second, nn::linear(*first, input)).sum().backward(); });
+    return 2 * 6 * kRows * kWidth * kHidden / time;
+  }
+
+  /// FLOP/s of fused attention in fp32, forward and backward as perf/model_cost.h counts them.
+  double attention() {
+    const auto part = [] {
+      return at::randn({kImages, kHeads, kTokens, kWidth / kHeads}).requires_grad_();
+    };
+    const at::Tensor query = part(), key = part(), value = part();
+    const double time =
+        median([&] { at::scaled_dot_product_attention(query, key, value).sum().backward(); });
+    return 14 * kRows * kTokens * kWidth / time;
+  }
+
+  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/model_cost.h counts them.
+  double streams() {
+    const at::Tensor narrow = at::randn({kImages, kTokens, kWidth}).requires_grad_(),
+                     wide = at::randn({kImages, kTokens, kHidden}).requires_grad_();
+    const at::Tensor weight = at::ones({kWidth}).requires_grad_(), bias = at::zeros({kWidth}).requires_grad_();
+    const at::Tensor narrow_gradient = at::ones({kImages, kTokens, kWidth}),
+                     wide_gradient = at::ones({kImages, kTokens, kHidden});
+    const double time = median([&] {
+      const at::Tensor normed = at::layer_norm(narrow, {kWidth}, weight, bias);
+      (narrow + normed).backward(narrow_gradient);
+      at::gelu(wide).backward(wide_gradient);
+    });
+    const double of_norm = 2 + 3 + 2, of_sum = 3 + 3, of_gelu = 2 + 3;
+    return 4 * kRows * (kWidth * (of_norm + of_sum) + kHidden * of_gelu) / time;
+  }
+
+  double smallest_operation() {
+    constexpr int kCalls = 1000;
+    const at::Tensor one = at::ones({1});
+    return median([&] {
+             for (int i = 0; i < kCalls; ++i) (void)one.add(one);
+           }) / kCalls;
+  }
+
+  /// Latency and bandwidth from two sizes.
+  void collectives(Processor& processor) {
+    const int ranks = ranks_.size();
+    const double part = static_cast<double>(ranks - 1) / ranks;
+    const auto add = [&](const char* name, double factor, auto&& call) {
+      const auto time = [&](std::int64_t values) {
+        const at::Tensor whole = at::ones({values * ranks}), piece = at::ones({values});
+        return fastest([&] { call(whole, piece).wait(); });
+      };
+      const double small = time(kSmall), large = time(kLarge);
+      const double bytes = 4.0 * static_cast<double>((kLarge - kSmall) * ranks) * factor * part;
+      const double bandwidth = bytes / std::max(large - small, 1e-9);
+      const double transfer = 4.0 * static_cast<double>(kSmall * ranks) * factor * part / bandwidth;
+      processor.collectives[name] = {std::max(small - transfer, 0.0), bandwidth};
+    };
+    add("all_gather", 1, [&](const at::Tensor& whole, const at::Tensor& piece) { return ranks_.all_gather(whole, piece); });
+    add("reduce_scatter", 1,
+        [&](const at::Tensor& whole, const at::Tensor& piece) { return ranks_.reduce_scatter(piece, whole); });
+    add("all_reduce", 2, [&](const at::Tensor& whole, const at::Tensor&) { return ranks_.all_reduce(whole); });
+  }
+
+  double seconds_;
+  comm::Communicator& ranks_;
+};
+
+}  // namespace
+
+ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks) {
+  const Processor processor = Calibration(options.seconds, ranks).run();
+  const std::string text =
+      fmt::format("# Measured by cohort-perf calibrate on {} ranks: for cohort-perf plan --hardware FILE --gpu this\n{}",
+                  ranks.size(), hardware_file(processor));
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    if (options.file.empty()) {
+      fmt::print("{}", text);
+    } else {
+      write_file_atomically(options.file, text);
+    }
+  });
+  return ExitCode::done;
+}
+
+}  // namespace cohort::perf
