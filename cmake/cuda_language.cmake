@@ -25,7 +25,7 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY None)  # the one that LibTorch has loaded: cohort
 set(CMAKE_CUDA_FLAGS_RELEASE "-O3 --generate-line-info")
 
 # Kernels round as the same code does on the CPU: no fused multiply-add, exact division, denormal numbers kept.
-set(cuda_options -fmad=false -prec-div=true -prec-sqrt=true -ftz=false -Xcompiler=-fPIC,-Wall,-Wextra,-Wshadow)
+set(cuda_options --expt-relaxed-constexpr -fmad=false -prec-div=true -prec-sqrt=true -ftz=false -Xcompiler=-fPIC,-Wall,-Wextra,-Wshadow)
 if(COHORT_WARNINGS_AS_ERRORS)
   list(APPEND cuda_options -Werror=all-warnings)
 endif()

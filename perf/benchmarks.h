@@ -106,8 +106,8 @@ ExitCode scaling(const ScalingOptions& options);
 
 struct ContextOptions {
   std::int64_t images = 16, patches = 144, width = 384;  ///< of each rank
-  std::int64_t keys = 1, values = 32;                    ///< context keys, and values of each in the vocabulary
-  double seconds = 1.0;                                  ///< for each way
+  std::int64_t keys = 1, values = 32;  ///< context keys, and values of each in the vocabulary
+  double seconds = 1.0;                ///< for each way
   Output output;
 };
 
@@ -155,8 +155,8 @@ struct CalibrateOptions {
   double seconds = 1.0;  ///< for each measurement
 };
 
-/// Collective. Measures what cohort-perf plan has to know of this machine, and writes it as a file of hardware.
-/// With one rank nothing is told of collectives.
+/// Collective. Measures what cohort-perf plan has to know of this machine, and writes it as a file of
+/// hardware. With one rank nothing is told of collectives.
 ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks);
 
 struct TraceOptions {

@@ -122,7 +122,7 @@ std::vector<const Stage*> order_of(const std::vector<Stage>& stages, std::int64_
 /// Seconds of the slowest rank, stage by stage, round by round, so that all stages see the same disturbances.
 /// One round more comes first and is not counted.
 std::map<std::string, std::vector<double>> times_of(const std::vector<Stage>& stages, std::int64_t rounds,
-                                           comm::Communicator& ranks) {
+                                                    comm::Communicator& ranks) {
   std::map<std::string, std::vector<double>> samples;
   for (std::int64_t round = 0; round <= rounds; ++round) {
     for (const Stage* stage : order_of(stages, round)) {
@@ -203,23 +203,24 @@ class Subject {
 };
 
 Table& make_table(const CheckpointOptions& options, std::int64_t bytes, Results& results) {
-  return results.table("",
-          {fmt::format("{} in {}, median of {} rounds", format_bytes(static_cast<std::uint64_t>(bytes)),
-                       options.folder, options.rounds),
-           "save: Store::save with verification, nothing old to remove; limit: pwrite of the same bytes to a "
-           "new file, and fsync",
-           "load: Store::load, limit: pread of as many bytes, both from the disk; verify: both from the page "
-           "cache",
-           "async held: how long Saver::save keeps its caller; rest: until the checkpoint is complete"},
-          {{"stage", "", 10, 0, Role::key},
-           {"bytes", "B", 12, 0, Role::key},
-           {"time p50", "ms", 10, 1, Role::lower},
-           {"all ranks", "GB/s", 10, 3},
-           {"limit", "GB/s", 8, 3},
-           {"of limit", "%", 8, 1},
-           {"of save", "%", 8, 1},
-           {"#wrong", "", 6}},
-          {{"time", "", {"time p50"}}});
+  return results.table(
+      "",
+      {fmt::format("{} in {}, median of {} rounds", format_bytes(static_cast<std::uint64_t>(bytes)),
+                   options.folder, options.rounds),
+       "save: Store::save with verification, nothing old to remove; limit: pwrite of the same bytes to a "
+       "new file, and fsync",
+       "load: Store::load, limit: pread of as many bytes, both from the disk; verify: both from the page "
+       "cache",
+       "async held: how long Saver::save keeps its caller; rest: until the checkpoint is complete"},
+      {{"stage", "", 10, 0, Role::key},
+       {"bytes", "B", 12, 0, Role::key},
+       {"time p50", "ms", 10, 1, Role::lower},
+       {"all ranks", "GB/s", 10, 3},
+       {"limit", "GB/s", 8, 3},
+       {"of limit", "%", 8, 1},
+       {"of save", "%", 8, 1},
+       {"#wrong", "", 6}},
+      {{"time", "", {"time p50"}}});
 }
 
 // Over all ranks, a load holds the state once: of a whole model no rank ever has more than its slices.

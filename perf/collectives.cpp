@@ -37,12 +37,8 @@ struct Buffers {
   bool in_place = false;
 
   [[nodiscard]] const void* mpi_input() const { return in_place ? MPI_IN_PLACE : input.data_ptr(); }
-  [[nodiscard]] const at::Tensor& larger() const {
-    return input.numel() > output.numel() ? input : output;
-  }
-  [[nodiscard]] const at::Tensor& smaller() const {
-    return input.numel() > output.numel() ? output : input;
-  }
+  [[nodiscard]] const at::Tensor& larger() const { return input.numel() > output.numel() ? input : output; }
+  [[nodiscard]] const at::Tensor& smaller() const { return input.numel() > output.numel() ? output : input; }
 };
 
 struct Group {
@@ -87,21 +83,20 @@ Buffers of_equal_size(const Group& group, std::int64_t each, at::TensorOptions o
 }
 
 Operation all_reduce() {
-  return {"all_reduce",
-          true,
-          true,
-          [](double n) { return 2 * (n - 1) / n; },
-          of_equal_size,
-          [](const Group& group, Buffers& b) {
-            if (!b.in_place) b.output.copy_(b.input);
-            group.ranks->all_reduce(b.output).wait();
-          },
-          [](const Group& group, Buffers& b, MPI_Datatype type) {
-            MPI_Allreduce(b.mpi_input(), b.output.data_ptr(), count(b.output), type, MPI_SUM, group.mpi);
-          },
-          [](const Group& group, const Buffers& b) {
-            return pattern(0, b.output).mul_(total_factor(group));
-          }};
+  return {
+      "all_reduce",
+      true,
+      true,
+      [](double n) { return 2 * (n - 1) / n; },
+      of_equal_size,
+      [](const Group& group, Buffers& b) {
+        if (!b.in_place) b.output.copy_(b.input);
+        group.ranks->all_reduce(b.output).wait();
+      },
+      [](const Group& group, Buffers& b, MPI_Datatype type) {
+        MPI_Allreduce(b.mpi_input(), b.output.data_ptr(), count(b.output), type, MPI_SUM, group.mpi);
+      },
+      [](const Group& group, const Buffers& b) { return pattern(0, b.output).mul_(total_factor(group)); }};
 }
 
 Operation all_gather() {
@@ -111,8 +106,9 @@ Operation all_gather() {
           [](double n) { return (n - 1) / n; },
           [](const Group& group, std::int64_t each, at::TensorOptions options, bool in_place) {
             const at::Tensor output = at::empty({each * group.ranks->size()}, options);
-            return Buffers{in_place ? output.narrow(0, group.rank() * each, each) : at::empty({each}, options),
-                           output, in_place};
+            return Buffers{
+                in_place ? output.narrow(0, group.rank() * each, each) : at::empty({each}, options), output,
+                in_place};
           },
           [](const Group& group, Buffers& b) { group.ranks->all_gather(b.output, b.input).wait(); },
           [](const Group& group, Buffers& b, MPI_Datatype type) {
@@ -210,7 +206,8 @@ class Run {
   Run(const Case& of, const Group& group, at::Device device, double seconds)
       : case_(of), group_(group), device_(device), seconds_(seconds) {
     const auto element = static_cast<std::uint64_t>(c10::elementSize(of.type.scalar));
-    const auto each = std::max<std::uint64_t>(1, of.bytes / element / static_cast<std::uint64_t>(group.size()));
+    const auto each =
+        std::max<std::uint64_t>(1, of.bytes / element / static_cast<std::uint64_t>(group.size()));
     buffers_ = of.operation.buffers(group, static_cast<std::int64_t>(each),
                                     at::TensorOptions(of.type.scalar).device(device), of.in_place);
   }

@@ -98,13 +98,13 @@ bool have_several_runs(const Series& before, const Series& after) {
 /// Several runs of both: what each measured. Else the repetitions within the runs.
 Interval ratio_of(const Series& before, const Series& after, double error) {
   return have_several_runs(before, after) ? ratio_interval(before.runs, after.runs, error)
-                                         : ratio_interval(before.samples, after.samples, error);
+                                          : ratio_interval(before.samples, after.samples, error);
 }
 
 enum class Verdict { better, worse, none };
 
 Verdict verdict_of(const Interval& ratio, bool lower_is_better, double tolerance) {
-  const bool fell = ratio.high < 1 / (1 + tolerance), rose = ratio.low > 1 + tolerance;
+  const bool fell = ratio.high<1 / (1 + tolerance), rose = ratio.low> 1 + tolerance;
   if (!fell && !rose) return Verdict::none;
   return fell == lower_is_better ? Verdict::better : Verdict::worse;
 }
@@ -117,9 +117,10 @@ std::string word_for(Verdict verdict, bool is_sure) {
 Table& make_table(Results& results, const CompareOptions& options, std::size_t cases) {
   return results.table(
       "",
-      {fmt::format("{} against {}: after over before, with intervals by Welch's t test on logarithms; {:.4g} % "
-                   "that all {} verdicts",
-                   options.after, options.before, 100 * options.confidence, cases),
+      {fmt::format(
+           "{} against {}: after over before, with intervals by Welch's t test on logarithms; {:.4g} % "
+           "that all {} verdicts",
+           options.after, options.before, 100 * options.confidence, cases),
        "are right when nothing changed (Bonferroni). What counts is what each run measured where both files "
        "have several runs, else",
        "(verdict with ?) the repetitions within one, which know nothing of how runs differ from each other"},
@@ -155,8 +156,9 @@ ExitCode compare(const CompareOptions& options) {
     const Interval ratio = ratio_of(old, now, error);
     const Verdict verdict = verdict_of(ratio, old.lower_is_better, options.tolerance);
     is_worse = is_worse || verdict == Verdict::worse;
-    table.add({name, median(old.runs), median(now.runs), fmt::format("{}+{}", old.runs.size(), now.runs.size()),
-               ratio.value, ratio.low, ratio.high, word_for(verdict, have_several_runs(old, now))});
+    table.add({name, median(old.runs), median(now.runs),
+               fmt::format("{}+{}", old.runs.size(), now.runs.size()), ratio.value, ratio.low, ratio.high,
+               word_for(verdict, have_several_runs(old, now))});
   }
   remark_facts(results, before, after);
   results.finish();

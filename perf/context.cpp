@@ -1,4 +1,6 @@
 // cohort-perf context: what the context tokens of a batch cost.
+#include "cohort/nn/context.h"
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -8,7 +10,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "cohort/core/trace.h"
-#include "cohort/nn/context.h"
 
 #include "benchmarks.h"
 #include "table.h"
@@ -17,8 +18,8 @@
 namespace cohort::perf {
 namespace {
 
-/// [B, N, D] of every rank, one after the other; backward each rank gets its part of the summed gradient. What
-/// a contextual model would do that knows no better.
+/// [B, N, D] of every rank, one after the other; backward each rank gets its part of the summed gradient.
+/// What a contextual model would do that knows no better.
 struct GatherAll : torch::autograd::Function<GatherAll> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& patches,
                             std::int64_t ranks) {
@@ -168,8 +169,10 @@ ExitCode context(const ContextOptions& options, comm::Communicator& ranks) {
     gradients.push_back(exchange.gradient());
     runs.emplace_back(run);
   }
-  const std::int64_t wrong = ranks.sum(differing(tokens[1], tokens[2]) + differing(gradients[1], gradients[2]));
-  const std::vector<Times> times = measure_in_turns(ranks, options.seconds, [] {}, runs);
+  const std::int64_t wrong =
+      ranks.sum(differing(tokens[1], tokens[2]) + differing(gradients[1], gradients[2]));
+  const std::vector<Times> times = measure_in_turns(
+      ranks, options.seconds, [] {}, runs);
   Results results("context", options.output, ranks);
   Table& table = make_table(results, options);
   std::int64_t miscounted = 0;
@@ -179,7 +182,8 @@ ExitCode context(const ContextOptions& options, comm::Communicator& ranks) {
     const auto expected = static_cast<std::int64_t>(ways[i].expected);
     if (i < 2 && sent[i].bytes != expected) ++miscounted;
     Cell share;
-    if (sent[2].bytes > 0) share = 100.0 * static_cast<double>(sent[i].bytes) / static_cast<double>(sent[2].bytes);
+    if (sent[2].bytes > 0)
+      share = 100.0 * static_cast<double>(sent[i].bytes) / static_cast<double>(sent[2].bytes);
     table.add({ways[i].name, sent[i].collectives, sent[i].bytes, expected, share, times[i].median * 1e3,
                times[i].p99 * 1e3, i == 0 ? 0 : wrong},
               milliseconds);

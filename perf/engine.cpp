@@ -70,9 +70,9 @@ ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
   const auto images = static_cast<double>(options.images * ranks.size());
   const double state = training.state_mib();
   table.add({options.model, std::string(config::enum_name(options.sharding.strategy)),
-             options.bf16 ? "bf16" : "fp32", options.images, options.micro_batches, 1e3 * *std::min_element(seconds.begin(), seconds.end()),
-             middle * 1e3, images / middle, 100 * waited / total, before, built, ranks.max(peak_mib()), state,
-             std::int64_t{0}},
+             options.bf16 ? "bf16" : "fp32", options.images, options.micro_batches,
+             1e3 * *std::min_element(seconds.begin(), seconds.end()), middle * 1e3, images / middle,
+             100 * waited / total, before, built, ranks.max(peak_mib()), state, std::int64_t{0}},
             milliseconds);
   results.finish();
   return ExitCode::done;

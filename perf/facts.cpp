@@ -81,7 +81,8 @@ std::string headline(const std::string& benchmark, const Json& facts) {
   const auto number = [&](const char* key) { return facts.at(key).get<std::int64_t>(); };
   const std::int64_t ranks = number("ranks"), hosts = number("hosts");
   return fmt::format(
-      "cohort-perf {} {} ({})  {}  {} rank{} on {}{}, {} threads/rank\n# {}, {} cores, load {:.1f}  {}  LibTorch "
+      "cohort-perf {} {} ({})  {}  {} rank{} on {}{}, {} threads/rank\n# {}, {} cores, load {:.1f}  {}  "
+      "LibTorch "
       "{}  {}",
       benchmark, text("version"), text("commit"), text("date"), ranks, ranks == 1 ? "" : "s", text("host"),
       hosts > 1 ? fmt::format(" and {} more hosts", hosts - 1) : "", number("threads"), text("processor"),

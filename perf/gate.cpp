@@ -57,19 +57,17 @@ class Bench {
     const std::int64_t values = (8 << 20) / 4, each = values / ranks_.size();
     const at::Tensor large = at::ones({each * ranks_.size()}), small = at::ones({each});
     const int count = static_cast<int>(large.numel()), part = static_cast<int>(each);
-    pairs_.push_back({"all_reduce of 8 MiB over MPI's",
-                      [=, this] { ranks_.all_reduce(large).wait(); },
-                      [=] { MPI_Allreduce(MPI_IN_PLACE, large.data_ptr(), count, MPI_FLOAT, MPI_SUM, mpi); }});
-    pairs_.push_back({"reduce_scatter of 8 MiB over MPI's",
-                      [=, this] { ranks_.reduce_scatter(small, large).wait(); },
-                      [=] {
-                        MPI_Reduce_scatter_block(large.data_ptr(), small.data_ptr(), part, MPI_FLOAT, MPI_SUM, mpi);
-                      }});
-    pairs_.push_back({"all_gather of 8 MiB over MPI's",
-                      [=, this] { ranks_.all_gather(large, small).wait(); },
-                      [=] {
-                        MPI_Allgather(small.data_ptr(), part, MPI_FLOAT, large.data_ptr(), part, MPI_FLOAT, mpi);
-                      }});
+    pairs_.push_back(
+        {"all_reduce of 8 MiB over MPI's", [=, this] { ranks_.all_reduce(large).wait(); },
+         [=] { MPI_Allreduce(MPI_IN_PLACE, large.data_ptr(), count, MPI_FLOAT, MPI_SUM, mpi); }});
+    pairs_.push_back(
+        {"reduce_scatter of 8 MiB over MPI's", [=, this] { ranks_.reduce_scatter(small, large).wait(); },
+         [=] {
+           MPI_Reduce_scatter_block(large.data_ptr(), small.data_ptr(), part, MPI_FLOAT, MPI_SUM, mpi);
+         }});
+    pairs_.push_back(
+        {"all_gather of 8 MiB over MPI's", [=, this] { ranks_.all_gather(large, small).wait(); },
+         [=] { MPI_Allgather(small.data_ptr(), part, MPI_FLOAT, large.data_ptr(), part, MPI_FLOAT, mpi); }});
   }
 
   void add_reading(const std::filesystem::path& folder) {
@@ -78,19 +76,20 @@ class Bench {
     use_synthetic_images(config, "96x96x3", folder, ranks_);
     comm::together(ranks_, [&] { dataset_.emplace(data::Dataset::open(folder, "train")); });
     const data::Description& description = dataset_->description();
-    const auto image = std::make_shared<std::vector<std::byte>>(
-        static_cast<std::size_t>(description.images.bytes()));
+    const auto image =
+        std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(description.images.bytes()));
     const auto block = std::make_shared<std::vector<std::byte>>(image->size() * kRows);
     const auto file = std::make_shared<FileDescriptor>(
         ::open((folder / description.splits.front().shards.front().file).c_str(), O_RDONLY | O_CLOEXEC));
-    pairs_.push_back({"rows with checksums over pread",
-                      [this, image] {
-                        for (std::int64_t row = 0; row < kRows; ++row) dataset_->read(row, *image);
-                      },
-                      [file, block] {
-                        if (::pread(file->get(), block->data(), block->size(), 0) < 0)
-                          throw DataError({"cannot read the images of the gate", "--dir", disk_remedy(errno)});
-                      }});
+    pairs_.push_back(
+        {"rows with checksums over pread",
+         [this, image] {
+           for (std::int64_t row = 0; row < kRows; ++row) dataset_->read(row, *image);
+         },
+         [file, block] {
+           if (::pread(file->get(), block->data(), block->size(), 0) < 0)
+             throw DataError({"cannot read the images of the gate", "--dir", disk_remedy(errno)});
+         }});
   }
 
   void add_steps() {
@@ -142,7 +141,8 @@ Json read_baseline(const GateOptions& options) {
   const std::string text = read_file(options.baseline);
   const Json baseline = Json::parse(text, nullptr, false);
   if (!baseline.is_object() || is_nested_deeply(text))
-    throw DataError({"the baseline is not a JSON object", options.baseline, "restore it from the repository"});
+    throw DataError(
+        {"the baseline is not a JSON object", options.baseline, "restore it from the repository"});
   return baseline;
 }
 
@@ -189,9 +189,12 @@ bool passes(const Pair& pair, const std::optional<Entry>& entry, const GateOptio
     ++attempts;
   } while (median(best) < least && attempts < options.attempts);
   const bool passed = median(best) >= least;
-  table.add({pair.name, median(best), entry ? Cell(entry->ratio) : Cell(), entry ? Cell(least) : Cell(),
-             attempts, std::string(!entry ? "no baseline" : passed ? "passed" : "WORSE")},
-            best);
+  table.add(
+      {pair.name, median(best), entry ? Cell(entry->ratio) : Cell(), entry ? Cell(least) : Cell(), attempts,
+       std::string(!entry   ? "no baseline"
+                   : passed ? "passed"
+                            : "WORSE")},
+      best);
   return passed;
 }
 

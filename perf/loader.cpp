@@ -151,24 +151,25 @@ Stages stages(const data::Dataset& dataset, std::int64_t threads) {
 }
 
 Table& make_table(const LoaderOptions& options, Results& results) {
-  return results.table("",
-          {options.dataset + ", split " + options.split +
-               ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
-           "rows: read and check. images: and convert to f32. evaluation: and normalise. training: and flip, "
-           "crop, change "
-           "brightness and contrast",
-           "limit: pread of as many bytes of the same files in the same blocks"},
-          {{"stage", "", 12, 0, Role::key},
-           {"batch", "images", 8, 0, Role::key},
-           {"bytes", "B", 10},
-           {"time p50", "us", 10, 1, Role::lower},
-           {"p99", "us", 10, 1},
-           {"all ranks", "images/s", 10},
-           {"per rank", "GB/s", 8, 3},
-           {"limit", "GB/s", 7, 3},
-           {"of limit", "%", 8, 1},
-           {"#wrong", "", 6}},
-          {{"all ranks", "", {"all ranks"}}});
+  return results.table(
+      "",
+      {options.dataset + ", split " + options.split +
+           ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
+       "rows: read and check. images: and convert to f32. evaluation: and normalise. training: and flip, "
+       "crop, change "
+       "brightness and contrast",
+       "limit: pread of as many bytes of the same files in the same blocks"},
+      {{"stage", "", 12, 0, Role::key},
+       {"batch", "images", 8, 0, Role::key},
+       {"bytes", "B", 10},
+       {"time p50", "us", 10, 1, Role::lower},
+       {"p99", "us", 10, 1},
+       {"all ranks", "images/s", 10},
+       {"per rank", "GB/s", 8, 3},
+       {"limit", "GB/s", 7, 3},
+       {"of limit", "%", 8, 1},
+       {"#wrong", "", 6}},
+      {{"all ranks", "", {"all ranks"}}});
 }
 
 }  // namespace

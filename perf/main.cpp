@@ -22,7 +22,8 @@ void add_output(CLI::App* command, Output& output) {
 }
 
 void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand("collectives", "Collectives over sizes, dtypes and devices, against plain MPI and copies");
+  auto* command = app.add_subcommand(
+      "collectives", "Collectives over sizes, dtypes and devices, against plain MPI and copies");
   command->add_option("--op", options.operations, "which: all_reduce all_gather reduce_scatter broadcast")
       ->capture_default_str();
   command->add_option("--dtype", options.types, "which: f32 bf16 f64")->capture_default_str();
@@ -89,7 +90,8 @@ void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen
 void add_recorder(CLI::App& app, Output& output, Benchmark& chosen) {
   auto* command = app.add_subcommand("recorder", "What the record for reports of failures costs");
   add_output(command, output);
-  command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(output, ranks); }; });
+  command->callback(
+      [&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(output, ranks); }; });
 }
 
 void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
@@ -157,8 +159,8 @@ void add_step_options(CLI::App* command, perf::StepOptions& options) {
 }
 
 void add_step(CLI::App& app, perf::StepOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand(
-      "step", "Training steps of a configuration: time and memory by stage, FLOP and MFU");
+  auto* command =
+      app.add_subcommand("step", "Training steps of a configuration: time and memory by stage, FLOP and MFU");
   add_step_options(command, options);
   command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::step(options, ranks); }; });
 }
@@ -191,8 +193,8 @@ void add_scaling(CLI::App& app, perf::ScalingOptions& options, std::function<Exi
 }
 
 void add_context(CLI::App& app, perf::ContextOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand(
-      "context", "Bytes and time of the context exchange against gathering all patches");
+  auto* command =
+      app.add_subcommand("context", "Bytes and time of the context exchange against gathering all patches");
   const auto add = [&](const char* name, std::int64_t& value, const char* text) {
     command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
   };
@@ -288,8 +290,9 @@ void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode(
   add("--gpus-per-node", options.gpus_per_node, "ranks on each")->check(CLI::Range(1, 1 << 10));
   command->add_option("--gpu", options.gpu, "a100, h100, h200, b200 or one of --hardware")
       ->capture_default_str();
-  command->add_option("--network", options.network,
-                      "infiniband-ndr400, infiniband-hdr200, slingshot-11, ethernet-100g or one of --hardware")
+  command
+      ->add_option("--network", options.network,
+                   "infiniband-ndr400, infiniband-hdr200, slingshot-11, ethernet-100g or one of --hardware")
       ->capture_default_str();
   command->add_option("--hardware", options.hardware,
                       "file with more of both: of cohort-perf calibrate, or like perf/plan/hardware.yaml");

@@ -103,11 +103,12 @@ std::string bar(const std::string& name, double value, double noise, double larg
                 const std::string& text) {
   const auto px = [&](double of) { return kNames + of / largest * (kBarEnd - kNames); };
   const double middle = y + kBarHeight / 2;
-  std::string svg = fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>",
-                                kNames - 8, middle + 4, escaped(name));
+  std::string svg =
+      fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kNames - 8,
+                  middle + 4, escaped(name));
   svg += fmt::format(
-      "<g class=\"c0\"><rect class=\"bar\" x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>", kNames,
-      y, std::max(1.0, px(value) - kNames), kBarHeight);
+      "<g class=\"c0\"><rect class=\"bar\" x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>",
+      kNames, y, std::max(1.0, px(value) - kNames), kBarHeight);
   if (noise > 0) {
     svg += fmt::format("<path class=\"whisker\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", px(value * (1 - noise / 2)),
                        middle, px(std::min(value * (1 + noise / 2), largest)));
@@ -164,7 +165,8 @@ std::string facts_html(const Json& facts) {
     html += fmt::format("<dt>{}</dt><dd>{}</dd>", escaped(name),
                         escaped(value.is_string() ? value.get<std::string>() : value.dump()));
   }
-  return html + fmt::format("</dl><pre>{}</pre></div></div>\n", escaped(facts.at("command").get<std::string>()));
+  return html +
+         fmt::format("</dl><pre>{}</pre></div></div>\n", escaped(facts.at("command").get<std::string>()));
 }
 
 }  // namespace

@@ -68,7 +68,8 @@ ExitCode recorder(const Output& output, comm::Communicator& ranks) {
   const auto nothing = [] {};
   const Times reduce = measure(ranks, 1.0, nothing, [&] { (void)ranks.sum(std::int64_t{1}); });
   const double idle = ranks.max(idle_load());
-  const std::int64_t wrong = history->find(kRounds * kCalls).sequence == kRounds * kCalls && history->ended() == kRounds * kCalls
+  const std::int64_t wrong =
+      history->find(kRounds * kCalls).sequence == kRounds * kCalls && history->ended() == kRounds * kCalls
           ? 0
           : 1;
   const double slowest = median(operations);

@@ -36,7 +36,7 @@ struct Runs {
 
 struct Plan {
   const ScalingOptions& options;
-  std::vector<std::int64_t> ranks;  ///< ascending
+  std::vector<std::int64_t> ranks;              ///< ascending
   std::map<std::int64_t, std::int64_t> groups;  ///< of a step, by ranks
 };
 
@@ -48,7 +48,8 @@ Plan make_plan(const ScalingOptions& options) {
   const std::int64_t groups = config.sampler.groups_per_step;
   for (const std::int64_t ranks : plan.ranks) {
     if (options.mode == "weak") {
-      if (groups % plan.ranks.front() != 0) data::check_ranks(config.sampler, static_cast<int>(plan.ranks.front()));
+      if (groups % plan.ranks.front() != 0)
+        data::check_ranks(config.sampler, static_cast<int>(plan.ranks.front()));
       config.sampler.groups_per_step = groups / plan.ranks.front() * ranks;
     }
     data::check_ranks(config.sampler, static_cast<int>(ranks));
@@ -68,9 +69,8 @@ std::vector<std::string> command_of(const Plan& plan, std::int64_t ranks) {
     words.push_back(word);
   words.insert(words.end(), step.overrides.begin(), step.overrides.end());
   words.push_back(fmt::format("sampler.groups_per_step={}", plan.groups.at(ranks)));
-  for (const std::string& word :
-       {std::string("--json"), fmt::format("--steps={}", step.steps), fmt::format("--warmup={}", step.warmup),
-        "--dir=" + step.folder})
+  for (const std::string& word : {std::string("--json"), fmt::format("--steps={}", step.steps),
+                                  fmt::format("--warmup={}", step.warmup), "--dir=" + step.folder})
     words.push_back(word);
   if (!step.synthetic.empty()) words.push_back("--synthetic=" + step.synthetic);
   if (step.peak > 0) words.push_back(fmt::format("--peak={}", step.peak));
@@ -179,12 +179,13 @@ void add_runs(Results& results, const Plan& plan, const std::map<std::int64_t, R
 }
 
 void add_fit(Results& results, const ScalingFit& fitted, bool weak) {
-  Table& table = results.table(
-      "fit",
-      {weak ? "T(n) = constant + bandwidth (n-1)/n + latency log2 n, by least squares"
-            : "T(n) = serial + parallel/n + bandwidth (n-1)/n + latency log2 n, by least squares (Amdahl 1967, "
-              "and communication)"},
-      {{"term", "", 12, 0, Role::key}, {"time", "ms", 10, 3, Role::lower}});
+  Table& table =
+      results.table("fit",
+                    {weak ? "T(n) = constant + bandwidth (n-1)/n + latency log2 n, by least squares"
+                          : "T(n) = serial + parallel/n + bandwidth (n-1)/n + latency log2 n, by least "
+                            "squares (Amdahl 1967, "
+                            "and communication)"},
+                    {{"term", "", 12, 0, Role::key}, {"time", "ms", 10, 3, Role::lower}});
   table.add({weak ? "constant" : "serial", fitted.serial});
   if (!weak) table.add({"parallel", fitted.parallel});
   table.add({"bandwidth", fitted.bandwidth});

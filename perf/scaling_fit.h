@@ -9,8 +9,8 @@ struct ScalingPoint {
 };
 
 /// T(n) = serial + parallel / n + C(n): Amdahl's law ("Validity of the single processor approach to achieving
-/// large scale computing capabilities", 1967) and communication. C(n) = bandwidth · (n-1)/n + latency · log2 n:
-/// what every rank sends in a ring all-reduce, and the depth of a tree (Thakur et al., "Optimization of
+/// large scale computing capabilities", 1967) and communication. C(n) = bandwidth · (n-1)/n + latency · log2
+/// n: what every rank sends in a ring all-reduce, and the depth of a tree (Thakur et al., "Optimization of
 /// collective communication operations in MPICH", 2005). All in ms, none negative, by least squares: C from
 /// what was spent on communication, the rest from the rest.
 struct ScalingFit {

@@ -27,13 +27,13 @@ struct Interval {
   double value = 0, low = 0, high = 0;
 };
 
-/// Geometric mean of positive values and its interval, by Student's t distribution of their logarithms. Of one
-/// value nothing is known of its noise: from 0 to infinity. `error`: 0.05 for 95 %.
+/// Geometric mean of positive values and its interval, by Student's t distribution of their logarithms. Of
+/// one value nothing is known of its noise: from 0 to infinity. `error`: 0.05 for 95 %.
 Interval mean_interval(std::span<const double> values, double error);
 
 /// How much larger `b` is than `a`: the ratio of geometric means, with its interval by Welch's t test on
-/// logarithms, which leaves the variances of both as different as they are. With one value on a side from 0 to
-/// infinity.
+/// logarithms, which leaves the variances of both as different as they are. With one value on a side from 0
+/// to infinity.
 Interval ratio_interval(std::span<const double> a, std::span<const double> b, double error);
 
 }  // namespace cohort::perf

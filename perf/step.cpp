@@ -30,8 +30,8 @@
 namespace cohort::perf {
 namespace {
 
-using train::Stage;
 using train::kStages;
+using train::Stage;
 
 constexpr double kMiB = 1 << 20;
 
@@ -143,7 +143,7 @@ std::vector<double> slowest_rank(const at::Tensor& seconds) {
 
 /// What a run of some steps was like.
 struct Measured {
-  at::Tensor times;  ///< gathered()
+  at::Tensor times;                      ///< gathered()
   std::array<double, kStages> memory{};  ///< MiB, largest rank
   double checkpoint = 0;                 ///< ms, slowest rank
   double resident = 0;                   ///< MiB at its peak, largest rank
@@ -154,7 +154,9 @@ struct Measured {
     return times.select(2, 0).select(2, static_cast<std::int64_t>(stage));
   }
   /// [ranks, steps]
-  [[nodiscard]] at::Tensor waiting() const { return times.select(2, 1).narrow(2, 0, train::kStepStages).sum(2); }
+  [[nodiscard]] at::Tensor waiting() const {
+    return times.select(2, 1).narrow(2, 0, train::kStepStages).sum(2);
+  }
   [[nodiscard]] at::Tensor whole() const {
     return times.narrow(3, 0, static_cast<std::int64_t>(train::kStepStages)).sum({2, 3});
   }
@@ -185,7 +187,8 @@ void add_stages(Results& results, const Measured& measured) {
       "",
       {"time of a step on a rank, mean over ranks; slowest: that of the slowest rank. data: waiting for the "
        "loader; copy: to the device;",
-       "exposed communication: waiting for other ranks, and in none of the other stages; checkpoint: how long "
+       "exposed communication: waiting for other ranks, and in none of the other stages; checkpoint: how "
+       "long "
        "a save holds training up;",
        "memory: most bytes of tensors alive in the stage, largest rank"},
       {{"stage", "", 22, 0, Role::key},
@@ -237,11 +240,12 @@ void add_summary(Results& results, const StepOptions& options, const train::RunC
   const double exposed = median(mean_of_ranks(measured.waiting()));
   const std::int64_t images = config.sampler.groups_per_step * config.sampler.images_per_group;
   const auto count = static_cast<double>(images);
-  table.add({options.config, std::int64_t{ranks}, measured.device,
-             std::string(config::enum_name(config.precision)), images, step, count / seconds,
-             measured.flops / count * 1e-9, measured.flops / seconds * 1e-12, measured.peak * 1e-12,
-             100 * measured.flops / seconds / measured.peak, 100 * exposed / step, exposed, measured.resident},
-            steps);
+  table.add(
+      {options.config, std::int64_t{ranks}, measured.device, std::string(config::enum_name(config.precision)),
+       images, step, count / seconds, measured.flops / count * 1e-9, measured.flops / seconds * 1e-12,
+       measured.peak * 1e-12, 100 * measured.flops / seconds / measured.peak, 100 * exposed / step, exposed,
+       measured.resident},
+      steps);
 }
 
 }  // namespace
@@ -249,9 +253,7 @@ void add_summary(Results& results, const StepOptions& options, const train::RunC
 ExitCode step(const StepOptions& options, comm::Communicator& ranks) {
   std::optional<train::RunConfig> config;
   at::Device device = at::kCPU;
-  comm::together(ranks, [&] {
-    config = measured_config(options);
-  });
+  comm::together(ranks, [&] { config = measured_config(options); });
   device = train::use_device(config->device, ranks);
   comm::Session::set_timeout(config->comm.timeout);
   const Scratch scratch(options.folder, "cohort-perf-step", ranks);
@@ -259,9 +261,8 @@ ExitCode step(const StepOptions& options, comm::Communicator& ranks) {
   if (!options.synthetic.empty())
     use_synthetic_images(*config, options.synthetic, scratch.path() / "data", ranks);
   Measured measured = run(options, *config, device, ranks);
-  measured.peak = options.peak > 0
-                      ? options.peak * 1e12 * ranks.size()
-                      : product_rate(device, config->precision == train::Precision::bf16, ranks);
+  measured.peak = options.peak > 0 ? options.peak * 1e12 * ranks.size()
+                                   : product_rate(device, config->precision == train::Precision::bf16, ranks);
   Results results("step", options.output, ranks);
   add_stages(results, measured);
   add_summary(results, options, *config, measured, ranks.size());

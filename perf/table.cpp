@@ -67,7 +67,8 @@ Table::Table(const Results& results, std::string name, std::vector<std::string> 
 
 void Table::print_heading() const {
   const bool is_first = results_->tables_.empty();
-  fmt::print("{}# {}\n", is_first ? "" : "\n", is_first ? headline(name_, results_->facts_) : "cohort-perf " + name_);
+  fmt::print("{}# {}\n", is_first ? "" : "\n",
+             is_first ? headline(name_, results_->facts_) : "cohort-perf " + name_);
   for (const auto& note : notes_) fmt::print("# {}\n", note);
   std::string names, units;
   for (const auto& column : columns_) {
@@ -127,10 +128,7 @@ Json Table::row_json(const std::vector<Cell>& cells, const std::vector<double>& 
 }
 
 Results::Results(std::string benchmark, Output output, comm::Communicator& ranks)
-    : benchmark_(std::move(benchmark)),
-      output_(std::move(output)),
-      facts_(facts_of(ranks)),
-      ranks_(&ranks) {}
+    : benchmark_(std::move(benchmark)), output_(std::move(output)), facts_(facts_of(ranks)), ranks_(&ranks) {}
 
 Results::Results(std::string benchmark, Output output)
     : benchmark_(std::move(benchmark)), output_(std::move(output)), facts_(facts_of_process()) {}

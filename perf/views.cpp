@@ -68,14 +68,14 @@ Measured measure(const Case& tested, double seconds) {
 
 ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
   Results results("views", options.output, ranks);
-  Table& table = results.table(
-      "", {"images turned into all their views by one thread of each rank; the slowest rank"},
-      {{"preset", "", 14, 0, Role::key},
-       {"image", "", 11},
-       {"views", "", 6},
-       {"rate", "images/s", 10, 0, Role::higher},
-       {"#wrong", "", 6}},
-      {{"views", "", {"rate"}}});
+  Table& table =
+      results.table("", {"images turned into all their views by one thread of each rank; the slowest rank"},
+                    {{"preset", "", 14, 0, Role::key},
+                     {"image", "", 11},
+                     {"views", "", 6},
+                     {"rate", "images/s", 10, 0, Role::higher},
+                     {"#wrong", "", 6}},
+                    {{"views", "", {"rate"}}});
   const std::vector<Case> cases{
       {"camelyon_dino", augment::Preset::camelyon_dino, 3, 96, augment::Normalisation::imagenet},
       {"cell_dino", augment::Preset::cell_dino, 8, 224, augment::Normalisation::dataset}};

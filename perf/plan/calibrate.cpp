@@ -33,7 +33,8 @@ class Calibration {
     Processor processor;
     processor.name = "this";
     processor.cores = static_cast<int>(std::thread::hardware_concurrency());
-    processor.memory_bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+    processor.memory_bytes =
+        static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
     processor.fp32 = products(at::kFloat);
     processor.bf16 = products(at::kBFloat16);
     processor.attention_part = attention() / processor.fp32;
@@ -67,7 +68,9 @@ class Calibration {
 
   /// Of the slowest rank, the fastest time: what other programs slow, they slow less often than always.
   double fastest(const std::function<void()>& work) {
-    return std::ranges::min(measure(ranks_, seconds_, [] {}, work).samples);
+    return std::ranges::min(measure(
+                                ranks_, seconds_, [] {}, work)
+                                .samples);
   }
 
   /// FLOP/s of the two linear layers of an MLP, forward and backward.
@@ -82,12 +85,9 @@ class Calibration {
 
   /// FLOP/s of fused attention in fp32, forward and backward as perf/model_cost.h counts them.
   double attention() {
-    const auto part = [] {
-      return at::randn({kImages, kHeads, kTokens, kWidth / kHeads}).requires_grad_();
-    };
+    const auto part = [] { return at::randn({kImages, kHeads, kTokens, kWidth / kHeads}).requires_grad_(); };
     const at::Tensor query = part(), key = part(), value = part();
-    const double time =
-        median([&] { at::scaled_dot_product_attention(query, key, value).sum().backward(); });
+    const double time = median([&] { at::scaled_dot_product_attention(query, key, value).sum().backward(); });
     return 14 * kRows * kTokens * kWidth / time;
   }
 
@@ -95,7 +95,8 @@ class Calibration {
   double streams() {
     const at::Tensor narrow = at::randn({kImages, kTokens, kWidth}).requires_grad_(),
                      wide = at::randn({kImages, kTokens, kHidden}).requires_grad_();
-    const at::Tensor weight = at::ones({kWidth}).requires_grad_(), bias = at::zeros({kWidth}).requires_grad_();
+    const at::Tensor weight = at::ones({kWidth}).requires_grad_(),
+                     bias = at::zeros({kWidth}).requires_grad_();
     const at::Tensor narrow_gradient = at::ones({kImages, kTokens, kWidth}),
                      wide_gradient = at::ones({kImages, kTokens, kHidden});
     const double time = median([&] {
@@ -112,7 +113,8 @@ class Calibration {
     const at::Tensor one = at::ones({1});
     return median([&] {
              for (int i = 0; i < kCalls; ++i) (void)one.add(one);
-           }) / kCalls;
+           }) /
+           kCalls;
   }
 
   /// Latency and bandwidth from two sizes.
@@ -130,10 +132,13 @@ class Calibration {
       const double transfer = 4.0 * static_cast<double>(kSmall * ranks) * factor * part / bandwidth;
       processor.collectives[name] = {std::max(small - transfer, 0.0), bandwidth};
     };
-    add("all_gather", 1, [&](const at::Tensor& whole, const at::Tensor& piece) { return ranks_.all_gather(whole, piece); });
-    add("reduce_scatter", 1,
-        [&](const at::Tensor& whole, const at::Tensor& piece) { return ranks_.reduce_scatter(piece, whole); });
-    add("all_reduce", 2, [&](const at::Tensor& whole, const at::Tensor&) { return ranks_.all_reduce(whole); });
+    add("all_gather", 1,
+        [&](const at::Tensor& whole, const at::Tensor& piece) { return ranks_.all_gather(whole, piece); });
+    add("reduce_scatter", 1, [&](const at::Tensor& whole, const at::Tensor& piece) {
+      return ranks_.reduce_scatter(piece, whole);
+    });
+    add("all_reduce", 2,
+        [&](const at::Tensor& whole, const at::Tensor&) { return ranks_.all_reduce(whole); });
   }
 
   double seconds_;
@@ -144,9 +149,9 @@ class Calibration {
 
 ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks) {
   const Processor processor = Calibration(options.seconds, ranks).run();
-  const std::string text =
-      fmt::format("# Measured by cohort-perf calibrate on {} ranks: for cohort-perf plan --hardware FILE --gpu this\n{}",
-                  ranks.size(), hardware_file(processor));
+  const std::string text = fmt::format(
+      "# Measured by cohort-perf calibrate on {} ranks: for cohort-perf plan --hardware FILE --gpu this\n{}",
+      ranks.size(), hardware_file(processor));
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     if (options.file.empty()) {

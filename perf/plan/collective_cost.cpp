@@ -15,10 +15,9 @@ namespace {
 struct Protocol {
   double ring_base, ring_link, ring_network, tree_base, tree_link, tree_network, bandwidth;
 };
-constexpr std::array kProtocols{
-    Protocol{6.6e-6, 0.6e-6, 2.7e-6, 6.8e-6, 0.6e-6, 5.0e-6, 0.5},         // LL
-    Protocol{14.0e-6, 1.9e-6, 4.0e-6, 14.0e-6, 1.25e-6, 8.5e-6, 0.9375},   // LL128
-    Protocol{8.4e-6, 3.4e-6, 14.0e-6, 8.4e-6, 4.0e-6, 14.0e-6, 1.0}};      // Simple
+constexpr std::array kProtocols{Protocol{6.6e-6, 0.6e-6, 2.7e-6, 6.8e-6, 0.6e-6, 5.0e-6, 0.5},        // LL
+                                Protocol{14.0e-6, 1.9e-6, 4.0e-6, 14.0e-6, 1.25e-6, 8.5e-6, 0.9375},  // LL128
+                                Protocol{8.4e-6, 3.4e-6, 14.0e-6, 8.4e-6, 4.0e-6, 14.0e-6, 1.0}};  // Simple
 /// The part of a link's data sheet that collectives of large tensors move: nccl-tests on 8 H100 report a bus
 /// bandwidth of some 360 of 450 GB/s.
 constexpr double kLinkPart = 0.8;

@@ -20,21 +20,17 @@ constexpr std::string_view kOwnTable = "the program's own table";
 /// A number of an entry: its key in files, where it is kept, and the unit of files in ours.
 struct Number {
   const char* key;
-  double Processor::* value;
+  double Processor::*value;
   double unit;
 };
 
 const std::vector<Number>& numbers() {
-  static const std::vector<Number> all{{"bf16_tflops", &Processor::bf16, kTera},
-                                       {"fp32_tflops", &Processor::fp32, kTera},
-                                       {"memory_gib", &Processor::memory_bytes, kGib},
-                                       {"memory_gb_s", &Processor::memory, kGiga},
-                                       {"link_gb_s", &Processor::link, kGiga},
-                                       {"product", &Processor::product_part, 1},
-                                       {"attention", &Processor::attention_part, 1},
-                                       {"memory", &Processor::memory_part, 1},
-                                       {"launch_us", &Processor::launch, kMicro},
-                                       {"shortest_us", &Processor::shortest, kMicro}};
+  static const std::vector<Number> all{
+      {"bf16_tflops", &Processor::bf16, kTera},       {"fp32_tflops", &Processor::fp32, kTera},
+      {"memory_gib", &Processor::memory_bytes, kGib}, {"memory_gb_s", &Processor::memory, kGiga},
+      {"link_gb_s", &Processor::link, kGiga},         {"product", &Processor::product_part, 1},
+      {"attention", &Processor::attention_part, 1},   {"memory", &Processor::memory_part, 1},
+      {"launch_us", &Processor::launch, kMicro},      {"shortest_us", &Processor::shortest, kMicro}};
   return all;
 }
 

@@ -15,12 +15,12 @@ struct MeasuredCollective {
 /// A device that a rank computes on. Rates are bytes/s and FLOP/s, times s, sizes bytes.
 struct Processor {
   std::string name;
-  double bf16 = 0, fp32 = 0;               ///< peak of matrix products
-  double memory_bytes = 0, memory = 0;     ///< size; bandwidth
-  double link = 0;                         ///< to other devices of the node, in one direction
+  double bf16 = 0, fp32 = 0;            ///< peak of matrix products
+  double memory_bytes = 0, memory = 0;  ///< size; bandwidth
+  double link = 0;                      ///< to other devices of the node, in one direction
   double product_part = 1, attention_part = 1, memory_part = 1;  ///< of the peaks that large kernels reach
-  double launch = 0;                       ///< that the host takes for a kernel
-  double shortest = 0;                     ///< that a kernel takes on the device, however small
+  double launch = 0;                                             ///< that the host takes for a kernel
+  double shortest = 0;  ///< that a kernel takes on the device, however small
   /// CPU: ranks of a node share these cores, and communication takes time of the core of its rank. 0: a GPU.
   int cores = 0;
   std::map<std::string, MeasuredCollective> collectives{};  ///< CPU: "all_gather" …; GPU: empty, NCCL's model

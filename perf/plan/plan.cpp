@@ -98,8 +98,9 @@ void check_micro_batches(std::int64_t micro_batches, std::int64_t groups) {
   if (micro_batches > 0 && groups % micro_batches == 0) return;
   std::vector<std::string> names;
   for (const std::int64_t divisor : divisors_of(groups)) names.push_back(std::to_string(divisor));
-  throw UsageError({fmt::format("{} micro-batches cannot share the {} groups of a rank", micro_batches, groups),
-                    "train.micro_batches", "use one of " + join(names, ", ")});
+  throw UsageError(
+      {fmt::format("{} micro-batches cannot share the {} groups of a rank", micro_batches, groups),
+       "train.micro_batches", "use one of " + join(names, ", ")});
 }
 
 Choice configured_choice(const train::RunConfig& config, const Cluster& cluster) {
@@ -120,7 +121,8 @@ shard::Strategy strategy_named(const std::string& name) {
 }
 
 /// What is tried, the plainest first: of two that are as fast the first one wins.
-std::vector<Choice> choices(const PlanOptions& options, const train::RunConfig& config, const Cluster& cluster) {
+std::vector<Choice> choices(const PlanOptions& options, const train::RunConfig& config,
+                            const Cluster& cluster) {
   using enum shard::Strategy;
   std::vector<shard::Strategy> strategies{replicate, optimizer, hybrid, full};
   if (!options.strategy.empty()) strategies = {strategy_named(options.strategy)};
@@ -142,7 +144,8 @@ std::vector<Choice> choices(const PlanOptions& options, const train::RunConfig& 
   return all;
 }
 
-std::optional<Prediction> fastest(const PlanOptions& options, const Workload& workload, const Cluster& cluster) {
+std::optional<Prediction> fastest(const PlanOptions& options, const Workload& workload,
+                                  const Cluster& cluster) {
   std::optional<Prediction> best;
   for (const Choice& choice : choices(options, workload.config, cluster)) {
     const std::int64_t images = images_of_rank(workload.config, cluster);
@@ -151,7 +154,8 @@ std::optional<Prediction> fastest(const PlanOptions& options, const Workload& wo
     for (const MemoryPart& part :
          memory_parts(chosen, {cluster.ranks(), choice.shards}, choice, images, cluster.processor))
       memory += part.bytes;
-    if (memory > cluster.processor.memory_bytes / (cluster.processor.is_cpu() ? cluster.per_node : 1)) continue;
+    if (memory > cluster.processor.memory_bytes / (cluster.processor.is_cpu() ? cluster.per_node : 1))
+      continue;
     Prediction prediction = predict(workload, cluster, choice, images);
     // Two hundredths faster, which the model cannot tell, are not worth being less plain.
     if (!best || prediction.step.seconds < 0.98 * best->step.seconds) best = std::move(prediction);
@@ -162,8 +166,9 @@ std::optional<Prediction> fastest(const PlanOptions& options, const Workload& wo
 std::optional<Prediction> on_one_node(const Workload& workload, Cluster cluster, const Prediction& chosen) {
   cluster.nodes = 1;
   Workload smaller = workload;
-  smaller.config.sampler.groups_per_step =
-      groups_of_rank(workload.config, cluster) > 0 ? workload.config.sampler.groups_per_step : cluster.ranks();
+  smaller.config.sampler.groups_per_step = groups_of_rank(workload.config, cluster) > 0
+                                               ? workload.config.sampler.groups_per_step
+                                               : cluster.ranks();
   Choice choice = chosen.choice;
   choice.shards = shards_for(choice.strategy, workload.config, cluster);
   return predict(smaller, cluster, choice, chosen.images);
@@ -200,8 +205,9 @@ Plan make_plan(const PlanOptions& options) {
   plan.best = fastest(options, plan.workload, plan.cluster);
   plan.one_node = on_one_node(plan.workload, plan.cluster, plan.chosen());
   plan.checkpoint_bytes = checkpoint_bytes(plan.workload);
-  plan.checkpoint_seconds = options.checkpoint_seconds > 0 ? options.checkpoint_seconds
-                                                           : plan.checkpoint_bytes / (options.write_gb_s * 1e9);
+  plan.checkpoint_seconds = options.checkpoint_seconds > 0
+                                ? options.checkpoint_seconds
+                                : plan.checkpoint_bytes / (options.write_gb_s * 1e9);
   plan.mean_time_between_failures = options.hours_between_failures * kHour / options.nodes;
   return plan;
 }

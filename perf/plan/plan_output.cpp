@@ -58,7 +58,8 @@ Json prediction_json(const Prediction& prediction) {
   for (const MemoryPart& part : prediction.memory) memory[part.name] = std::llround(part.bytes);
   Json busy;
   for (int lane = 0; lane < kLanes; ++lane)
-    busy[std::string(lane_name(static_cast<Lane>(lane)))] = prediction.step.busy[static_cast<std::size_t>(lane)];
+    busy[std::string(lane_name(static_cast<Lane>(lane)))] =
+        prediction.step.busy[static_cast<std::size_t>(lane)];
   return {{"strategy", config::enum_name(prediction.choice.strategy)},
           {"shards", prediction.choice.shards},
           {"micro_batches", prediction.choice.micro_batches},
@@ -102,9 +103,9 @@ Json plan_json(const Plan& plan) {
           {"checkpoint_bytes", std::llround(plan.checkpoint_bytes)},
           {"checkpoint_seconds", plan.checkpoint_seconds},
           {"mean_seconds_between_failures", plan.mean_time_between_failures},
-          {"checkpoint_interval_seconds", {{"young", young_interval(plan.checkpoint_seconds,
-                                                                    plan.mean_time_between_failures)},
-                                           {"daly", interval(plan)}}},
+          {"checkpoint_interval_seconds",
+           {{"young", young_interval(plan.checkpoint_seconds, plan.mean_time_between_failures)},
+            {"daly", interval(plan)}}},
           {"overrides", overrides_of(plan)}};
 }
 
@@ -121,8 +122,7 @@ void print_memory(const Prediction& prediction) {
   for (const MemoryPart& part : prediction.memory)
     row(part.name, fmt::format("{:>9.3f} GiB", part.bytes / kGib));
   row("together", fmt::format("{:>9.3f} GiB of {:.0f}: {}", prediction.memory_bytes / kGib,
-                                    prediction.memory_limit / kGib,
-                                    prediction.fits() ? "fits" : "does NOT fit"));
+                              prediction.memory_limit / kGib, prediction.fits() ? "fits" : "does NOT fit"));
 }
 
 void print_step(const Plan& plan) {
@@ -138,16 +138,14 @@ void print_step(const Plan& plan) {
   row("together", part(step.seconds));
   for (int lane = 0; lane < kLanes; ++lane) {
     const double busy = step.busy[static_cast<std::size_t>(lane)];
-    if (busy > 0)
-      row(fmt::format("under way: {}", lane_name(static_cast<Lane>(lane))), part(busy));
+    if (busy > 0) row(fmt::format("under way: {}", lane_name(static_cast<Lane>(lane))), part(busy));
   }
   row("images/s, all ranks", fmt::format("{:>9.0f}", plan.images_per_second()));
   if (plan.cluster.nodes > 1)
     row("efficiency of one node's", fmt::format("{:>9.1f} %", 100 * plan.efficiency()));
-  row("model FLOPs utilization", fmt::format("{:>9.1f} % of {:.0f} TFLOP/s", 100 * model_utilization(plan),
-                                                   (is_bf16(plan) ? plan.cluster.processor.bf16
-                                                                  : plan.cluster.processor.fp32) /
-                                                       1e12));
+  row("model FLOPs utilization",
+      fmt::format("{:>9.1f} % of {:.0f} TFLOP/s", 100 * model_utilization(plan),
+                  (is_bf16(plan) ? plan.cluster.processor.bf16 : plan.cluster.processor.fp32) / 1e12));
 }
 
 void print_run(const Plan& plan) {
@@ -158,43 +156,41 @@ void print_run(const Plan& plan) {
   row("time", format_duration(std::chrono::duration<double>(seconds)));
   row("device hours", fmt::format("{:.1f}", seconds / kHour * plan.cluster.ranks()));
   row("read from storage",
-            fmt::format("{:.3f} GB/s, {:.0f} bytes an image", plan.images_per_second() * plan.workload.image_bytes / 1e9,
-                        plan.workload.image_bytes));
-  row("checkpoint", fmt::format("{:.2f} GB, {:.1f} s to write", plan.checkpoint_bytes / 1e9,
-                                      plan.checkpoint_seconds));
+      fmt::format("{:.3f} GB/s, {:.0f} bytes an image",
+                  plan.images_per_second() * plan.workload.image_bytes / 1e9, plan.workload.image_bytes));
+  row("checkpoint",
+      fmt::format("{:.2f} GB, {:.1f} s to write", plan.checkpoint_bytes / 1e9, plan.checkpoint_seconds));
   row("time between failures",
-            format_duration(std::chrono::duration<double>(plan.mean_time_between_failures)) + " expected");
-  row("checkpoint every",
-            fmt::format("{} (Daly; Young {}): checkpoint.every_steps={:.0f}",
-                        format_duration(std::chrono::duration<double>(pause)),
-                        format_duration(std::chrono::duration<double>(
-                            young_interval(plan.checkpoint_seconds, plan.mean_time_between_failures))),
-                        std::max(1.0, std::round(pause / step))));
+      format_duration(std::chrono::duration<double>(plan.mean_time_between_failures)) + " expected");
+  row("checkpoint every", fmt::format("{} (Daly; Young {}): checkpoint.every_steps={:.0f}",
+                                      format_duration(std::chrono::duration<double>(pause)),
+                                      format_duration(std::chrono::duration<double>(young_interval(
+                                          plan.checkpoint_seconds, plan.mean_time_between_failures))),
+                                      std::max(1.0, std::round(pause / step))));
 }
 
 void print_plan(const Plan& plan) {
   const train::RunConfig& config = plan.workload.config;
   fmt::print("# A prediction, not a measurement (docs/plan.md)\n");
   heading("what");
-  row("model", fmt::format("{}, width {}, depth {}, patch {}; {} parameters trained", config.model.name,
-                                 plan.workload.model.embed_dim, plan.workload.model.depth,
-                                 plan.workload.model.patch_size,
-                                 format_count(std::llround(plan.workload.parts.front().values()))));
-  row("method", fmt::format("{}, {} view{}, {}", config::enum_name(config.method),
-                                  plan.workload.views.size(), plan.workload.views.size() == 1 ? "" : "s",
-                                  config::enum_name(config.precision)));
+  row("model",
+      fmt::format("{}, width {}, depth {}, patch {}; {} parameters trained", config.model.name,
+                  plan.workload.model.embed_dim, plan.workload.model.depth, plan.workload.model.patch_size,
+                  format_count(std::llround(plan.workload.parts.front().values()))));
+  row("method", fmt::format("{}, {} view{}, {}", config::enum_name(config.method), plan.workload.views.size(),
+                            plan.workload.views.size() == 1 ? "" : "s", config::enum_name(config.precision)));
   row("images", fmt::format("{}, {}", format_count(plan.workload.images),
-                                  plan.workload.from_dataset ? config.data.path.string() : "stand-in"));
+                            plan.workload.from_dataset ? config.data.path.string() : "stand-in"));
   row("where", fmt::format("{} nodes of {} x {}, {}", plan.cluster.nodes, plan.cluster.per_node,
-                                 plan.cluster.processor.name, plan.cluster.network.name));
+                           plan.cluster.processor.name, plan.cluster.network.name));
   row("images of a rank", fmt::format("{} a step, {} ranks", plan.chosen().images, plan.cluster.ranks()));
   heading("how");
-  row("configured", fmt::format("{}: {:.2f} ms a step, {}", choice_text(plan.configured.choice),
-                                      1e3 * plan.configured.step.seconds,
-                                      plan.configured.fits() ? "fits" : "does NOT fit"));
+  row("configured",
+      fmt::format("{}: {:.2f} ms a step, {}", choice_text(plan.configured.choice),
+                  1e3 * plan.configured.step.seconds, plan.configured.fits() ? "fits" : "does NOT fit"));
   if (plan.best) {
     row("recommended", fmt::format("{}: {:.2f} ms a step, the fastest of those that fit",
-                                         choice_text(plan.best->choice), 1e3 * plan.best->step.seconds));
+                                   choice_text(plan.best->choice), 1e3 * plan.best->step.seconds));
     row("as options", overrides_of(plan));
   } else {
     row("recommended", "nothing fits: fewer images a group, a smaller model, or more memory");
@@ -211,7 +207,8 @@ void print_kernels(const Plan& plan) {
   const Processor& processor = plan.cluster.processor;
   std::vector<std::tuple<std::string, std::string, std::string>> order;
   std::map<std::tuple<std::string, std::string, std::string>, Kernels> groups;
-  for (const Kernel& kernel : pass_kernels(step_shape(workload, chosen.images / chosen.choice.micro_batches))) {
+  for (const Kernel& kernel :
+       pass_kernels(step_shape(workload, chosen.images / chosen.choice.micro_batches))) {
     const auto key = std::tuple(kernel.part, std::string(pass_name(kernel.pass)), kernel.name);
     if (!groups.contains(key)) order.push_back(key);
     Kernels& group = groups[key];

@@ -9,8 +9,8 @@ namespace cohort::perf {
 namespace {
 
 constexpr double kFp32 = 4, kMib = 1 << 20;
-// What a process has without a model: docs/performance.md ("empty"); on a GPU the context of CUDA, workspaces of
-// cuBLAS and buffers of NCCL.
+// What a process has without a model: docs/performance.md ("empty"); on a GPU the context of CUDA, workspaces
+// of cuBLAS and buffers of NCCL.
 constexpr double kEmptyCpu = 130 * kMib, kEmptyGpu = 1.5 * 1024 * kMib;
 // Allocators give memory in blocks that do not fit together.
 constexpr double kUnusable = 0.05;
@@ -57,8 +57,8 @@ std::vector<double> whole_bytes(const Workload& workload, const PlannedPart& par
   std::vector<double> bytes;
   for (std::size_t unit = 0; unit < part.units.size(); ++unit) {
     double sum = 0;
-    for (const PlannedFlat& flat : flats_of(part.units[unit], unit + 1 == part.units.size(),
-                                            workload.config.sharding, layout.ranks))
+    for (const PlannedFlat& flat :
+         flats_of(part.units[unit], unit + 1 == part.units.size(), workload.config.sharding, layout.ranks))
       sum += static_cast<double>(flat.length) * (flat.narrow ? 2 : kFp32);
     bytes.push_back(sum);
   }
@@ -68,8 +68,8 @@ std::vector<double> whole_bytes(const Workload& workload, const PlannedPart& par
 double padded_values(const Workload& workload, const PlannedPart& part, const Layout& layout) {
   double sum = 0;
   for (std::size_t unit = 0; unit < part.units.size(); ++unit) {
-    for (const PlannedFlat& flat : flats_of(part.units[unit], unit + 1 == part.units.size(),
-                                            workload.config.sharding, layout.ranks))
+    for (const PlannedFlat& flat :
+         flats_of(part.units[unit], unit + 1 == part.units.size(), workload.config.sharding, layout.ranks))
       sum += static_cast<double>(flat.length);
   }
   return sum;
@@ -180,8 +180,8 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
                                 {"batch", kFp32 * view_values * static_cast<double>(images)}};
   double sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
-  parts.push_back({"allocator and libraries",
-                   (processor.is_cpu() ? kEmptyCpu : kEmptyGpu) + kUnusable * sum});
+  parts.push_back(
+      {"allocator and libraries", (processor.is_cpu() ? kEmptyCpu : kEmptyGpu) + kUnusable * sum});
   std::erase_if(parts, [](const MemoryPart& part) { return part.bytes == 0; });
   return parts;
 }

@@ -9,9 +9,9 @@
 
 namespace cohort::perf {
 
-/// Seconds that kernels take on a processor: the larger of the time on the device and the time to launch them.
-/// On the device each takes the longest of FLOPs over the peak, bytes over the bandwidth - of both the part that
-/// large kernels reach - and the shortest time that a kernel takes.
+/// Seconds that kernels take on a processor: the larger of the time on the device and the time to launch
+/// them. On the device each takes the longest of FLOPs over the peak, bytes over the bandwidth - of both the
+/// part that large kernels reach - and the shortest time that a kernel takes.
 double kernel_seconds(const std::vector<Kernel>& kernels, const Processor& processor, bool bf16);
 
 /// Bytes of a rank, by what they are for.
@@ -50,12 +50,13 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
 Prediction predict(const Workload& workload, const Cluster& cluster, const Choice& choice,
                    std::int64_t images);
 
-/// Part of the peak in bf16 or fp32, as the configuration computes, that the model's FLOPs are: the model FLOPs
-/// utilization.
+/// Part of the peak in bf16 or fp32, as the configuration computes, that the model's FLOPs are: the model
+/// FLOPs utilization.
 double utilization(const Prediction& prediction, const Processor& processor, bool bf16);
 
-/// Young's and Daly's interval between checkpoints, in s (CACM 17(9), 1974; Future Generation Computer Systems
-/// 22(3), 2006, equation 37): `cost`: s of a checkpoint; `mean_time`: s between failures of the whole job.
+/// Young's and Daly's interval between checkpoints, in s (CACM 17(9), 1974; Future Generation Computer
+/// Systems 22(3), 2006, equation 37): `cost`: s of a checkpoint; `mean_time`: s between failures of the whole
+/// job.
 double young_interval(double cost, double mean_time);
 double daly_interval(double cost, double mean_time);
 

@@ -9,7 +9,8 @@ namespace cohort::perf {
 namespace {
 
 /// A decoder of text. `gated`: with an MLP of three matrices and an output layer of its own (Llama 3, arXiv
-/// 2407.21783, table 3); else GPT's, whose output layer is the embedding (MPT, llm-foundry/scripts/train/yamls).
+/// 2407.21783, table 3); else GPT's, whose output layer is the embedding (MPT,
+/// llm-foundry/scripts/train/yamls).
 struct Decoder {
   std::int64_t width, depth, heads, key_value_width, hidden, vocabulary;
   bool gated;
@@ -40,20 +41,30 @@ struct PublishedCase {
 PublishedCase llama(const char* what, const char* processor, int nodes, double sequences, Again again,
                     double tokens_per_second) {
   const bool is_a100 = std::string_view(processor) == "a100";
-  return {"torchtitan", what, processor, is_a100 ? "infiniband-hdr200" : "infiniband-ndr400", is_a100 ? 0.0 : 2400.0,
-          nodes, kLlama8B, sequences, 8192, 1, again, tokens_per_second};
+  return {"torchtitan",
+          what,
+          processor,
+          is_a100 ? "infiniband-hdr200" : "infiniband-ndr400",
+          is_a100 ? 0.0 : 2400.0,
+          nodes,
+          kLlama8B,
+          sequences,
+          8192,
+          1,
+          again,
+          tokens_per_second};
 }
 
 PublishedCase foundry(const char* what, int nodes, const Decoder& model, double sequences, int micro_batches,
                       double tokens_per_second) {
-  return {"llm-foundry", what, "h100", "infiniband-ndr400", 0, nodes, model, sequences, 2048, micro_batches,
-          Again::nothing, tokens_per_second};
+  return {"llm-foundry", what,          "h100",         "infiniband-ndr400", 0, nodes, model, sequences,
+          2048,          micro_batches, Again::nothing, tokens_per_second};
 }
 
 /// torchtitan: https://github.com/pytorch/torchtitan, docs/performance.md (041336434) and
-/// benchmarks/llama3_h100_202412_torchtitan.md (31a17bfdb): Llama 3 8B, FSDP2 in bf16 with reductions in fp32, 8,192
-/// tokens a sequence; the H100 there have HBM2e of 2.4 TB/s and a limit of 500 W.
-/// llm-foundry: https://github.com/mosaicml/llm-foundry, scripts/train/benchmarking/README.md (061f2c7ce), table "H100
+/// benchmarks/llama3_h100_202412_torchtitan.md (31a17bfdb): Llama 3 8B, FSDP2 in bf16 with reductions in
+/// fp32, 8,192 tokens a sequence; the H100 there have HBM2e of 2.4 TB/s and a limit of 500 W. llm-foundry:
+/// https://github.com/mosaicml/llm-foundry, scripts/train/benchmarking/README.md (061f2c7ce), table "H100
 /// 80GB BF16", all rows of 2,048 tokens without activation checkpointing from 1b on: FSDP FULL_SHARD in bf16.
 std::vector<PublishedCase> cases() {
   const Decoder b1 = mpt(2048, 24), b3 = mpt(2560, 32), b7 = mpt(4096, 32), b13 = mpt(5120, 40);
@@ -120,7 +131,8 @@ void compute_again(std::vector<Kernel>& kernels, int block, Again again) {
 /// The output layer and its loss, in fp32 as there.
 std::vector<Kernel> output_kernels(const Decoder& model, double rows) {
   const auto width = static_cast<double>(model.width), vocabulary = static_cast<double>(model.vocabulary);
-  const double flops = 2 * rows * width * vocabulary, bytes = 2 * (rows * (width + vocabulary) + width * vocabulary);
+  const double flops = 2 * rows * width * vocabulary,
+               bytes = 2 * (rows * (width + vocabulary) + width * vocabulary);
   const double logits = rows * vocabulary * 4;
   return {{"model", "output", kRoot, Pass::forward, KernelKind::product, flops, bytes, 0, 1},
           {"model", "output", kRoot, Pass::backward, KernelKind::product, 2 * flops, 2 * bytes, 0, 2},
@@ -164,7 +176,8 @@ std::vector<PublishedComparison> compare_published() {
   const Hardware hardware = read_hardware("");
   std::vector<PublishedComparison> comparisons;
   for (const PublishedCase& published : cases()) {
-    Cluster cluster{hardware.processor(published.processor), hardware.network(published.network), published.nodes, 8};
+    Cluster cluster{hardware.processor(published.processor), hardware.network(published.network),
+                    published.nodes, 8};
     if (published.memory_gb_s > 0) cluster.processor.memory = published.memory_gb_s * 1e9;
     const double tokens = published.micro_batches * published.sequences * published.tokens;
     comparisons.push_back({published.source, published.what, published.tokens_per_second,
@@ -174,7 +187,9 @@ std::vector<PublishedComparison> compare_published() {
 }
 
 ExitCode published() {
-  fmt::print("# Predictions beside published figures: language models under FSDP, tokens/s of a device (docs/plan.md)\n");
+  fmt::print(
+      "# Predictions beside published figures: language models under FSDP, tokens/s of a device "
+      "(docs/plan.md)\n");
   fmt::print("# {:>12} {:>26} {:>10} {:>10} {:>8}\n", "source", "case", "published", "predicted", "error");
   for (const PublishedComparison& one : compare_published()) {
     fmt::print("  {:>12} {:>26} {:>10.0f} {:>10.0f} {:>+7.1f}%\n", one.source, one.what, one.published,

@@ -152,8 +152,7 @@ class PlannedReducer {
   void launch(const PlannedFlat& flat) {
     if (!in_flight_.empty()) in_flight_.back()->advance();
     if (layout_.shards > 1 || config_.reproducible) limit_in_flight(kInFlight - 1);
-    in_flight_.push_back(
-        std::make_unique<PlannedReduction>(flat, config_.sharding, layout_, rounds_, to_));
+    in_flight_.push_back(std::make_unique<PlannedReduction>(flat, config_.sharding, layout_, rounds_, to_));
   }
   void limit_in_flight(std::size_t most) {
     for (; in_flight_.size() > most; in_flight_.pop_front()) in_flight_.front()->finish();
@@ -177,7 +176,8 @@ class PlannedModel {
                const Layout& layout, int passes, Writer& to)
       : number_(number), config_(config), layout_(layout), to_(to) {
     for (std::size_t unit = 0; unit < part.units.size(); ++unit) {
-      units_.push_back(flats_of(part.units[unit], unit + 1 == part.units.size(), config.sharding, layout.ranks));
+      units_.push_back(
+          flats_of(part.units[unit], unit + 1 == part.units.size(), config.sharding, layout.ranks));
       bool all = true;
       for (const PlannedParameter& parameter : part.units[unit])
         all = all && (!parameter.trained || parameter.has_gradient);
@@ -311,7 +311,8 @@ void start_and_wait(Writer& to, Lane lane, const char* operation, double bytes, 
 }  // namespace
 
 std::string_view lane_name(Lane lane) noexcept {
-  constexpr std::array<std::string_view, kLanes> kNames{"parameters", "gradients", "replicate", "mesh", "world"};
+  constexpr std::array<std::string_view, kLanes> kNames{"parameters", "gradients", "replicate", "mesh",
+                                                        "world"};
   return kNames[static_cast<std::size_t>(lane)];
 }
 
@@ -348,8 +349,7 @@ Schedule make_schedule(const Workload& workload, const Layout& layout, int micro
   const train::RunConfig& config = workload.config;
   std::vector<std::unique_ptr<PlannedModel>> models;
   for (std::size_t p = 0; p < workload.parts.size(); ++p) {
-    models.push_back(
-        std::make_unique<PlannedModel>(workload.parts[p], p, config, layout, micro_batches, to));
+    models.push_back(std::make_unique<PlannedModel>(workload.parts[p], p, config, layout, micro_batches, to));
   }
   PlannedModel& trained = *models.front();
   const bool is_dino = workload.head.has_value();
@@ -377,8 +377,8 @@ Schedule make_schedule(const Workload& workload, const Layout& layout, int micro
   to.compute(0, kRoot, Pass::optimizer);
   if (is_dino) {
     to.compute(0, kRoot, Pass::average);
-    start_and_wait(to, Lane::world, "all_reduce i64", 8.0 * static_cast<double>(workload.head->prototypes + 1),
-                   layout.ranks);
+    start_and_wait(to, Lane::world, "all_reduce i64",
+                   8.0 * static_cast<double>(workload.head->prototypes + 1), layout.ranks);
   }
   return schedule;
 }

@@ -92,7 +92,8 @@ class Simulation {
       const UnderWay& front = lanes_[lane].front();
       step = std::min(step, front.latency > kDone ? front.latency : front.transfer / transfer_rate(lane));
     }
-    COHORT_CHECK(step < std::numeric_limits<double>::max(), "a rank waits for a collective that nobody began");
+    COHORT_CHECK(step < std::numeric_limits<double>::max(),
+                 "a rank waits for a collective that nobody began");
     account(step);
     if (computing_) left_ -= step * compute_rate;
     for (std::size_t lane = 0; lane < kLanes; ++lane) {

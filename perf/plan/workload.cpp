@@ -50,8 +50,8 @@ PlannedPart planned(const method::Part& part, const nn::VitShape& shape) {
     auto& parameters = result.units.emplace_back();
     for (const shard::NamedParameter& parameter : unit) {
       const bool reached = parameter.name.find(unused) == std::string::npos;
-      parameters.push_back({parameter.tensor.numel(), parameter.tensor.dim(), parameter.tensor.requires_grad(),
-                            reached && parameter.tensor.requires_grad()});
+      parameters.push_back({parameter.tensor.numel(), parameter.tensor.dim(),
+                            parameter.tensor.requires_grad(), reached && parameter.tensor.requires_grad()});
     }
   }
   return result;

@@ -6,6 +6,8 @@
 
 #include "cohort/data/description.h"
 
+#include "augment/pixel_body.h"
+
 // Operations on one image, planar. Values are in stored units; 8-bit images have 0 … 255, but are not rounded
 // in between.
 namespace cohort::augment {
@@ -30,13 +32,6 @@ struct Planes {
 /// From stored pixels.
 Planes planes_of(const data::ImageLayout& layout, std::span<const std::byte> stored);
 
-/// Part of an image, in pixels.
-struct Box {
-  double top = 0, left = 0, height = 0, width = 0;
-};
-
-enum class Filter { bilinear, bicubic };
-
 /// `box` of the image, resized to height × width as Pillow's Image.resize(size, resample, box) does: each
 /// output pixel is the weighted mean of the input pixels under the filter, which is widened by the reduction
 /// (antialiasing); bicubic has a = -1/2; rows are resized first. Values are kept within `lowest` … `highest`
@@ -60,8 +55,21 @@ void gaussian_blur(Planes& image, double radius);
 /// albumentations' Defocus).
 void defocus(Planes& image, std::int64_t radius);
 
+/// That of defocus(): [side, side] with an odd side; the sum is 1.
+struct Disc {
+  std::int64_t side;
+  std::vector<float> weights;
+};
+Disc disc_of(std::int64_t radius);
+
 /// Rotation about the centre by `degrees`, counter-clockwise, bilinear between pixel centres; what lies
 /// outside counts as mirrored at the edge without repeating it.
 Planes rotated(const Planes& image, double degrees);
+
+struct Rotation {
+  double cosine = 1, sine = 0;
+};
+Rotation rotation_by(double degrees);
+Planes rotated(const Planes& image, const Rotation& rotation);
 
 }  // namespace cohort::augment

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <numbers>
 #include <utility>
@@ -14,16 +15,13 @@
 #include "cohort/data/pixel_type.h"
 
 #include "augment/normaliser.h"
+#include "augment/pixel_body.h"
+#include "augment/recipe.h"
 
 namespace cohort::augment {
 namespace {
 
 constexpr std::uint32_t kView = 0;
-
-// Part of an image, in pixels; need not be whole.
-struct Box {
-  double top, left, height, width;
-};
 
 // All random decisions for one image, drawn in a fixed order whatever the configuration.
 struct Draw {
@@ -53,28 +51,16 @@ Draw draw_decisions(const AugmentConfig& config, RandomStream& stream) {
   return draw;
 }
 
-at::Tensor flip_and_turn(at::Tensor image, const AugmentConfig& config, const Draw& draw) {
-  if (config.flip_horizontal && draw.flip_horizontal) image = image.flip({2});
-  if (config.flip_vertical && draw.flip_vertical) image = image.flip({1});
-  if (config.rotate90 && draw.quarter_turns != 0) image = at::rot90(image, draw.quarter_turns, {1, 2});
+at::Tensor flip_and_turn(at::Tensor image, const WholeRecipe& recipe) {
+  if (recipe.mirrored) image = image.flip({2});
+  if (recipe.upside_down) image = image.flip({1});
+  if (recipe.quarter_turns != 0) image = at::rot90(image, recipe.quarter_turns, {1, 2});
   return image.contiguous();
 }
 
-// Where a resized row or column reads: value = (1 - weight) * source[low] + weight * source[high].
-struct Tap {
-  std::int64_t low, high;
-  float weight;
-};
-
 std::vector<Tap> taps(std::int64_t size, double begin, double length) {
   std::vector<Tap> found(static_cast<std::size_t>(size));
-  for (std::int64_t i = 0; i < size; ++i) {
-    const double centre = begin + (static_cast<double>(i) + 0.5) * length / static_cast<double>(size) - 0.5;
-    const double inside = std::clamp(centre, 0.0, static_cast<double>(size - 1));
-    const auto low = static_cast<std::int64_t>(inside);
-    found[static_cast<std::size_t>(i)] = {low, std::min(low + 1, size - 1),
-                                          static_cast<float>(inside - std::floor(inside))};
-  }
+  for (std::int64_t i = 0; i < size; ++i) found[static_cast<std::size_t>(i)] = tap_of(i, size, begin, length);
   return found;
 }
 
@@ -82,13 +68,7 @@ void resize_channel(const float* source, float* target, const std::vector<Tap>& 
                     const std::vector<Tap>& columns) {
   const auto width = static_cast<std::int64_t>(columns.size());
   for (const Tap& row : rows) {
-    const float* const above = source + row.low * width;
-    const float* const below = source + row.high * width;
-    for (const Tap& column : columns) {
-      const float top = above[column.low] + column.weight * (above[column.high] - above[column.low]);
-      const float bottom = below[column.low] + column.weight * (below[column.high] - below[column.low]);
-      *target++ = top + row.weight * (bottom - top);
-    }
+    for (const Tap& column : columns) *target++ = tapped(source, width, row, column);
   }
 }
 
@@ -106,19 +86,52 @@ at::Tensor crop(const at::Tensor& image, const Box& box) {
   return resized;
 }
 
-Box crop_box(const at::Tensor& image, const Draw& draw) {
+Box crop_box(const data::ImageLayout& layout, const Draw& draw) {
   const double side = std::sqrt(draw.crop_area);
-  const auto height = static_cast<double>(image.size(1)), width = static_cast<double>(image.size(2));
+  const auto height = static_cast<double>(layout.height), width = static_cast<double>(layout.width);
   return {draw.crop_top * (1.0 - side) * height, draw.crop_left * (1.0 - side) * width, side * height,
           side * width};
 }
 
-void change_contrast_and_brightness(at::Tensor& image, const AugmentConfig& config, const Draw& draw) {
-  if (config.contrast > 0.0) {
+// A rectangle of 2 … 20 % of the area, sides in the image's proportion times 1/2 … 2.
+Rectangle erased_part(const data::ImageLayout& layout, const Draw& draw) {
+  const auto side = [](std::int64_t size, double part) {
+    return std::clamp(static_cast<std::int64_t>(std::lround(static_cast<double>(size) * part)),
+                      std::int64_t{1}, size);
+  };
+  const std::int64_t height = side(layout.height, std::sqrt(draw.erase_area) * std::exp2(draw.erase_shape));
+  const std::int64_t width = side(layout.width, std::sqrt(draw.erase_area) * std::exp2(-draw.erase_shape));
+  const auto offset = [](double part, std::int64_t room) {
+    return static_cast<std::int32_t>(part * static_cast<double>(room + 1));
+  };
+  return {offset(draw.erase_top, layout.height - height), offset(draw.erase_left, layout.width - width),
+          static_cast<std::int32_t>(height), static_cast<std::int32_t>(width)};
+}
+
+// Leaves `stream` where the numbers of the noise begin.
+WholeRecipe draw_recipe(const AugmentConfig& config, const data::ImageLayout& layout, RandomStream& stream) {
+  const Draw draw = draw_decisions(config, stream);
+  WholeRecipe recipe;
+  recipe.mirrored = config.flip_horizontal && draw.flip_horizontal;
+  recipe.upside_down = config.flip_vertical && draw.flip_vertical;
+  if (config.rotate90) recipe.quarter_turns = static_cast<std::int32_t>(draw.quarter_turns);
+  recipe.crops = config.crop_scale_min < 1.0;
+  if (recipe.crops) recipe.box = crop_box(layout, draw);
+  recipe.contrasts = config.contrast > 0.0;
+  recipe.contrast = static_cast<float>(1.0 + config.contrast * draw.contrast);
+  recipe.brightens = config.brightness > 0.0;
+  recipe.brightness = static_cast<float>(config.brightness * draw.brightness);
+  recipe.erases = config.erase > 0.0 && draw.erase;
+  if (recipe.erases) recipe.erased = erased_part(layout, draw);
+  return recipe;
+}
+
+void change_contrast_and_brightness(at::Tensor& image, const WholeRecipe& recipe) {
+  if (recipe.contrasts) {
     const at::Tensor mean = image.mean(at::IntArrayRef{1, 2}, /*keepdim=*/true);
-    image.sub_(mean).mul_(1.0 + config.contrast * draw.contrast).add_(mean);
+    image.sub_(mean).mul_(recipe.contrast).add_(mean);
   }
-  if (config.brightness > 0.0) image.add_(config.brightness * draw.brightness);
+  if (recipe.brightens) image.add_(recipe.brightness);
 }
 
 // Normal numbers as the inverse distribution function at the middle of each uniform number's interval:
@@ -129,31 +142,20 @@ void add_noise(at::Tensor& image, double deviation, RandomStream& stream) {
   image.add_(values.mul_(2.0).sub_(1.0).add_(0x1.0p-24).erfinv_(), deviation * std::numbers::sqrt2);
 }
 
-// The mean of normalised images is 0. A rectangle of 2 … 20 % of the area, sides in the image's proportion
-// times 1/2 … 2.
-void erase_rectangle(at::Tensor& image, const Draw& draw) {
-  const auto side = [](std::int64_t size, double part) {
-    return std::clamp(static_cast<std::int64_t>(std::lround(static_cast<double>(size) * part)),
-                      std::int64_t{1}, size);
-  };
-  const std::int64_t height = side(image.size(1), std::sqrt(draw.erase_area) * std::exp2(draw.erase_shape));
-  const std::int64_t width = side(image.size(2), std::sqrt(draw.erase_area) * std::exp2(-draw.erase_shape));
-  const auto offset = [](double part, std::int64_t room) {
-    return static_cast<std::int64_t>(part * static_cast<double>(room + 1));
-  };
-  image.narrow(1, offset(draw.erase_top, image.size(1) - height), height)
-      .narrow(2, offset(draw.erase_left, image.size(2) - width), width)
-      .zero_();
+// The mean of normalised images is 0.
+void erase(at::Tensor& image, const Rectangle& part) {
+  image.narrow(1, part.top, part.height).narrow(2, part.left, part.width).zero_();
 }
 
 // [C, H, W] normalised -> the same shape, changed
-at::Tensor change(const at::Tensor& image, const AugmentConfig& config, RandomStream stream) {
-  const Draw draw = draw_decisions(config, stream);
-  at::Tensor changed = flip_and_turn(image, config, draw);
-  if (config.crop_scale_min < 1.0) changed = crop(changed, crop_box(changed, draw));
-  change_contrast_and_brightness(changed, config, draw);
+at::Tensor change(const at::Tensor& image, const AugmentConfig& config, const data::ImageLayout& layout,
+                  RandomStream stream) {
+  const WholeRecipe recipe = draw_recipe(config, layout, stream);
+  at::Tensor changed = flip_and_turn(image, recipe);
+  if (recipe.crops) changed = crop(changed, recipe.box);
+  change_contrast_and_brightness(changed, recipe);
   if (config.noise > 0.0) add_noise(changed, config.noise, stream);
-  if (config.erase > 0.0 && draw.erase) erase_rectangle(changed, draw);
+  if (recipe.erases) erase(changed, recipe.erased);
   return changed;
 }
 
@@ -166,7 +168,7 @@ at::Tensor per_channel(const std::vector<float>& values) {
 namespace {
 
 /// One view of the size of the image: normalised, then `change`d.
-class WholeImage final : public data::ViewMaker {
+class WholeImage : public data::ViewMaker {
  public:
   /// `image` [C, H, W] f32, normalised, of row `row` -> the same shape.
   using Change = std::function<at::Tensor(const at::Tensor& image, std::int64_t row)>;
@@ -198,6 +200,39 @@ class WholeImage final : public data::ViewMaker {
   data::Description description_;
   Normalisation normalisation_;
   Change change_;
+};
+
+class TrainingView final : public WholeImage {
+ public:
+  TrainingView(const AugmentConfig& config, const data::Description& description, Normalisation normalisation,
+               std::uint64_t seed, std::int64_t epoch)
+      : WholeImage(description, normalisation,
+                   [=, layout = description.images](const at::Tensor& image, std::int64_t row) {
+                     return change(image, config, layout, stream(seed, epoch, row));
+                   }),
+        config_(config),
+        layout_(description.images),
+        seed_(seed),
+        epoch_(epoch) {}
+
+  [[nodiscard]] std::int64_t recipe_bytes() const override {
+    return config_.noise > 0.0 ? 0 : recipe_bytes_of<WholeRecipe>(1, 0);
+  }
+  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
+    RandomStream numbers = stream(seed_, epoch_, row);
+    const WholeRecipe drawn = draw_recipe(config_, layout_, numbers);
+    std::memcpy(recipe.data(), &drawn, sizeof(drawn));
+  }
+
+ private:
+  static RandomStream stream(std::uint64_t seed, std::int64_t epoch, std::int64_t row) {
+    return RandomStream({seed, Purpose::augment, epoch, row, kView});
+  }
+
+  AugmentConfig config_;
+  data::ImageLayout layout_;
+  std::uint64_t seed_;
+  std::int64_t epoch_;
 };
 
 }  // namespace
@@ -235,10 +270,7 @@ std::unique_ptr<data::ViewMaker> training_view(const AugmentConfig& config,
         {fmt::format("images of {} x {} cannot be turned by 90 degrees", layout.height, layout.width),
          "augment.rotate90", "set augment.rotate90=false, or convert the dataset to square images"});
   }
-  return std::make_unique<WholeImage>(
-      description, normalisation, [=](const at::Tensor& image, std::int64_t row) {
-        return change(image, config, RandomStream({seed, Purpose::augment, epoch, row, kView}));
-      });
+  return std::make_unique<TrainingView>(config, description, normalisation, seed, epoch);
 }
 
 std::unique_ptr<data::ViewMaker> evaluation_view(const data::Description& description,

@@ -32,12 +32,20 @@ at::Tensor context_columns(const Dataset& dataset, const std::vector<std::string
   return at::stack(columns, 1);
 }
 
-/// Makes the views of images `rows`, one at a time, into V × [B, C, h, w].
+/// Reads the images `rows`, one at a time, and makes their views V × [B, C, h, w], or what a device makes
+/// them from.
 class ImageMaker {
  public:
-  ImageMaker(const Dataset& dataset, const ViewMaker& views, std::span<const std::int64_t> rows, bool pinned)
-      : dataset_(dataset), views_(views), rows_(rows) {
-    const auto options = at::TensorOptions(at::kFloat).pinned_memory(pinned);
+  ImageMaker(const Dataset& dataset, const ViewMaker& views, std::span<const std::int64_t> rows,
+             const BatchColumns& columns)
+      : dataset_(dataset), views_(views), rows_(rows), image_bytes_(dataset.description().images.bytes()) {
+    const auto options = at::TensorOptions(at::kFloat).pinned_memory(columns.pinned);
+    if (columns.views_later) {
+      COHORT_CHECK(views.recipe_bytes() > 0, "these views cannot be made later");
+      stored_ = at::empty({std::ssize(rows), image_bytes_}, options.dtype(at::kByte));
+      recipes_ = at::zeros({std::ssize(rows), views.recipe_bytes()}, options.dtype(at::kByte));
+      return;
+    }
     for (const ViewShape& shape : views.shapes()) {
       sizes_.push_back(shape.values());
       tensors_.push_back(at::empty({std::ssize(rows), shape.channels, shape.height, shape.width}, options));
@@ -48,8 +56,13 @@ class ImageMaker {
   void make(std::int64_t i) {
     const auto begin = Clock::now();
     const std::int64_t row = rows_[static_cast<std::size_t>(i)];
+    if (stored_.defined()) {
+      dataset_.read(row, row_of(stored_, i));
+      read_time_ += std::chrono::nanoseconds(Clock::now() - begin).count();
+      return views_.draw(row, row_of(recipes_, i));
+    }
     thread_local std::vector<std::byte> stored;
-    stored.resize(static_cast<std::size_t>(dataset_.description().images.bytes()));
+    stored.resize(static_cast<std::size_t>(image_bytes_));
     dataset_.read(row, stored);
     const auto read = Clock::now();
     std::vector<std::span<float>> outputs;
@@ -63,6 +76,8 @@ class ImageMaker {
 
   void finish(Batch& batch) {
     batch.views = std::move(tensors_);
+    batch.stored = std::move(stored_);
+    batch.recipes = std::move(recipes_);
     batch.read_seconds = static_cast<double>(read_time_) * 1e-9;
     batch.view_seconds = static_cast<double>(view_time_) * 1e-9;
   }
@@ -70,11 +85,18 @@ class ImageMaker {
  private:
   using Clock = std::chrono::steady_clock;
 
+  static std::span<std::byte> row_of(const at::Tensor& bytes, std::int64_t i) {
+    const std::int64_t size = bytes.size(1);
+    return {static_cast<std::byte*>(bytes.mutable_data_ptr()) + i * size, static_cast<std::size_t>(size)};
+  }
+
   const Dataset& dataset_;
   const ViewMaker& views_;
   std::span<const std::int64_t> rows_;
+  std::int64_t image_bytes_;
   std::vector<at::Tensor> tensors_;
   std::vector<std::int64_t> sizes_;
+  at::Tensor stored_, recipes_;
   std::atomic<std::int64_t> read_time_{0}, view_time_{0};  // nanoseconds
 };
 
@@ -93,7 +115,7 @@ Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const Ba
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     return rows[static_cast<std::size_t>(a)] < rows[static_cast<std::size_t>(b)];
   });
-  ImageMaker images(dataset, views, rows, columns.pinned);
+  ImageMaker images(dataset, views, rows, columns);
   workers.for_each(std::ssize(rows),
                    [&](std::int64_t i) { images.make(order[static_cast<std::size_t>(i)]); });
   Batch batch;
@@ -118,6 +140,8 @@ Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std
   };
   Batch result;
   for (const at::Tensor& view : batch.views) result.views.push_back(part(view));
+  result.stored = part(batch.stored);
+  result.recipes = part(batch.recipes);
   result.context = part(batch.context);
   result.group = part(batch.group);
   result.label = part(batch.label);

@@ -16,7 +16,8 @@ namespace cohort::data {
 namespace {
 
 std::size_t bytes_of(const Batch& batch) {
-  return std::accumulate(batch.views.begin(), batch.views.end(), std::size_t{0},
+  const std::size_t later = batch.stored.defined() ? batch.stored.nbytes() + batch.recipes.nbytes() : 0;
+  return std::accumulate(batch.views.begin(), batch.views.end(), later,
                          [](std::size_t sum, const at::Tensor& view) { return sum + view.nbytes(); });
 }
 

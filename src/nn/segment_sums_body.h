@@ -16,8 +16,7 @@ struct SegmentSums {
 
 /// Value `column` of row `row` of the table: the sum over the entries of the row, in order, or their number.
 template <class Value>
-COHORT_DEVICE_CODE inline void sum_segment(const SegmentSums<Value>& of, std::int64_t row,
-                                           std::int64_t column) {
+COHORT_DEVICE_CODE void sum_segment(const SegmentSums<Value>& of, std::int64_t row, std::int64_t column) {
   Value sum = 0;
   std::int64_t image = 0;
   for (std::int64_t entry = 0; entry < of.entries; ++entry) {
@@ -38,8 +37,8 @@ struct SegmentGradients {
 };
 
 template <class Value>
-COHORT_DEVICE_CODE inline void gather_segment(const SegmentGradients<Value>& of, std::int64_t image,
-                                              std::int64_t column) {
+COHORT_DEVICE_CODE void gather_segment(const SegmentGradients<Value>& of, std::int64_t image,
+                                       std::int64_t column) {
   Value sum = 0;
   for (std::int64_t entry = image; entry < of.entries; entry += of.images)
     sum += of.table[of.segment[entry] * (of.width + 1) + column];

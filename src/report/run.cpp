@@ -145,7 +145,8 @@ void add_evaluation(Run& run, const Line& line) {
 
 RankTimes read_rank_times(const Line& line) {
   RankTimes times{line.count("step"), line.count("steps"), line.texts("hosts"), {}};
-  for (const char* key : {"busy", "data", "copy", "forward", "backward", "optimizer", "ema", "other", "waiting"}) {
+  for (const char* key :
+       {"busy", "data", "copy", "forward", "backward", "optimizer", "ema", "other", "waiting"}) {
     const bool may_lack = std::string_view(key) == "copy" || std::string_view(key) == "ema";
     if (may_lack && !line.has(key)) continue;  // of earlier versions
     times.columns.emplace_back(key, line.numbers(key, times.hosts.size()));

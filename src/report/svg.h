@@ -30,7 +30,7 @@ struct Axis {
   std::string title;  ///< "loss"
   std::string unit;   ///< shown behind the title; empty: none
   bool from_zero = false;
-  bool is_fraction = false;  ///< labelled in percent
+  bool is_fraction = false;     ///< labelled in percent
   std::string across = "step";  ///< what goes from left to right
   /// From the first to the last, ascending; empty: from 0 to the last step.
   std::vector<Mark> marks{};
@@ -40,8 +40,8 @@ struct Axis {
 /// above high. Values in between when low equals high.
 std::vector<double> nice_ticks(double low, double high, int count);
 
-/// An <svg> with curves over the step, or what else goes across. Values far above the others (beyond the 99th percentile of faint
-/// curves) are cut off.
+/// An <svg> with curves over the step, or what else goes across. Values far above the others (beyond the 99th
+/// percentile of faint curves) are cut off.
 std::string line_chart(const Axis& axis, std::span<const Curve> curves);
 
 /// The curves of one key: each run's values, faint, and smoothed over about a fiftieth of the run.

@@ -28,8 +28,7 @@ struct HeldPiece {
 
 /// Piece number `piece` of those that this rank holds. `parts` are in the order of their pieces, each with
 /// one or more.
-COHORT_DEVICE_CODE inline HeldPiece find_piece(const HeldPart* parts, std::int64_t count,
-                                               std::int64_t piece) {
+COHORT_DEVICE_CODE HeldPiece find_piece(const HeldPart* parts, std::int64_t count, std::int64_t piece) {
   std::int64_t low = 0;
   for (std::int64_t high = count; high - low > 1;) {
     const std::int64_t middle = low + (high - low) / 2;
@@ -47,7 +46,7 @@ COHORT_DEVICE_CODE inline HeldPiece find_piece(const HeldPart* parts, std::int64
 }
 
 /// Sum number `lane` of the kSquareLanes of a piece.
-COHORT_DEVICE_CODE inline double sum_lane(const HeldPiece& piece, std::int64_t lane) {
+COHORT_DEVICE_CODE double sum_lane(const HeldPiece& piece, std::int64_t lane) {
   double sum = 0.0;
   for (std::int64_t i = lane; i < piece.count; i += kSquareLanes) {
     const double value = static_cast<double>(piece.values[i]);
@@ -56,7 +55,7 @@ COHORT_DEVICE_CODE inline double sum_lane(const HeldPiece& piece, std::int64_t l
   return sum;
 }
 
-COHORT_DEVICE_CODE inline double sum_of_lanes(const double* lanes) {
+COHORT_DEVICE_CODE double sum_of_lanes(const double* lanes) {
   double sum = 0.0;
   for (std::int64_t lane = 0; lane < kSquareLanes; ++lane) sum += lanes[lane];
   return sum;

@@ -26,19 +26,25 @@ std::optional<c10::Stream> copy_stream(at::Device device) {
 }  // namespace
 
 BatchFeeder::BatchFeeder(data::Loader::Make make, std::int64_t first, std::int64_t last,
-                         const data::LoaderConfig& config, at::Device device)
+                         const data::LoaderConfig& config, at::Device device,
+                         std::optional<augment::DeviceViews> views)
     : device_(device),
+      views_(std::move(views)),
       stream_(copy_stream(device)),
-      loader_(
-          [this, make = std::move(make)](std::int64_t step, Workers& workers) {
-            data::Batch batch = make(step, workers);
-            if (!stream_) return batch;
-            Copy started = copy(batch);
-            const std::lock_guard lock(mutex_);
-            copies_.push_back(std::move(started));
-            return batch;
-          },
-          first, last, config) {}
+      loader_([this, make = std::move(make)](std::int64_t step,
+                                             Workers& workers) { return made(make(step, workers)); },
+              first, last, config) {}
+
+data::Batch BatchFeeder::made(data::Batch batch) {
+  if (stream_) {
+    Copy started = copy(batch);
+    const std::lock_guard lock(mutex_);
+    copies_.push_back(std::move(started));
+  } else if (views_) {
+    batch.views = views_->make(batch.stored, batch.recipes);
+  }
+  return batch;
+}
 
 // Page-locked memory is not reused before the copy is done: its allocator sees to that.
 BatchFeeder::Copy BatchFeeder::copy(const data::Batch& host) const {
@@ -47,6 +53,7 @@ BatchFeeder::Copy BatchFeeder::copy(const data::Batch& host) const {
   for_each_used(copy.batch, [this](at::Tensor& tensor) {
     tensor = tensor.to(device_, tensor.scalar_type(), /*non_blocking=*/true);
   });
+  if (views_) copy.batch.views = views_->make(host.stored, host.recipes);
   copy.done.record(*stream_);
   return copy;
 }

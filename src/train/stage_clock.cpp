@@ -10,8 +10,8 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-constexpr std::array<const char*, kStages> kStageNames{"data", "copy",  "forward",    "backward",  "optimizer",
-                                                       "ema",  "other", "evaluation", "checkpoint"};
+constexpr std::array<const char*, kStages> kStageNames{
+    "data", "copy", "forward", "backward", "optimizer", "ema", "other", "evaluation", "checkpoint"};
 
 }  // namespace
 

@@ -42,6 +42,7 @@
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_request.h"
+#include "train/training_views.h"
 
 namespace cohort::train {
 namespace {
@@ -182,7 +183,8 @@ ExitCode Trainer::Impl::run() {
   const auto make = [this](std::int64_t step, Workers& workers) {
     return parts->data.batch(step, ranks.rank(), ranks.size(), workers);
   };
-  BatchFeeder feeder(make, start.step, std::max(start.step, total_steps), config.data.loader, parts->device);
+  BatchFeeder feeder(make, start.step, std::max(start.step, total_steps), config.data.loader, parts->device,
+                     device_views(config, parts->data.dataset().description(), parts->device));
   for (std::int64_t step = start.step; step < total_steps; ++step) {
     const std::int64_t done = step + 1;
     trace.begin_step(done);
@@ -209,7 +211,7 @@ void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
     stages.enter(step + 1, Stage::copy);
     return feeder.with_copy(std::move(host));
   });
-  if (step == start.step) show_views(batch.host);
+  if (step == start.step) show_views(batch.on_device);
   const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
                            config.seed, &ranks};
   StepShare share = compute(batch, where);
@@ -291,7 +293,7 @@ Cause Trainer::Impl::find_cause(const FedBatch& batch, const method::Step& where
   comm::together(ranks, [&] {
     mine.own_loss_is_finite = std::all_of(share.losses.begin(), share.losses.end(),
                                           [](double loss) { return std::isfinite(loss); });
-    mine.image = parts->data.first_bad_image(batch.host);
+    mine.image = parts->data.first_bad_image(batch.on_device);
     mine.gradient = engine.first_bad_gradient();
   });
   engine.watch_gradients(false);

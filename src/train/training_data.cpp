@@ -64,7 +64,8 @@ data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& 
 
 /// Columns that batches need. They are all there afterwards, because another thread will use them.
 data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset, bool pinned) {
-  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()), pinned};
+  data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()), pinned,
+                             config.augment.on_device};
   for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
   if (!columns.label.empty()) (void)dataset.labels(columns.label);
   return columns;
@@ -87,6 +88,7 @@ TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ran
       sampler_(make_sampler(config, dataset_)) {
   data::check_ranks(config.sampler, ranks);
   (void)training_views(config, dataset_.description(), 0);  // refuses here what they cannot be made of
+  (void)device_views(config, dataset_.description(), at::kCPU);
   const std::int64_t groups = config.sampler.groups_per_step / ranks;
   if (groups % backward_passes(ranks) == 0) return;
   throw UsageError(

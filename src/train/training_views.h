@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 
+#include "cohort/augment/device_views.h"
 #include "cohort/data/description.h"
 #include "cohort/data/view_maker.h"
 #include "cohort/train/run_config.h"
@@ -13,5 +15,10 @@ namespace cohort::train {
 /// (augment::training_views()).
 std::unique_ptr<data::ViewMaker> training_views(const RunConfig& config, const data::Description& description,
                                                 std::int64_t epoch);
+
+/// What makes these views where the model computes, of batches that came without; none unless
+/// augment.on_device. Throws UsageError (augment::DeviceViews).
+std::optional<augment::DeviceViews> device_views(const RunConfig& config,
+                                                 const data::Description& description, at::Device device);
 
 }  // namespace cohort::train

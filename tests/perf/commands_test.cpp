@@ -27,7 +27,8 @@ std::vector<Json> lines_of(const Outcome& outcome, const std::string& kind, cons
   std::istringstream lines(outcome.output);
   for (std::string line; std::getline(lines, line);) {
     const Json json = Json::parse(line, nullptr, false);
-    if (json.is_object() && json.at("kind") == kind && json.at("benchmark") == benchmark) found.push_back(json);
+    if (json.is_object() && json.at("kind") == kind && json.at("benchmark") == benchmark)
+      found.push_back(json);
   }
   return found;
 }
@@ -43,14 +44,17 @@ class PerfCommand : public ::testing::Test {
 
 TEST_F(PerfCommand, CollectivesAreRightInAllTypesAndPlaces) {
   const auto page = folder_.path() / "page.html";
-  const Outcome outcome = run(3, fmt::format("collectives --dtype f32 bf16 f64 --place both --min 3K --max 600K "
-                                             "--factor 200 --seconds 1e-3 --json --html {}",
-                                             page.string()));
+  const Outcome outcome =
+      run(3, fmt::format("collectives --dtype f32 bf16 f64 --place both --min 3K --max 600K "
+                         "--factor 200 --seconds 1e-3 --json --html {}",
+                         page.string()));
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  const auto headers = lines_of(outcome, "header", "collectives"), rows = lines_of(outcome, "row", "collectives");
+  const auto headers = lines_of(outcome, "header", "collectives"),
+             rows = lines_of(outcome, "row", "collectives");
   ASSERT_EQ(headers.size(), 1U) << outcome.output;
-  for (const char* fact : {"host", "processor", "commit", "version", "mpi", "libtorch", "compiler", "date", "load"})
+  for (const char* fact :
+       {"host", "processor", "commit", "version", "mpi", "libtorch", "compiler", "date", "load"})
     EXPECT_TRUE(headers[0].contains(fact)) << fact;
   EXPECT_EQ(headers[0].at("ranks"), 3);
   EXPECT_EQ(headers[0].at("measured"), "time_p50_us");
@@ -70,8 +74,8 @@ TEST_F(PerfCommand, CollectivesAreRightInAllTypesAndPlaces) {
 }
 
 TEST_F(PerfCommand, StepTellsWhereTheTimeGoes) {
-  const Outcome outcome = run(2, fmt::format("step {} --synthetic 32x32x2 --steps 4 --peak 1 --dir {} --json", kConfig,
-                                             folder_.path().string()));
+  const Outcome outcome = run(2, fmt::format("step {} --synthetic 32x32x2 --steps 4 --peak 1 --dir {} --json",
+                                             kConfig, folder_.path().string()));
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
   std::string stages;
@@ -100,8 +104,9 @@ TEST_F(PerfCommand, StepTellsWhereTheTimeGoes) {
 }
 
 TEST_F(PerfCommand, ScalingStartsTheRanksItself) {
-  const std::string common = fmt::format("scaling {} --synthetic 32x32x1 --steps 2 --repeats 2 --peak 1 --dir {} --launcher {} --json",
-                                         kConfig, folder_.path().string(), COHORT_MPIEXEC);
+  const std::string common = fmt::format(
+      "scaling {} --synthetic 32x32x1 --steps 2 --repeats 2 --peak 1 --dir {} --launcher {} --json", kConfig,
+      folder_.path().string(), COHORT_MPIEXEC);
   const Outcome weak = run(0, common + " --ranks 2,1 --mode weak");
 
   ASSERT_EQ(weak.exit_code, 0) << weak.output;
@@ -123,7 +128,8 @@ TEST_F(PerfCommand, ScalingStartsTheRanksItself) {
 }
 
 TEST_F(PerfCommand, TheContextExchangeSendsWhatTheFormulaSays) {
-  const Outcome outcome = run(3, "context --images 2 --patches 4 --width 8 --keys 2 --values 3 --seconds 1e-3 --json");
+  const Outcome outcome =
+      run(3, "context --images 2 --patches 4 --width 8 --keys 2 --values 3 --seconds 1e-3 --json");
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
   const auto rows = lines_of(outcome, "row", "context");
@@ -139,9 +145,12 @@ TEST_F(PerfCommand, TheContextExchangeSendsWhatTheFormulaSays) {
 std::string runs(const std::vector<double>& times) {
   std::string text;
   for (const double time : times) {
-    text += R"({"kind":"header","benchmark":"b","ranks":2,"host":"n1","keys":["op"],"measured":"time","better":"lower"})"
+    text +=
+        R"({"kind":"header","benchmark":"b","ranks":2,"host":"n1","keys":["op"],"measured":"time","better":"lower"})"
+        "\n";
+    text += fmt::format(R"({{"kind":"row","benchmark":"b","op":"x","time":{0},"samples":[{0},{1}]}})", time,
+                        time * 1.001) +
             "\n";
-    text += fmt::format(R"({{"kind":"row","benchmark":"b","op":"x","time":{0},"samples":[{0},{1}]}})", time, time * 1.001) + "\n";
   }
   return text;
 }

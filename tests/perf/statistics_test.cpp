@@ -30,7 +30,8 @@ TEST(Statistics, BlocksKeepTheOrderOfTime) {
 
 // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2: upper critical values of Student's t.
 TEST(Statistics, StudentsTailsAreThoseOfTheTable) {
-  for (const auto& [degrees, t] : {std::pair{1.0, 12.706}, {2.0, 4.303}, {5.0, 2.571}, {30.0, 2.042}, {100.0, 1.984}}) {
+  for (const auto& [degrees, t] :
+       {std::pair{1.0, 12.706}, {2.0, 4.303}, {5.0, 2.571}, {30.0, 2.042}, {100.0, 1.984}}) {
     EXPECT_NEAR(student_quantile(0.05, degrees), t, 5e-4) << degrees;
     EXPECT_NEAR(student_tail(t, degrees), 0.05, 1e-4) << degrees;
   }
@@ -60,7 +61,8 @@ TEST(Statistics, RatiosKeepTheirErrorRate) {
   int false_alarms = 0, found = 0;
   constexpr int kTrials = 2000;
   for (int i = 0; i < kTrials; ++i) {
-    const Interval same = ratio_interval(draw(1), draw(1), 0.05), slower = ratio_interval(draw(1), draw(1.2), 0.05);
+    const Interval same = ratio_interval(draw(1), draw(1), 0.05),
+                   slower = ratio_interval(draw(1), draw(1.2), 0.05);
     false_alarms += same.low > 1 || same.high < 1 ? 1 : 0;
     found += slower.low > 1 ? 1 : 0;
   }

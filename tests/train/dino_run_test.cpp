@@ -167,5 +167,21 @@ TEST_F(DinoRun, ALossThatIsNotFiniteEndsItAndLeavesTheLastGoodCheckpoint) {
   EXPECT_EQ(checkpoint::Store(config.run_dir / "checkpoints", world).latest(), 6);
 }
 
+TEST_F(DinoRun, MakesTheSameViewsWhereTheModelComputes) {
+  std::vector<std::string> losses;
+  for (const bool on_device : {false, true}) {
+    RunConfig config = configuration(on_device ? "device" : "threads");
+    config.augment.on_device = on_device;
+    config.augment.whole.crop_scale_min = 0.5;
+    config.augment.whole.brightness = 0.3;
+    config.train.max_steps = 3;
+    EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+    world.barrier();
+    std::string& of_run = losses.emplace_back();
+    for (const auto& line : lines_of(config.run_dir, "step")) of_run += line.at("loss").dump() + " ";
+  }
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
 }  // namespace
 }  // namespace cohort::train

@@ -39,6 +39,7 @@ struct MultiCropConfig {
 /// All options of `augment`.
 struct ViewConfig {
   Preset preset = Preset::whole;
+  bool on_device = false;
   AugmentConfig whole;
   MultiCropConfig multi_crop;
 
@@ -48,6 +49,9 @@ struct ViewConfig {
           "views of a training image: one of the whole image, changed as the options of this section say; or "
           "the crops "
           "of docs/views.md");
+    visit("on_device", on_device,
+          "make views where the model computes, from stored pixels, instead of on loader threads: the same "
+          "decisions (docs/gpu.md)");
     whole.fields(visit);
     visit.section("multi_crop", multi_crop, "sizes and numbers of crops, of the presets that have some");
   }

@@ -16,10 +16,13 @@ namespace cohort::data {
 /// What one rank works on in one step. B images, V views, K context keys.
 struct Batch {
   std::vector<at::Tensor> views;  ///< V × [B, C, h, w] f32, normalised; large views first
-  at::Tensor context;             ///< [B, K] i64, vocabulary index for every context key of the model
-  at::Tensor group;               ///< [B] i64, number of the group within the global batch
-  at::Tensor label;               ///< [B] i64, -1 where a row has none; undefined without a label column
-  at::Tensor sample;  ///< [B] i64, dataset row: the key of every random number of an image; on the host
+  /// Where a device makes the views: pixels as stored [B, bytes] u8 and ViewMaker::draw() [B, bytes] u8.
+  /// Undefined where `views` came with the batch.
+  at::Tensor stored, recipes;
+  at::Tensor context;  ///< [B, K] i64, vocabulary index for every context key of the model
+  at::Tensor group;    ///< [B] i64, number of the group within the global batch
+  at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
+  at::Tensor sample;   ///< [B] i64, dataset row: the key of every random number of an image; on the host
   /// Seconds that threads spent reading (with checksums and decoding) and making views, added up over
   /// threads.
   double read_seconds = 0.0, view_seconds = 0.0;
@@ -29,6 +32,7 @@ struct BatchColumns {
   std::vector<std::string> context_keys;  ///< columns of Batch::context
   std::string label;                      ///< empty: none
   bool pinned = false;                    ///< views in page-locked memory, for fast copies to a CUDA device
+  bool views_later = false;               ///< Batch::stored and recipes instead of views
 };
 
 /// Reads the rows of `groups` as one batch, in their order. Images are read in the order of rows and shared

@@ -26,6 +26,12 @@ class ViewMaker {
   /// normalised, to views[v].
   virtual void make(std::span<const std::byte> image, std::int64_t row,
                     std::span<const std::span<float>> views) const = 0;
+
+  /// Bytes in which draw() writes all that is random about the views of an image, a multiple of 8, for a
+  /// device to make them (augment/device_views.h). 0: make() alone can.
+  [[nodiscard]] virtual std::int64_t recipe_bytes() const { return 0; }
+  /// Of dataset row `row`: what make() would draw. `recipe`: recipe_bytes(), aligned to 8.
+  virtual void draw(std::int64_t /*row*/, std::span<std::byte> /*recipe*/) const {}
 };
 
 }  // namespace cohort::data
