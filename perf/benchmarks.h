@@ -54,12 +54,14 @@ ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks);
 ExitCode recorder(const Output& output, comm::Communicator& ranks);
 
 struct ViewsOptions {
+  std::string device = "cpu";  ///< or "cuda": batches of `images`, from stored pixels in page-locked memory
+  std::int64_t images = 128;
   double seconds = 2.0;  ///< for each preset
   Output output;
 };
 
-/// Collective. How fast one thread makes the views of the multi-crop presets. ExitCode::bug if a value is not
-/// finite.
+/// Collective. How fast one thread, or a device, makes the views of the multi-crop presets. ExitCode::bug if
+/// a value is not finite. Throws UsageError: no such device.
 ExitCode views(const ViewsOptions& options, comm::Communicator& ranks);
 
 struct EngineOptions {

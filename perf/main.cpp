@@ -95,7 +95,14 @@ void add_recorder(CLI::App& app, Output& output, Benchmark& chosen) {
 }
 
 void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand("views", "Making the views of DINO's presets, images/s of one thread");
+  auto* command =
+      app.add_subcommand("views", "Making the views of DINO's presets, images/s of one thread or device");
+  command->add_option("--device", options.device, "that makes them: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--images", options.images, "in a batch, on a device")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   command->add_option("--seconds", options.seconds, "time for each preset")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

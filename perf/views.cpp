@@ -2,12 +2,15 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/augment/device_views.h"
 #include "cohort/augment/multi_crop.h"
 #include "cohort/core/random.h"
 
 #include "benchmarks.h"
+#include "device.h"
 #include "statistics.h"
 #include "table.h"
 
@@ -34,42 +37,91 @@ struct Case {
 };
 
 struct Measured {
-  std::vector<double> rates;  ///< images a second on this thread, of pieces of the time
+  std::vector<double> rates;  ///< images a second, of pieces of the time
   std::int64_t wrong = 0;     ///< values that are not finite
 };
 
+void fill(std::span<std::byte> pixels) {
+  RandomStream random({.seed = 1, .purpose = Purpose::synthetic});
+  for (std::byte& value : pixels) value = static_cast<std::byte>(random.below(256));
+}
+
+/// Calls `batch`, which makes the views of some images and returns their number, again and again.
+template <class Batch>
+std::vector<double> rates_of(double seconds, const Batch& batch) {
+  std::vector<double> rates;
+  for (int piece = 0; piece < kPieces; ++piece) {
+    std::int64_t images = 0;
+    const auto begin = Clock::now();
+    double spent = 0;
+    for (; spent < seconds / kPieces; spent = std::chrono::duration<double>(Clock::now() - begin).count())
+      images += batch();
+    rates.push_back(static_cast<double>(images) / spent);
+  }
+  return rates;
+}
+
+/// On this thread.
 Measured measure(const Case& tested, double seconds) {
   const data::Description description = description_of(tested.channels, tested.side);
   const auto maker = augment::multi_crop(tested.preset, {}, description, tested.normalisation, 1, 0);
   std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes()));
-  RandomStream random({.seed = 1, .purpose = Purpose::synthetic});
-  for (std::byte& value : image) value = static_cast<std::byte>(random.below(256));
+  fill(image);
   std::vector<std::vector<float>> views;
   for (const data::ViewShape& shape : maker->shapes())
     views.emplace_back(static_cast<std::size_t>(shape.values()));
   const std::vector<std::span<float>> spans(views.begin(), views.end());
-  Measured measured;
   std::int64_t row = 0;
-  for (int piece = 0; piece < kPieces; ++piece) {
-    const std::int64_t first = row;
-    const auto begin = Clock::now();
-    double spent = 0;
-    for (; spent < seconds / kPieces; spent = std::chrono::duration<double>(Clock::now() - begin).count())
-      maker->make(image, row++, spans);
-    measured.rates.push_back(static_cast<double>(row - first) / spent);
-  }
+  Measured measured{rates_of(seconds,
+                             [&] {
+                               maker->make(image, row++, spans);
+                               return 1;
+                             }),
+                    0};
   for (const auto& view : views) {
     for (const float value : view) measured.wrong += value - value == 0.0F ? 0 : 1;
   }
   return measured;
 }
 
+std::span<std::byte> bytes_of(at::Tensor tensor) {
+  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), static_cast<std::size_t>(tensor.nbytes())};
+}
+
+/// On a CUDA device: drawing, copies and the kernel. The last view is waited for.
+Measured measure_on_device(const Case& tested, const ViewsOptions& options, at::Device device) {
+  const data::Description description = description_of(tested.channels, tested.side);
+  augment::ViewConfig config;
+  config.preset = tested.preset;
+  const auto maker = augment::training_views(config, description, tested.normalisation, 1, 0);
+  const augment::DeviceViews on_device(config, description, tested.normalisation, device);
+  const auto pinned = at::TensorOptions(at::kByte).pinned_memory(true);
+  const at::Tensor stored = at::empty({options.images, description.images.bytes()}, pinned);
+  fill(bytes_of(stored));
+  std::vector<at::Tensor> views;
+  const auto batch = [&] {
+    const at::Tensor recipes = at::empty({options.images, maker->recipe_bytes()}, pinned);
+    for (std::int64_t i = 0; i < options.images; ++i) maker->draw(i, bytes_of(recipes[i]));
+    views = on_device.make(stored, recipes);
+    (void)views.back().select(0, 0).sum().item<float>();
+    return options.images;
+  };
+  batch();  // warms up
+  Measured measured{rates_of(options.seconds, batch), 0};
+  for (const at::Tensor& view : views)
+    measured.wrong += at::isfinite(view).logical_not().sum().item<std::int64_t>();
+  return measured;
+}
+
 }  // namespace
 
 ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
+  const at::Device device = device_named(options.device, ranks);
   Results results("views", options.output, ranks);
   Table& table =
-      results.table("", {"images turned into all their views by one thread of each rank; the slowest rank"},
+      results.table("",
+                    {fmt::format("images turned into all their views by one {} of each rank; the slowest rank",
+                                 device.is_cuda() ? "CUDA device" : "thread")},
                     {{"preset", "", 14, 0, Role::key},
                      {"image", "", 11},
                      {"views", "", 6},
@@ -82,7 +134,8 @@ ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
   std::int64_t all_wrong = 0;
   for (const Case& tested : cases) {
     ranks.barrier();
-    auto [rates, wrong] = measure(tested, options.seconds);
+    auto [rates, wrong] =
+        device.is_cuda() ? measure_on_device(tested, options, device) : measure(tested, options.seconds);
     for (double& rate : rates) rate = -ranks.max(-rate);
     all_wrong += ranks.sum(wrong);
     table.add({tested.name, fmt::format("{}x{}x{}", tested.channels, tested.side, tested.side),

@@ -193,12 +193,11 @@ COHORT_DEVICE_CODE Tap tap_of(std::int64_t i, std::int64_t size, double begin, d
   return {low, std::min(low + 1, size - 1), static_cast<float>(inside - std::floor(inside))};
 }
 
-COHORT_DEVICE_CODE float tapped(const float* plane, std::int64_t width, const Tap& row, const Tap& column) {
-  const float* const above = plane + row.low * width;
-  const float* const below = plane + row.high * width;
+/// Between the rows `above` and `below`.
+COHORT_DEVICE_CODE float tapped(const float* above, const float* below, float weight, const Tap& column) {
   const float top = above[column.low] + column.weight * (above[column.high] - above[column.low]);
   const float bottom = below[column.low] + column.weight * (below[column.high] - below[column.low]);
-  return top + row.weight * (bottom - top);
+  return top + weight * (bottom - top);
 }
 
 }  // namespace cohort::augment

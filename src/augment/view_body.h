@@ -391,8 +391,9 @@ COHORT_DEVICE_CODE void make_whole_view(const Lanes& lanes, const ViewBatch& bat
   });
   if (recipe.crops) {
     lanes.for_each(pixels, [&](std::int32_t i) {
-      other[i] = tapped(view, width, tap_of(i / width, height, recipe.box.top, recipe.box.height),
-                        tap_of(i % width, width, recipe.box.left, recipe.box.width));
+      const Tap row = tap_of(i / width, height, recipe.box.top, recipe.box.height),
+                column = tap_of(i % width, width, recipe.box.left, recipe.box.width);
+      other[i] = tapped(view + row.low * width, view + row.high * width, row.weight, column);
     });
     view = other;
   }

@@ -68,7 +68,9 @@ void resize_channel(const float* source, float* target, const std::vector<Tap>& 
                     const std::vector<Tap>& columns) {
   const auto width = static_cast<std::int64_t>(columns.size());
   for (const Tap& row : rows) {
-    for (const Tap& column : columns) *target++ = tapped(source, width, row, column);
+    const float* const above = source + row.low * width;
+    const float* const below = source + row.high * width;
+    for (const Tap& column : columns) *target++ = tapped(above, below, row.weight, column);
   }
 }
 

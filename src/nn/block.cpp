@@ -4,7 +4,9 @@
 #include <memory>
 
 #include <ATen/ATen.h>
+#include <ATen/SDPBackend.h>
 
+#include "cohort/nn/attention_backend.h"
 #include "cohort/nn/dropout.h"
 
 #include "linear.h"
@@ -31,6 +33,21 @@ at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tens
 }
 
 }  // namespace
+
+std::string_view attention_backend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  switch (static_cast<at::SDPBackend>(at::_fused_sdp_choice(query, key, value))) {
+    case at::SDPBackend::flash_attention:
+      return "flash";
+    case at::SDPBackend::efficient_attention:
+      return "efficient";
+    case at::SDPBackend::cudnn_attention:
+      return "cudnn";
+    case at::SDPBackend::math:
+      return "math";
+    default:
+      return "unknown";
+  }
+}
 
 torch::nn::LayerNorm make_layer_norm(std::int64_t width) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-6));

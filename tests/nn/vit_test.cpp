@@ -12,6 +12,7 @@
 #include <torch/nn/module.h>
 
 #include "cohort/core/error.h"
+#include "cohort/nn/attention_backend.h"
 #include "cohort/nn/position.h"
 
 #include "../support/golden.h"
@@ -314,6 +315,12 @@ TEST(Positions, RowsAndColumnsAreScaledApart) {
   EXPECT_TRUE(at::allclose(wider[0], wider[3]));
   EXPECT_TRUE(wider[0].diff().ge(-0.1).all().item<bool>());
   EXPECT_GT(wider[0][8].item<float>() - wider[0][0].item<float>(), 1.8F);
+}
+
+TEST(AttentionBackend, IsTheFusedOneUnlessSomethingStandsAgainstIt) {
+  const at::Tensor tokens = at::zeros({1, 2, 9, 16});
+  EXPECT_EQ(nn::attention_backend(tokens, tokens, tokens), "flash");
+  EXPECT_EQ(nn::attention_backend(tokens.to(at::kInt), tokens.to(at::kInt), tokens.to(at::kInt)), "math");
 }
 
 }  // namespace
