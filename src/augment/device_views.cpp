@@ -170,18 +170,19 @@ std::vector<at::Tensor> DeviceViews::make(const at::Tensor& stored, const at::Te
                    drawn = recipes.to(impl_->device, at::kByte, /*non_blocking=*/true).contiguous();
   std::vector<at::Tensor> views;
   const ViewBatch batch = impl_->batch(pixels, drawn, views);
+  const at::Device device = pixels.device();  // with its number
   const HostLanes lanes;
   switch (impl_->config.preset) {
     case Preset::camelyon_dino:
-      make_views<ColourRecipe>(batch, impl_->device,
+      make_views<ColourRecipe>(batch, device,
                                [&](auto job, auto* memory) { make_colour_view(lanes, batch, job, memory); });
       break;
     case Preset::cell_dino:
-      make_views<CellRecipe>(batch, impl_->device,
+      make_views<CellRecipe>(batch, device,
                              [&](auto job, auto* memory) { make_cell_view(lanes, batch, job, memory); });
       break;
     case Preset::whole:
-      make_views<WholeRecipe>(batch, impl_->device,
+      make_views<WholeRecipe>(batch, device,
                               [&](auto job, auto* memory) { make_whole_view(lanes, batch, job, memory); });
       break;
   }

@@ -145,6 +145,9 @@ COHORT_DEVICE_CODE BoxBlur box_blur(double gaussian_radius) {
 
 /// 0 1 2 1 0 1 …: mirrored, the edge not repeated.
 COHORT_DEVICE_CODE std::int64_t mirrored(std::int64_t at, std::int64_t size) {
+  if (at >= 0 && at < size) return at;
+  if (at < 0 && -at < size) return -at;
+  if (at >= size && at < 2 * size - 1) return 2 * (size - 1) - at;
   if (size == 1) return 0;
   const std::int64_t period = 2 * (size - 1);
   at = ((at % period) + period) % period;

@@ -290,15 +290,17 @@ COHORT_DEVICE_CODE float cropped_value(const ViewBatch& batch, const ViewJob& jo
                       static_cast<std::int32_t>((plane * batch.height + y) * batch.width + x));
 }
 
+/// Weights further away than radius + 1 are zero, and zeros add nothing.
 COHORT_DEVICE_CODE float defocused_value(const float* plane, std::int32_t y, std::int32_t x,
-                                         std::int32_t height, std::int32_t width, const float* disc) {
-  constexpr std::int32_t kReach = kDiscSide / 2;
+                                         std::int32_t height, std::int32_t width, const float* disc,
+                                         std::int32_t radius) {
+  const std::int32_t reach = radius + 1;
   float value = 0.0F;
-  for (std::int32_t dy = 0; dy < kDiscSide; ++dy) {
-    const float* const row = plane + mirrored(y + dy - kReach, height) * width;
-    for (std::int32_t dx = 0; dx < kDiscSide; ++dx) {
-      const float weight = disc[dy * kDiscSide + dx];
-      if (weight > 0.0F) value = value + weight * row[mirrored(x + dx - kReach, width)];
+  for (std::int32_t dy = -reach; dy <= reach; ++dy) {
+    const float* const row = plane + mirrored(y + dy, height) * width;
+    const float* const weights = disc + (dy + kDiscSide / 2) * kDiscSide + kDiscSide / 2;
+    for (std::int32_t dx = -reach; dx <= reach; ++dx) {
+      if (weights[dx] > 0.0F) value = value + weights[dx] * row[mirrored(x + dx, width)];
     }
   }
   return value;
@@ -341,7 +343,7 @@ COHORT_DEVICE_CODE void make_cell_view(const Lanes& lanes, const ViewBatch& batc
   if (recipe.defocus > 0) {
     const float* const disc = batch.discs + (recipe.defocus - 1) * kDiscSize;
     lanes.for_each(pixels, [&](std::int32_t i) {
-      other[i] = defocused_value(view, i / width, i % width, height, width, disc);
+      other[i] = defocused_value(view, i / width, i % width, height, width, disc, recipe.defocus);
     });
     view = other;
   }
