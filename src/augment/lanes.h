@@ -14,7 +14,7 @@ inline constexpr int kLanes = 512;
 struct HostLanes {
   template <class Item>
   void for_each(std::int32_t count, const Item& item) const {
-    for (std::int32_t i = 0; i < count; ++i) item(i);
+    for (std::int32_t i = count - 1; i >= 0; --i) item(i);
   }
   template <class Value>
   double sum(std::int32_t count, const Value& value) const {
