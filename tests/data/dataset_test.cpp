@@ -1,6 +1,8 @@
 // The committed dataset tests/data/nuclei: real images, 12 contexts, several shards.
 #include "cohort/data/dataset.h"
 
+#include <array>
+#include <cstring>
 #include <numeric>
 #include <set>
 
@@ -124,6 +126,34 @@ TEST(MakeBatch, WithoutKeysAndLabel) {
 
   EXPECT_EQ(batch.context.sizes(), (std::vector<std::int64_t>{2, 0}));
   EXPECT_FALSE(batch.label.defined());
+}
+
+/// Its decisions are the row, three times.
+class Numbered final : public ViewMaker {
+ public:
+  [[nodiscard]] std::vector<ViewShape> shapes() const override { return {{1, 1, 1}}; }
+  void make(std::span<const std::byte>, std::int64_t, std::span<const std::span<float>>) const override {}
+  [[nodiscard]] std::int64_t recipe_bytes() const override { return 3 * sizeof(std::int64_t); }
+  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
+    const std::array<std::int64_t, 3> rows{row, row, row};
+    std::memcpy(recipe.data(), rows.data(), recipe.size());
+  }
+};
+
+TEST(MakeBatch, LeavesPixelsAndDecisionsForViewsThatAreMadeLater) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const std::vector<Group> groups{{0, 0, {4, 2}}, {0, 1, {9, 1}}};
+  Workers workers(2);
+
+  const Batch batch =
+      groups_of(make_batch(train, groups, {{}, "", false, true}, Numbered(), workers), 2, 1, 2);
+
+  EXPECT_TRUE(batch.views.empty());
+  EXPECT_TRUE(batch.recipes.view(at::kLong).equal(at::tensor({9, 9, 9, 1, 1, 1}, at::kLong).view({2, 3})));
+  const at::Tensor pixels = train.images(std::vector<std::int64_t>{9, 1});
+  EXPECT_TRUE(batch.stored.view(pixels.sizes()).to(at::kFloat).equal(pixels));
+  EXPECT_THROW(make_batch(train, groups, {{}, "", false, true}, Doubled(train.description().images), workers),
+               Bug);
 }
 
 TEST(ContextRunsOfADataset, AgreeWithTheColumn) {
