@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include <ATen/core/Scalar.h>
+#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "cohort/core/error.h"
@@ -118,15 +120,19 @@ std::vector<at::Tensor> zeros_like_trained(std::span<const FlatShard> shards) {
 }
 
 void scale_gradients(std::span<FlatShard> shards, const std::vector<std::vector<double>>& factors) {
+  std::vector<at::Tensor> parts;
+  std::vector<at::Scalar> factor_of;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const FlatShard& shard = shards[i];
     if (!shard.trained) continue;
     for (std::size_t s = 0; s < shard.slots.size(); ++s) {
       const Extent part = held(shard, extent_of(shard.slots[s]));
       if (factors[i][s] == 1.0 || part.begin == part.end) continue;
-      shard.gradient.narrow(0, part.begin, part.end - part.begin).mul_(factors[i][s]);
+      parts.push_back(shard.gradient.narrow(0, part.begin, part.end - part.begin));
+      factor_of.emplace_back(factors[i][s]);
     }
   }
+  if (!parts.empty()) at::_foreach_mul_(parts, factor_of);  // one launch for many parts on a device
 }
 
 }  // namespace cohort::shard
