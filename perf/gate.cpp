@@ -22,12 +22,12 @@
 #include "cohort/data/dataset.h"
 #include "cohort/eval/autocast.h"
 
+#include "baseline.h"
 #include "benchmarks.h"
 #include "nn/linear.h"
 #include "plain_training.h"
 #include "scratch.h"
 #include "statistics.h"
-#include "support/json.h"
 #include "synthetic.h"
 #include "table.h"
 #include "timing.h"
@@ -57,17 +57,19 @@ class Bench {
     const std::int64_t values = (8 << 20) / 4, each = values / ranks_.size();
     const at::Tensor large = at::ones({each * ranks_.size()}), small = at::ones({each});
     const int count = static_cast<int>(large.numel()), part = static_cast<int>(each);
-    pairs_.push_back(
-        {"all_reduce of 8 MiB over MPI's", [=, this] { ranks_.all_reduce(large).wait(); },
-         [=] { MPI_Allreduce(MPI_IN_PLACE, large.data_ptr(), count, MPI_FLOAT, MPI_SUM, mpi); }});
-    pairs_.push_back(
-        {"reduce_scatter of 8 MiB over MPI's", [=, this] { ranks_.reduce_scatter(small, large).wait(); },
-         [=] {
-           MPI_Reduce_scatter_block(large.data_ptr(), small.data_ptr(), part, MPI_FLOAT, MPI_SUM, mpi);
-         }});
-    pairs_.push_back(
-        {"all_gather of 8 MiB over MPI's", [=, this] { ranks_.all_gather(large, small).wait(); },
-         [=] { MPI_Allgather(small.data_ptr(), part, MPI_FLOAT, large.data_ptr(), part, MPI_FLOAT, mpi); }});
+    pairs_.push_back({"all_reduce of 8 MiB over MPI's",
+                      [=, this] { ranks_.all_reduce(large).wait(); },
+                      [=] { MPI_Allreduce(MPI_IN_PLACE, large.data_ptr(), count, MPI_FLOAT, MPI_SUM, mpi); }});
+    pairs_.push_back({"reduce_scatter of 8 MiB over MPI's",
+                      [=, this] { ranks_.reduce_scatter(small, large).wait(); },
+                      [=] {
+                        MPI_Reduce_scatter_block(large.data_ptr(), small.data_ptr(), part, MPI_FLOAT, MPI_SUM, mpi);
+                      }});
+    pairs_.push_back({"all_gather of 8 MiB over MPI's",
+                      [=, this] { ranks_.all_gather(large, small).wait(); },
+                      [=] {
+                        MPI_Allgather(small.data_ptr(), part, MPI_FLOAT, large.data_ptr(), part, MPI_FLOAT, mpi);
+                      }});
   }
 
   void add_reading(const std::filesystem::path& folder) {
@@ -76,25 +78,28 @@ class Bench {
     use_synthetic_images(config, "96x96x3", folder, ranks_);
     comm::together(ranks_, [&] { dataset_.emplace(data::Dataset::open(folder, "train")); });
     const data::Description& description = dataset_->description();
-    const auto image =
-        std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(description.images.bytes()));
+    const auto image = std::make_shared<std::vector<std::byte>>(
+        static_cast<std::size_t>(description.images.bytes()));
     const auto block = std::make_shared<std::vector<std::byte>>(image->size() * kRows);
     const auto file = std::make_shared<FileDescriptor>(
         ::open((folder / description.splits.front().shards.front().file).c_str(), O_RDONLY | O_CLOEXEC));
-    pairs_.push_back(
-        {"rows with checksums over pread",
-         [this, image] {
-           for (std::int64_t row = 0; row < kRows; ++row) dataset_->read(row, *image);
-         },
-         [file, block] {
-           if (::pread(file->get(), block->data(), block->size(), 0) < 0)
-             throw DataError({"cannot read the images of the gate", "--dir", disk_remedy(errno)});
-         }});
+    pairs_.push_back({"rows with checksums over pread",
+                      [this, image] {
+                        for (std::int64_t row = 0; row < kRows; ++row) dataset_->read(row, *image);
+                      },
+                      [file, block] {
+                        if (::pread(file->get(), block->data(), block->size(), 0) < 0)
+                          throw DataError({"cannot read the images of the gate", "--dir", disk_remedy(errno)});
+                      }});
   }
 
   void add_steps() {
     for (const bool bf16 : {false, true}) {
-      const EngineOptions options{.model = "vit_tiny", .patch = 8, .image = 48, .images = 32, .bf16 = bf16};
+      EngineOptions options;
+      options.model = "vit_tiny";
+      options.image = 48;
+      options.images = 32;
+      options.bf16 = bf16;
       const auto training = std::make_shared<PlainTraining>(options, ranks_);
       // As many multiplications as a forward and a backward pass of the linear layers of 12 blocks.
       const auto layer = std::make_shared<torch::nn::LinearImpl>(192, 768);
@@ -127,38 +132,9 @@ std::vector<double> ratios_of(const Pair& pair, double seconds, comm::Communicat
   return ratios;
 }
 
-struct Entry {
-  double ratio = 0;  ///< median of the runs on record
-  double noise = 0;  ///< how far below that a run may lie, as a part of it
-};
-
-/// "AVX512 2": the instruction set that decides how fast products are, and the number of ranks.
+/// "AVX512, 2 ranks": the instruction set that decides how fast products are, and the number of ranks.
 std::string machine_class(int ranks) {
   return fmt::format("{}, {} ranks", at::get_cpu_capability(), ranks);
-}
-
-Json read_baseline(const GateOptions& options) {
-  const std::string text = read_file(options.baseline);
-  const Json baseline = Json::parse(text, nullptr, false);
-  if (!baseline.is_object() || is_nested_deeply(text))
-    throw DataError(
-        {"the baseline is not a JSON object", options.baseline, "restore it from the repository"});
-  return baseline;
-}
-
-std::map<std::string, Entry> entries_of(const Json& baseline, const std::string& machine,
-                                        const GateOptions& options) {
-  std::map<std::string, Entry> entries;
-  if (!baseline.contains(machine)) return entries;
-  for (const auto& [name, value] : baseline.at(machine).items()) {
-    const bool is_sound = value.is_object() && value.contains("ratio") && value.contains("noise") &&
-                          value["ratio"].is_number() && value["noise"].is_number();
-    if (!is_sound)
-      throw DataError({fmt::format("'{}' has no ratio and noise", name), options.baseline,
-                       "restore it from the repository"});
-    entries[name] = {value["ratio"].get<double>(), value["noise"].get<double>()};
-  }
-  return entries;
 }
 
 Table& make_table(Results& results) {
@@ -168,7 +144,8 @@ Table& make_table(Results& results) {
        "the baseline allows;",
        "attempts: a ratio below that is measured again, and counts as worse when none of the attempts "
        "reaches it"},
-      {{"ratio of", "", 36, 0, Role::key},
+      {{"machine", "", 16, 0, Role::key},
+       {"ratio of", "", 36, 0, Role::key},
        {"ratio", "", 8, 3, Role::higher},
        {"baseline", "", 8, 3},
        {"least", "", 8, 3},
@@ -178,9 +155,9 @@ Table& make_table(Results& results) {
 }
 
 /// Whether the pair is at least as good as its entry allows.
-bool passes(const Pair& pair, const std::optional<Entry>& entry, const GateOptions& options, Table& table,
+bool passes(const Pair& pair, const BaselineEntry* entry, const GateOptions& options, Table& table,
             comm::Communicator& ranks) {
-  const double least = entry ? entry->ratio * (1 - entry->noise) : 0;
+  const double least = entry != nullptr ? entry->ratio * (1 - entry->noise) : 0;
   std::vector<double> best;
   std::int64_t attempts = 0;
   do {
@@ -189,21 +166,18 @@ bool passes(const Pair& pair, const std::optional<Entry>& entry, const GateOptio
     ++attempts;
   } while (median(best) < least && attempts < options.attempts);
   const bool passed = median(best) >= least;
-  table.add(
-      {pair.name, median(best), entry ? Cell(entry->ratio) : Cell(), entry ? Cell(least) : Cell(), attempts,
-       std::string(!entry   ? "no baseline"
-                   : passed ? "passed"
-                            : "WORSE")},
-      best);
+  std::vector<Cell> cells{machine_class(ranks.size()), pair.name, median(best), Cell(), Cell(), attempts, "no baseline"};
+  if (entry != nullptr) cells[3] = entry->ratio, cells[4] = least, cells[6] = passed ? "passed" : "WORSE";
+  table.add(std::move(cells), best);
   return passed;
 }
 
 }  // namespace
 
 ExitCode gate(const GateOptions& options, comm::Communicator& ranks) {
-  std::map<std::string, Entry> entries;
+  std::map<std::string, BaselineEntry> entries;
   const std::string machine = machine_class(ranks.size());
-  comm::together(ranks, [&] { entries = entries_of(read_baseline(options), machine, options); });
+  comm::together(ranks, [&] { entries = read_baseline(options.baseline, machine); });
   const Scratch scratch(options.folder, "cohort-perf-gate", ranks);
   const Bench bench(scratch.path() / "data", ranks);
   Results results("gate", options.output, ranks);
@@ -213,7 +187,7 @@ ExitCode gate(const GateOptions& options, comm::Communicator& ranks) {
   bool all_pass = true;
   for (const Pair& pair : bench.pairs()) {
     const auto found = entries.find(pair.name);
-    const auto entry = found == entries.end() ? std::nullopt : std::optional(found->second);
+    const BaselineEntry* const entry = found == entries.end() ? nullptr : &found->second;
     all_pass = passes(pair, entry, options, table, ranks) && all_pass;
   }
   results.finish();

@@ -7,6 +7,7 @@
 #include "cohort/comm/session.h"
 #include "cohort/core/memory.h"
 
+#include "baseline.h"
 #include "benchmarks.h"
 #include "plan/plan.h"
 
@@ -250,6 +251,17 @@ void add_gate(CLI::App& app, perf::GateOptions& options, Benchmark& chosen) {
   command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::gate(options, ranks); }; });
 }
 
+struct BaselineFiles {
+  std::string runs, baseline;
+};
+
+void add_baseline(CLI::App& app, BaselineFiles& files, std::function<ExitCode()>& chosen) {
+  auto* command = app.add_subcommand("baseline", "Write a baseline from runs of gate (scripts/perf_gate.sh)");
+  command->add_option("RUNS", files.runs, "output of several runs of gate --json")->required();
+  command->add_option("BASELINE", files.baseline, "JSON file to write")->required();
+  command->callback([&] { chosen = [&] { return perf::record_baseline(files.runs, files.baseline); }; });
+}
+
 void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& chosen) {
   auto* command =
       app.add_subcommand("checkpoint", "Saving and loading checkpoints, against plain writes and reads");
@@ -347,6 +359,7 @@ int main(int argc, char** argv) {
   perf::ContextOptions context;
   perf::CompareOptions compare;
   perf::GateOptions gate;
+  BaselineFiles baseline;
   perf::CheckpointOptions checkpoint;
   perf::TraceOptions trace;
   perf::CalibrateOptions calibrate;
@@ -364,6 +377,7 @@ int main(int argc, char** argv) {
   add_context(app, context, chosen);
   add_compare(app, compare, without_ranks);
   add_gate(app, gate, chosen);
+  add_baseline(app, baseline, without_ranks);
   add_checkpoint(app, checkpoint, chosen);
   add_trace(app, trace, without_ranks);
   add_calibrate(app, calibrate, chosen);

@@ -1,23 +1,18 @@
 #!/usr/bin/env python3
 """DINO's ten crops of histology images beside torchvision's transforms on Pillow images, one process each, in turns.
 
-    .deps/python/bin/python perf/compare_views.py --rounds 3
+    .deps/python/bin/python perf/peers/views.py --rounds 3
 """
-import argparse
-import json
-import os
 import random
 import statistics
-import subprocess
 import time
-from pathlib import Path
 
 import numpy
 import torch
 from PIL import Image, ImageFilter, ImageOps
 from torchvision import transforms
 
-ROOT = Path(__file__).resolve().parent.parent
+import common
 
 
 class Blur:
@@ -54,25 +49,19 @@ def torchvision_rate(seconds):
     return images / (time.perf_counter() - begin)
 
 
-def cohort_rate(program, seconds):
-    environment = dict(os.environ, OMP_NUM_THREADS="1")
-    output = subprocess.run([program, "views", "--seconds", str(seconds), "--json"], env=environment, capture_output=True, text=True, check=True).stdout
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return next(row["rate_images_s"] for row in rows if row.get("preset") == "camelyon_dino")
+def cohort_rate(options):
+    rows = common.cohort_perf(options, ["views", "--seconds", options.seconds])
+    return next(row["rate_images_s"] for row in rows if row["preset"] == "camelyon_dino")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = common.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--program", type=Path, default=ROOT / "build/release/bin/cohort-perf")
     options = parser.parse_args()
-    pairs = [(cohort_rate(options.program, options.seconds), torchvision_rate(options.seconds)) for _ in range(options.rounds)]
-    ours, theirs = zip(*pairs)
-    print("camelyon_dino, 96 x 96 x 3, 2 + 8 views, images/s of one thread")
-    print(f"Cohort       {statistics.median(ours):8.0f}")
-    print(f"torchvision  {statistics.median(theirs):8.0f}")
-    print(f"ratio        {statistics.median(a / b for a, b in pairs):8.2f}")
+    samples = common.in_turns({"Cohort": lambda: cohort_rate(options), "torchvision": lambda: torchvision_rate(options.seconds)}, options.rounds)
+    rates = [f"{statistics.median(runs):.0f}" for runs in samples.values()]
+    common.finish(options, "the ten views of camelyon_dino of an image of 96×96×3, images/s of one thread", [*samples, "of torchvision"],
+                  [[*rates, f"{common.ratio(*samples.values()):.1f} ×"]], samples)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
 #!/usr/bin/env python3
 """Batches of normalised images from the page cache: Cohort beside PyTorch's DataLoader with h5py, in turns, for each codec.
 
-    .deps/python/bin/python perf/compare_loader.py --workers 2 --rounds 3
+    .deps/python/bin/python perf/peers/loader.py --workers 2 --rounds 3
 
 Makes its datasets with cohort-data synth in a temporary folder. The DataLoader has as many worker processes as Cohort has threads; a
 worker opens the shards once, reads a row with h5py (Pillow decodes png and jpeg) and normalises it.
 """
-import argparse
 import io
 import json
-import os
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -21,7 +18,8 @@ import numpy
 import torch
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+import common
+
 BATCH = 256
 
 
@@ -69,33 +67,30 @@ def torch_rate(folder, workers, seconds):
     return images / (time.perf_counter() - begin)
 
 
-def cohort_rate(program, folder, threads, seconds):
-    command = [program, "loader", str(folder), "--batch", str(BATCH), "--threads", str(threads), "--seconds", str(seconds), "--json"]
-    output = subprocess.run(command, env=dict(os.environ, OMP_NUM_THREADS="1"), capture_output=True, text=True, check=True).stdout
-    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
-    return next(row["all_ranks_images_s"] for row in rows if row["stage"] == "evaluation")
+def cohort_rate(folder, options):
+    arguments = ["loader", folder, "--batch", BATCH, "--threads", options.workers, "--seconds", options.seconds]
+    return next(row["all_ranks_images_s"] for row in common.cohort_perf(options, arguments) if row["stage"] == "evaluation")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common.parser(__doc__)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--images", type=int, default=8192)
     parser.add_argument("--codecs", nargs="+", default=["raw", "png", "jpeg"], choices=["raw", "png", "jpeg"])
-    parser.add_argument("--programs", type=Path, default=ROOT / "build/release/bin", help="folder of cohort-data and cohort-perf")
     options = parser.parse_args()
-    print(f"96 x 96 x 3 u8, batches of {BATCH}, {options.workers} threads or workers, median of {options.rounds} rounds")
-    print(f"{'codec':8}{'Cohort':>12}{'DataLoader':>12}{'ratio':>8}   images/s")
+    samples, lines = {}, []
     with tempfile.TemporaryDirectory() as temporary:
         for codec in options.codecs:
             folder = Path(temporary) / codec
-            subprocess.run([options.programs / "cohort-data", "synth", "--contexts", "16", "--images-per-context", str(options.images // 16), "--size", "96",
-                            "--channels", "3", "--codec", codec, "--out", str(folder)], check=True, capture_output=True)
-            pairs = [(cohort_rate(options.programs / "cohort-perf", folder, options.workers, options.seconds),
-                      torch_rate(folder, options.workers, options.seconds)) for _ in range(options.rounds)]
-            ours, theirs = zip(*pairs)
-            print(f"{codec:8}{statistics.median(ours):12,.0f}{statistics.median(theirs):12,.0f}{statistics.median(a / b for a, b in pairs):8.1f}", flush=True)
+            common.output_of([options.programs / "cohort-data", "synth", "--contexts", "16", "--images-per-context", options.images // 16, "--size", "96",
+                              "--channels", "3", "--codec", codec, "--out", folder])
+            runs = common.in_turns({"Cohort": lambda: cohort_rate(folder, options), "DataLoader": lambda: torch_rate(folder, options.workers, options.seconds)},
+                                   options.rounds)
+            samples[codec] = runs
+            lines.append([codec, *(f"{statistics.median(rates):,.0f}" for rates in runs.values()), f"{common.ratio(*runs.values()):.1f} ×"])
+    what = f"normalised batches of {BATCH} images of 96×96×3 from the page cache, {options.workers} threads or worker processes, images/s"
+    common.finish(options, what, ["codec", "Cohort", "DataLoader", "of DataLoader"], lines, samples)
 
 
 if __name__ == "__main__":
