@@ -66,8 +66,8 @@ std::map<std::string, BaselineEntry> read_baseline(const std::filesystem::path& 
     const bool is_sound = value.is_object() && value.contains("ratio") && value.contains("noise") &&
                           value["ratio"].is_number() && value["noise"].is_number();
     if (!is_sound)
-      throw DataError(
-          {fmt::format("'{}' has no ratio and noise", name), file.string(), "restore it from the repository"});
+      throw DataError({fmt::format("'{}' has no ratio and noise", name), file.string(),
+                       "restore it from the repository"});
     entries[name] = {value["ratio"].get<double>(), value["noise"].get<double>()};
   }
   return entries;

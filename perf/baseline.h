@@ -18,9 +18,9 @@ struct BaselineEntry {
 std::map<std::string, BaselineEntry> read_baseline(const std::filesystem::path& file,
                                                    const std::string& machine);
 
-/// Without ranks. Replaces what `file` has on the machines of `runs`, the output of several runs of cohort-perf
-/// gate --json. The noise reaches to where 999 of 1000 runs alike would lie above: the prediction interval of
-/// Student's t distribution, on logarithms; 5 % at least. Throws DataError or UsageError.
+/// Without ranks. Replaces what `file` has on the machines of `runs`, the output of several runs of
+/// cohort-perf gate --json. The noise reaches to where 999 of 1000 runs alike would lie above: the prediction
+/// interval of Student's t distribution, on logarithms; 5 % at least. Throws DataError or UsageError.
 ExitCode record_baseline(const std::string& runs, const std::string& file);
 
 }  // namespace cohort::perf

@@ -185,15 +185,13 @@ std::vector<Case> cases_of(const CollectivesOptions& options) {
   const auto operations = choose<Operation>({all_reduce(), all_gather(), reduce_scatter(), broadcast()},
                                             options.operations, "--op", "collective");
   const auto types = choose(known_types(), options.types, "--dtype", "dtype");
-  std::vector<bool> places;
-  if (options.place != "in") places.push_back(false);
-  if (options.place != "out") places.push_back(true);
   for (const Operation& operation : operations) {
+    std::vector<bool> places;
+    if (options.place != "in" || !operation.has_in_place) places.push_back(false);
+    if (options.place != "out" && operation.has_in_place) places.push_back(true);
     for (const Type& type : types) {
       for (std::uint64_t bytes = options.smallest; bytes <= options.largest; bytes *= options.factor) {
-        for (const bool in_place : places) {
-          if (!in_place || operation.has_in_place) cases.push_back({operation, type, bytes, in_place});
-        }
+        for (const bool in_place : places) cases.push_back({operation, type, bytes, in_place});
       }
     }
   }

@@ -103,11 +103,11 @@ def markdown(heading, lines):
 
 def finish(options, what, heading, lines, samples):
     """Prints the table, with what was measured where and how, and writes the file that --json asks for."""
-    arguments = " ".join(word for word in sys.argv[1:] if not word.startswith("/"))
+    arguments = " ".join(sys.argv[1:]).split(" --json")[0]
     told = (f"{datetime.date.today()}, {processor()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}: "
             f"{what} (`perf/peers/{Path(sys.argv[0]).name} {arguments}`, medians of {options.rounds} rounds in turns)")
     text = f"{told}\n\n{markdown(heading, lines)}"
     print(text)
     if options.json:
-        measured = {key: value for key, value in vars(options).items() if key not in ("programs", "json", "worker")}  # no paths of this machine
+        measured = {key: value for key, value in vars(options).items() if key not in ("programs", "dir", "json", "worker")}  # no paths of this machine
         options.json.write_text(json.dumps({"options": measured, "table": text, "samples": samples}, indent=1) + "\n")

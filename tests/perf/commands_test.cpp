@@ -141,6 +141,46 @@ TEST_F(PerfCommand, TheContextExchangeSendsWhatTheFormulaSays) {
   for (const Json& row : rows) EXPECT_EQ(row.at("wrong"), 0) << row;
 }
 
+TEST_F(PerfCommand, TheGateFailsWhenARatioIsWorse) {
+  const std::string small =
+      fmt::format(" --dir {} --seconds 0.02 --attempts 2 --json", folder_.path().string());
+  const std::string none = folder_.write("none.json", "{}").string(),
+                    all = (folder_.path() / "all.json").string();
+
+  const Outcome first = run(2, "gate " + none + small);
+  ASSERT_EQ(first.exit_code, 0) << first.output;
+  const auto ratios = lines_of(first, "row", "gate");
+  ASSERT_EQ(ratios.size(), 6U);
+  for (const Json& row : ratios) EXPECT_EQ(row.at("verdict"), "no baseline") << row;
+
+  std::string same, better;
+  for (int i = 0; i < 5; ++i) {
+    for (Json row : ratios) {
+      row["ratio"] = row.at("ratio").get<double>() / 1e3 * (1 + 0.01 * i);
+      same += row.dump() + "\n";
+      if (row.at("ratio_of") == "fp32 step over its products")
+        row["ratio"] = row.at("ratio").get<double>() * 1e6;
+      better += row.dump() + "\n";
+    }
+  }
+  ASSERT_EQ(run(0, fmt::format("baseline {} {}", folder_.write("same", same).string(), all)).exit_code, 0);
+  EXPECT_EQ(run(2, "gate " + all + small).exit_code, 0);
+  ASSERT_EQ(run(0, fmt::format("baseline {} {}", folder_.write("better", better).string(), all)).exit_code,
+            0);
+  const Outcome worse = run(2, "gate " + all + small);
+  EXPECT_EQ(worse.exit_code, 1) << worse.output;
+  for (const Json& row : lines_of(worse, "row", "gate")) {
+    const bool is_worse = row.at("ratio_of") == "fp32 step over its products";
+    EXPECT_EQ(row.at("verdict"), is_worse ? "WORSE" : "passed") << row;
+    EXPECT_EQ(row.at("attempts"), is_worse ? 2 : 1) << row;
+  }
+
+  EXPECT_EQ(
+      run(0, fmt::format("baseline {} {}", folder_.write("few", ratios[0].dump()).string(), all)).exit_code,
+      2);
+  EXPECT_EQ(run(1, "gate " + folder_.write("bad.json", "[]").string() + small).exit_code, 3);
+}
+
 /// Runs of a benchmark with one case, whose medians are `times`.
 std::string runs(const std::vector<double>& times) {
   std::string text;
