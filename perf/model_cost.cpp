@@ -203,6 +203,7 @@ void recompute(std::vector<Kernel>& unit, double input) {
     if (kernel.pass != Pass::forward) continue;
     again.push_back(kernel);
     again.back().pass = Pass::recompute;
+    again.back().saved = 0;
     kernel.saved = 0;
   }
   if (again.empty()) return;

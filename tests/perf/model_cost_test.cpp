@@ -200,6 +200,7 @@ TEST(ModelCost, CheckpointingComputesBlocksTwiceAndSavesTheirInputs) {
   EXPECT_DOUBLE_EQ(of_blocks(again, Pass::recompute, &Kernel::bytes),
                    of_blocks(plain, Pass::forward, &Kernel::bytes));
   EXPECT_DOUBLE_EQ(of_blocks(again, Pass::forward, &Kernel::saved), 12 * 4.0 * 2 * 5 * 192);
+  EXPECT_DOUBLE_EQ(of_blocks(again, Pass::recompute, &Kernel::saved), 0);
   EXPECT_DOUBLE_EQ(model_flops(shape), model_flops(step_of(shape_of("vit_tiny", 16, 32, 10), 2)));
 }
 
