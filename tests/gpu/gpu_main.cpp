@@ -2,6 +2,7 @@
 // skipped.
 #include <cstdio>
 
+#include <ATen/Context.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
@@ -13,6 +14,9 @@ int main(int argc, char** argv) {
     std::puts("skipped: no CUDA device");
     return kSkipped;
   }
+  // Convolutions would otherwise round their inputs to 10 bits.
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setAllowTF32CuBLAS(false);
   int provided = 0;
   MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
   const int status = RUN_ALL_TESTS();
