@@ -118,16 +118,16 @@ Measured measure_on_device(const Case& tested, const ViewsOptions& options, at::
 ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
   const at::Device device = device_named(options.device, ranks);
   Results results("views", options.output, ranks);
-  Table& table =
-      results.table("",
-                    {fmt::format("images turned into all their views by one {} of each rank; the slowest rank",
-                                 device.is_cuda() ? "CUDA device" : "thread")},
-                    {{"preset", "", 14, 0, Role::key},
-                     {"image", "", 11},
-                     {"views", "", 6},
-                     {"rate", "images/s", 10, 0, Role::higher},
-                     {"#wrong", "", 6}},
-                    {{"views", "", {"rate"}}});
+  Table& table = results.table(
+      "",
+      {fmt::format("images turned into all their views by one {} of each rank; the slowest rank",
+                   device.is_cuda() ? "CUDA device" : "thread")},
+      {{"preset", "", 14, 0, Role::key},
+       {"image", "", 11},
+       {"views", "", 6},
+       {"rate", "images/s", 10, 0, Role::higher},
+       {"#wrong", "", 6}},
+      {{"views", "", {"rate"}}});
   const std::vector<Case> cases{
       {"camelyon_dino", augment::Preset::camelyon_dino, 3, 96, augment::Normalisation::imagenet},
       {"cell_dino", augment::Preset::cell_dino, 8, 224, augment::Normalisation::dataset}};
