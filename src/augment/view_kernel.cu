@@ -2,6 +2,7 @@
 
 #include "augment/lanes.h"
 #include "augment/view_kernel.h"
+#include "support/kernel_launch.h"
 
 namespace cohort::augment {
 namespace {
@@ -57,9 +58,8 @@ template <class Recipe>
 cudaError_t launch_views(const ViewBatch& batch, std::int64_t jobs, unsigned char* memory,
                          std::int64_t memory_bytes, int blocks, cudaStream_t stream) {
   if (jobs == 0) return cudaSuccess;
-  view_kernel<Recipe>
-      <<<static_cast<unsigned>(blocks), kLanes, 0, stream>>>(batch, jobs, memory, memory_bytes);
-  return cudaGetLastError();
+  return launch_kernel(view_kernel<Recipe>, static_cast<unsigned>(blocks), kLanes, stream, batch, jobs,
+                       memory, memory_bytes);
 }
 
 template cudaError_t launch_views<ColourRecipe>(const ViewBatch&, std::int64_t, unsigned char*, std::int64_t,

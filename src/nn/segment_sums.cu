@@ -1,4 +1,5 @@
 #include "nn/segment_sums_kernel.h"
+#include "support/kernel_launch.h"
 
 namespace cohort::nn {
 namespace {
@@ -25,15 +26,14 @@ dim3 grid_of(std::int64_t rows, std::int64_t columns) {
 template <class Value>
 cudaError_t launch_sums(const SegmentSums<Value>& sums, std::int64_t rows, cudaStream_t stream) {
   if (rows == 0) return cudaSuccess;
-  sum_kernel<<<grid_of(rows, sums.width + 1), kThreads, 0, stream>>>(sums);
-  return cudaGetLastError();
+  return launch_kernel(sum_kernel<Value>, grid_of(rows, sums.width + 1), kThreads, stream, sums);
 }
 
 template <class Value>
 cudaError_t launch_gradients(const SegmentGradients<Value>& gradients, cudaStream_t stream) {
   if (gradients.images == 0) return cudaSuccess;
-  gather_kernel<<<grid_of(gradients.images, gradients.width), kThreads, 0, stream>>>(gradients);
-  return cudaGetLastError();
+  return launch_kernel(gather_kernel<Value>, grid_of(gradients.images, gradients.width), kThreads, stream,
+                       gradients);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include "norms_kernel.h"
+#include "support/kernel_launch.h"
 
 namespace cohort::shard {
 namespace {
@@ -26,8 +27,7 @@ cudaError_t launch_square_sums(const HeldPart* parts, std::int64_t count, std::i
                                cudaStream_t stream) {
   if (pieces == 0) return cudaSuccess;
   const auto blocks = static_cast<unsigned>((pieces + kPiecesOfBlock - 1) / kPiecesOfBlock);
-  square_sums<<<blocks, kThreads, 0, stream>>>(parts, count, pieces, table);
-  return cudaGetLastError();
+  return launch_kernel(square_sums, blocks, kThreads, stream, parts, count, pieces, table);
 }
 
 }  // namespace cohort::shard
