@@ -1,4 +1,5 @@
 #include "nn/keyed_uniform_kernel.h"
+#include "support/kernel_launch.h"
 
 namespace cohort::nn {
 namespace {
@@ -18,8 +19,7 @@ cudaError_t launch(const KeyedUniform& uniform, std::int64_t images, cudaStream_
   const std::int64_t blocks = (uniform.count + 3) / 4;
   const dim3 grid(static_cast<unsigned>(images),
                   static_cast<unsigned>((blocks + kUniformThreads - 1) / kUniformThreads));
-  uniform_kernel<<<grid, kUniformThreads, 0, stream>>>(uniform);
-  return cudaGetLastError();
+  return launch_kernel(uniform_kernel, grid, kUniformThreads, stream, uniform);
 }
 
 }  // namespace cohort::nn

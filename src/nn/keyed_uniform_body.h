@@ -15,7 +15,7 @@ struct KeyedUniform {
 
 /// Four neighbouring values of an image, number 4 · block and following, as RandomStream::fill_uniform gives
 /// them.
-COHORT_DEVICE_CODE inline void fill_block(const KeyedUniform& of, std::int64_t image, std::int64_t block) {
+COHORT_DEVICE_CODE void fill_block(const KeyedUniform& of, std::int64_t image, std::int64_t block) {
   const auto sample = static_cast<std::uint64_t>(of.sample[image]);
   std::uint32_t words[4] = {static_cast<std::uint32_t>(block), of.layer, static_cast<std::uint32_t>(sample),
                             static_cast<std::uint32_t>(sample >> 32)};

@@ -6,8 +6,7 @@
 namespace cohort {
 
 /// Ten rounds of Philox4x32 (Salmon et al., SC 2011) on `counter`, which become four random words.
-COHORT_DEVICE_CODE inline void philox_rounds(std::uint32_t (&counter)[4], std::uint32_t key0,
-                                             std::uint32_t key1) {
+COHORT_DEVICE_CODE void philox_rounds(std::uint32_t (&counter)[4], std::uint32_t key0, std::uint32_t key1) {
   constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
   constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
   for (int round = 0; round < 10; ++round) {
@@ -22,7 +21,7 @@ COHORT_DEVICE_CODE inline void philox_rounds(std::uint32_t (&counter)[4], std::u
 }
 
 /// In [0, 1), a multiple of 2^-24: exact in float.
-COHORT_DEVICE_CODE inline float uniform_of_word(std::uint32_t word) {
+COHORT_DEVICE_CODE float uniform_of_word(std::uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1.0p-24F;
 }
 

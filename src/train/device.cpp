@@ -36,6 +36,8 @@ at::Device use_device(Device wanted, comm::Communicator& ranks) {
   if (devices == 0) return at::kCPU;
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(comm::rank_on_node(ranks) % devices));
   c10::impl::VirtualGuardImpl(at::kCUDA).setDevice(device);
+  // fp32 is fp32 in convolutions too, as it is in matrix products: cuDNN would round their inputs to 10 bits.
+  at::globalContext().setAllowTF32CuDNN(false);
   return device;
 }
 

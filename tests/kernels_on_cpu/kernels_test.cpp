@@ -9,6 +9,8 @@
 #include "augment/device_views_cases.h"
 #include "augment/view_kernel.h"
 #include "augment/view_plan.h"
+#include "nn/keyed_uniform.h"
+#include "nn/keyed_uniform_kernel.h"
 #include "nn/segment_sums_kernel.h"
 #include "shard/norms.h"
 #include "shard/norms_kernel.h"
@@ -38,6 +40,21 @@ TEST(SegmentSumsKernel, SumsAndGathersInBlocksOfColumns) {
   const at::Tensor gathered =
       gradient.index_select(0, segment.flatten()).view({2, kImages, kWidth + 1}).sum(0);
   EXPECT_TRUE(at::equal(of_means, gathered.narrow(1, 0, kWidth)));
+}
+
+TEST(UniformKernel, FillsRowsOfAnyLength) {
+  const at::Tensor sample = at::tensor({5L, 17L, (1L << 33) + 1}, at::kLong);
+  const nn::Conditions conditions{.sample = sample, .seed = 3, .step = 11, .training = true};
+  const auto key = philox_key({3, Purpose::dropout, 11, 0, 4});
+  for (const std::int64_t count : {1, 6, 4 * 256 + 5}) {  // the last one needs a second block
+    at::Tensor values = at::full({3, count}, -1.0F);
+
+    nn::launch(nn::KeyedUniform{sample.const_data_ptr<std::int64_t>(), values.mutable_data_ptr<float>(),
+                                count, key[0], key[1], 4},
+               3, nullptr);
+
+    EXPECT_TRUE(at::equal(values, nn::keyed_uniform(count, Purpose::dropout, conditions, 4, at::kCPU)));
+  }
 }
 
 TEST(SquareSumsKernel, FillsTheTable) {

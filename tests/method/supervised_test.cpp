@@ -50,8 +50,13 @@ data::Batch global_batch() {
 data::Batch share(const data::Batch& batch, std::int64_t rank, std::int64_t ranks) {
   const std::int64_t count = kImages / ranks;
   const auto part = [&](const at::Tensor& rows) { return rows.narrow(0, rank * count, count); };
-  return {
-      {part(batch.views[0])}, part(batch.context), part(batch.group), part(batch.label), part(batch.sample)};
+  data::Batch mine;
+  mine.views = {part(batch.views[0])};
+  mine.context = part(batch.context);
+  mine.group = part(batch.group);
+  mine.label = part(batch.label);
+  mine.sample = part(batch.sample);
+  return mine;
 }
 
 nn::Conditions conditions_of(const data::Batch& batch, const method::Step& step, nn::Scope scope) {
