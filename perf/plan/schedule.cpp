@@ -169,12 +169,37 @@ class PlannedReducer {
   std::deque<std::unique_ptr<PlannedReduction>> in_flight_;
 };
 
+/// nn::ContextInference in global scope: sums over all ranks at the input, and layerwise after each block but
+/// the last.
+struct ContextSums {
+  double bytes = 0;  ///< of the table of sums and counts; 0: nothing is summed over ranks
+  bool layerwise = false, has_gradient = false;
+};
+
+ContextSums context_sums(const nn::VitShape& model, nn::Scope scope) {
+  using enum nn::Amortization;
+  const nn::Amortization how = model.context.amortization;
+  if (scope != nn::Scope::global || model.context.keys.empty() || how == dictionary ||
+      how == dictionary_layer)
+    return {};
+  std::int64_t rows = 0;
+  for (const std::int64_t values : model.vocabulary) rows += values;
+  const bool detached = how == mean_detach || how == mean_linear_detach || how == mean_detach_layer ||
+                        how == mean_linear_detach_layer;
+  return {4.0 * static_cast<double>(rows * (model.embed_dim + 1)), nn::is_layerwise(how), !detached};
+}
+
 /// shard::ShardedModel: which units are whole, on their way, or sharded.
 class PlannedModel {
  public:
-  PlannedModel(const PlannedPart& part, std::size_t number, const train::RunConfig& config,
-               const Layout& layout, int passes, Writer& to)
-      : number_(number), config_(config), layout_(layout), to_(to) {
+  PlannedModel(const PlannedPart& part, std::size_t number, const Workload& workload, const Layout& layout,
+               int passes, Writer& to)
+      : number_(number),
+        config_(workload.config),
+        layout_(layout),
+        sums_(context_sums(workload.model, config_.context.scope)),
+        to_(to) {
+    const train::RunConfig& config = config_;
     for (std::size_t unit = 0; unit < part.units.size(); ++unit) {
       units_.push_back(
           flats_of(part.units[unit], unit + 1 == part.units.size(), config.sharding, layout.ranks));
@@ -199,11 +224,13 @@ class PlannedModel {
     make_whole(root());
     if (root() > 0) start_gather(0);
     to_.compute(number_, kRoot, Pass::forward, share);
+    sum_context();
     for (std::size_t unit = 0; unit < root(); ++unit) {
       make_whole(unit);
       const bool is_last = unit + 1 == root();
       if (!is_last) start_gather(unit + 1);
       to_.compute(number_, static_cast<int>(unit), Pass::forward, share);
+      if (sums_.layerwise && !is_last) sum_context();
       if (reducer_) ++open_[unit];
       if (!reducer_ || (config_.sharding.reshard_after_forward && !is_last)) release(unit);
     }
@@ -212,11 +239,15 @@ class PlannedModel {
   void backward(double share) {
     for (std::size_t unit = root(); unit-- > 0;) {
       enter_backward(unit);
+      const bool has_sums = sums_.layerwise && unit + 1 < root();
+      if (has_sums && config_.sharding.activation_checkpointing) sum_context();
+      if (has_sums && sums_.has_gradient) sum_context();
       to_.compute(number_, static_cast<int>(unit), Pass::backward, share);
       const bool is_last_visit = open_[unit] == 0;
       if (is_last_visit && all_arrive_[unit] && !config_.sharding.activation_checkpointing)
         reducer_->complete(unit);
     }
+    if (sums_.has_gradient) sum_context();
   }
 
   void finish_backward(bool computed) {
@@ -237,6 +268,10 @@ class PlannedModel {
     return layout_.shards == 1 || config_.sharding.strategy == shard::Strategy::optimizer;
   }
 
+  void sum_context() {
+    if (sums_.bytes > 0)
+      to_.wait(to_.start(Lane::world, "all_reduce f32", sums_.bytes, sums_.bytes, layout_.ranks));
+  }
   void start_gather(std::size_t unit) {
     if (state_[unit] != State::sharded) return;
     for (const PlannedFlat& flat : units_[unit]) {
@@ -271,6 +306,7 @@ class PlannedModel {
   std::size_t number_;
   const train::RunConfig& config_;
   Layout layout_;
+  ContextSums sums_;
   Writer& to_;
   std::vector<std::vector<PlannedFlat>> units_;
   std::vector<bool> all_arrive_;
@@ -349,12 +385,15 @@ Schedule make_schedule(const Workload& workload, const Layout& layout, int micro
   const train::RunConfig& config = workload.config;
   std::vector<std::unique_ptr<PlannedModel>> models;
   for (std::size_t p = 0; p < workload.parts.size(); ++p) {
-    models.push_back(std::make_unique<PlannedModel>(workload.parts[p], p, config, layout, micro_batches, to));
+    models.push_back(
+        std::make_unique<PlannedModel>(workload.parts[p], p, workload, layout, micro_batches, to));
   }
   PlannedModel& trained = *models.front();
   const bool is_dino = workload.head.has_value();
   std::optional<std::size_t> counting;
-  if (!is_dino) counting = to.start(Lane::world, "all_reduce i64", 8, 8, layout.ranks);
+  const bool weighs = config.supervised.class_weights == method::ClassWeights::balanced;
+  const double counts = weighs ? 8.0 * static_cast<double>(workload.model.classes) : 8.0;
+  if (!is_dino) counting = to.start(Lane::world, "all_reduce i64", counts, counts, layout.ranks);
   for (int pass = 0; pass < micro_batches; ++pass) {
     for (const auto& model : models) model->begin_pass(pass);
     if (is_dino) models[1]->forward(1);

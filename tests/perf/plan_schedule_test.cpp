@@ -98,6 +98,12 @@ INSTANTIATE_TEST_SUITE_P(
             2, "kept_bf16",
             "sharding.strategy=full sharding.reshard_after_forward=false precision=bf16 sharding.gather=bf16 "
             "sharding.reduce=bf16"},
+        Case{2, "global_context",
+             "sharding.strategy=full context.scope=global context.amortization=mean_linear_layer "
+             "model.depth=3 "
+             "supervised.class_weights=balanced"},
+        Case{2, "global_context_at_the_input",
+             std::string(kDino) + "context.scope=global context.amortization=mean"},
         Case{4, "reproducible", "sharding.strategy=hybrid sharding.shard_size=2 reproducible=true"},
         Case{2, "dino_checkpointing",
              std::string(kDino) +
