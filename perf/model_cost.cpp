@@ -134,12 +134,12 @@ void finish_branch(Collector& to, const BlockWork& block, double count, const ch
 }
 
 /// One forward pass of the network on all views of one size.
-struct Group {
+struct ViewGroup {
   double sequences, tokens, patches, patch_values;
 };
 
-std::vector<Group> groups_of(const StepShape& shape, std::size_t first, std::size_t last) {
-  std::vector<Group> groups;
+std::vector<ViewGroup> groups_of(const StepShape& shape, std::size_t first, std::size_t last) {
+  std::vector<ViewGroup> groups;
   const auto before = static_cast<double>(nn::tokens_before_patches(shape.model));
   for (std::size_t v = first; v < last; ++v) {
     if (v > first && shape.views[v] == shape.views[v - 1]) {
@@ -155,7 +155,7 @@ std::vector<Group> groups_of(const StepShape& shape, std::size_t first, std::siz
   return groups;
 }
 
-void embed(Collector& to, const StepShape& shape, const Group& group) {
+void embed(Collector& to, const StepShape& shape, const ViewGroup& group) {
   const auto width = static_cast<double>(shape.model.embed_dim);
   const double patches = group.sequences * group.patches, rows = group.sequences * group.tokens;
   to.stream("images", patches * group.patch_values, kFp32, to.element());
@@ -164,7 +164,7 @@ void embed(Collector& to, const StepShape& shape, const Group& group) {
   to.stream_back("tokens and positions", rows * width, 2 * kFp32 + to.element(), 3);
 }
 
-void context_networks(Collector& to, const nn::VitShape& model, const Group& group) {
+void context_networks(Collector& to, const nn::VitShape& model, const ViewGroup& group) {
   const auto keys = static_cast<double>(model.context.keys.size());
   if (keys == 0) return;
   const auto width = static_cast<double>(model.embed_dim);
@@ -212,7 +212,7 @@ void recompute(std::vector<Kernel>& unit, double input) {
 }
 
 /// Backbone on one group of views.
-std::vector<Kernel> backbone_kernels(const std::string& part, const StepShape& shape, const Group& group,
+std::vector<Kernel> backbone_kernels(const std::string& part, const StepShape& shape, const ViewGroup& group,
                                      bool trained) {
   const nn::VitShape& model = shape.model;
   const auto width = static_cast<double>(model.embed_dim);
@@ -303,7 +303,7 @@ std::vector<Kernel> network_kernels(const std::string& part, const StepShape& sh
                                     bool trained) {
   std::vector<Kernel> kernels = weight_conversions(part, shape, trained);
   double rows = 0;
-  for (const Group& group : groups_of(shape, 0, views)) {
+  for (const ViewGroup& group : groups_of(shape, 0, views)) {
     append(kernels, backbone_kernels(part, shape, group, trained));
     rows += group.sequences;
   }

@@ -21,8 +21,8 @@ namespace cohort::perf {
 namespace {
 
 // A block of ViT-S/8 on 16 images of 96 x 96.
-constexpr std::int64_t kImages = 16, kTokens = 145, kWidth = 384, kHeads = 6, kHidden = 4 * kWidth;
-constexpr double kRows = kImages * kTokens;
+constexpr std::int64_t kImages = 16, kTokens = 145, kBlockWidth = 384, kHeads = 6, kHidden = 4 * kBlockWidth;
+constexpr double kBlockRows = kImages * kTokens;
 constexpr std::int64_t kSmall = 1 << 12, kLarge = 1 << 21;  // values of fp32
 
 class Calibration {
@@ -75,46 +75,48 @@ class Calibration {
 
   /// FLOP/s of the two linear layers of an MLP, forward and backward.
   double products(at::ScalarType type) {
-    torch::nn::Linear first(kWidth, kHidden), second(kHidden, kWidth);
+    torch::nn::Linear first(kBlockWidth, kHidden), second(kHidden, kBlockWidth);
     first->to(type);
     second->to(type);
-    const at::Tensor input = at::randn({kImages, kTokens, kWidth}).to(type).requires_grad_();
+    const at::Tensor input = at::randn({kImages, kTokens, kBlockWidth}).to(type).requires_grad_();
     const double time = median([&] { nn::linear(*second, nn::linear(*first, input)).sum().backward(); });
-    return 2 * 6 * kRows * kWidth * kHidden / time;
+    return 2 * 6 * kBlockRows * kBlockWidth * kHidden / time;
   }
 
   /// FLOP/s of fused attention in fp32, forward and backward as perf/model_cost.h counts them.
   double attention() {
-    const auto part = [] { return at::randn({kImages, kHeads, kTokens, kWidth / kHeads}).requires_grad_(); };
+    const auto part = [] {
+      return at::randn({kImages, kHeads, kTokens, kBlockWidth / kHeads}).requires_grad_();
+    };
     const at::Tensor query = part(), key = part(), value = part();
     const double time = median([&] { at::scaled_dot_product_attention(query, key, value).sum().backward(); });
-    return 14 * kRows * kTokens * kWidth / time;
+    return 14 * kBlockRows * kTokens * kBlockWidth / time;
   }
 
   /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/model_cost.h counts them.
   double streams() {
-    const at::Tensor narrow = at::randn({kImages, kTokens, kWidth}).requires_grad_(),
+    const at::Tensor narrow = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),
                      wide = at::randn({kImages, kTokens, kHidden}).requires_grad_();
-    const at::Tensor weight = at::ones({kWidth}).requires_grad_(),
-                     bias = at::zeros({kWidth}).requires_grad_();
-    const at::Tensor narrow_gradient = at::ones({kImages, kTokens, kWidth}),
+    const at::Tensor weight = at::ones({kBlockWidth}).requires_grad_(),
+                     bias = at::zeros({kBlockWidth}).requires_grad_();
+    const at::Tensor narrow_gradient = at::ones({kImages, kTokens, kBlockWidth}),
                      wide_gradient = at::ones({kImages, kTokens, kHidden});
     const double time = median([&] {
-      const at::Tensor normed = at::layer_norm(narrow, {kWidth}, weight, bias);
+      const at::Tensor normed = at::layer_norm(narrow, {kBlockWidth}, weight, bias);
       (narrow + normed).backward(narrow_gradient);
       at::gelu(wide).backward(wide_gradient);
     });
     const double of_norm = 2 + 3 + 2, of_sum = 3 + 3, of_gelu = 2 + 3;
-    return 4 * kRows * (kWidth * (of_norm + of_sum) + kHidden * of_gelu) / time;
+    return 4 * kBlockRows * (kBlockWidth * (of_norm + of_sum) + kHidden * of_gelu) / time;
   }
 
   double smallest_operation() {
-    constexpr int kCalls = 1000;
+    constexpr int kSmallCalls = 1000;
     const at::Tensor one = at::ones({1});
     return median([&] {
-             for (int i = 0; i < kCalls; ++i) (void)one.add(one);
+             for (int i = 0; i < kSmallCalls; ++i) (void)one.add(one);
            }) /
-           kCalls;
+           kSmallCalls;
   }
 
   /// Latency and bandwidth from two sizes.

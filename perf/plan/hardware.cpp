@@ -14,7 +14,7 @@
 namespace cohort::perf {
 namespace {
 
-constexpr double kGiga = 1e9, kTera = 1e12, kGib = 1 << 30, kMicro = 1e-6;
+constexpr double kGiga = 1e9, kTera = 1e12, kMemoryUnit = 1 << 30, kMicro = 1e-6;
 constexpr std::string_view kOwnTable = "the program's own table";
 
 /// A number of an entry: its key in files, where it is kept, and the unit of files in ours.
@@ -25,12 +25,16 @@ struct Number {
 };
 
 const std::vector<Number>& numbers() {
-  static const std::vector<Number> all{
-      {"bf16_tflops", &Processor::bf16, kTera},       {"fp32_tflops", &Processor::fp32, kTera},
-      {"memory_gib", &Processor::memory_bytes, kGib}, {"memory_gb_s", &Processor::memory, kGiga},
-      {"link_gb_s", &Processor::link, kGiga},         {"product", &Processor::product_part, 1},
-      {"attention", &Processor::attention_part, 1},   {"memory", &Processor::memory_part, 1},
-      {"launch_us", &Processor::launch, kMicro},      {"shortest_us", &Processor::shortest, kMicro}};
+  static const std::vector<Number> all{{"bf16_tflops", &Processor::bf16, kTera},
+                                       {"fp32_tflops", &Processor::fp32, kTera},
+                                       {"memory_gib", &Processor::memory_bytes, kMemoryUnit},
+                                       {"memory_gb_s", &Processor::memory, kGiga},
+                                       {"link_gb_s", &Processor::link, kGiga},
+                                       {"product", &Processor::product_part, 1},
+                                       {"attention", &Processor::attention_part, 1},
+                                       {"memory", &Processor::memory_part, 1},
+                                       {"launch_us", &Processor::launch, kMicro},
+                                       {"shortest_us", &Processor::shortest, kMicro}};
   return all;
 }
 
@@ -38,7 +42,7 @@ const std::vector<Number>& numbers() {
   throw UsageError({fmt::format("hardware: {}", what), std::string(file), fix});
 }
 
-double number_of(const YAML::Node& node, const std::string& key, std::string_view file) {
+double read_number(const YAML::Node& node, const std::string& key, std::string_view file) {
   double value = 0;
   if (!node.IsScalar() || !YAML::convert<double>::decode(node, value) || !(value >= 0))
     refuse(fmt::format("'{}' is not a number of 0 or more", key), file, "see perf/plan/hardware.yaml");
@@ -61,9 +65,9 @@ MeasuredCollective read_collective(const YAML::Node& node, std::string_view file
   for (const auto& entry : node) {
     const auto key = entry.first.as<std::string>();
     if (key == "latency_us") {
-      measured.latency = number_of(entry.second, key, file) * kMicro;
+      measured.latency = read_number(entry.second, key, file) * kMicro;
     } else if (key == "gb_s") {
-      measured.bandwidth = number_of(entry.second, key, file) * kGiga;
+      measured.bandwidth = read_number(entry.second, key, file) * kGiga;
     } else {
       refuse_key(key, file, {"latency_us", "gb_s"});
     }
@@ -82,12 +86,12 @@ Processor read_processor(const std::string& name, const YAML::Node& node, std::s
     bool found = false;
     for (const Number& number : numbers()) {
       if (key != number.key) continue;
-      processor.*number.value = number_of(entry.second, key, file) * number.unit;
+      processor.*number.value = read_number(entry.second, key, file) * number.unit;
       found = true;
     }
     if (found) continue;
     if (key == "cores") {
-      processor.cores = static_cast<int>(number_of(entry.second, key, file));
+      processor.cores = static_cast<int>(read_number(entry.second, key, file));
     } else if (key == "collectives") {
       check_map(entry.second, key, file);
       for (const auto& one : entry.second)
@@ -111,9 +115,9 @@ Network read_network(const std::string& name, const YAML::Node& node, std::strin
   for (const auto& entry : node) {
     const auto key = entry.first.as<std::string>();
     if (key == "gb_s") {
-      network.bandwidth = number_of(entry.second, key, file) * kGiga;
+      network.bandwidth = read_number(entry.second, key, file) * kGiga;
     } else if (key == "adapters") {
-      network.adapters = static_cast<int>(number_of(entry.second, key, file));
+      network.adapters = static_cast<int>(read_number(entry.second, key, file));
     } else {
       refuse_key(key, file, {"gb_s", "adapters"});
     }

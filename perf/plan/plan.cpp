@@ -10,7 +10,7 @@
 namespace cohort::perf {
 namespace {
 
-constexpr double kHour = 3600;
+constexpr double kSecondsInHour = 3600;
 
 train::RunConfig run_config(const PlanOptions& options) {
   return train::load_run_config(options.config, options.overrides);
@@ -208,7 +208,7 @@ Plan make_plan(const PlanOptions& options) {
   plan.checkpoint_seconds = options.checkpoint_seconds > 0
                                 ? options.checkpoint_seconds
                                 : plan.checkpoint_bytes / (options.write_gb_s * 1e9);
-  plan.mean_time_between_failures = options.hours_between_failures * kHour / options.nodes;
+  plan.mean_time_between_failures = options.hours_between_failures * kSecondsInHour / options.nodes;
   return plan;
 }
 

@@ -125,7 +125,7 @@ void print_memory(const Prediction& prediction) {
                               prediction.memory_limit / kGib, prediction.fits() ? "fits" : "does NOT fit"));
 }
 
-void print_step(const Plan& plan) {
+void print_predicted_step(const Plan& plan) {
   const SimulatedStep& step = plan.chosen().step;
   const auto part = [&](double seconds) {
     return fmt::format("{:>9.2f} ms {:>5.1f} %", 1e3 * seconds, 100 * seconds / step.seconds);
@@ -196,7 +196,7 @@ void print_plan(const Plan& plan) {
     row("recommended", "nothing fits: fewer images a group, a smaller model, or more memory");
   }
   print_memory(plan.chosen());
-  print_step(plan);
+  print_predicted_step(plan);
   print_run(plan);
 }
 

@@ -8,7 +8,7 @@
 namespace cohort::perf {
 namespace {
 
-constexpr double kFp32 = 4, kMib = 1 << 20;
+constexpr double kFp32Bytes = 4, kMib = 1 << 20;
 // What a process has without a model: docs/performance.md ("empty"); on a GPU the context of CUDA, workspaces
 // of cuBLAS and buffers of NCCL.
 constexpr double kEmptyCpu = 130 * kMib, kEmptyGpu = 1.5 * 1024 * kMib;
@@ -59,7 +59,7 @@ std::vector<double> whole_bytes(const Workload& workload, const PlannedPart& par
     double sum = 0;
     for (const PlannedFlat& flat :
          flats_of(part.units[unit], unit + 1 == part.units.size(), workload.config.sharding, layout.ranks))
-      sum += static_cast<double>(flat.length) * (flat.narrow ? 2 : kFp32);
+      sum += static_cast<double>(flat.length) * (flat.narrow ? 2 : kFp32Bytes);
     bytes.push_back(sum);
   }
   return bytes;
@@ -151,7 +151,7 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
   double parameters = 0, gathered = 0, teacher = 0, gradients = 0, on_their_way = 0, state = 0;
   for (const PlannedPart& part : workload.parts) {
     const std::vector<double> whole = whole_bytes(workload, part, layout);
-    const double values = padded_values(workload, part, layout), shard = kFp32 * values / layout.shards;
+    const double values = padded_values(workload, part, layout), shard = kFp32Bytes * values / layout.shards;
     // The fp32 slice is part of the whole where that stays and is fp32.
     const double kept = stays ? sum_of(whole) + (narrow_gather ? shard : 0) : shard;
     (part.trained ? parameters : teacher) += kept;
@@ -163,7 +163,7 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
                           !workload.config.train.reduce_every_micro_batch;
     const bool all_wait = choice.micro_batches > 1 && !workload.config.train.reduce_every_micro_batch;
     const double width = narrow_reduce ? 0.5 : 1.0;
-    if (!in_place) on_their_way = width * (all_wait ? kFp32 * values : gathered_bytes(whole));
+    if (!in_place) on_their_way = width * (all_wait ? kFp32Bytes * values : gathered_bytes(whole));
   }
   const std::int64_t pass_images = std::max<std::int64_t>(images / choice.micro_batches, 1);
   const ActivationBytes activations = activation_bytes(step_shape(workload, pass_images));
@@ -177,7 +177,7 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
                                 {"optimizer state", state},
                                 {"saved activations", activations.saved},
                                 {"working set", activations.working},
-                                {"batch", kFp32 * view_values * static_cast<double>(images)}};
+                                {"batch", kFp32Bytes * view_values * static_cast<double>(images)}};
   double sum = 0;
   for (const MemoryPart& part : parts) sum += part.bytes;
   parts.push_back(

@@ -43,7 +43,7 @@ data::Description stand_in_description(const train::RunConfig& config, const Sta
   return description;
 }
 
-PlannedPart planned(const method::Part& part, const nn::VitShape& shape) {
+PlannedPart planned_part(const method::Part& part, const nn::VitShape& shape) {
   PlannedPart result{part.name, part.is_trained(), {}};
   const std::string unused = fmt::format("cin_blocks.{}.", shape.depth - 1);
   for (const auto& unit : shard::parameters_by_unit(*part.model)) {
@@ -102,7 +102,7 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   const auto method = train::build_method(unweighted, description, {});
   for (const method::Part& part : method->parts()) {
     workload.model = part.backbone->shape();
-    workload.parts.push_back(planned(part, workload.model));
+    workload.parts.push_back(planned_part(part, workload.model));
   }
   if (config.method == train::MethodName::dino)
     workload.head = method::dino_head_shape(config.dino, workload.model.embed_dim);
