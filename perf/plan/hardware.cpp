@@ -183,7 +183,8 @@ std::string hardware_file(const Processor& processor) {
   std::string text = fmt::format("processors:\n  {}:\n", processor.name);
   for (const Number& number : numbers())
     text += fmt::format("    {}: {:.6g}\n", number.key, processor.*number.value / number.unit);
-  text += fmt::format("    cores: {}\n    collectives:\n", processor.cores);
+  text += fmt::format("    cores: {}\n", processor.cores);
+  if (!processor.collectives.empty()) text += "    collectives:\n";
   for (const auto& [name, measured] : processor.collectives) {
     text += fmt::format("      {}: {{latency_us: {:.6g}, gb_s: {:.6g}}}\n", name, measured.latency / kMicro,
                         measured.bandwidth / kGiga);

@@ -169,6 +169,10 @@ TEST(Hardware, FilesAddToTheTableAndComeBackAsTheyWereWritten) {
   EXPECT_NEAR(read.memory_part, 0.25, 1e-9);
   EXPECT_NEAR(read.collectives.at("reduce_scatter").bandwidth, 2e9, 1);
   EXPECT_EQ(hardware.processors.count("h100"), 1U);
+
+  processor.collectives.clear();  // measured on one rank
+  const Hardware alone = read_hardware(folder.write("alone.yaml", hardware_file(processor)).string());
+  EXPECT_TRUE(alone.processor("this").collectives.empty());
 }
 
 TEST(Hardware, RefusesWhatItDoesNotUnderstand) {
