@@ -274,6 +274,22 @@ TEST_F(PlanCommand, RefusesWithOneMessage) {
   EXPECT_TRUE(nothing.says("--image 3,224,224"));
 }
 
+TEST_F(PlanCommand, PlansForTheCpusThatWereCalibrated) {
+  testing::TemporaryFolder folder;
+  const std::string file = (folder.path() / "this.yaml").string();
+  const Outcome calibrated =
+      test::spawn(fmt::format("{} calibrate --seconds 0.01 --out {}", COHORT_PERF_PROGRAM, file), 60);
+  ASSERT_EQ(calibrated.exit_code, 0) << calibrated.output;
+  const std::string machine = fmt::format("--hardware {} --gpu this sampler.groups_per_step=4 ", file);
+
+  const auto plan = json(machine + "--gpus-per-node 1");
+  const Outcome ranks = run(machine + "--gpus-per-node 2");
+
+  EXPECT_GT(plan["recommended"]["step_seconds"], 0.0);
+  EXPECT_EQ(ranks.exit_code, 2);
+  EXPECT_TRUE(ranks.says("of 'this' no collectives were measured")) << ranks.output;
+}
+
 TEST_F(PlanCommand, ListsKernelsWithTheirSums) {
   const Outcome outcome = run("--kernels precision=bf16 --gpus-per-node 8");
 
