@@ -332,7 +332,7 @@ std::string_view pass_name(Pass pass) noexcept {
 }
 
 std::string_view kernel_kind_name(KernelKind kind) noexcept {
-  constexpr std::array<std::string_view, 4> kNames{"product", "attention", "memory", "host"};
+  constexpr std::array<std::string_view, 3> kNames{"product", "attention", "memory"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
@@ -381,8 +381,7 @@ std::vector<Kernel> update_kernels(const UpdateShape& shape) {
     kernels.push_back({"", name, kRoot, pass, kind, 0, bytes, 0, calls});
   };
   const double trained = shape.trained_values;
-  add("norm of gradients", Pass::optimizer, shape.on_device ? KernelKind::host : KernelKind::memory,
-      kFp32 * trained, 1);
+  add("norm of gradients", Pass::optimizer, KernelKind::memory, kFp32 * trained, 1);
   if (shape.clips) add("clipping", Pass::optimizer, KernelKind::memory, 2 * kFp32 * trained, 1);
   add("update", Pass::optimizer, KernelKind::memory, kFp32 * trained * (3 + 2 * shape.state_values), 2);
   if (shape.followed_values > 0)

@@ -17,9 +17,8 @@ enum class Pass { forward, recompute, backward, optimizer, average };
 std::string_view pass_name(Pass pass) noexcept;
 
 /// What a kernel's time is bound by: `product`: a matrix product; `attention`: both products and the softmax
-/// of attention; `memory`: all that touches each value a few times; `host`: a copy to the host and work
-/// there.
-enum class KernelKind { product, attention, memory, host };
+/// of attention; `memory`: all that touches each value a few times.
+enum class KernelKind { product, attention, memory };
 std::string_view kernel_kind_name(KernelKind kind) noexcept;
 
 /// Outside the blocks: embeddings, final norm, heads, loss, update.
@@ -95,10 +94,9 @@ struct UpdateShape {
   double followed_values = 0;  ///< parameters of a teacher that this rank averages
   int state_values = 2;        ///< values of optimizer state for each parameter: AdamW 2, SGD and LARS 1
   bool clips = true;           ///< gradients are scaled to a largest norm
-  bool on_device = true;       ///< false: the CPU computes all, and its norms need no copy
 };
-/// Norms of the gradients (src/shard/norms.cpp sums them on the host, in fp64), clipping, the optimizer's one
-/// fused pass over value, gradient and state, and the moving average's three.
+/// Norms of the gradients, clipping, the optimizer's one fused pass over value, gradient and state, and the
+/// moving average's three.
 std::vector<Kernel> update_kernels(const UpdateShape& shape);
 
 /// FLOP that the model needs for one micro-batch, for the model FLOPs utilization of PaLM (arXiv 2204.02311,

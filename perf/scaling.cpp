@@ -130,12 +130,20 @@ double mean(const std::vector<double>& values) {
   return mean_interval(values, kError).value;
 }
 
+/// Part of a step spent on waiting for other ranks, in percent: the middle one of the runs.
+double waiting_share(const Runs& runs) {
+  std::vector<double> shares;
+  for (std::size_t i = 0; i < runs.times.size(); ++i)
+    shares.push_back(100 * runs.communication[i] / runs.times[i]);
+  return median(shares);
+}
+
 /// Of runs in which each rank had a core, unless there are none.
 ScalingFit fit(const std::map<std::int64_t, Runs>& all, bool weak) {
   std::vector<ScalingPoint> points;
   for (const auto& [ranks, runs] : all) {
     if (points.empty() || !runs.shares_cores)
-      points.push_back({static_cast<double>(ranks), mean(runs.times), median(runs.communication)});
+      points.push_back({static_cast<double>(ranks), median(runs.times), median(runs.communication)});
   }
   return fit_scaling(points, weak);
 }
@@ -172,7 +180,7 @@ void add_runs(Results& results, const Plan& plan, const std::map<std::int64_t, R
                                : ratio_interval(base.images_per_second, runs.images_per_second, kError);
     table.add({plan.options.mode, ranks, runs.images, time.value, time.low, time.high,
                mean(runs.images_per_second), share * ratio.value, share * ratio.low, share * ratio.high,
-               100 * median(runs.communication) / time.value, mean(runs.mfu),
+               waiting_share(runs), mean(runs.mfu),
                fitted.time(static_cast<double>(ranks))},
               runs.times);
   }
@@ -195,11 +203,11 @@ void add_fit(Results& results, const ScalingFit& fitted, bool weak) {
 void remark(Results& results, const Plan& plan, const std::map<std::int64_t, Runs>& all,
             const ScalingFit& fitted) {
   if (plan.options.mode == "strong" && plan.ranks.size() > 1) {
-    results.remark(fmt::format("serial fraction {:.2f} % of a step on one rank, by Amdahl's law at most {}",
+    results.remark(fmt::format("serial fraction {:.2f} % of a step on one rank: by Amdahl's law {}",
                                100 * fitted.serial_fraction(),
                                fitted.serial_fraction() > 0
-                                   ? fmt::format("{:.1f} times as fast", 1 / fitted.serial_fraction())
-                                   : "unlimited"));
+                                   ? fmt::format("at most {:.1f} times as fast", 1 / fitted.serial_fraction())
+                                   : "no limit"));
   }
   if (all.rbegin()->second.shares_cores)
     results.remark("where there are more ranks than cores, ranks share them: the fit leaves these out");
