@@ -15,7 +15,7 @@
 namespace cohort::perf {
 namespace {
 
-constexpr double kTail = 0.002;  // of both sides
+constexpr double kTail = 0.02;  // of both sides
 constexpr double kLeastNoise = 0.05;
 constexpr std::size_t kLeastRuns = 5;
 

@@ -19,7 +19,7 @@ std::map<std::string, BaselineEntry> read_baseline(const std::filesystem::path& 
                                                    const std::string& machine);
 
 /// Without ranks. Replaces what `file` has on the machines of `runs`, the output of several runs of
-/// cohort-perf gate --json. The noise reaches to where 999 of 1000 runs alike would lie above: the prediction
+/// cohort-perf gate --json. The noise reaches to where 99 of 100 runs alike would lie above: the prediction
 /// interval of Student's t distribution, on logarithms; 5 % at least. Throws DataError or UsageError.
 ExitCode record_baseline(const std::string& runs, const std::string& file);
 

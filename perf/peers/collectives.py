@@ -23,9 +23,10 @@ def parse():
     return parser.parse_args()
 
 
-def timed(call, barrier, slowest, seconds):
-    """Median time of the slowest rank, in microseconds: as cohort-perf takes it."""
+def timed(call, fill, barrier, slowest, seconds):
+    """Median time of the slowest rank on fresh values, in microseconds: as cohort-perf takes it."""
     def once():
+        fill()
         barrier()
         begin = time.perf_counter()
         call()
@@ -50,9 +51,14 @@ def mpi_worker(options):
     for size in options.sizes:
         large = numpy.ones(size // 4, "float32")
         small = numpy.ones(len(large) // world.size, "float32")
+
+        def fill():
+            large.fill(world.rank + 1)
+            small.fill(world.rank + 1)
+
         calls = {"all_reduce": lambda: world.Allreduce(MPI.IN_PLACE, large), "all_gather": lambda: world.Allgather(MPI.IN_PLACE, large),
                  "reduce_scatter": lambda: world.Reduce_scatter_block(large, small), "broadcast": lambda: world.Bcast(large)}
-        times |= {f"{name} {size}": timed(call, world.Barrier, slowest, options.seconds) for name, call in calls.items()}
+        times |= {f"{name} {size}": timed(call, fill, world.Barrier, slowest, options.seconds) for name, call in calls.items()}
     if world.rank == 0:
         print(json.dumps(times))
 
@@ -74,9 +80,14 @@ def gloo_worker(options):
     for size in options.sizes:
         large = torch.ones(size // 4)
         small = torch.ones(len(large) // ranks)
+
+        def fill():
+            large.fill_(dist.get_rank() + 1)
+            small.fill_(dist.get_rank() + 1)
+
         calls = {"all_reduce": lambda: dist.all_reduce(large), "all_gather": lambda: dist.all_gather_into_tensor(large, small),
                  "reduce_scatter": lambda: dist.reduce_scatter_tensor(small, large), "broadcast": lambda: dist.broadcast(large, 0)}
-        times |= {f"{name} {size}": timed(call, dist.barrier, slowest, options.seconds) for name, call in calls.items()}
+        times |= {f"{name} {size}": timed(call, fill, dist.barrier, slowest, options.seconds) for name, call in calls.items()}
     if dist.get_rank() == 0:
         print(json.dumps(times), flush=True)
     dist.barrier()

@@ -20,7 +20,7 @@ COMPARISONS = {  # arguments, and those of --quick
     "collectives": (["--rounds", "3"], ["--sizes", "65536", "--seconds", "0.1"]),
     "loader": (["--rounds", "3"], ["--images", "1024", "--seconds", "0.3", "--codecs", "raw"]),
     "views": (["--rounds", "3"], ["--seconds", "0.3"]),
-    "training": (["--rounds", "3"], ["--model", "vit_tiny", "--image", "32", "--images", "4", "--steps", "2"]),
+    "training": (["--rounds", "3", "--steps", "3", "--images", "8"], ["--model", "vit_tiny", "--image", "32", "--images", "4", "--steps", "2"]),
     "dino": (["--rounds", "3"], ["--model", "vit_tiny", "--images", "2", "--prototypes", "256", "--steps", "1"]),
     "checkpoint": (["--rounds", "3", "--dir", "build"], ["--mib", "32", "--dir", "build"]),
 }

@@ -197,6 +197,16 @@ TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {
   EXPECT_EQ(run.rank_times->hosts, (std::vector<std::string>{"n1", "n2"}));
   EXPECT_EQ(run.rank_times->columns.front().second, (std::vector{0.1, 0.2}));
   EXPECT_EQ(run.rank_times->columns.at(1).first, "data");
+  EXPECT_EQ(run.rank_times->columns.size(), 7U);
+
+  const std::string newer = R"("copy":[0.1,0.2],"ema":[0,0.1],)" + columns;
+  const auto with_more = write_run(
+      folder, "more",
+      step_line(100, 0.5) + R"({"kind":"ranks","step":100,"steps":99,"hosts":["n1","n2"],)" + newer + "\n");
+  const auto more = read_run(with_more).rank_times->columns;
+  ASSERT_EQ(more.size(), 9U);
+  EXPECT_EQ(more.at(2).first, "copy");
+  EXPECT_EQ(more.at(6).first, "ema");
 }
 
 // Each line doubles what the one before stands for.
