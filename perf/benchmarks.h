@@ -165,6 +165,7 @@ struct TraceOptions {
   std::string file;       ///< trace.json of a run
   std::int64_t step = 0;  ///< 0: all
   std::string picture;    ///< SVG to write; empty: none
+  Output output;
 };
 
 /// Without ranks. How much of the communication of traced steps was hidden behind computation, and what each

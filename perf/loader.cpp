@@ -192,7 +192,7 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
                            ranks, options.seconds, [] {}, [&] { raw->read(block); })
                            .median *
                        1e-9;
-  Results results("loader", options.output, ranks);
+  Results results("data", options.output, ranks);
   Table& table = make_table(options, results);
   for (const auto& [name, run] : stages(*dataset, options.threads)) {
     const std::vector<data::Group>* groups = nullptr;

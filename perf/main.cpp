@@ -52,7 +52,8 @@ void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark
 
 void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) {
   auto* command =
-      app.add_subcommand("loader", "Reading a dataset and making views, against pread of the same bytes");
+      app.add_subcommand("data", "Reading a dataset and making views, against pread of the same bytes");
+  command->alias("loader");
   command->add_option("dataset", options.dataset, "folder of the dataset")->required();
   command->add_option("--split", options.split, "which split")->capture_default_str();
   command->add_option("--batch", options.images, "images in a batch")
@@ -283,6 +284,7 @@ void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCod
   command->add_option("file", options.file, "trace.json of a run with train.trace.steps")->required();
   command->add_option("--step", options.step, "only this step; else all, and the last one's lanes");
   command->add_option("--svg", options.picture, "draw the timeline of the step into this file");
+  add_output(command, options.output);
   command->callback([&] { chosen = [&] { return perf::trace(options); }; });
 }
 

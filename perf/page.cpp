@@ -186,6 +186,7 @@ std::string page_of(const Results& results) {
                              : curves(plot, table.columns_, table.lines_);
     html += html_table(table.columns_, table.lines_);
   }
+  for (const std::string& svg : results.pictures_) html += "<section class=\"card\">" + svg + "</section>\n";
   for (const std::string& remark : results.remarks_) html += fmt::format("<p>{}</p>\n", escaped(remark));
   return html + "</main>\n</body>\n</html>\n";
 }

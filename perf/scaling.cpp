@@ -180,8 +180,7 @@ void add_runs(Results& results, const Plan& plan, const std::map<std::int64_t, R
                                : ratio_interval(base.images_per_second, runs.images_per_second, kError);
     table.add({plan.options.mode, ranks, runs.images, time.value, time.low, time.high,
                mean(runs.images_per_second), share * ratio.value, share * ratio.low, share * ratio.high,
-               waiting_share(runs), mean(runs.mfu),
-               fitted.time(static_cast<double>(ranks))},
+               waiting_share(runs), mean(runs.mfu), fitted.time(static_cast<double>(ranks))},
               runs.times);
   }
 }

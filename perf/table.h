@@ -94,8 +94,10 @@ class Results {
   /// and against which limit.
   Table& table(const std::string& name, std::vector<std::string> notes, std::vector<Column> columns,
                std::vector<Plot> plots = {});
-  /// More that the page says.
+  /// More that the terminal and the page say.
   void remark(const std::string& text);
+  /// An <svg> for the page.
+  void picture(std::string svg) { pictures_.push_back(std::move(svg)); }
   /// Collective on ranks. Writes the page, if one was asked for. Throws DataError.
   void finish();
 
@@ -108,7 +110,7 @@ class Results {
   Json facts_;
   comm::Communicator* ranks_ = nullptr;
   std::deque<Table> tables_;
-  std::vector<std::string> remarks_;
+  std::vector<std::string> remarks_, pictures_;
 };
 
 }  // namespace cohort::perf

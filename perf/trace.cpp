@@ -12,6 +12,7 @@
 #include "cohort/core/file.h"
 
 #include "benchmarks.h"
+#include "table.h"
 
 namespace cohort::perf {
 namespace {
@@ -115,7 +116,7 @@ std::vector<std::int64_t> steps_of(const std::map<int, std::vector<Span>>& ranks
   return {steps.begin(), steps.end()};
 }
 
-void print_step(std::int64_t step, const std::vector<RankStep>& ranks) {
+void add_step(Table& table, std::int64_t step, const std::vector<RankStep>& ranks) {
   for (const RankStep& rank : ranks) {
     const auto of_kind = [&](const char* kind, bool computes) {
       return times_of(rank.spans, [&](const Span& span) {
@@ -125,27 +126,39 @@ void print_step(std::int64_t step, const std::vector<RankStep>& ranks) {
     const Intervals waiting = of_kind("wait", true), communicating = of_kind("communication", false);
     const double time = rank.step.end - rank.step.begin, data = length(of_kind("data", true));
     const double busy = length(communicating), hidden = busy - common_length(communicating, waiting);
-    fmt::print(" {:>7} {:>5} {:>9.2f} {:>10.2f} {:>9.2f} {:>9.2f} {:>14.2f} {:>9.2f} {:>7.0f}\n", step,
-               rank.step.rank, time, time - data - length(waiting), data, length(waiting), busy, hidden,
-               busy > 0 ? 100 * hidden / busy : 0.0);
+    table.add({step, std::int64_t{rank.step.rank}, time, time - data - length(waiting), data, length(waiting),
+               busy, hidden, busy > 0 ? 100 * hidden / busy : 0.0});
   }
 }
 
-void print_steps(const std::map<int, std::vector<Span>>& ranks, const std::vector<std::int64_t>& steps) {
-  fmt::print(
-      "# times in ms. waiting: for other ranks; computing: neither that nor waiting for data; communicating: "
-      "a "
-      "collective is under way;\n# hidden: the part of that during which the rank did not wait\n"
-      "# {:>6} {:>5} {:>9} {:>10} {:>9} {:>9} {:>14} {:>9} {:>7}\n",
-      "step", "rank", "time", "computing", "data", "waiting", "communicating", "hidden", "hidden%");
-  for (const std::int64_t step : steps) print_step(step, step_of_ranks(ranks, step));
+void add_steps(Results& results, const std::map<int, std::vector<Span>>& ranks,
+               const std::vector<std::int64_t>& steps) {
+  Table& table = results.table("",
+                               {"waiting: for other ranks; computing: neither that nor waiting for data; "
+                                "communicating: a collective is under way;",
+                                "hidden: the part of that during which the rank did not wait"},
+                               {{"step", "", 6, 0, Role::key},
+                                {"rank", "", 5, 0, Role::key},
+                                {"time", "ms", 9, 2},
+                                {"computing", "ms", 10, 2},
+                                {"data", "ms", 9, 2},
+                                {"waiting", "ms", 9, 2},
+                                {"communicating", "ms", 14, 2},
+                                {"hidden", "ms", 9, 2},
+                                {"hidden part", "%", 11}},
+                               {{"time", "step", {"time"}}});
+  for (const std::int64_t step : steps) add_step(table, step, step_of_ranks(ranks, step));
 }
 
-void print_lanes(std::int64_t step, const std::vector<RankStep>& ranks) {
-  fmt::print("#\n# lanes of step {}\n# {:>4} {:<28} {:>6} {:>10} {:>9}\n", step, "rank", "lane", "spans",
-             "busy (ms)", "MiB");
+void add_lanes(Results& results, std::int64_t step, const std::vector<RankStep>& ranks) {
+  Table& table = results.table("lanes", {fmt::format("of step {}", step)},
+                               {{"rank", "", 4, 0, Role::key},
+                                {"lane", "", 28, 0, Role::key},
+                                {"spans", "", 6},
+                                {"busy", "ms", 10, 2},
+                                {"sent", "MiB", 9, 2}});
   for (const RankStep& rank : ranks) {
-    std::map<std::string, std::pair<int, double>> lanes;  // spans, MiB
+    std::map<std::string, std::pair<std::int64_t, double>> lanes;  // spans, MiB
     for (const Span& span : rank.spans) {
       ++lanes[span.lane].first;
       lanes[span.lane].second += static_cast<double>(span.bytes) / (1 << 20);
@@ -153,8 +166,7 @@ void print_lanes(std::int64_t step, const std::vector<RankStep>& ranks) {
     for (const auto& [lane, amount] : lanes) {
       const auto busy =
           times_of(rank.spans, [&](const Span& span) { return span.lane == lane && span.kind != "wait"; });
-      fmt::print("  {:>4} {:<28} {:>6} {:>10.2f} {:>9.2f}\n", rank.step.rank, lane, amount.first,
-                 length(busy), amount.second);
+      table.add({std::int64_t{rank.step.rank}, lane, amount.first, length(busy), amount.second});
     }
   }
 }
@@ -181,10 +193,13 @@ ExitCode trace(const TraceOptions& options) {
     throw UsageError({fmt::format("the trace has no step {}", options.step), options.file,
                       "leave out --step to see which there are"});
   }
-  print_steps(ranks, steps);
+  Results results("trace", options.output);
+  add_steps(results, ranks, steps);
   const std::vector<RankStep> last = step_of_ranks(ranks, steps.back());
-  print_lanes(steps.back(), last);
+  add_lanes(results, steps.back(), last);
+  results.picture(draw_step(last));
   if (!options.picture.empty()) write_file_atomically(options.picture, draw_step(last));
+  results.finish();
   return ExitCode::done;
 }
 

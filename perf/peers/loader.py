@@ -68,7 +68,7 @@ def torch_rate(folder, workers, seconds):
 
 
 def cohort_rate(folder, options):
-    arguments = ["loader", folder, "--batch", BATCH, "--threads", options.workers, "--seconds", options.seconds]
+    arguments = ["data", folder, "--batch", BATCH, "--threads", options.workers, "--seconds", options.seconds]
     return next(row["all_ranks_images_s"] for row in common.cohort_perf(options, arguments) if row["stage"] == "evaluation")
 
 

@@ -158,7 +158,7 @@ TEST_F(PerfCommand, TheGateFailsWhenARatioIsWorse) {
     for (Json row : ratios) {
       row["ratio"] = row.at("ratio").get<double>() / 1e3 * (1 + 0.01 * i);
       same += row.dump() + "\n";
-      if (row.at("ratio_of") == "fp32 step over its products")
+      if (row.at("ratio_of") == "fp32 step over LibTorch's products")
         row["ratio"] = row.at("ratio").get<double>() * 1e6;
       better += row.dump() + "\n";
     }
@@ -170,7 +170,7 @@ TEST_F(PerfCommand, TheGateFailsWhenARatioIsWorse) {
   const Outcome worse = run(2, "gate " + all + small);
   EXPECT_EQ(worse.exit_code, 1) << worse.output;
   for (const Json& row : lines_of(worse, "row", "gate")) {
-    const bool is_worse = row.at("ratio_of") == "fp32 step over its products";
+    const bool is_worse = row.at("ratio_of") == "fp32 step over LibTorch's products";
     EXPECT_EQ(row.at("verdict"), is_worse ? "WORSE" : "passed") << row;
     EXPECT_EQ(row.at("attempts"), is_worse ? 2 : 1) << row;
   }

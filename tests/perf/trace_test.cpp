@@ -60,11 +60,11 @@ TEST_F(TraceCommand, TellsHowMuchCommunicationWasHidden) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   //  step  rank  time  computing  data  waiting  communicating  hidden  hidden%
   for (const char* line : {
-           "       6     0     10.00      10.00      0.00      0.00           0.00      0.00       0\n",
-           "       7     0    100.00      85.00      5.00     10.00          30.00     20.00      67\n",
-           "       7     1    100.00      95.00      5.00      0.00          20.00     20.00     100\n",
-           "     0 communication: gradients          2      30.00      1.50\n",
-           "     1 communication: gradients          1      20.00      1.00\n",
+           "       6     0     10.00      10.00      0.00      0.00           0.00      0.00           0\n",
+           "       7     0    100.00      85.00      5.00     10.00          30.00     20.00          67\n",
+           "       7     1    100.00      95.00      5.00      0.00          20.00     20.00         100\n",
+           "     0     communication: gradients      2      30.00      1.50\n",
+           "     1     communication: gradients      1      20.00      1.00\n",
        }) {
     EXPECT_TRUE(outcome.says(line)) << "missing: " << line << outcome.output;
   }
@@ -86,6 +86,19 @@ TEST_F(TraceCommand, DrawsTheLanesOfAStep) {
   EXPECT_EQ(drawn.occurrences("<rect x=\"675.0\" y=\"62.0\" width=\"101.0\" height=\"15\" fill=\"#ff6b66\""),
             1)
       << drawn.output;
+}
+
+TEST_F(TraceCommand, WritesJsonAndAPageWithTheTimeline) {
+  const auto page = folder_.path() / "page.html";
+  const Outcome outcome = run(fmt::format("{} --step 7 --json --html {}", file_, page.string()));
+
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_EQ(outcome.occurrences(R"({"kind":"header","benchmark":"trace")"), 2) << outcome.output;
+  EXPECT_TRUE(outcome.says(R"("step":7,"rank":0,"time_ms":100.0,"computing_ms":85.0)")) << outcome.output;
+  Outcome html;
+  html.output = read_file(page);
+  EXPECT_TRUE(html.says("step 7 on 2 ranks")) << html.output;
+  EXPECT_TRUE(html.says("<h2>trace lanes</h2>")) << html.output;
 }
 
 TEST_F(TraceCommand, RefusesWhatIsNoTraceOrHasNoSuchStep) {

@@ -81,11 +81,12 @@ TEST(LineChart, ASinglePointIsDrawn) {
 TEST(LineChart, MarksSayWhatGoesAcross) {
   const Curve curve{"busbw", 0, {{10, 1.0}, {20, 3.0}}, false};
 
-  const std::string svg = line_chart(
-      {"speed", "GB/s", true, false, "size", {{10, "1 KiB"}, {20, "1 MiB"}}}, std::span(&curve, 1));
+  const std::string svg = line_chart({"speed", "GB/s", true, false, "size", {{10, "1 KiB"}, {20, "1 MiB"}}},
+                                     std::span(&curve, 1));
 
   EXPECT_NE(svg.find("x=\"56.0\" y=\"247.0\" text-anchor=\"middle\">1 KiB</text>"), std::string::npos) << svg;
-  EXPECT_NE(svg.find("x=\"546.0\" y=\"247.0\" text-anchor=\"middle\">1 MiB</text>"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("x=\"546.0\" y=\"247.0\" text-anchor=\"middle\">1 MiB</text>"), std::string::npos)
+      << svg;
   EXPECT_NE(svg.find("<title>busbw, size 1 MiB: 3</title>"), std::string::npos) << svg;
 }
 
