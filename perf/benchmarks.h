@@ -71,6 +71,7 @@ struct EngineOptions {
   std::int64_t micro_batches = 1;  ///< that the batch is cut into
   std::int64_t steps = 5;
   bool bf16 = false, reproducible = false;
+  bool context = false;  ///< all images are of one context, which a token stands for
   shard::ShardingConfig sharding;
   Output output;
 };

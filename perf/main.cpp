@@ -112,7 +112,13 @@ void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
   command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::views(options, ranks); }; });
 }
 
-void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strategy, Benchmark& chosen) {
+// What the command line says in other words than perf::EngineOptions.
+struct EngineChoice {
+  std::string strategy = "full";
+  bool narrow = false;
+};
+
+void add_engine(CLI::App& app, perf::EngineOptions& options, EngineChoice& choice, Benchmark& chosen) {
   auto* command =
       app.add_subcommand("engine", "Training steps under a sharding strategy: images/s and memory");
   command->add_option("--model", options.model, "vit_tiny, vit_small, vit_base or vit_large")
@@ -128,11 +134,14 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
   command->add_option("--steps", options.steps, "steps to measure, after one that is not")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--strategy", strategy, "replicate, optimizer, full or hybrid")
+  command->add_option("--strategy", choice.strategy, "replicate, optimizer, full or hybrid")
       ->check(CLI::IsMember({"replicate", "optimizer", "full", "hybrid"}))
       ->capture_default_str();
   command->add_option("--shard-size", options.sharding.shard_size, "ranks that share a model under hybrid");
-  command->add_flag("--bf16", options.bf16, "compute, gather and reduce in bf16");
+  command->add_flag("--context", options.context,
+                    "all images are of one context, with a token (mean_linear)");
+  command->add_flag("--bf16", choice.narrow, "compute, gather and reduce in bf16");
+  command->add_flag("--bf16-compute", options.bf16, "compute and gather in bf16, reduce in fp32");
   command->add_flag("--reproducible", options.reproducible,
                     "sum gradients of micro-batches in a fixed order");
   command->add_flag("--activation-checkpointing", options.sharding.activation_checkpointing,
@@ -140,9 +149,11 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, std::string& strate
   add_output(command, options.output);
   command->callback([&] {
     for (const auto& name : enum_names(shard::Strategy{})) {
-      if (name.name == strategy) options.sharding.strategy = name.value;
+      if (name.name == choice.strategy) options.sharding.strategy = name.value;
     }
-    if (options.bf16) options.sharding.gather = options.sharding.reduce = shard::WireType::bf16;
+    if (choice.narrow) options.sharding.reduce = shard::WireType::bf16;
+    options.bf16 = options.bf16 || choice.narrow;
+    if (options.bf16) options.sharding.gather = shard::WireType::bf16;
     chosen = [&](comm::Communicator& ranks) { return perf::engine(options, ranks); };
   });
 }
@@ -355,7 +366,7 @@ int main(int argc, char** argv) {
   Output recorder;
   perf::ViewsOptions views;
   perf::EngineOptions engine;
-  std::string strategy = "full";
+  EngineChoice choice;
   perf::StepOptions step;
   perf::ScalingOptions scaling;
   perf::ContextOptions context;
@@ -373,7 +384,7 @@ int main(int argc, char** argv) {
   add_sampler(app, sampler, chosen);
   add_recorder(app, recorder, chosen);
   add_views(app, views, chosen);
-  add_engine(app, engine, strategy, chosen);
+  add_engine(app, engine, choice, chosen);
   add_step(app, step, chosen);
   add_scaling(app, scaling, without_ranks);
   add_context(app, context, chosen);

@@ -94,19 +94,21 @@ double width_of_keys(const BlockWork& block) {
   return static_cast<double>(block.key_value_width > 0 ? block.key_value_width : block.width);
 }
 
-void attention(Collector& to, const BlockWork& block, double sequences, double tokens, bool fused) {
+/// `queries` of the tokens of each sequence attend to all of them.
+void attention(Collector& to, const BlockWork& block, double sequences, double tokens, double queries,
+               bool fused) {
   const auto width = static_cast<double>(block.width), heads = static_cast<double>(block.heads);
-  const double rows = sequences * tokens, element = to.element(), seen = block.causal ? 0.5 : 1.0;
+  const double rows = sequences * tokens, asking = sequences * queries, element = to.element(),
+               seen = block.causal ? 0.5 : 1.0;
   const double qkv = width + 2 * width_of_keys(block);
   // A matrix of scores is written and read by each of the operations that the fused kernel is made of.
-  const double scores = fused ? 0 : element * rows * tokens * heads;
-  to.forward("attention", KernelKind::attention, seen * 4 * rows * tokens * width,
-             element * rows * (qkv + width) + 4 * scores,
-             element * rows * qkv + (fused ? kFp32 * rows * heads : scores), fused ? 1 : 4);
-  to.backward("attention", KernelKind::attention, seen * (fused ? 10 : 8) * rows * tokens * width,
-              element * rows * (2 * qkv + 2 * width) + 5 * scores, fused ? 3 : 6);
-  // [3, B, heads, T, d]: three fillings of zeros, three copies of a third, two sums, and back to rows.
-  to.stream_back("q, k, v: gradients into one", rows * qkv, element * (3 + 2 + 6 + 2), 9);
+  const double scores = fused ? 0 : element * asking * tokens * heads;
+  to.forward("attention", KernelKind::attention, seen * 4 * asking * tokens * width,
+             element * (rows * qkv + asking * width) + 4 * scores,
+             element * rows * qkv + (fused ? kFp32 * asking * heads : scores), fused ? 1 : 4);
+  to.backward("attention", KernelKind::attention, seen * (fused ? 10 : 8) * asking * tokens * width,
+              2 * element * (rows * qkv + asking * width) + 5 * scores, fused ? 3 : 6);
+  to.stream_back("q, k, v: gradients into one", rows * qkv, element * 2, 1);
 }
 
 void mlp(Collector& to, const BlockWork& block, double rows) {
@@ -222,7 +224,7 @@ std::vector<Kernel> backbone_kernels(const std::string& part, const StepShape& s
   Collector root(part, kRoot, options, trained);
   embed(root, shape, group);
   context_networks(root, model, group);
-  root.norm("final norm", group.sequences * group.tokens, width);
+  root.norm("final norm", group.sequences * (shape.cls_alone ? 1 : group.tokens), width);
   options.bf16_weights = shape.options.bf16_weights;
   std::vector<Kernel> kernels = root.take();
   for (std::int64_t l = 0; l < model.depth; ++l) {
@@ -230,6 +232,7 @@ std::vector<Kernel> backbone_kernels(const std::string& part, const StepShape& s
     BlockWork block = block_of(model, l);
     block.drop_path = block.drop_path && trained;
     block.dropout = block.dropout && trained;
+    block.kept = shape.cls_alone && l + 1 == model.depth ? 1 : 0;
     std::vector<Kernel> unit = block_kernels(part, block, group.sequences, group.tokens, trained, options);
     if (nn::is_layerwise(model.context.amortization) && !model.context.keys.empty() && l + 1 < model.depth) {
       Collector context(part, static_cast<int>(l), options, trained);
@@ -350,18 +353,19 @@ std::int64_t tokens_of(const nn::VitShape& shape, const data::ViewShape& view) {
 std::vector<Kernel> block_kernels(const std::string& part, const BlockWork& block, double sequences,
                                   double tokens, bool trained, const KernelOptions& options) {
   const auto width = static_cast<double>(block.width);
-  const double rows = sequences * tokens;
+  const double queries = block.kept > 0 ? static_cast<double>(block.kept) : tokens;
+  const double rows = sequences * tokens, kept = sequences * queries;
   Collector to(part, block.unit, options, trained);
   to.norm("norm 1", rows, width);
   to.product("qkv", rows, width, width + 2 * width_of_keys(block), true);
-  attention(to, block, sequences, tokens, options.fused_attention);
-  to.product("proj", rows, width, width, true);
-  if (block.dropout) to.stream("dropout", rows * width, 2 * to.element(), 2 * to.element(), 1, 2);
-  finish_branch(to, block, rows * width, "1");
-  to.norm("norm 2", rows, width);
-  mlp(to, block, rows);
-  if (block.dropout) to.stream("dropout", rows * width, 2 * to.element(), 2 * to.element(), 1, 2);
-  finish_branch(to, block, rows * width, "2");
+  attention(to, block, sequences, tokens, queries, options.fused_attention);
+  to.product("proj", kept, width, width, true);
+  if (block.dropout) to.stream("dropout", kept * width, 2 * to.element(), 2 * to.element(), 1, 2);
+  finish_branch(to, block, kept * width, "1");
+  to.norm("norm 2", kept, width);
+  mlp(to, block, kept);
+  if (block.dropout) to.stream("dropout", kept * width, 2 * to.element(), 2 * to.element(), 1, 2);
+  finish_branch(to, block, kept * width, "2");
   std::vector<Kernel> kernels = to.take();
   if (options.recomputes && trained) recompute(kernels, kFp32 * rows * width);
   return kernels;

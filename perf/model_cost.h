@@ -45,6 +45,7 @@ struct BlockWork {
   bool gated = false;                ///< MLP of three matrices (SwiGLU, arXiv 2002.05202)
   bool causal = false;               ///< attention to the tokens before alone: half of the products
   bool drop_path = false, dropout = false, layer_scale = false;
+  std::int64_t kept = 0;  ///< tokens of each sequence that go on after attention; 0: all
   int unit = 0;
 
   /// Values of the block's matrices.
@@ -67,6 +68,7 @@ struct StepShape {
   std::optional<nn::DinoHeadShape> head = {};  ///< method dino: on student and teacher
   std::vector<data::ViewShape> views;  ///< of one image, large ones first, as data::ViewMaker::shapes()
   std::int64_t images = 1;             ///< of a micro-batch, on this rank
+  bool cls_alone = false;              ///< the method uses no other token: the last block makes no other
   KernelOptions options = {};
 };
 
@@ -80,8 +82,7 @@ std::int64_t tokens_of(const nn::VitShape& shape, const data::ViewShape& view);
 /// forward (q k^T and the product with v), and 10 T D backward, where the fused kernel forms q k^T again:
 /// five products (FlashAttention-2, arXiv 2307.08691, section 3.2). Operations that are bound by memory are
 /// listed as eager LibTorch runs them, from src/nn/block.cpp: the residual stream and norms in fp32,
-/// conversions for autocast, the gradient of the three selections from q, k and v as three zero-filled copies
-/// that are added.
+/// conversions for autocast.
 std::vector<Kernel> block_kernels(const std::string& part, const BlockWork& block, double sequences,
                                   double tokens, bool trained, const KernelOptions& options);
 

@@ -17,8 +17,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kClasses = 10;
 
 nn::VitShape shape_of(const EngineOptions& options) {
-  return nn::vit_shape({.name = options.model, .patch_size = options.patch}, {}, {}, 3, options.image,
-                       options.image, kClasses);
+  const nn::ModelConfig model{.name = options.model, .patch_size = options.patch};
+  const nn::ContextConfig context{.keys = {"context"}, .amortization = nn::Amortization::mean_linear};
+  return options.context ? nn::vit_shape(model, context, {1}, 3, options.image, options.image, kClasses)
+                         : nn::vit_shape(model, {}, {}, 3, options.image, options.image, kClasses);
 }
 
 }  // namespace
@@ -37,6 +39,8 @@ PlainTraining::PlainTraining(const EngineOptions& options, comm::Communicator& r
       images_(at::randn({options.images, 3, options.image, options.image}) + ranks.rank()),
       labels_(at::arange(options.images) % kClasses) {
   conditions_.sample = at::arange(options.images);
+  conditions_.context = at::zeros({options.images, 1}, at::kLong);
+  conditions_.group = at::zeros({options.images}, at::kLong);
   conditions_.training = true;
 }
 
@@ -68,10 +72,13 @@ double PlainTraining::state_mib() {
 void PlainTraining::backward(const at::Tensor& sample) {
   nn::Conditions conditions = conditions_;
   conditions.sample = sample;
+  conditions.context = conditions_.context.index_select(0, sample);
+  conditions.group = conditions_.group.index_select(0, sample);
   at::Tensor loss;
   {
     const eval::Bf16Scope scope(options_.bf16, at::kCPU);
-    const at::Tensor logits = model_->forward(images_.index_select(0, sample), conditions).logits;
+    const at::Tensor images = images_.index_select(0, sample);
+    const at::Tensor logits = model_->forward(images, conditions, nn::VisionTransformer::Wanted::cls).logits;
     loss = at::cross_entropy_loss(logits.to(at::kFloat), labels_.index_select(0, sample));
   }
   (loss / (mesh_.world().size() * options_.micro_batches)).backward();

@@ -13,7 +13,8 @@
 
 namespace cohort::perf {
 
-/// Supervised training of a plain vision transformer on images that stay in memory. Calls are collective.
+/// Supervised training of a vision transformer on images that stay in memory, all of one context. Calls are
+/// collective.
 class PlainTraining {
  public:
   PlainTraining(const EngineOptions& options, comm::Communicator& ranks);

@@ -112,7 +112,8 @@ double flops_of_step(const train::RunConfig& config, const nn::VitShape& model) 
   const auto description = data::Description::read(config.data.path);
   StepShape shape{.model = model,
                   .views = train::training_views(config, description, 0)->shapes(),
-                  .images = config.sampler.groups_per_step * config.sampler.images_per_group};
+                  .images = config.sampler.groups_per_step * config.sampler.images_per_group,
+                  .cls_alone = true};
   if (config.method == train::MethodName::dino)
     shape.head = method::dino_head_shape(config.dino, model.embed_dim);
   return model_flops(shape);

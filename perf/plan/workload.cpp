@@ -111,15 +111,15 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
 
 StepShape step_shape(const Workload& workload, std::int64_t images) {
   const train::RunConfig& config = workload.config;
-  const bool bf16 = config.precision == train::Precision::bf16, cpu = config.device == train::Device::cpu;
+  const bool bf16 = config.precision == train::Precision::bf16;
   return {.model = workload.model,
           .head = workload.head,
           .views = workload.views,
           .images = images,
+          .cls_alone = true,
           .options = {.bf16 = bf16,
                       .bf16_weights = config.sharding.gather == shard::WireType::bf16,
                       .bf16_gradients = config.sharding.reduce == shard::WireType::bf16,
-                      .fused_attention = !(cpu && bf16),
                       .recomputes = config.sharding.activation_checkpointing}};
 }
 

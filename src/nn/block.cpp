@@ -1,6 +1,5 @@
 #include "block.h"
 
-#include <cmath>
 #include <memory>
 
 #include <ATen/ATen.h>
@@ -9,6 +8,9 @@
 #include "cohort/nn/attention_backend.h"
 #include "cohort/nn/dropout.h"
 
+#include "attention.h"
+#include "gelu.h"
+#include "layer_norm.h"
 #include "linear.h"
 
 namespace cohort::nn {
@@ -21,15 +23,8 @@ std::uint32_t first_dropout(std::uint32_t block) {
   return 1 + kDropoutsPerBlock * block;
 }
 
-// softmax(q k^T / sqrt(d)) v, all [B, heads, T, d]. LibTorch 2.11's fused kernel is the faster one in fp32
-// (forward and backward of [32, 3, 65, 64] on one core: 10.1 ms against 12.4), but its bf16 backward on the
-// CPU is not (27 ms against 5.8), at any T tried.
-at::Tensor attend(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-  if (query.is_cpu() && query.scalar_type() == at::kBFloat16) {
-    const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
-    return at::matmul(at::softmax(at::matmul(query * scale, key.transpose(2, 3)), -1), value);
-  }
-  return at::scaled_dot_product_attention(query, key, value);
+at::Tensor first_tokens(const at::Tensor& tokens, std::int64_t count) {
+  return count == tokens.size(1) ? tokens : tokens.narrow(1, 0, count).contiguous();
 }
 
 }  // namespace
@@ -58,9 +53,8 @@ Attention::Attention(std::int64_t width, std::int64_t heads)
       qkv_(register_module("qkv", torch::nn::Linear(width, 3 * width))),
       proj_(register_module("proj", torch::nn::Linear(width, width))) {}
 
-at::Tensor Attention::forward(const at::Tensor& tokens) {
-  const Projections of = project(tokens);
-  return join(attend(of.query, of.key, of.value));
+at::Tensor Attention::forward(const at::Tensor& tokens, std::int64_t kept) {
+  return linear(*proj_, attention(linear(*qkv_, tokens), heads_, kept));
 }
 
 Attention::Projections Attention::project(const at::Tensor& tokens) {
@@ -82,7 +76,7 @@ Mlp::Mlp(std::int64_t width, std::int64_t hidden, double dropout)
       fc2_(register_module("fc2", torch::nn::Linear(hidden, width))) {}
 
 at::Tensor Mlp::forward(const at::Tensor& tokens, const Conditions& conditions, std::uint32_t layer) {
-  const at::Tensor hidden = dropout(at::gelu(linear(*fc1_, tokens)), dropout_, conditions, layer);
+  const at::Tensor hidden = dropout(exact_gelu(linear(*fc1_, tokens)), dropout_, conditions, layer);
   return dropout(linear(*fc2_, hidden), dropout_, conditions, layer + 1);
 }
 
@@ -102,18 +96,20 @@ Block::Block(const BlockShape& shape, std::int64_t index)
   scale2_ = register_module("ls2", std::make_shared<LayerScale>(shape.width, shape.layer_scale));
 }
 
-at::Tensor Block::forward(const at::Tensor& tokens, const Conditions& conditions) {
-  return finish(tokens, attention_->forward(norm1_->forward(tokens)), conditions);
+at::Tensor Block::forward(const at::Tensor& tokens, const Conditions& conditions, std::int64_t kept) {
+  const NormalisedSum in = add_and_normalise(tokens, {}, *norm1_);
+  return finish(first_tokens(in.sum, kept), attention_->forward(in.normalised, kept), conditions);
 }
 
 at::Tensor Block::finish(const at::Tensor& tokens, const at::Tensor& attended, const Conditions& conditions) {
   const std::uint32_t layer = first_dropout(index_), branch = kBranchesPerBlock * index_;
   at::Tensor added = dropout(attended, shape_.dropout, conditions, layer);
   if (scale1_ != nullptr) added = scale1_->forward(added);
-  const at::Tensor middle = tokens + drop_path(added, shape_.drop_path, conditions, branch);
-  at::Tensor transformed = mlp_->forward(norm2_->forward(middle), conditions, layer + 1);
+  const NormalisedSum middle =
+      add_and_normalise(tokens, drop_path(added, shape_.drop_path, conditions, branch), *norm2_);
+  at::Tensor transformed = mlp_->forward(middle.normalised, conditions, layer + 1);
   if (scale2_ != nullptr) transformed = scale2_->forward(transformed);
-  return middle + drop_path(transformed, shape_.drop_path, conditions, branch + 1);
+  return add_branch(middle.sum, drop_path(transformed, shape_.drop_path, conditions, branch + 1));
 }
 
 }  // namespace cohort::nn

@@ -14,13 +14,13 @@ struct BlockShape {
   double layer_scale;  ///< 0: none
 };
 
-/// Multi-head self-attention, softmax(q k^T / sqrt(D / heads)) v. `tokens` [B, T, D] -> [B, T, D] before
-/// dropout. Rows of qkv.weight [3D, D] are ordered as in timm: all of q, all of k, all of v, heads contiguous
-/// in each.
+/// Multi-head self-attention, softmax(q k^T / sqrt(D / heads)) v. `tokens` [B, T, D] -> [B, kept, D], the
+/// first `kept` tokens, before dropout. Rows of qkv.weight [3D, D] are ordered as in timm: all of q, all of
+/// k, all of v, heads contiguous in each.
 class Attention final : public torch::nn::Module {
  public:
   Attention(std::int64_t width, std::int64_t heads);
-  at::Tensor forward(const at::Tensor& tokens);
+  at::Tensor forward(const at::Tensor& tokens, std::int64_t kept);
 
   /// All [B, heads, T, D / heads].
   struct Projections {
@@ -65,7 +65,8 @@ class Block final : public torch::nn::Module {
  public:
   /// `index` of the block in the model: part of the keys of its random numbers.
   Block(const BlockShape& shape, std::int64_t index);
-  at::Tensor forward(const at::Tensor& tokens, const Conditions& conditions);
+  /// [B, T, D] -> [B, kept, D]: the first `kept` tokens, for which all have to be known.
+  at::Tensor forward(const at::Tensor& tokens, const Conditions& conditions, std::int64_t kept);
 
   // The steps of forward().
   at::Tensor normalise(const at::Tensor& tokens) { return norm1_->forward(tokens); }

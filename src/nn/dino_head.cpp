@@ -8,6 +8,7 @@
 
 #include "cohort/comm/autograd.h"
 
+#include "gelu.h"
 #include "linear.h"
 
 namespace cohort::nn {
@@ -69,7 +70,7 @@ at::Tensor DinoHead::hidden(const at::Tensor& features, comm::Communicator* rank
     if (!norms_.empty())
       x = batch_normalised(x.to(at::promote_types(x.scalar_type(), at::kFloat)),
                            *norms_[i]->as<torch::nn::BatchNorm1d>(), ranks);
-    x = at::gelu(x);
+    x = exact_gelu(x);
   }
   return x;
 }

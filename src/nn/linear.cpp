@@ -45,6 +45,38 @@ at::Tensor gradient_of_weight(const at::Tensor& rows, const at::Tensor& input) {
                                       : product(input.t(), rows.t(), {}).t();
 }
 
+// bf16 copy of a weight, shared by the passes of an autocast scope.
+at::Tensor narrow(const at::Tensor& weight) {
+  return at::autocast::cached_cast(at::kBFloat16, weight, at::kCPU);
+}
+
+// What autocast makes of a linear layer, without autograd's records of its casts. All uses of a weight under
+// autocast come here: autocast's copy of it, kept until the scope ends, has no gradient.
+struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
+                            const at::Tensor& bias) {
+    const at::Tensor values = input.to(at::kBFloat16), matrix = narrow(weight);
+    context->save_for_backward({values, matrix});
+    context->saved_data["type"] = input.scalar_type();
+    return product(values, matrix, bias.to(at::kBFloat16));
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor rows = gradients[0].reshape({-1, gradients[0].size(-1)});
+    at::Tensor input_gradient, weight_gradient, bias_gradient;
+    if (context->needs_input_grad(0)) {
+      input_gradient = product(rows, saved[1].t(), {})
+                           .view(saved[0].sizes())
+                           .to(context->saved_data["type"].toScalarType());
+    }
+    if (context->needs_input_grad(1))
+      weight_gradient = at::mm(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
+    if (context->needs_input_grad(2)) bias_gradient = rows.sum(0, /*keepdim=*/false, at::kFloat);
+    return {input_gradient, weight_gradient, bias_gradient};
+  }
+};
+
 struct LargeLinear : torch::autograd::Function<LargeLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
                             const at::Tensor& bias) {
@@ -71,9 +103,16 @@ bool pays(const torch::nn::LinearImpl& layer, const at::Tensor& input) {
          input.numel() * layer.weight.size(0) >= kLargeProduct && onednn().has_value();
 }
 
+bool is_narrow(const torch::nn::LinearImpl& layer, const at::Tensor& input) {
+  return input.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
+         at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 && input.scalar_type() != at::kDouble &&
+         layer.weight.scalar_type() != at::kDouble && onednn().has_value();
+}
+
 }  // namespace
 
 at::Tensor linear(torch::nn::LinearImpl& layer, const at::Tensor& input) {
+  if (is_narrow(layer, input)) return NarrowLinear::apply(input, layer.weight, layer.bias);
   return pays(layer, input) ? LargeLinear::apply(input, layer.weight, layer.bias) : layer.forward(input);
 }
 

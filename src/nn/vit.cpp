@@ -165,7 +165,8 @@ VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(to
   finish(*this);
 }
 
-VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions) {
+VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions,
+                                                     Wanted wanted) {
   Output output;
   runner().begin();
   const at::Tensor patches = embed_patches(images, conditions);  // [B, N, D]
@@ -176,7 +177,7 @@ VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, c
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     // By value: a runner may call the body again in the backward pass.
     tokens = runner().run(l, tokens,
-                          [this, l, conditions](const at::Tensor& x) { return run_unit(l, x, conditions); });
+                          [=, this](const at::Tensor& x) { return run_unit(l, x, conditions, wanted); });
   }
   output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
   output.cls = output.tokens.select(1, 0);
@@ -225,9 +226,11 @@ at::Tensor VisionTransformer::with_positions(const at::Tensor& tokens, PatchGrid
 }
 
 at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& tokens,
-                                       const Conditions& conditions) {
-  const at::Tensor out = blocks_[index]->forward(tokens, conditions);
-  if (block_contexts_.empty() || index + 1 == blocks_.size()) return out;
+                                       const Conditions& conditions, Wanted wanted) {
+  const bool is_last = index + 1 == blocks_.size();
+  const std::int64_t kept = is_last && wanted == Wanted::cls ? 1 : tokens.size(1);
+  const at::Tensor out = blocks_[index]->forward(tokens, conditions, kept);
+  if (block_contexts_.empty() || is_last) return out;
   const std::int64_t before = tokens_before_patches(shape_);
   const at::Tensor patches = out.narrow(1, before, out.size(1) - before);
   const at::Tensor context = block_contexts_[index]->forward(patches, conditions);

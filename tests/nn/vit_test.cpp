@@ -104,6 +104,30 @@ nn::Conditions conditions_for(std::int64_t images, std::int64_t keys) {
   return conditions;
 }
 
+TEST(Vit, WithClsAloneTheSameValuesAndGradients) {
+  nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear_layer, {2});
+  shape.classes = 3;
+  shape.dropout = 0.2;
+  shape.drop_path = 0.2;
+  nn::VisionTransformer model(shape, 1);
+  nn::Conditions conditions = conditions_for(4, 1);
+  conditions.training = true;
+  const auto run = [&](nn::VisionTransformer::Wanted wanted) {
+    model.zero_grad();
+    const auto output = model.forward(normal_values({4, 1, 8, 8}), conditions, wanted);
+    output.logits.square().sum().backward();
+    std::vector<at::Tensor> results{output.logits.detach(), output.cls.detach()};
+    for (const at::Tensor& parameter : model.parameters())
+      results.push_back(parameter.grad().defined() ? parameter.grad() : at::zeros_like(parameter));
+    return std::pair(results, output.tokens.size(1));
+  };
+  const auto [all, tokens] = run(nn::VisionTransformer::Wanted::all);
+  const auto [cls, kept] = run(nn::VisionTransformer::Wanted::cls);
+  EXPECT_EQ(tokens, 6);
+  EXPECT_EQ(kept, 1);
+  for (std::size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(at::allclose(all[i], cls[i], 1e-4, 1e-6)) << i;
+}
+
 TEST(Vit, AnyNumberOfChannelsAndAnyImageSize) {
   for (const std::int64_t channels : {1, 3, 5, 8}) {
     nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear, {2});

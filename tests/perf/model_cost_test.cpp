@@ -134,6 +134,21 @@ TEST(ModelFlops, AreThoseOfTheProductsThatLibTorchRuns) {
   }
 }
 
+TEST(ModelFlops, OfABlockThatKeepsTheClsTokenAreThoseOfItsProducts) {
+  nn::VitShape model_shape = shape_of("vit_tiny", 8, 32, 10);
+  model_shape.depth = 2;
+  StepShape shape = step_of(model_shape, 4);
+  shape.cls_alone = true;
+  nn::VisionTransformer model(model_shape, 1);
+  const nn::Conditions conditions{.sample = at::arange(4), .training = true};
+
+  const Products products;
+  (void)model.forward(at::randn({4, 3, 32, 32}), conditions, nn::VisionTransformer::Wanted::cls);
+
+  constexpr double kTokens = 17, kAttention = 4.0 * 4 * 192 * kTokens * (kTokens + 1);
+  EXPECT_DOUBLE_EQ(flops_of(pass_kernels(shape), Pass::forward) - kAttention, Products::flops());
+}
+
 TEST(ModelFlops, OfDinoCountTheTeacherOnce) {
   StepShape shape = step_of(shape_of("vit_tiny", 16, 32, 0));
   shape.views = {{3, 32, 32}, {3, 32, 32}, {3, 16, 16}};

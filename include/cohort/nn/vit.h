@@ -104,10 +104,13 @@ class VisionTransformer final : public UnitModel {
   /// Without memory for the weights (discard_values); never holds more than those of one unit.
   explicit VisionTransformer(VitShape shape);
 
+  /// What a caller needs of the tokens behind the last block.
+  enum class Wanted { all, cls };
   struct Output {
-    at::Tensor cls;      ///< [B, D] after the final norm
-    at::Tensor logits;   ///< [B, classes]; undefined without a head
-    at::Tensor tokens;   ///< [B, 1+R+K+N, D] after the final norm; R registers, N of ChannelViT: c (h/P)(w/P)
+    at::Tensor cls;     ///< [B, D] after the final norm
+    at::Tensor logits;  ///< [B, classes]; undefined without a head
+    at::Tensor tokens;  ///< [B, 1+R+K+N, D] after the final norm; R registers, N of ChannelViT: c (h/P)(w/P);
+                        ///< of Wanted::cls only the first, [B, 1, D]
     at::Tensor context;  ///< [B, K, D]: the tokens inferred at the input; undefined without keys
   };
   /// `images` [B, C, h, w] normalised, for ChannelViT [B, c, h, w] with conditions.channels; with channel
@@ -115,8 +118,9 @@ class VisionTransformer final : public UnitModel {
   /// the table's interpolate it (bicubic). h and w are multiples of the patch. Collective over
   /// conditions.ranks in global scope, forward and backward. Errors: ContextInference::forward(). Layerwise
   /// context networks work after every block but the last, where they could change nothing: the parameters of
-  /// the last one get no gradient.
-  Output forward(const at::Tensor& images, const Conditions& conditions);
+  /// the last one get no gradient. With Wanted::cls the last block works on the cls token alone once
+  /// attention has mixed the others into it: the same values and gradients up to rounding, for less.
+  Output forward(const at::Tensor& images, const Conditions& conditions, Wanted wanted = Wanted::all);
 
   [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
   [[nodiscard]] std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override;
@@ -129,7 +133,8 @@ class VisionTransformer final : public UnitModel {
   at::Tensor embed_patches(const at::Tensor& images, const Conditions& conditions);
   at::Tensor assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid);
   at::Tensor with_positions(const at::Tensor& tokens, PatchGrid grid);
-  at::Tensor run_unit(std::size_t index, const at::Tensor& tokens, const Conditions& conditions);
+  at::Tensor run_unit(std::size_t index, const at::Tensor& tokens, const Conditions& conditions,
+                      Wanted wanted);
 
   VitShape shape_;
   std::shared_ptr<PatchEmbedding> patch_embedding_;
