@@ -44,11 +44,19 @@ Ratios read_runs(const std::string& file) {
   return ratios;
 }
 
+/// Half of the prediction interval downwards: what lies far above the middle says nothing of how low a run
+/// may come.
 BaselineEntry entry_of(const std::vector<double>& ratios) {
   const auto count = static_cast<double>(ratios.size());
-  const Interval mean = mean_interval(ratios, kTail);  // half of it, in logarithms: t s / sqrt(n)
-  const double low = std::log(mean.value / mean.low) * std::sqrt(count) * std::sqrt(1 + 1 / count);
-  return {mean.value, std::max(kLeastNoise, 1 - std::exp(-low))};
+  const double middle = median(ratios);
+  double squares = 0, lower = 0;
+  for (const double ratio : ratios) {
+    if (ratio > middle) continue;
+    squares += std::log(middle / ratio) * std::log(middle / ratio);
+    ++lower;
+  }
+  const double low = student_quantile(kTail, count - 1) * std::sqrt(squares / lower * (1 + 1 / count));
+  return {middle, std::max(kLeastNoise, 1 - std::exp(-low))};
 }
 
 double three_digits(double value) {

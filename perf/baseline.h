@@ -9,7 +9,7 @@ namespace cohort::perf {
 
 /// What is known of a ratio (gate.cpp) on machines of one kind.
 struct BaselineEntry {
-  double ratio = 0;  ///< geometric mean of the runs on record
+  double ratio = 0;  ///< median of the runs on record
   double noise = 0;  ///< how far below that a run may lie, as a part of it
 };
 
@@ -20,7 +20,8 @@ std::map<std::string, BaselineEntry> read_baseline(const std::filesystem::path& 
 
 /// Without ranks. Replaces what `file` has on the machines of `runs`, the output of several runs of
 /// cohort-perf gate --json. The noise reaches to where 99 of 100 runs alike would lie above: the prediction
-/// interval of Student's t distribution, on logarithms; 5 % at least. Throws DataError or UsageError.
+/// interval of Student's t distribution, on logarithms,
+/// with the deviation of the lower half; 5 % at least. Throws DataError or UsageError.
 ExitCode record_baseline(const std::string& runs, const std::string& file);
 
 }  // namespace cohort::perf

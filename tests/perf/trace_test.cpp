@@ -93,7 +93,7 @@ TEST_F(TraceCommand, WritesJsonAndAPageWithTheTimeline) {
   const Outcome outcome = run(fmt::format("{} --step 7 --json --html {}", file_, page.string()));
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  EXPECT_EQ(outcome.occurrences(R"({"kind":"header","benchmark":"trace")"), 2) << outcome.output;
+  EXPECT_EQ(outcome.occurrences(R"({"kind":"header","benchmark":"trace)"), 2) << outcome.output;
   EXPECT_TRUE(outcome.says(R"("step":7,"rank":0,"time_ms":100.0,"computing_ms":85.0)")) << outcome.output;
   Outcome html;
   html.output = read_file(page);
