@@ -96,7 +96,7 @@ class Bench {
       EngineOptions options;
       options.model = "vit_tiny";
       options.image = 48;
-      options.images = 32;
+      options.images = 8;
       options.bf16 = bf16;
       const auto training = std::make_shared<PlainTraining>(options, ranks_);
       // As many multiplications as a forward and a backward pass of the linear layers of 12 blocks, by the

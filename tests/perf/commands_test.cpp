@@ -37,7 +37,7 @@ class PerfCommand : public ::testing::Test {
  protected:
   Outcome run(int ranks, const std::string& arguments) {
     const std::string command = fmt::format("{} {}", COHORT_PERF_PROGRAM, arguments);
-    return ranks == 0 ? test::spawn(command, 60) : test::spawn_ranks(COHORT_MPIEXEC, ranks, command, 60);
+    return ranks == 0 ? test::spawn(command, 180) : test::spawn_ranks(COHORT_MPIEXEC, ranks, command, 180);
   }
   testing::TemporaryFolder folder_;
 };
@@ -64,7 +64,7 @@ TEST_F(PerfCommand, CollectivesAreRightInAllTypesAndPlaces) {
     EXPECT_GE(row.at("samples").size(), 5U) << row;
     EXPECT_EQ(row.at("mpi_p50_us").is_null(), row.at("type") == "bf16" && row.at("redop") == "sum") << row;
     const double factor = row.at("op") == "all_reduce" ? 4.0 / 3 : row.at("op") == "broadcast" ? 1 : 2.0 / 3;
-    EXPECT_NEAR(row.at("busbw_GB_s").get<double>(), factor * row.at("algbw_GB_s").get<double>(), 1e-6) << row;
+    EXPECT_NEAR(row.at("busbw_GB_s").get<double>() / row.at("algbw_GB_s").get<double>(), factor, 1e-5) << row;
   }
   Outcome html;
   html.output = read_file(page);
