@@ -99,7 +99,8 @@ at::Tensor by_definition(const Setting& setting, const ReciprocamConfig& config)
     const at::Tensor weight = at::cat({at::ones({others}), weights[n]}).view({1, -1, 1});
     const at::Tensor normalised = block.normalise(tokens) * weight,
                      stream = config.residual == MaskedResidual::block ? tokens * weight : normalised;
-    const at::Tensor out = block.finish(stream, block.attention().forward(normalised), {});
+    const at::Tensor out =
+        block.finish(stream, block.attention().forward(normalised, normalised.size(1)), {});
     const at::Tensor cls =
         module_of<torch::nn::LayerNormImpl>(*setting.model, "norm").forward(out).select(1, 0);
     scores.push_back(module_of<torch::nn::LinearImpl>(*setting.model, "head").forward(cls));
@@ -127,7 +128,7 @@ TEST(Explain, AttentionTimesValuesIsWhatTheBlockAttendsTo) {
 
   const at::Tensor mixed =
       block.attention().join(weights.matmul(block.attention().project(normalised).value));
-  EXPECT_LT(relative_difference(mixed, block.attention().forward(normalised)), 1e-5);
+  EXPECT_LT(relative_difference(mixed, block.attention().forward(normalised, normalised.size(1))), 1e-5);
 }
 
 TEST(Explain, RolloutIsTheProductOfHalvedAttentions) {
