@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fails when a part of Cohort has become slower than its peers and limits allow: ratios measured in turns in one run, never absolute times, against
-# perf/baseline.json. Takes 25 s on 2 processors without other load, at most 90 s.
+# perf/baseline.json. Takes 16 to 26 s on 2 processors, and some seconds more for each ratio that is measured again.
 # usage: scripts/perf_gate.sh            measures the build in build/release (or $COHORT_PRESET)
 #   scripts/perf_gate.sh --record [N]    measures N times (20) and writes the baseline of machines like this one
 # Exit code 1: a ratio was below what the baseline allows, in three attempts, twice. A machine of a kind that the baseline does not have passes,
