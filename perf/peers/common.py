@@ -22,9 +22,9 @@ def parser(document, rounds=3):
     return made
 
 
-def environment(ranks=1):
-    """One thread a rank; what Open MPI wants to be told as root and with more ranks than cores."""
-    result = dict(os.environ, OMP_NUM_THREADS="1")
+def environment(ranks=1, threads=1):
+    """Threads of each rank; what Open MPI wants to be told as root and with more ranks than cores."""
+    result = dict(os.environ, OMP_NUM_THREADS=str(threads))
     if os.geteuid() == 0:
         result |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl_vader_single_copy_mechanism": "none"}
     if ranks > len(os.sched_getaffinity(0)):
@@ -32,9 +32,9 @@ def environment(ranks=1):
     return result
 
 
-def output_of(command, ranks=1):
+def output_of(command, ranks=1, threads=1):
     command = [str(word) for word in command]
-    done = subprocess.run(command, env=environment(ranks), capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+    done = subprocess.run(command, env=environment(ranks, threads), capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -44,12 +44,12 @@ def json_lines(text):
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def cohort_perf(options, arguments, ranks=None, table=None):
+def cohort_perf(options, arguments, ranks=None, table=None, threads=1):
     """Rows of a command of cohort-perf; with `ranks` under mpirun. `table`: of one of its tables alone."""
     command = [options.programs / "cohort-perf", *arguments, "--json"]
     if ranks:
         command = ["mpirun", "-n", ranks, *command]
-    return [line for line in json_lines(output_of(command, ranks or 1)) if line["kind"] == "row" and table in (None, line["benchmark"])]
+    return [line for line in json_lines(output_of(command, ranks or 1, threads)) if line["kind"] == "row" and table in (None, line["benchmark"])]
 
 
 def free_port():
@@ -58,9 +58,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def workers(kind, ranks):
+def workers(kind, ranks, threads=1):
     """Runs the calling script on `ranks` processes for torch.distributed, with --worker KIND; what rank 0 printed last, as JSON."""
-    shared = dict(environment(), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), WORLD_SIZE=str(ranks))
+    shared = dict(environment(threads=threads), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()), WORLD_SIZE=str(ranks))
     command = [sys.executable, *sys.argv, "--worker", kind]
     processes = [subprocess.Popen(command, env=dict(shared, RANK=str(rank)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
                  for rank in range(ranks)]
