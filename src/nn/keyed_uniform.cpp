@@ -7,7 +7,6 @@
 
 #include "cohort/core/error.h"
 
-#include "nn/keyed_uniform_body.h"
 #ifdef COHORT_CUDA
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -23,16 +22,6 @@ at::Tensor samples_on(const Conditions& conditions, at::Device device) {
   COHORT_CHECK(conditions.sample.defined() && conditions.sample.dim() == 1,
                "dropout needs the sample of every image");
   return conditions.sample.to(device, at::kLong).contiguous();
-}
-
-KeyedUniform uniform_of(const at::Tensor& samples, at::Tensor& values, const RandomKey& key) {
-  const auto words = philox_key(key);
-  return {samples.const_data_ptr<std::int64_t>(),
-          values.mutable_data_ptr<float>(),
-          values.size(1),
-          words[0],
-          words[1],
-          key.layer};
 }
 
 at::Tensor on_host(std::int64_t values_per_image, Purpose purpose, const Conditions& conditions,
@@ -61,25 +50,18 @@ at::Tensor keyed_uniform(std::int64_t values_per_image, Purpose purpose, const C
   const at::Tensor samples = samples_on(conditions, device);
   at::Tensor values =
       at::empty({samples.size(0), values_per_image}, at::TensorOptions(at::kFloat).device(device));
-  const KeyedUniform uniform =
-      uniform_of(samples, values, {conditions.seed, purpose, conditions.step, 0, layer});
+  const auto key = philox_key({conditions.seed, purpose, conditions.step, 0, layer});
+  const KeyedUniform uniform{samples.const_data_ptr<std::int64_t>(),
+                             values.mutable_data_ptr<float>(),
+                             values_per_image,
+                             key[0],
+                             key[1],
+                             layer};
   C10_CUDA_CHECK(launch(uniform, samples.size(0), c10::cuda::getCurrentCUDAStream()));
   return values;
 #else
   COHORT_CHECK(false, "random numbers on {} in a build without CUDA", device.str());
 #endif
-}
-
-at::Tensor replayed_uniform(std::int64_t values_per_image, Purpose purpose, const Conditions& conditions,
-                            std::uint32_t layer) {
-  const at::Tensor samples = samples_on(conditions, at::kCPU);
-  at::Tensor values = at::empty({samples.size(0), values_per_image}, at::kFloat);
-  const KeyedUniform uniform =
-      uniform_of(samples, values, {conditions.seed, purpose, conditions.step, 0, layer});
-  for (std::int64_t image = 0; image < samples.size(0); ++image) {
-    for (std::int64_t block = 0; 4 * block < values_per_image; ++block) fill_block(uniform, image, block);
-  }
-  return values;
 }
 
 }  // namespace cohort::nn

@@ -13,8 +13,4 @@ namespace cohort::nn {
 at::Tensor keyed_uniform(std::int64_t values_per_image, Purpose purpose, const Conditions& conditions,
                          std::uint32_t layer, at::Device device);
 
-/// The same by the body of the kernel, on the CPU: what its test compares.
-at::Tensor replayed_uniform(std::int64_t values_per_image, Purpose purpose, const Conditions& conditions,
-                            std::uint32_t layer);
-
 }  // namespace cohort::nn

@@ -21,9 +21,8 @@ struct FedBatch {
 };
 
 /// Hands out the batches of a loader, and brings them to a device, where it makes views that the loader left
-/// out. The loader's thread starts both, on
-/// a stream of its own, so that those of the batches ahead (data.loader.prefetch) run beside computation.
-/// next() and with_copy() are called in turns, by one thread.
+/// out. The loader's thread starts both, on a stream of its own, so that those of the batches ahead
+/// (data.loader.prefetch) run beside computation. next() and with_copy() are called in turns, by one thread.
 class BatchFeeder {
  public:
   /// `make`, `first`, `last`, `config`: as those of data::Loader. Views should be in page-locked memory.

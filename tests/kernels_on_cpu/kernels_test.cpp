@@ -54,6 +54,8 @@ TEST(UniformKernel, FillsRowsOfAnyLength) {
                3, nullptr);
 
     EXPECT_TRUE(at::equal(values, nn::keyed_uniform(count, Purpose::dropout, conditions, 4, at::kCPU)));
+    EXPECT_FALSE(at::equal(values[0], values[1]));
+    EXPECT_FALSE(at::equal(values[0], values[2]));
   }
 }
 
