@@ -59,6 +59,12 @@ void Work::wait() {
   if (state->error) std::rethrow_exception(state->error);
 }
 
+Started::operator Work() && {
+  const std::shared_ptr<Work::State>& state = work_.state_;
+  if (state && state->queue != nullptr) state->queue->carry_on();
+  return std::move(work_);
+}
+
 Communicator::Impl::Impl(MpiComm comm, std::string name_of_group, std::uint64_t id_of_group)
     : name(std::move(name_of_group)), rank(rank_in(comm.get())), size(size_of(comm.get())), id(id_of_group) {
   if (size == 1) {
@@ -115,51 +121,51 @@ Communicator Communicator::duplicate(std::string name) const {
       std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name), impl_->next_child(0)));
 }
 
-Work Communicator::all_reduce(at::Tensor values, Reduce op) {
+Started Communicator::all_reduce(at::Tensor values, Reduce op) {
   check_contiguous(values, "all_reduce");
-  if (impl_->size == 1) return Work(nullptr);
+  if (impl_->size == 1) return Started(nullptr);
   if (values.is_cuda()) return impl_->on(values.device()).all_reduce(values, op);
   mpi::check_tensor(values, "all_reduce");
-  return Work(impl_->queue->submit(mpi::all_reduce(values, op, impl_->memory_for(values.nbytes()))));
+  return Started(impl_->queue->enqueue(mpi::all_reduce(values, op, impl_->memory_for(values.nbytes()))));
 }
 
-Work Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
+Started Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
   check_pair(output, input, impl_->size, "all_gather");
   if (impl_->size == 1) {
     if (output.const_data_ptr() != input.const_data_ptr()) output.view_as(input).copy_(input);
-    return Work(nullptr);
+    return Started(nullptr);
   }
   if (input.is_cuda()) return impl_->on(input.device()).all_gather(output, input);
   mpi::check_tensor(output, "all_gather");
-  return Work(impl_->queue->submit(mpi::all_gather(output, input, impl_->memory_for(output.nbytes()))));
+  return Started(impl_->queue->enqueue(mpi::all_gather(output, input, impl_->memory_for(output.nbytes()))));
 }
 
-Work Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op) {
+Started Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op) {
   check_pair(input, output, impl_->size, "reduce_scatter");
-  if (impl_->size == 1) return output.copy_(input.view_as(output)), Work(nullptr);
+  if (impl_->size == 1) return output.copy_(input.view_as(output)), Started(nullptr);
   if (input.is_cuda()) return impl_->on(input.device()).reduce_scatter(output, input, op);
   mpi::check_tensor(input, "reduce_scatter");
-  return Work(impl_->queue->submit(
+  return Started(impl_->queue->enqueue(
       mpi::reduce_scatter(output, input, op, impl_->size, impl_->memory_for(input.nbytes()))));
 }
 
-Work Communicator::all_to_all(at::Tensor output, const at::Tensor& input) {
+Started Communicator::all_to_all(at::Tensor output, const at::Tensor& input) {
   check_pair(output, input, 1, "all_to_all");
   COHORT_CHECK(output.numel() % impl_->size == 0, "all_to_all: {} elements over {} ranks", output.numel(),
                impl_->size);
-  if (impl_->size == 1) return output.view_as(input).copy_(input), Work(nullptr);
+  if (impl_->size == 1) return output.view_as(input).copy_(input), Started(nullptr);
   if (input.is_cuda()) return impl_->on(input.device()).all_to_all(output, input, impl_->size);
   mpi::check_tensor(input, "all_to_all");
-  return Work(impl_->queue->submit(mpi::all_to_all(output, input)));
+  return Started(impl_->queue->enqueue(mpi::all_to_all(output, input)));
 }
 
-Work Communicator::broadcast(at::Tensor values, int root) {
+Started Communicator::broadcast(at::Tensor values, int root) {
   check_contiguous(values, "broadcast");
   COHORT_CHECK(root >= 0 && root < impl_->size, "broadcast from rank {} of {}", root, impl_->size);
-  if (impl_->size == 1) return Work(nullptr);
+  if (impl_->size == 1) return Started(nullptr);
   if (values.is_cuda()) return impl_->on(values.device()).broadcast(values, root);
   mpi::check_tensor(values, "broadcast");
-  return Work(impl_->queue->submit(mpi::broadcast(values, root)));
+  return Started(impl_->queue->enqueue(mpi::broadcast(values, root, impl_->memory_for(values.nbytes()))));
 }
 
 }  // namespace cohort::comm

@@ -17,7 +17,7 @@ namespace {
 
 // Measured in docs/decisions/0001-communication-thread.md.
 constexpr std::int64_t kExchangeFromBytes = 1 << 20;  // smaller all-reduces are left to MPI
-constexpr std::size_t kSharedFromBytes = 256 << 10;
+constexpr std::size_t kSharedFromBytes = 64 << 10;
 
 // MPI knows no bf16. Open MPI 4.1 adds bytes with saturating AVX instructions (255 where 144 is due), in
 // vector-sized parts of a message only.
@@ -87,15 +87,16 @@ bool uses_shared_memory(std::size_t bytes) noexcept {
 
 Operation all_reduce(const at::Tensor& values, Reduce op, SharedMemory* memory) {
   const auto steps = [&] {
-    if (memory != nullptr) return shared_all_reduce(values, op, *memory);
-    return mpi_reduces(values) ? std::vector{all_reduce_step(values, op)} : exchanged_all_reduce(values, op);
+    if (memory != nullptr) return std::vector{shared_all_reduce(values, op, *memory)};
+    return mpi_reduces(values) ? std::vector<Step>{all_reduce_step(values, op)}
+                               : exchanged_all_reduce(values, op);
   };
   return tensor_operation(reduction("all_reduce", op), values, steps());
 }
 
 Operation all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory* memory) {
   if (memory != nullptr)
-    return tensor_operation("all_gather", input, shared_all_gather(output, input, *memory));
+    return tensor_operation("all_gather", input, {shared_all_gather(output, input, *memory)});
   const auto step = [=](Transport& transport) {
     const std::size_t offset = input.nbytes() * static_cast<std::size_t>(transport.rank);
     const bool in_place = input.data_ptr() == static_cast<std::byte*>(output.data_ptr()) + offset;
@@ -123,13 +124,16 @@ Operation all_to_all(const at::Tensor& output, const at::Tensor& input) {
 Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
                          SharedMemory* memory) {
   return tensor_operation(reduction("reduce_scatter", op), input,
-                          memory != nullptr ? shared_reduce_scatter(output, input, op, size, *memory)
-                                            : exchanged_reduce_scatter(output, input, op, size));
+                          memory != nullptr
+                              ? std::vector{shared_reduce_scatter(output, input, op, size, *memory)}
+                              : exchanged_reduce_scatter(output, input, op, size));
 }
 
-Operation broadcast(const at::Tensor& values, int root) {
-  return tensor_operation(fmt::format("broadcast from {}", root), values,
-                          {broadcast_step([values] { return values.data_ptr(); },
+Operation broadcast(const at::Tensor& values, int root, SharedMemory* memory) {
+  return tensor_operation(
+      fmt::format("broadcast from {}", root), values,
+      {memory != nullptr ? shared_broadcast(values, root, *memory)
+                         : broadcast_step([values] { return values.data_ptr(); },
                                           [values] { return count(values); }, mpi_type(values), root)});
 }
 

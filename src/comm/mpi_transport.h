@@ -24,7 +24,7 @@ Operation all_gather(const at::Tensor& output, const at::Tensor& input, SharedMe
 Operation reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
                          SharedMemory* memory);
 Operation all_to_all(const at::Tensor& output, const at::Tensor& input);
-Operation broadcast(const at::Tensor& values, int root);
+Operation broadcast(const at::Tensor& values, int root, SharedMemory* memory);
 Operation barrier();
 
 /// In place: `*value` is replaced on every rank when the operation is done.

@@ -16,20 +16,20 @@ NcclTransport::NcclTransport(OperationQueue&, std::string name, c10::Device devi
 }
 NcclTransport::~NcclTransport() = default;
 
-Work NcclTransport::all_reduce(const at::Tensor&, Reduce) {
-  return Work(nullptr);
+Started NcclTransport::all_reduce(const at::Tensor&, Reduce) {
+  return Started(nullptr);
 }
-Work NcclTransport::all_gather(const at::Tensor&, const at::Tensor&) {
-  return Work(nullptr);
+Started NcclTransport::all_gather(const at::Tensor&, const at::Tensor&) {
+  return Started(nullptr);
 }
-Work NcclTransport::reduce_scatter(const at::Tensor&, const at::Tensor&, Reduce) {
-  return Work(nullptr);
+Started NcclTransport::reduce_scatter(const at::Tensor&, const at::Tensor&, Reduce) {
+  return Started(nullptr);
 }
-Work NcclTransport::all_to_all(const at::Tensor&, const at::Tensor&, int) {
-  return Work(nullptr);
+Started NcclTransport::all_to_all(const at::Tensor&, const at::Tensor&, int) {
+  return Started(nullptr);
 }
-Work NcclTransport::broadcast(const at::Tensor&, int) {
-  return Work(nullptr);
+Started NcclTransport::broadcast(const at::Tensor&, int) {
+  return Started(nullptr);
 }
 
 }  // namespace cohort::comm

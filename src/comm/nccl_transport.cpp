@@ -207,14 +207,14 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
   std::jthread watchdog;  // last: it uses all of the above
 
   template <class Call>
-  Work launch(const char* operation, std::initializer_list<at::Tensor> tensors, Call&& call);
+  Started launch(const char* operation, std::initializer_list<at::Tensor> tensors, Call&& call);
 };
 
 // `call` is enqueued on NCCL's stream behind everything on the current one. The work keeps the tensors until
 // the current stream waits for it: from there on their memory may be reused in the order of that stream, so
 // that the allocator need not be told of a second stream, whose events would delay the reuse.
 template <class Call>
-Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at::Tensor> tensors,
+Started NcclTransport::Impl::launch(const char* operation, std::initializer_list<at::Tensor> tensors,
                                  Call&& call) {
   const c10::cuda::CUDAGuard guard(device);
   at::cuda::CUDAEvent ready;
@@ -244,34 +244,34 @@ Work NcclTransport::Impl::launch(const char* operation, std::initializer_list<at
     self->check_usable();
     done->block(c10::cuda::getCurrentCUDAStream(self->device.index()));
   };
-  return Work(std::move(state));
+  return Started(std::move(state));
 }
 
 NcclTransport::NcclTransport(OperationQueue& control, std::string name, c10::Device device)
     : impl_(std::make_shared<Impl>(control, std::move(name), device)) {}
 NcclTransport::~NcclTransport() = default;
 
-Work NcclTransport::all_reduce(const at::Tensor& values, Reduce op) {
+Started NcclTransport::all_reduce(const at::Tensor& values, Reduce op) {
   return impl_->launch("ncclAllReduce", {values}, [&](ncclComm_t comm, cudaStream_t stream) {
     return ncclAllReduce(values.data_ptr(), values.data_ptr(), count(values), nccl_type(values), nccl_op(op),
                          comm, stream);
   });
 }
 
-Work NcclTransport::all_gather(const at::Tensor& output, const at::Tensor& input) {
+Started NcclTransport::all_gather(const at::Tensor& output, const at::Tensor& input) {
   return impl_->launch("ncclAllGather", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
     return ncclAllGather(input.data_ptr(), output.data_ptr(), count(input), nccl_type(input), comm, stream);
   });
 }
 
-Work NcclTransport::reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op) {
+Started NcclTransport::reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op) {
   return impl_->launch("ncclReduceScatter", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
     return ncclReduceScatter(input.data_ptr(), output.data_ptr(), count(output), nccl_type(input),
                              nccl_op(op), comm, stream);
   });
 }
 
-Work NcclTransport::all_to_all(const at::Tensor& output, const at::Tensor& input, int size) {
+Started NcclTransport::all_to_all(const at::Tensor& output, const at::Tensor& input, int size) {
   return impl_->launch("ncclSend, ncclRecv", {output, input}, [&](ncclComm_t comm, cudaStream_t stream) {
     const std::size_t n = count(input) / static_cast<std::size_t>(size), bytes = n * input.element_size();
     ncclGroupStart();
@@ -284,7 +284,7 @@ Work NcclTransport::all_to_all(const at::Tensor& output, const at::Tensor& input
   });
 }
 
-Work NcclTransport::broadcast(const at::Tensor& values, int root) {
+Started NcclTransport::broadcast(const at::Tensor& values, int root) {
   return impl_->launch("ncclBroadcast", {values}, [&](ncclComm_t comm, cudaStream_t stream) {
     return ncclBroadcast(values.data_ptr(), values.data_ptr(), count(values), nccl_type(values), root, comm,
                          stream);

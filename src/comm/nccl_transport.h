@@ -20,11 +20,11 @@ class NcclTransport {
   NcclTransport& operator=(const NcclTransport&) = delete;
   ~NcclTransport();
 
-  Work all_reduce(const at::Tensor& values, Reduce op);
-  Work all_gather(const at::Tensor& output, const at::Tensor& input);
-  Work reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op);
-  Work all_to_all(const at::Tensor& output, const at::Tensor& input, int size);
-  Work broadcast(const at::Tensor& values, int root);
+  Started all_reduce(const at::Tensor& values, Reduce op);
+  Started all_gather(const at::Tensor& output, const at::Tensor& input);
+  Started reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op);
+  Started all_to_all(const at::Tensor& output, const at::Tensor& input, int size);
+  Started broadcast(const at::Tensor& values, int root);
 
  private:
   struct Impl;

@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cohort/comm/communicator.h"
@@ -23,11 +24,17 @@ struct Transport {
   std::vector<std::byte> scratch;
 };
 
-/// Posts one non-blocking MPI call and returns its request, or MPI_REQUEST_NULL after purely local work. Owns
-/// (by capture) every buffer that MPI reads or writes until the operation is done.
-using Step = std::function<MPI_Request(Transport&)>;
+/// Posts one non-blocking MPI call and returns its request, or MPI_REQUEST_NULL after purely local work.
+using Post = std::function<MPI_Request(Transport&)>;
 
-/// One collective: steps that run one after another, each when the request of the one before is complete.
+/// Does what can be done without waiting for other ranks, and is called again until it is done.
+enum class Progress { none, some, done };
+using Poll = std::function<Progress(Transport&)>;
+
+/// Owns (by capture) every buffer that it or MPI reads or writes until the operation is done.
+using Step = std::variant<Post, Poll>;
+
+/// One collective: steps that run one after another, each when the one before is complete.
 struct Operation {
   std::string name;        ///< "all_reduce f32"
   std::int64_t bytes = 0;  ///< equal on all ranks; 0 when it may differ
@@ -40,6 +47,7 @@ struct Work::State {
   OperationQueue* queue = nullptr;  ///< valid until `done`
   std::int64_t sequence = 0;
   std::size_t next_step = 0;
+  bool polled = false;  ///< the next step has begun and is not done
   MPI_Request request = MPI_REQUEST_NULL;
   std::chrono::steady_clock::time_point began{}, step_started{};
   std::exception_ptr error;  ///< written before `done`

@@ -50,13 +50,11 @@ OperationQueue::~OperationQueue() {
   comm_.release();
 }
 
-std::shared_ptr<Work::State> OperationQueue::submit(Operation operation) {
-  auto state = enqueue(std::move(operation));
+void OperationQueue::carry_on() {
   if (!thread_.joinable()) {
     thread_ = std::jthread([this](const std::stop_token& stop) { communicate(stop); });
   }
   wake_.notify_one();
-  return state;
 }
 
 void OperationQueue::run(Operation operation) {
@@ -130,13 +128,25 @@ bool OperationQueue::advance(Work::State& state) {
       if (complete == 0) return false;
     }
     if (state.next_step == state.operation.steps.size()) return true;
-    state.step_started = Clock::now();
-    if (state.next_step == 0) {
-      state.began = state.step_started;
-      history_->begin(state.sequence);
+    if (!state.polled) begin_step(state);
+    const Step& step = state.operation.steps[state.next_step];
+    if (const Poll* poll = std::get_if<Poll>(&step)) {
+      const Progress progress = (*poll)(transport_);
+      state.polled = progress != Progress::done;
+      if (progress == Progress::some) state.step_started = Clock::now();
+      if (state.polled) return false;
+    } else {
+      state.request = std::get<Post>(step)(transport_);
     }
-    state.request = state.operation.steps[state.next_step++](transport_);
+    ++state.next_step;
   }
+}
+
+void OperationQueue::begin_step(Work::State& state) {
+  state.step_started = Clock::now();
+  if (state.next_step > 0) return;
+  state.began = state.step_started;
+  history_->begin(state.sequence);
 }
 
 void OperationQueue::trace(const Work::State& state) const {
@@ -159,7 +169,7 @@ void OperationQueue::fail_all(std::exception_ptr error) {
   const std::lock_guard lock(queue_mutex_);
   broken_ = std::move(error);
   for (auto& state : queue_) {
-    if (state->next_step > 0) abandoned_.push_back(state);
+    if (state->began != Clock::time_point{}) abandoned_.push_back(state);
     state->error = broken_;
     state->done.store(true, std::memory_order_release);
   }

@@ -14,7 +14,7 @@
 
 namespace cohort::comm {
 
-/// Carries out the operations of one communicator, one at a time, in the order of submit(). Whoever waits
+/// Carries out the operations of one communicator, one at a time, in the order of enqueue(). Whoever waits
 /// drives them (spinning, yielding the core); while nobody waits the communication thread does, with short
 /// sleeps, so that it takes little from computation (docs/decisions/0001-communication-thread.md). Neither
 /// copied nor moved: states point to it.
@@ -28,9 +28,12 @@ class OperationQueue {
   /// come.
   ~OperationQueue();
 
-  /// Returns at once; the communication thread carries on.
-  std::shared_ptr<Work::State> submit(Operation operation);
-  /// Submits and waits, without waking the communication thread. Throws what the operation ended with.
+  /// Returns at once. The operation is carried out when somebody waits for it or a later one, or by the
+  /// communication thread after carry_on().
+  std::shared_ptr<Work::State> enqueue(Operation operation);
+  /// The communication thread works on what has been enqueued so far.
+  void carry_on();
+  /// Enqueues and waits. Throws what the operation ended with.
   void run(Operation operation);
   /// Returns when `state` is done. Does not throw its error.
   void wait_for(const Work::State& state);
@@ -39,11 +42,11 @@ class OperationQueue {
   [[nodiscard]] const OperationHistory& history() const noexcept { return *history_; }
 
  private:
-  std::shared_ptr<Work::State> enqueue(Operation operation);
   std::shared_ptr<Work::State> front();
   bool change_waiting(int by);       // true: the communication thread has to take over
   void poll();                       // caller holds turn_; fails all after the timeout
   bool advance(Work::State& state);  // true: the operation is complete
+  void begin_step(Work::State& state);
   void trace(const Work::State& state) const;
   void finish(Work::State& state);                // removes the front operation
   void fail_all(std::exception_ptr error);        // the communicator is unusable from here on

@@ -1,6 +1,4 @@
 #pragma once
-#include <vector>
-
 #include <ATen/core/Tensor.h>
 
 #include "comm/operation.h"
@@ -11,9 +9,10 @@
 // each value is in the cache when it is read. Results have the same bits as those of exchange.h.
 namespace cohort::comm::mpi {
 
-std::vector<Step> shared_all_reduce(const at::Tensor& values, Reduce op, SharedMemory& memory);
-std::vector<Step> shared_reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op,
-                                        int size, SharedMemory& memory);
-std::vector<Step> shared_all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory& memory);
+Step shared_all_reduce(const at::Tensor& values, Reduce op, SharedMemory& memory);
+Step shared_reduce_scatter(const at::Tensor& output, const at::Tensor& input, Reduce op, int size,
+                           SharedMemory& memory);
+Step shared_all_gather(const at::Tensor& output, const at::Tensor& input, SharedMemory& memory);
+Step shared_broadcast(const at::Tensor& values, int root, SharedMemory& memory);
 
 }  // namespace cohort::comm::mpi

@@ -25,10 +25,7 @@ class LostRanks : public ::testing::Test {
     const Outcome outcome =
         spawn_ranks(launcher, 3, fmt::format("{} {} {}", RUN_RANKS_PROGRAM, name, failures().string()), 30);
     // The folder's name tells these processes from those of other tests.
-    EXPECT_NE(
-        spawn(fmt::format("pgrep -f '^{} {} {}$'", RUN_RANKS_PROGRAM, name, failures().string())).exit_code,
-        0)
-        << "processes are left";
+    EXPECT_EQ(processes_left(fmt::format("^{} {} {}$", RUN_RANKS_PROGRAM, name, failures().string())), "");
     return outcome;
   }
 

@@ -1,9 +1,11 @@
 #include "comm/shared_memory.h"
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <optional>
 #include <sys/resource.h>
+#include <thread>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -33,10 +35,11 @@ class SharedExchange : public testing::TestWithParam<at::ScalarType> {
     return (torch::sin(torch::arange(count, at::kDouble) * (rank_ + 1.37)) * 100).to(GetParam());
   }
 
-  /// Within a chunk, over its end by one element, and in three chunks.
+  /// Within a chunk, over its end by one element, and in more chunks than there are slots.
   [[nodiscard]] std::vector<std::int64_t> counts() const {
-    const auto chunk = static_cast<std::int64_t>(memory_->half_bytes() / c10::elementSize(GetParam()));
-    return {0, 1, 3, 1000, chunk + 1, 2 * chunk + 7};
+    const auto chunk = static_cast<std::int64_t>(memory_->slot_bytes() / c10::elementSize(GetParam()));
+    const auto slots = static_cast<std::int64_t>(SharedMemory::slots());
+    return {0, 1, 3, 1000, chunk + 1, 2 * chunk + 7, (2 * slots + 1) * chunk + 5};
   }
 };
 INSTANTIATE_TEST_SUITE_P(Dtypes, SharedExchange,
@@ -80,6 +83,31 @@ TEST_P(SharedExchange, GathersAlsoInPlace) {
     const at::Tensor mine = in_place.narrow(0, rank_ * count, count).copy_(input);
     queue_.run(mpi::all_gather(in_place, mine, memory_.get()));
     EXPECT_TRUE(in_place.equal(through_messages)) << count;
+  }
+}
+
+TEST_P(SharedExchange, BroadcastsFromEveryRank) {
+  ASSERT_NE(memory_, nullptr);
+  for (const std::int64_t count : counts()) {
+    for (int root = 0; root < size_; ++root) {
+      at::Tensor through_memory = values(count), through_messages = through_memory.clone();
+      queue_.run(mpi::broadcast(through_memory, root, memory_.get()));
+      queue_.run(mpi::broadcast(through_messages, root, nullptr));
+      EXPECT_TRUE(through_memory.equal(through_messages)) << count << " from " << root;
+    }
+  }
+}
+
+// A rank that comes late finds what the others have written so far; nothing of it is overwritten before.
+TEST_P(SharedExchange, WaitsForALateRank) {
+  ASSERT_NE(memory_, nullptr);
+  const std::int64_t count = counts().back();
+  for (int late = 0; late < size_; ++late) {
+    at::Tensor through_memory = values(count), through_messages = through_memory.clone();
+    if (rank_ == late) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    queue_.run(mpi::all_reduce(through_memory, Reduce::sum, memory_.get()));
+    queue_.run({"exchange", 0, mpi::exchanged_all_reduce(through_messages, Reduce::sum)});
+    EXPECT_TRUE(through_memory.equal(through_messages)) << late;
   }
 }
 

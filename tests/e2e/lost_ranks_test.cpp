@@ -42,9 +42,8 @@ class LostRanksOfTraining : public ::testing::Test {
                     "kill -{3} $(pgrep -f '^{4} train.*run_dir={2} ' | head -n 1)\nwait $job\n",
                     COHORT_MPIEXEC, job, run().string(), signal, COHORT_PROGRAM));
     Outcome outcome = test::spawn("bash " + script.string(), kPatience);
-    const Outcome left =
-        test::spawn(fmt::format("pgrep -f '^{} train.*run_dir={} '", COHORT_PROGRAM, run().string()));
-    EXPECT_NE(left.exit_code, 0) << "processes are left: " << left.output;
+    EXPECT_EQ(test::processes_left(fmt::format("^{} train.*run_dir={} ", COHORT_PROGRAM, run().string())),
+              "");
     return outcome;
   }
   [[nodiscard]] std::string reports() const {

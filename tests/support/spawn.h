@@ -41,4 +41,18 @@ inline Outcome spawn_ranks(const std::string& mpiexec, int ranks, const std::str
   return spawn(fmt::format("{} -n {} {}", mpiexec, ranks, command), seconds);
 }
 
+/// The processes whose command line matches `pattern` (of pgrep -f) after `seconds`, or none as soon as there
+/// are none: mpirun may end while the system still takes apart what it killed.
+inline std::string processes_left(const std::string& pattern, int seconds = 10) {
+  constexpr int kLooksPerSecond = 10;
+  std::string left;
+  for (int look = 0; look < seconds * kLooksPerSecond; ++look) {
+    const Outcome found = spawn(fmt::format("pgrep -f '{}'", pattern));
+    if (found.exit_code == 1) return {};
+    left = found.output;
+    spawn("sleep 0.1");
+  }
+  return left;
+}
+
 }  // namespace cohort::test
