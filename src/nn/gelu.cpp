@@ -64,6 +64,19 @@ COHORT_FOR_EACH_PROCESSOR void gelu_of(const Gelu<c10::BFloat16>& of, std::int64
 }
 
 template <class T>
+COHORT_INLINE void multiply(const T* a, const T* b, T* product, std::int64_t begin, std::int64_t end) {
+  for_each_vector(
+      end - begin, [&](std::int64_t i, std::int64_t lanes) __attribute__((always_inline)) {
+        store(product + begin + i, load(a + begin + i, lanes) * load(b + begin + i, lanes), lanes);
+      });
+}
+
+COHORT_FOR_EACH_PROCESSOR void product_of(const c10::BFloat16* a, const c10::BFloat16* b,
+                                          c10::BFloat16* product, std::int64_t begin, std::int64_t end) {
+  multiply(a, b, product, begin, end);
+}
+
+template <class T>
 void gelu_of_all(const at::Tensor& input, const at::Tensor& output, const at::Tensor& derivative) {
   const Gelu<T> of{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), derivative.mutable_data_ptr<T>()};
   at::parallel_for(0, input.numel(), kValuesAtOnce,
@@ -82,7 +95,16 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    return {gradients[0] * context->get_saved_variables()[0]};
+    const at::Tensor gradient = gradients[0].contiguous(), derivative = context->get_saved_variables()[0];
+    if (gradient.scalar_type() == at::kFloat) return {gradient * derivative};
+    const at::Tensor product = at::empty_like(gradient);
+    const auto *const a = gradient.const_data_ptr<c10::BFloat16>(), *const b =
+                                                                        derivative
+                                                                            .const_data_ptr<c10::BFloat16>();
+    auto* const to = product.mutable_data_ptr<c10::BFloat16>();
+    at::parallel_for(0, product.numel(), kValuesAtOnce,
+                     [&](std::int64_t begin, std::int64_t end) { product_of(a, b, to, begin, end); });
+    return {product};
   }
 };
 

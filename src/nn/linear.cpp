@@ -8,6 +8,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "column_sums.h"
+
 namespace cohort::nn {
 namespace {
 
@@ -72,7 +74,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
     }
     if (context->needs_input_grad(1))
       weight_gradient = at::mm(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
-    if (context->needs_input_grad(2)) bias_gradient = rows.sum(0, /*keepdim=*/false, at::kFloat);
+    if (context->needs_input_grad(2)) bias_gradient = column_sums(rows);
     return {input_gradient, weight_gradient, bias_gradient};
   }
 };

@@ -1,18 +1,14 @@
 #pragma once
 // Vectors of 16 floats in the vector extension of GCC and Clang: one source for every processor. Functions
-// that use them are marked COHORT_FOR_EACH_PROCESSOR: compiled for AVX-512, AVX2 and the baseline, chosen
-// when the program starts. Always inlined, so that they become part of each version.
+// that use them are marked COHORT_FOR_EACH_PROCESSOR (core/processors.h).
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include <c10/util/BFloat16.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define COHORT_FOR_EACH_PROCESSOR [[gnu::target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")]]
-#else
-#define COHORT_FOR_EACH_PROCESSOR
-#endif
+#include "core/processors.h"
+
 #pragma GCC diagnostic ignored "-Wpsabi"  // no call passes a vector: all are inlined
 #define COHORT_INLINE [[gnu::always_inline]] inline
 

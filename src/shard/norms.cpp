@@ -8,6 +8,7 @@
 
 #include "cohort/core/error.h"
 
+#include "core/processors.h"
 #include "flat_parameter.h"
 #ifdef COHORT_CUDA
 #include <c10/cuda/CUDAException.h>
@@ -23,8 +24,9 @@ namespace {
 static_assert(kPieceChunk == kChunk, "shards are cut between chunks, so that one rank has all of a piece");
 
 // Lanes let the compiler use vector registers without changing the order in which any one sum is formed;
-// parameters begin at multiples of their number.
-double sum_of_squares(std::span<const float> values) {
+// parameters begin at multiples of their number. Squares of floats are exact in f64: the same bits with and
+// without fused multiply-add.
+COHORT_FOR_EACH_PROCESSOR double sum_of_squares(std::span<const float> values) {
   constexpr std::size_t kLanes = kSquareLanes;
   std::array<double, kLanes> lanes{};
   std::size_t i = 0;

@@ -1,19 +1,25 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <set>
+#include <thread>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
+#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include "../support/golden.h"
 #include "../support/small_model.h"
 #include "nn/attention.h"
+#include "nn/column_sums.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
+#include "nn/linear.h"
 
 // The kernels of our own against LibTorch's formulas in fp64.
 namespace cohort {
@@ -194,19 +200,49 @@ TEST(Fused, AttentionIsThePlainFormulaWithItsGradient) {
   }
 }
 
+TEST(Fused, ColumnSumsAreThoseOfFp64) {
+  for (const std::int64_t width : {1, 96, 128, 384}) {
+    for (const std::int64_t rows : {1, 63, 64, 257}) {
+      const at::Tensor values = normal_values({rows, width}, 9).to(at::kBFloat16);
+      const at::Tensor sums = nn::column_sums(values), exact = values.to(at::kDouble).sum(0);
+      EXPECT_EQ(sums.scalar_type(), at::kFloat);
+      EXPECT_LT(relative_difference(sums.to(at::kDouble), exact), 1e-6) << rows << " of " << width;
+      const at::Tensor turned = nn::column_sums(values.t().contiguous().t());
+      EXPECT_LT(relative_difference(turned.to(at::kDouble), exact), 1e-6) << rows << " of " << width;
+    }
+  }
+}
+
+// at::parallel_for is a header: built without OpenMP it takes one thread.
+TEST(Fused, KernelsUseAllThreads) {
+  const Threads limit(3);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  at::parallel_for(0, 3, 1, [&](std::int64_t /*begin*/, std::int64_t /*end*/) {
+    const std::lock_guard lock(mutex);
+    seen.insert(std::this_thread::get_id());
+  });
+  EXPECT_EQ(seen.size(), 3);
+}
+
 TEST(Fused, TheNumberOfThreadsChangesNoBit) {
   const auto run = [](int threads, at::ScalarType type) {
     const Threads limit(threads);
     const Autocast autocast(type == at::kBFloat16);
-    const Leaf x({3, 101, 96}, 1, at::kFloat), weight({96}, 2, at::kFloat), bias({96}, 3, at::kFloat);
-    torch::nn::LayerNorm norm(torch::nn::LayerNormOptions({96}));
+    const Leaf x({3, 101, 128}, 1, at::kFloat), weight({128}, 2, at::kFloat), bias({128}, 3, at::kFloat);
+    torch::nn::LayerNorm norm(torch::nn::LayerNormOptions({128}));
     norm->weight = weight.value;
     norm->bias = bias.value;
     const nn::NormalisedSum in = nn::add_and_normalise(x.value, {}, *norm);
     const at::Tensor qkv = at::cat({in.normalised, in.normalised * 2, nn::exact_gelu(in.normalised)}, 2);
-    const at::Tensor out = nn::add_branch(in.sum, nn::attention(qkv, 3, 101));
+    const Leaf matrix({128, 128}, 4, at::kFloat), shift({128}, 5, at::kFloat);
+    torch::nn::Linear layer(128, 128);
+    layer->weight = matrix.value;
+    layer->bias = shift.value;
+    const at::Tensor out = nn::add_branch(in.sum, nn::linear(*layer, nn::attention(qkv, 4, 101)));
     (out * out).sum().backward();
-    return std::vector<at::Tensor>{out, x.value.grad(), weight.value.grad(), bias.value.grad()};
+    return std::vector<at::Tensor>{
+        out, x.value.grad(), weight.value.grad(), bias.value.grad(), matrix.value.grad(), shift.value.grad()};
   };
   for (const at::ScalarType type : kTypes) {
     const auto one = run(1, type), three = run(3, type);
