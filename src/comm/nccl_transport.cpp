@@ -215,7 +215,7 @@ struct NcclTransport::Impl : std::enable_shared_from_this<Impl> {
 // that the allocator need not be told of a second stream, whose events would delay the reuse.
 template <class Call>
 Started NcclTransport::Impl::launch(const char* operation, std::initializer_list<at::Tensor> tensors,
-                                 Call&& call) {
+                                    Call&& call) {
   const c10::cuda::CUDAGuard guard(device);
   at::cuda::CUDAEvent ready;
   ready.record(c10::cuda::getCurrentCUDAStream(device.index()));

@@ -19,6 +19,7 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr auto kUnwindingGrace = 200ms;
+constexpr auto kSpinning = 1ms;  // of a caller; who waits for longer leaves the processor to others
 
 // A twentieth of the time waited: short operations are noticed at once, long ones cost next to nothing.
 Clock::duration pause_after(Clock::duration waited) {
@@ -71,8 +72,13 @@ void OperationQueue::wait_for(const Work::State& state) {
   {
     const std::lock_guard turn(turn_);
     while (!state.done.load(std::memory_order_acquire)) {
-      poll();
-      if (!state.done.load(std::memory_order_acquire)) std::this_thread::yield();
+      const auto waited = poll();
+      if (state.done.load(std::memory_order_acquire)) break;
+      if (waited < kSpinning) {
+        std::this_thread::yield();
+      } else {
+        std::this_thread::sleep_for(pause_after(waited));
+      }
     }
   }
   if (change_waiting(-1)) wake_.notify_one();
@@ -105,19 +111,25 @@ std::shared_ptr<Work::State> OperationQueue::front() {
   return queue_.empty() ? nullptr : queue_.front();
 }
 
-void OperationQueue::poll() {
+std::chrono::steady_clock::duration OperationQueue::poll() {
   const auto state = front();
-  if (!state) return;
+  if (!state) return {};
   try {
-    if (advance(*state)) return finish(*state);
+    if (advance(*state)) {
+      finish(*state);
+      return {};
+    }
   } catch (const RankError&) {
     // MPI does not say who or what was wrong: mostly ranks that called different operations.
-    return fail_all(explain_failure(*history_, state->sequence, {}, std::current_exception()));
+    fail_all(explain_failure(*history_, state->sequence, {}, std::current_exception()));
+    return {};
   } catch (...) {
-    return fail_all(std::current_exception());
+    fail_all(std::current_exception());
+    return {};
   }
   const auto waited = Clock::now() - state->step_started;
   if (waited > operation_timeout()) fail_all(explain_failure(*history_, state->sequence, waited));
+  return waited;
 }
 
 bool OperationQueue::advance(Work::State& state) {
@@ -185,8 +197,7 @@ void OperationQueue::communicate(const std::stop_token& stop) {
     Clock::duration waited{};
     {
       const std::lock_guard turn(turn_);
-      poll();
-      if (!state->done) waited = Clock::now() - state->step_started;
+      waited = poll();
     }
     if (!state->done) std::this_thread::sleep_for(pause_after(waited));
   }

@@ -43,8 +43,10 @@ class OperationQueue {
 
  private:
   std::shared_ptr<Work::State> front();
-  bool change_waiting(int by);       // true: the communication thread has to take over
-  void poll();                       // caller holds turn_; fails all after the timeout
+  bool change_waiting(int by);  // true: the communication thread has to take over
+  // Caller holds turn_. Fails all after the timeout. Returns how long the front operation has waited for
+  // other ranks.
+  std::chrono::steady_clock::duration poll();
   bool advance(Work::State& state);  // true: the operation is complete
   void begin_step(Work::State& state);
   void trace(const Work::State& state) const;

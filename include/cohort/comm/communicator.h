@@ -51,8 +51,8 @@ class [[nodiscard]] Started {
 };
 
 /// A group of ranks. CPU tensors travel over MPI, CUDA tensors over NCCL on a stream of the communicator's
-/// own. Operations are carried out in the order of the calls, by a communication thread while nobody waits for
-/// them, so that they overlap with computation. Move-only; one thread at a time calls it. "Collective"
+/// own. Operations are carried out in the order of the calls, by a communication thread while nobody waits
+/// for them, so that they overlap with computation. Move-only; one thread at a time calls it. "Collective"
 /// means: every rank of the group must call it, in the same order. CPU dtypes: f32, f64, bf16, i32, i64, u8;
 /// CUDA dtypes in addition f16. Sums of bf16 are formed in f32 and rounded once. Tensors are contiguous.
 class Communicator {
