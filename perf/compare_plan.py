@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from peers.common import environment
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -34,7 +36,7 @@ def parse_arguments():
 
 def run(ranks, command):
     whole = ["mpirun", "--oversubscribe", "-n", str(ranks), *map(str, command)] if ranks else list(map(str, command))
-    done = subprocess.run(whole, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(whole, capture_output=True, text=True, timeout=600, env=environment(ranks or 1))
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(whole)}\n{done.stdout}{done.stderr}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
