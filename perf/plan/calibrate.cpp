@@ -7,12 +7,17 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <torch/autograd.h>
 #include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
 #include "benchmarks.h"
+#include "nn/attention.h"
+#include "nn/gelu.h"
+#include "nn/layer_norm.h"
 #include "nn/linear.h"
 #include "plan/hardware.h"
 #include "timing.h"
@@ -83,28 +88,26 @@ class Calibration {
     return 2 * 6 * kBlockRows * kBlockWidth * kHidden / time;
   }
 
-  /// FLOP/s of fused attention in fp32, forward and backward as perf/model_cost.h counts them.
+  /// FLOP/s of attention in fp32, forward and backward as perf/model_cost.h counts them.
   double attention() {
-    const auto part = [] {
-      return at::randn({kImages, kHeads, kTokens, kBlockWidth / kHeads}).requires_grad_();
-    };
-    const at::Tensor query = part(), key = part(), value = part();
-    const double time = median([&] { at::scaled_dot_product_attention(query, key, value).sum().backward(); });
+    const at::Tensor qkv = at::randn({kImages, kTokens, 3 * kBlockWidth}).requires_grad_();
+    const double time = median([&] { nn::attention(qkv, kHeads, kTokens).sum().backward(); });
     return 14 * kBlockRows * kTokens * kBlockWidth / time;
   }
 
-  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/model_cost.h counts them.
+  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/model_cost.h counts them: operations
+  /// of their own, of which the network's kernels do the first and the last in one pass.
   double streams() {
     const at::Tensor narrow = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),
+                     branch = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),
                      wide = at::randn({kImages, kTokens, kHidden}).requires_grad_();
-    const at::Tensor weight = at::ones({kBlockWidth}).requires_grad_(),
-                     bias = at::zeros({kBlockWidth}).requires_grad_();
+    torch::nn::LayerNorm norm(torch::nn::LayerNormOptions({kBlockWidth}));
     const at::Tensor narrow_gradient = at::ones({kImages, kTokens, kBlockWidth}),
                      wide_gradient = at::ones({kImages, kTokens, kHidden});
     const double time = median([&] {
-      const at::Tensor normed = at::layer_norm(narrow, {kBlockWidth}, weight, bias);
-      (narrow + normed).backward(narrow_gradient);
-      at::gelu(wide).backward(wide_gradient);
+      const nn::NormalisedSum in = nn::add_and_normalise(narrow, branch, *norm);
+      torch::autograd::backward({in.sum, in.normalised}, {narrow_gradient, narrow_gradient});
+      nn::exact_gelu(wide).backward(wide_gradient);
     });
     const double of_norm = 2 + 3 + 2, of_sum = 3 + 3, of_gelu = 2 + 3;
     return 4 * kBlockRows * (kBlockWidth * (of_norm + of_sum) + kHidden * of_gelu) / time;
