@@ -34,7 +34,7 @@ struct Chunk {
 
 /// `bytes` cut between whole elements into chunks of at most `chunk_bytes`, which go through the stages one
 /// behind the other: a rank does the latest stage that others let it do, as values are then still in the
-/// cache.
+/// cache. Without `reduce` there are two stages.
 class Pipeline {
  public:
   using Work = std::function<void(const Chunk&)>;
@@ -62,9 +62,9 @@ class Pipeline {
   bool do_one(const Transport& transport) {
     for (const Stage stage : {Stage::read, Stage::reduce, Stage::write}) {
       const std::size_t chunk = next_[index(stage)];
-      if (chunk == chunks_ || !may(stage, chunk)) continue;
+      if (!work_[index(stage)] || chunk == chunks_ || !may(stage, chunk)) continue;
       const Range range{chunk * step_, std::min(bytes_, (chunk + 1) * step_)};
-      if (work_[index(stage)]) work_[index(stage)]({transport, *memory_, first_ + chunk, range});
+      work_[index(stage)]({transport, *memory_, first_ + chunk, range});
       memory_->finish(stage, first_ + chunk);
       ++next_[index(stage)];
       return true;

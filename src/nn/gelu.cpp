@@ -63,17 +63,12 @@ COHORT_FOR_EACH_PROCESSOR void gelu_of(const Gelu<c10::BFloat16>& of, std::int64
   compute_gelu(of, begin, end);
 }
 
-template <class T>
-COHORT_INLINE void multiply(const T* a, const T* b, T* product, std::int64_t begin, std::int64_t end) {
+COHORT_FOR_EACH_PROCESSOR void product_of(const c10::BFloat16* a, const c10::BFloat16* b,
+                                          c10::BFloat16* product, std::int64_t begin, std::int64_t end) {
   for_each_vector(
       end - begin, [&](std::int64_t i, std::int64_t lanes) __attribute__((always_inline)) {
         store(product + begin + i, load(a + begin + i, lanes) * load(b + begin + i, lanes), lanes);
       });
-}
-
-COHORT_FOR_EACH_PROCESSOR void product_of(const c10::BFloat16* a, const c10::BFloat16* b,
-                                          c10::BFloat16* product, std::int64_t begin, std::int64_t end) {
-  multiply(a, b, product, begin, end);
 }
 
 template <class T>

@@ -62,6 +62,18 @@ TEST_F(Timeout, NamesTheMissingRankOfATensorOperation) {
   meeting_.barrier();
 }
 
+// Large enough to go through memory that ranks of a node share, where they look at counters.
+TEST_F(Timeout, NamesTheMissingRankOfALargeTensor) {
+  at::Tensor values = torch::ones({1 << 20});
+  ranks_.all_reduce(values).wait();
+  if (!late()) {
+    const std::string text = rank_error([&] { ranks_.all_reduce(values).wait(); });
+    EXPECT_NE(text.find("all_reduce f32 of 4194304 B"), std::string::npos) << text;
+    EXPECT_NE(text.find(late_rank()), std::string::npos) << text;
+  }
+  meeting_.barrier();
+}
+
 TEST_F(Timeout, LaterOperationsFailAtOnce) {
   if (!late()) {
     Work first = ranks_.all_reduce(torch::ones({10})), second = ranks_.all_reduce(torch::ones({10}));
