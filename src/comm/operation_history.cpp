@@ -147,6 +147,13 @@ std::uint64_t combined_id(std::uint64_t id, std::uint64_t number) noexcept {
   return mixed(mixed(id, number), 1) | 1;
 }
 
+void visit_history(std::uint64_t id, const std::function<void(const OperationHistory&)>& visit) {
+  const std::lock_guard lock(histories_mutex);
+  for (const OperationHistory* history = histories; history != nullptr; history = history->next()) {
+    if (history->id() == id) visit(*history);
+  }
+}
+
 void for_each_history(const std::function<void(const OperationHistory&)>& visit) {
   const std::lock_guard lock(histories_mutex);
   for (const OperationHistory* history = histories; history != nullptr; history = history->next()) {

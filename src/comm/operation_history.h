@@ -81,6 +81,10 @@ HistoryHandle open_history(std::string_view name, std::uint64_t id, std::vector<
 /// An id made of that of a parent and a number, never 0.
 std::uint64_t combined_id(std::uint64_t id, std::uint64_t number) noexcept;
 
+/// Calls `visit` with the one of that id, if there is one: also with a released one that nothing else has
+/// taken the place of, since a rank that has given up an operation is still asked whether it had come.
+void visit_history(std::uint64_t id, const std::function<void(const OperationHistory&)>& visit);
+
 /// Calls `visit` with those in use; none is opened or released meanwhile.
 void for_each_history(const std::function<void(const OperationHistory&)>& visit);
 /// The first of all that there ever were, in use or not; follow next(). For signal handlers.

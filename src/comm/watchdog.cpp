@@ -286,8 +286,7 @@ void Watchdog::take(const Message& message, int from, int tag) {
 void Watchdog::answer(const Message& question, int to) {
   Message message;
   message.answer.status = status_now();
-  for_each_history([&](const OperationHistory& history) {
-    if (history.id() != question.id) return;
+  visit_history(question.id, [&](const OperationHistory& history) {
     const OperationRecord asked = history.find(question.sequence);
     message.answer.asked = status_of(history, asked.sequence != 0 ? asked : history.current());
     message.answer.ended = history.ended();

@@ -17,8 +17,8 @@ constexpr auto kLong = 60s;
 
 // The text of the RankError that `operation` throws on this rank.
 template <class Operation>
-std::string rank_error(Operation&& operation) {
-  Session::set_timeout(kShort);
+std::string rank_error(Operation&& operation, std::chrono::seconds timeout = kShort) {
+  Session::set_timeout(timeout);
   std::string text = "no RankError";
   try {
     operation();
@@ -80,6 +80,21 @@ TEST_F(Timeout, LaterOperationsFailAtOnce) {
     rank_error([&] { first.wait(); });
     EXPECT_THROW(second.wait(), RankError);
     EXPECT_THROW(ranks_.barrier(), RankError);
+  }
+  meeting_.barrier();
+}
+
+// A rank whose own time-out came first has let go of the communicator by the time the others ask.
+TEST_F(Timeout, ARankThatGaveUpEarlierIsNotMissing) {
+  const bool first = ranks_.rank() == 0;
+  if (!late()) {
+    const std::string text = rank_error(
+        [&] {
+          Communicator doomed = std::move(ranks_);
+          doomed.barrier();
+        },
+        first ? kShort : 3 * kShort);
+    EXPECT_NE(text.find("for rank " + std::to_string(meeting_.size() - 1) + " on "), std::string::npos) << text;
   }
   meeting_.barrier();
 }
