@@ -94,7 +94,8 @@ TEST_F(Timeout, ARankThatGaveUpEarlierIsNotMissing) {
           doomed.barrier();
         },
         first ? kShort : 3 * kShort);
-    EXPECT_NE(text.find("for rank " + std::to_string(meeting_.size() - 1) + " on "), std::string::npos) << text;
+    EXPECT_NE(text.find("for rank " + std::to_string(meeting_.size() - 1) + " on "), std::string::npos)
+        << text;
   }
   meeting_.barrier();
 }

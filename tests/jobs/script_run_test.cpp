@@ -42,7 +42,7 @@ TEST(BatchScript, EveryNameReachesTheProgramAsItIs) {
 
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_TRUE(outcome.says("threads 3 3 and " + kName + " by 1234")) << outcome.output;
-  EXPECT_EQ(slurm.called("srun"), "--mpi=pmix\n--cpu-bind=cores\n--wait=60\nin\n" + kName + "\nprogram\n" +
+  EXPECT_EQ(slurm.called("srun"), "--mpi=pmix\n--cpu-bind=cores\n--wait=15\nin\n" + kName + "\nprogram\n" +
                                       kName + "\nrun_dir=" + kName + "\n" + kName + "\n");
   EXPECT_FALSE(std::filesystem::exists(slurm.folder().path() / "stolen"));
 }
@@ -61,7 +61,7 @@ TEST(BatchScript, AnElementOfAnArrayGetsItsOwnArguments) {
       slurm.run(in_job("SLURM_ARRAY_JOB_ID=5 SLURM_ARRAY_TASK_ID=1") + batch_script(job, SiteConfig()));
 
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
-  EXPECT_EQ(slurm.called("srun"), "--mpi=pmix\n--cpu-bind=cores\n--wait=60\nprogram\nlr=2\n");
+  EXPECT_EQ(slurm.called("srun"), "--mpi=pmix\n--cpu-bind=cores\n--wait=15\nprogram\nlr=2\n");
   // By the number of the array all its elements would go back.
   EXPECT_EQ(slurm.called("scontrol"), "show\njob\n5_1\nrequeue\n5_1\n");
 }
