@@ -59,7 +59,7 @@ exit "$status"
 )script";
 
 // Ranks end together. When one has gone for so long, the others wait for it in vain, and srun ends them.
-constexpr int kPatienceSeconds = 60;
+constexpr int kPatienceSeconds = 15;
 
 std::string replaced(std::string_view text, std::string_view mark, std::string_view value) {
   std::string result(text);
