@@ -8,6 +8,7 @@
 #include "vector_math.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 of its own undefined vectors (bug 105593)
 #include <immintrin.h>
 #define COHORT_HAS_HEAD_ATTENTION
 #endif
@@ -125,15 +126,57 @@ const typename Kind::Word* as_words(const typename Kind::Value* values) {
   return reinterpret_cast<const typename Kind::Word*>(values);
 }
 
+// Rows and columns of 16 by 16 words change places.
+[[gnu::always_inline]] inline void turn_over(__m512i (&rows)[kLanes]) {
+  __m512i pairs[kLanes], fours[kLanes];  // of rows
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < kLanes; i += 4) {
+    fours[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  constexpr int kEven = 0x88, kOdd = 0xdd;  // parts of 128 bits of both operands
+#pragma GCC unroll 8
+  for (int j = 0; j < 4; ++j) {
+    const __m512i upper_even = _mm512_shuffle_i32x4(fours[j], fours[4 + j], kEven),
+                  upper_odd = _mm512_shuffle_i32x4(fours[j], fours[4 + j], kOdd),
+                  lower_even = _mm512_shuffle_i32x4(fours[8 + j], fours[12 + j], kEven),
+                  lower_odd = _mm512_shuffle_i32x4(fours[8 + j], fours[12 + j], kOdd);
+    rows[j] = _mm512_shuffle_i32x4(upper_even, lower_even, kEven);
+    rows[4 + j] = _mm512_shuffle_i32x4(upper_odd, lower_odd, kEven);
+    rows[8 + j] = _mm512_shuffle_i32x4(upper_even, lower_even, kOdd);
+    rows[12 + j] = _mm512_shuffle_i32x4(upper_odd, lower_odd, kOdd);
+  }
+}
+
+[[gnu::always_inline]] inline __mmask16 first_lanes(std::int64_t count) {
+  return count >= kLanes ? 0xffff : static_cast<__mmask16>((1U << std::max<std::int64_t>(count, 0)) - 1);
+}
+
 // [words of width, columns] from `tokens` rows; zeros in the last columns
 template <class Kind>
 void transpose(const typename Kind::Value* rows, std::int64_t stride, std::int64_t tokens, std::int64_t width,
                std::int64_t columns, typename Kind::Word* to) {
   const std::int64_t words = words_of<Kind>(width);
-  for (std::int64_t w = 0; w < words; ++w) {
-    for (std::int64_t t = 0; t < tokens; ++t)
-      to[w * columns + t] = word_at(as_words<Kind>(rows + t * stride) + w);
-    std::fill(to + w * columns + tokens, to + (w + 1) * columns, typename Kind::Word{});
+  for (std::int64_t w = 0; w < words; w += kLanes) {
+    const __mmask16 present = first_lanes(words - w);
+    for (std::int64_t t = 0; t < columns; t += kLanes) {
+      __m512i tile[kLanes];
+      for (std::int64_t r = 0; r < kLanes; ++r) {
+        tile[r] = t + r < tokens
+                      ? _mm512_maskz_loadu_epi32(present, as_words<Kind>(rows + (t + r) * stride) + w)
+                      : _mm512_setzero_si512();
+      }
+      turn_over(tile);
+      for (std::int64_t r = 0; r < std::min(kLanes, words - w); ++r)
+        _mm512_storeu_si512(to + (w + r) * columns + t, tile[r]);
+    }
   }
 }
 
@@ -158,19 +201,31 @@ void pack(const c10::BFloat16* rows, std::int64_t stride, std::int64_t tokens, s
   }
 }
 
+// As store() does, but by the processor, for which numbers below 2^-126 are zero.
+[[gnu::always_inline]] inline void store_rounded(c10::BFloat16* to, const Floats& values) {
+  const __m256bh rounded = _mm512_cvtneps_pbh(values);
+  std::memcpy(to, &rounded, sizeof rounded);
+}
+
+[[gnu::always_inline]] inline void store_rounded(float* to, const Floats& values) {
+  store(to, values);
+}
+
+[[gnu::always_inline]] inline __m512i rounded_bits(const Floats& values) {
+  return _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(values)));
+}
+
 // Words of values of one row, along the row.
 [[gnu::always_inline]] inline void store_along(float* row, std::int64_t i, const Floats& values) {
   store(row + i, values);
 }
 
 [[gnu::always_inline]] inline void store_along(std::int32_t* row, std::int64_t i, const Floats& values) {
-  store(reinterpret_cast<c10::BFloat16*>(row) + i, values);
+  store_rounded(reinterpret_cast<c10::BFloat16*>(row) + i, values);
 }
 
-Floats only_first(const Floats& values, std::int64_t count) {
-  const __mmask16 mask =
-      count >= kLanes ? 0xffff : static_cast<__mmask16>((1U << std::max<std::int64_t>(count, 0)) - 1);
-  return _mm512_maskz_mov_ps(mask, values);
+[[gnu::always_inline]] inline Floats only_first(const Floats& values, std::int64_t count) {
+  return _mm512_maskz_mov_ps(first_lanes(count), values);
 }
 
 // Turns `scores` of a query into the exponentials of their differences from the largest, and writes them in
@@ -182,9 +237,7 @@ float soften(float* scores, std::int64_t tokens, std::int64_t columns, float sca
   for (std::int64_t i = 0; i < columns; i += kLanes) {
     Floats values = load(scores + i);
     if (tokens - i < kLanes)
-      values = _mm512_mask_mov_ps(all_lanes(-INFINITY),
-                                  static_cast<__mmask16>((1U << std::max<std::int64_t>(tokens - i, 0)) - 1),
-                                  values);
+      values = _mm512_mask_mov_ps(all_lanes(-INFINITY), first_lanes(tokens - i), values);
     largest = values > largest ? values : largest;
   }
   const float most = largest_lane(largest) * scale;
@@ -202,7 +255,8 @@ float soften(float* scores, std::int64_t tokens, std::int64_t columns, float sca
 template <class T>
 void store_rows(const float* rows, std::int64_t count, std::int64_t width, T* to, std::int64_t stride) {
   for (std::int64_t r = 0; r < count; ++r) {
-    for (std::int64_t i = 0; i < width; i += kLanes) store(to + r * stride + i, load(rows + r * width + i));
+    for (std::int64_t i = 0; i < width; i += kLanes)
+      store_rounded(to + r * stride + i, load(rows + r * width + i));
   }
 }
 
@@ -233,7 +287,8 @@ void attend_with(const Head<typename Kind::Value>& head, typename Kind::Value* o
     multiply<Kind>({weights, along, 1}, values, rows, words_of<Kind>(tokens), width, mixed, false);
     for (std::int64_t r = 0; r < rows; ++r) {
       for (std::int64_t i = 0; i < width; i += kLanes)
-        store(output + (first + r) * head.output_stride + i, load(mixed + r * width + i) * inverse[r]);
+        store_rounded(output + (first + r) * head.output_stride + i,
+                      load(mixed + r * width + i) * inverse[r]);
     }
   }
 }
@@ -256,9 +311,10 @@ void soften_back(float* scores, float* slopes, std::int64_t tokens, std::int64_t
 void pack_scores(const float* rows, std::int64_t count, std::int64_t columns, std::int32_t* to) {
   for (std::int64_t r = 0; r < count; r += 2) {
     for (std::int64_t i = 0; i < columns; i += kLanes) {
-      Words both = rounded_to_bf16(load(rows + r * columns + i)) >> 16;
-      if (r + 1 < count) both |= rounded_to_bf16(load(rows + (r + 1) * columns + i)) & 0xffff0000U;
-      std::memcpy(to + r / 2 * columns + i, &both, sizeof both);
+      __m512i both = rounded_bits(load(rows + r * columns + i));
+      if (r + 1 < count)
+        both = _mm512_or_si512(both, _mm512_slli_epi32(rounded_bits(load(rows + (r + 1) * columns + i)), 16));
+      _mm512_storeu_si512(to + r / 2 * columns + i, both);
     }
   }
 }
