@@ -156,8 +156,9 @@ TEST(Errors, RanksThatDoNotDivideTheGroups) {
 // ended.
 Outcome signal_one_rank(const testing::TemporaryFolder& folder, const std::string& signal) {
   const fs::path run = folder.path() / "run";
+  const std::string timeout = signal == "STOP" ? "3s" : "1min";  // which only a stopped rank is to meet
   const std::string job =
-      on_ranks(2, train(run, "train.max_steps=1000000 checkpoint.every_steps=0 comm.timeout=3s"));
+      on_ranks(2, train(run, "train.max_steps=1000000 checkpoint.every_steps=0 comm.timeout=" + timeout));
   const fs::path script = folder.write(
       "signal.sh",
       fmt::format(

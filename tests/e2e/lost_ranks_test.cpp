@@ -32,8 +32,8 @@ class LostRanksOfTraining : public ::testing::Test {
     return test::spawn(fmt::format("{} -n 1 {} : -n 1 {}", COHORT_MPIEXEC, first, second), kPatience);
   }
   /// Starts a long run on 4 ranks and sends one of them a signal when it is in the middle of training.
-  Outcome lose_one_rank(const std::string& signal) const {
-    const std::string job = train("train.max_steps=1000000 checkpoint.every_steps=0 comm.timeout=2s");
+  Outcome lose_one_rank(const std::string& signal, const std::string& timeout) const {
+    const std::string job = train("train.max_steps=1000000 checkpoint.every_steps=0 comm.timeout=" + timeout);
     const fs::path script = folder_.write(
         "lose.sh",
         fmt::format("{0} -n 4 {1} &\njob=$!\n"
@@ -61,7 +61,7 @@ class LostRanksOfTraining : public ::testing::Test {
 };
 
 TEST_F(LostRanksOfTraining, AStoppedRankEndsTheJobWithOneReport) {
-  Outcome outcome = lose_one_rank("STOP");
+  Outcome outcome = lose_one_rank("STOP", "4s");
   outcome.output = test::without_times(outcome.output);
 
   EXPECT_EQ(outcome.exit_code, 5) << outcome.output;
@@ -73,7 +73,7 @@ TEST_F(LostRanksOfTraining, AStoppedRankEndsTheJobWithOneReport) {
 }
 
 TEST_F(LostRanksOfTraining, ACrashedRankLeavesAReport) {
-  const Outcome outcome = lose_one_rank("ABRT");
+  const Outcome outcome = lose_one_rank("ABRT", "1min");
 
   EXPECT_EQ(outcome.exit_code, 134) << outcome.output;
   EXPECT_EQ(outcome.occurrences("cohort: SIGABRT in step "), 1) << outcome.output;
