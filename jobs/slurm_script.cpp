@@ -108,8 +108,13 @@ std::string options_of(const JobScript& job, const SiteConfig& site) {
   return options.text();
 }
 
-std::string environment_of(const SiteConfig& site) {
-  std::string text;
+// Slurm's fences of the kind tree, its default for those without data, let a rank go on at once. Open MPI
+// ends MPI_Init with one: who leaves it early may send to a rank that cannot take anything yet, and crashes.
+constexpr std::string_view kRealBarriers =
+    "export SLURM_PMIX_FENCE=ring  # no rank leaves MPI_Init before all are in it\n";
+
+std::string environment_of(const JobScript& job, const SiteConfig& site) {
+  std::string text(job.launched && site.launcher == Launcher::srun ? kRealBarriers : "");
   if (!site.modules.empty()) text += "module load " + shell_quoted(site.modules) + "\n";
   for (const std::string& variable : site.environment) {
     const std::size_t equals = variable.find('=');
@@ -195,7 +200,7 @@ std::optional<std::chrono::seconds> slurm_seconds(std::string_view text) {
 
 std::string batch_script(const JobScript& job, const SiteConfig& site) {
   std::string text = "#!/bin/bash\n# Written by cohort submit; sbatch submits it again.\n" +
-                     options_of(job, site) + "\n" + environment_of(site) + runs_of(job) + "command=(" +
+                     options_of(job, site) + "\n" + environment_of(job, site) + runs_of(job) + "command=(" +
                      shell_quoted(job.command) + " \"${arguments[@]}\")\n" + "launch=(" +
                      shell_quoted(launch_of(job, site)) +
                      ")\n"

@@ -47,6 +47,11 @@ Launcher launcher() {
   return {"no launcher", 0};
 }
 
+/// Slurm's PMIx, with fences of another kind than ring (Slurm's mpi.conf(5)).
+bool has_loose_fences() {
+  return environment("PMIX_NAMESPACE").starts_with("slurm.pmix") && environment("SLURM_PMIX_FENCE") != "ring";
+}
+
 std::string mpi_library() {
   std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
   int length = 0;
@@ -64,6 +69,11 @@ Finding spread(const Cluster& cluster, const std::string& how) {
   const std::string what =
       fmt::format("{} {} on {} {}, {}", cluster.hosts.size(), cluster.hosts.size() == 1 ? "rank" : "ranks",
                   ranks_of.size(), ranks_of.size() == 1 ? "host" : "hosts", how);
+  if (ranks_of.size() > 1 && has_loose_fences()) {
+    return {Status::warn, what + "; ranks may leave MPI_Init before others are in it, which then crash",
+            "export SLURM_PMIX_FENCE=ring before srun, as jobs of cohort submit do; nothing is wrong if the "
+            "cluster's mpi.conf says PMIxCollFence=ring"};
+  }
   if (numbers.size() == 1) return {Status::ok, what, ""};
   return {Status::warn, fmt::format("{}: {} to {} ranks a host", what, *numbers.begin(), *numbers.rbegin()),
           "start as many ranks on every host (--ntasks-per-node, --npernode)"};

@@ -227,6 +227,17 @@ TEST_F(SlurmCluster, AJobThatLosesANodeGoesOn) {
   expect_undisturbed(folder);
 }
 
+// Without the variable, ranks of two nodes crash in MPI_Init now and then, once in some hundred starts.
+TEST_F(SlurmCluster, TheDoctorWantsBarriersThatHoldRanksBack) {
+  const std::string doctor = fmt::format("srun --mpi=pmix -N 2 -n 2 {} doctor", COHORT_PROGRAM);
+  const std::string advice = "export SLURM_PMIX_FENCE=ring";
+
+  EXPECT_TRUE(spawn(doctor).says(advice));
+  const Outcome ring = spawn("env SLURM_PMIX_FENCE=ring " + doctor);
+  EXPECT_TRUE(ring.says("2 ranks on 2 hosts, started by srun")) << ring.output;
+  EXPECT_FALSE(ring.says(advice)) << ring.output;
+}
+
 TEST_F(SlurmCluster, ACancelledJobStaysEndedAndHasSaved) {
   const fs::path folder = run("cancelled");
   const std::string job = submit(folder, "--nodes 2 train.max_steps=100000");
