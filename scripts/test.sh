@@ -25,21 +25,7 @@ main() {
   configure "$preset" COHORT_TESTS=ON
   build "$preset"
   step "tests"
-  run_tests "$ROOT/build/$preset" "$@"
-}
-
-# Tests of lost ranks, signals and clusters start many processes at once and wait for them. What fails beside others has a
-# second try alone; what passes only then is named.
-run_tests() {
-  local tests=(ctest --test-dir "$1" --output-on-failure) log=$1/Testing/Temporary/LastTestsFailed.log failed status=0
-  shift
-  rm -f "$log"
-  "${tests[@]}" --parallel "$(processors)" "$@" </dev/null || status=$?
-  [ "$status" -eq 8 ] || return "$status"  # 8: tests failed
-  failed=$(cut -d: -f2 "$log" | paste -sd' ')
-  say "      failed, and run once more, one after the other: $failed"
-  "${tests[@]}" --rerun-failed </dev/null
-  say "      UNSTEADY, passed alone but not beside other tests: $failed"
+  ctest --test-dir "$ROOT/build/$preset" --parallel "$(processors)" --output-on-failure "$@" </dev/null
 }
 
 sanitize() {

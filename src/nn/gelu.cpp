@@ -93,9 +93,8 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
     const at::Tensor gradient = gradients[0].contiguous(), derivative = context->get_saved_variables()[0];
     if (gradient.scalar_type() == at::kFloat) return {gradient * derivative};
     const at::Tensor product = at::empty_like(gradient);
-    const auto *const a = gradient.const_data_ptr<c10::BFloat16>(), *const b =
-                                                                        derivative
-                                                                            .const_data_ptr<c10::BFloat16>();
+    const auto* const a = gradient.const_data_ptr<c10::BFloat16>();
+    const auto* const b = derivative.const_data_ptr<c10::BFloat16>();
     auto* const to = product.mutable_data_ptr<c10::BFloat16>();
     at::parallel_for(0, product.numel(), kValuesAtOnce,
                      [&](std::int64_t begin, std::int64_t end) { product_of(a, b, to, begin, end); });

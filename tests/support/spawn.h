@@ -1,7 +1,6 @@
 #pragma once
 #include <array>
 #include <cstdio>
-#include <regex>
 #include <string>
 #include <sys/wait.h>
 
@@ -22,11 +21,8 @@ struct Outcome {
   [[nodiscard]] bool says(const std::string& text) const { return occurrences(text) > 0; }
 };
 
-/// Far longer than a short command takes where others compute as well.
-constexpr int kSpawnSeconds = 60;
-
 /// Runs a shell command; kills it when it takes longer than `seconds`.
-inline Outcome spawn(const std::string& command, int seconds = kSpawnSeconds) {
+inline Outcome spawn(const std::string& command, int seconds = 20) {
   Outcome outcome;
   std::FILE* pipe = popen(fmt::format("timeout --kill-after=2 {} {} 2>&1", seconds, command).c_str(), "r");
   if (pipe == nullptr) return {127, "popen failed"};
@@ -41,14 +37,8 @@ inline Outcome spawn(const std::string& command, int seconds = kSpawnSeconds) {
 
 /// The same on several ranks. MPIEXEC: a definition of the test program's target.
 inline Outcome spawn_ranks(const std::string& mpiexec, int ranks, const std::string& command,
-                           int seconds = kSpawnSeconds) {
+                           int seconds = 20) {
   return spawn(fmt::format("{} -n {} {}", mpiexec, ranks, command), seconds);
-}
-
-/// The text with "T" for every "1.0 s": how long something took is for the machine to say.
-inline std::string without_times(const std::string& text) {
-  static const std::regex time("[0-9.]+ s\\b");
-  return std::regex_replace(text, time, "T");
 }
 
 /// The processes whose command line matches `pattern` (of pgrep -f) after `seconds`, or none as soon as there
