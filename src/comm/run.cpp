@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "cohort/comm/session.h"
+#include "cohort/core/cpu_capability.h"
 
 #include "comm/end_job.h"
 #include "comm/failure.h"
@@ -80,6 +81,7 @@ int run_on(const Session& session, const std::string& program,
   const MpiComm meeting_point = duplicate_comm(MPI_COMM_WORLD);
   std::exception_ptr error;
   try {
+    (void)cpu_capability();  // refuses what it cannot be before there is work to lose
     Communicator world = session.world();
     return static_cast<int>(body(world));
   } catch (...) {

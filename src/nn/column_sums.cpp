@@ -23,8 +23,8 @@ COHORT_INLINE void add_rows(const c10::BFloat16* values, std::int64_t rows, std:
   for (std::int64_t i = 0; i < kColumns / kLanes; ++i) totals[i] += sums[i];
 }
 
-COHORT_FOR_EACH_PROCESSOR void sum_strip(const c10::BFloat16* values, std::int64_t rows, std::int64_t width,
-                                         float* sums) {
+COHORT_INLINE void sum_strip(const c10::BFloat16* values, std::int64_t rows, std::int64_t width,
+                             float* sums) {
   Floats totals[kColumns / kLanes] = {};
   for (std::int64_t row = 0; row < rows; row += kRows)
     add_rows(values + row * width, std::min(kRows, rows - row), width, totals);
@@ -41,7 +41,7 @@ at::Tensor column_sums(const at::Tensor& rows) {
   auto* const to = sums.mutable_data_ptr<float>();
   at::parallel_for(0, width / kColumns, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t strip = begin; strip < end; ++strip)
-      sum_strip(values + strip * kColumns, count, width, to + strip * kColumns);
+      for_this_processor<sum_strip>(values + strip * kColumns, count, width, to + strip * kColumns);
   });
   return sums;
 }

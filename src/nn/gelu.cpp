@@ -45,7 +45,7 @@ struct Gelu {
 };
 
 template <class T>
-COHORT_INLINE void compute_gelu(const Gelu<T>& of, std::int64_t begin, std::int64_t end) {
+COHORT_INLINE void gelu_of(const Gelu<T>& of, std::int64_t begin, std::int64_t end) {
   for_each_vector(
       end - begin, [&](std::int64_t i, std::int64_t lanes) __attribute__((always_inline)) {
         const Floats x = load(of.input + begin + i, lanes);
@@ -55,16 +55,8 @@ COHORT_INLINE void compute_gelu(const Gelu<T>& of, std::int64_t begin, std::int6
       });
 }
 
-COHORT_FOR_EACH_PROCESSOR void gelu_of(const Gelu<float>& of, std::int64_t begin, std::int64_t end) {
-  compute_gelu(of, begin, end);
-}
-
-COHORT_FOR_EACH_PROCESSOR void gelu_of(const Gelu<c10::BFloat16>& of, std::int64_t begin, std::int64_t end) {
-  compute_gelu(of, begin, end);
-}
-
-COHORT_FOR_EACH_PROCESSOR void product_of(const c10::BFloat16* a, const c10::BFloat16* b,
-                                          c10::BFloat16* product, std::int64_t begin, std::int64_t end) {
+COHORT_INLINE void product_of(const c10::BFloat16* a, const c10::BFloat16* b, c10::BFloat16* product,
+                              std::int64_t begin, std::int64_t end) {
   for_each_vector(
       end - begin, [&](std::int64_t i, std::int64_t lanes) __attribute__((always_inline)) {
         store(product + begin + i, load(a + begin + i, lanes) * load(b + begin + i, lanes), lanes);
@@ -74,8 +66,9 @@ COHORT_FOR_EACH_PROCESSOR void product_of(const c10::BFloat16* a, const c10::BFl
 template <class T>
 void gelu_of_all(const at::Tensor& input, const at::Tensor& output, const at::Tensor& derivative) {
   const Gelu<T> of{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), derivative.mutable_data_ptr<T>()};
-  at::parallel_for(0, input.numel(), kValuesAtOnce,
-                   [&](std::int64_t begin, std::int64_t end) { gelu_of(of, begin, end); });
+  at::parallel_for(0, input.numel(), kValuesAtOnce, [&](std::int64_t begin, std::int64_t end) {
+    for_this_processor<gelu_of<T>>(of, begin, end);
+  });
 }
 
 // Keeps the derivative instead of the input: as much memory, and one product on the way back.
@@ -96,8 +89,9 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
     const auto* const a = gradient.const_data_ptr<c10::BFloat16>();
     const auto* const b = derivative.const_data_ptr<c10::BFloat16>();
     auto* const to = product.mutable_data_ptr<c10::BFloat16>();
-    at::parallel_for(0, product.numel(), kValuesAtOnce,
-                     [&](std::int64_t begin, std::int64_t end) { product_of(a, b, to, begin, end); });
+    at::parallel_for(0, product.numel(), kValuesAtOnce, [&](std::int64_t begin, std::int64_t end) {
+      for_this_processor<product_of>(a, b, to, begin, end);
+    });
     return {product};
   }
 };

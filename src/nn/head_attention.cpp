@@ -398,9 +398,7 @@ void attend_back(const Head<T>& head, const T* output_gradient, const float* log
 #pragma GCC pop_options
 
 bool has_head_attention(std::int64_t width) {
-  static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512bf16");
+  static const bool has = cpu_capability() == CpuCapability::avx512 && __builtin_cpu_supports("avx512bf16");
   return has && width % kLanes == 0;
 }
 

@@ -69,12 +69,8 @@ COHORT_INLINE void normalise_row(const Rows<T>& rows, std::int64_t row) {
   rows.scale[row] = scale;
 }
 
-COHORT_FOR_EACH_PROCESSOR void normalise_rows(const Rows<float>& rows, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t row = begin; row < end; ++row) normalise_row(rows, row);
-}
-
-COHORT_FOR_EACH_PROCESSOR void normalise_rows(const Rows<c10::BFloat16>& rows, std::int64_t begin,
-                                              std::int64_t end) {
+template <class T>
+COHORT_INLINE void normalise_rows(const Rows<T>& rows, std::int64_t begin, std::int64_t end) {
   for (std::int64_t row = begin; row < end; ++row) normalise_row(rows, row);
 }
 
@@ -115,25 +111,21 @@ COHORT_INLINE void normalise_row_back(const RowsBack<T>& rows, std::int64_t row,
   }
 }
 
-COHORT_FOR_EACH_PROCESSOR void normalise_rows_back(const RowsBack<float>& rows, std::int64_t begin,
-                                                   std::int64_t end, float* weight, float* bias) {
+template <class T>
+COHORT_INLINE void normalise_rows_back(const RowsBack<T>& rows, std::int64_t begin, std::int64_t end,
+                                       float* weight, float* bias) {
   for (std::int64_t row = begin; row < end; ++row) normalise_row_back(rows, row, weight, bias);
 }
 
-COHORT_FOR_EACH_PROCESSOR void normalise_rows_back(const RowsBack<c10::BFloat16>& rows, std::int64_t begin,
-                                                   std::int64_t end, float* weight, float* bias) {
-  for (std::int64_t row = begin; row < end; ++row) normalise_row_back(rows, row, weight, bias);
-}
-
-COHORT_FOR_EACH_PROCESSOR void add_values(const float* tokens, const c10::BFloat16* branch, float* sum,
-                                          std::int64_t count) {
+COHORT_INLINE void add_values(const float* tokens, const c10::BFloat16* branch, float* sum,
+                              std::int64_t count) {
   for_each_vector(
       count, [&](std::int64_t i, std::int64_t lanes) __attribute__((always_inline)) {
         store(sum + i, load(tokens + i, lanes) + load(branch + i, lanes), lanes);
       });
 }
 
-COHORT_FOR_EACH_PROCESSOR void narrow_values(const float* values, c10::BFloat16* narrow, std::int64_t count) {
+COHORT_INLINE void narrow_values(const float* values, c10::BFloat16* narrow, std::int64_t count) {
   for_each_vector(
       count, [&](std::int64_t i, std::int64_t lanes)
                  __attribute__((always_inline)) { store(narrow + i, load(values + i, lanes), lanes); });
@@ -167,8 +159,9 @@ Results normalise_all(const Inputs& in) {
                      out.scale.mutable_data_ptr<float>(),
                      width,
                      static_cast<float>(in.epsilon)};
-  at::parallel_for(0, count, kRowsAtOnce,
-                   [&](std::int64_t begin, std::int64_t end) { normalise_rows(rows, begin, end); });
+  at::parallel_for(0, count, kRowsAtOnce, [&](std::int64_t begin, std::int64_t end) {
+    for_this_processor<normalise_rows<T>>(rows, begin, end);
+  });
   return out;
 }
 
@@ -199,8 +192,9 @@ Gradients normalise_all_back(const Results& of, const at::Tensor& weight, const 
   at::parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t block = begin; block < end; ++block) {
       float* const of_weight = sums + block * 2 * width;
-      normalise_rows_back(rows, block * kRowsAtOnce, std::min(count, (block + 1) * kRowsAtOnce), of_weight,
-                          of_weight + width);
+      for_this_processor<normalise_rows_back<T>>(rows, block * kRowsAtOnce,
+                                                 std::min(count, (block + 1) * kRowsAtOnce), of_weight,
+                                                 of_weight + width);
     }
   });
   const at::Tensor totals = table.sum(0);
@@ -240,7 +234,7 @@ struct WideSum : torch::autograd::Function<WideSum> {
     const auto* const b = right.const_data_ptr<c10::BFloat16>();
     auto* const to = sum.mutable_data_ptr<float>();
     at::parallel_for(0, sum.numel(), kValuesAtOnce, [&](std::int64_t begin, std::int64_t end) {
-      add_values(a + begin, b + begin, to + begin, end - begin);
+      for_this_processor<add_values>(a + begin, b + begin, to + begin, end - begin);
     });
     return sum;
   }
@@ -250,7 +244,7 @@ struct WideSum : torch::autograd::Function<WideSum> {
     const auto* const from = wide.const_data_ptr<float>();
     auto* const to = narrow.mutable_data_ptr<c10::BFloat16>();
     at::parallel_for(0, wide.numel(), kValuesAtOnce, [&](std::int64_t begin, std::int64_t end) {
-      narrow_values(from + begin, to + begin, end - begin);
+      for_this_processor<narrow_values>(from + begin, to + begin, end - begin);
     });
     return {wide, narrow};
   }

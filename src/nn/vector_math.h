@@ -1,13 +1,13 @@
 #pragma once
 // Vectors of 16 floats in the vector extension of GCC and Clang: one source for every processor. Functions
-// that use them are marked COHORT_FOR_EACH_PROCESSOR (core/processors.h).
+// that use them are called by for_this_processor() (core/for_this_processor.h).
 #include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include <c10/util/BFloat16.h>
 
-#include "core/processors.h"
+#include "core/for_this_processor.h"
 
 #pragma GCC diagnostic ignored "-Wpsabi"  // no call passes a vector: all are inlined
 #define COHORT_INLINE [[gnu::always_inline]] inline

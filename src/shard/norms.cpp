@@ -8,7 +8,7 @@
 
 #include "cohort/core/error.h"
 
-#include "core/processors.h"
+#include "core/for_this_processor.h"
 #include "flat_parameter.h"
 #ifdef COHORT_CUDA
 #include <c10/cuda/CUDAException.h>
@@ -26,7 +26,7 @@ static_assert(kPieceChunk == kChunk, "shards are cut between chunks, so that one
 // Lanes let the compiler use vector registers without changing the order in which any one sum is formed;
 // parameters begin at multiples of their number. Squares of floats are exact in f64: the same bits with and
 // without fused multiply-add.
-COHORT_FOR_EACH_PROCESSOR double sum_of_squares(std::span<const float> values) {
+[[gnu::always_inline]] inline double sum_of_squares(std::span<const float> values) {
   constexpr std::size_t kLanes = kSquareLanes;
   std::array<double, kLanes> lanes{};
   std::size_t i = 0;
@@ -56,7 +56,8 @@ at::Tensor sums_on_host(const HeldParts& held) {
   at::parallel_for(0, held.pieces, 64, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       const HeldPiece piece = find_piece(held.parts.data(), std::ssize(held.parts), i);
-      sums[piece.number] = sum_of_squares({piece.values, static_cast<std::size_t>(piece.count)});
+      sums[piece.number] =
+          for_this_processor<sum_of_squares>(std::span(piece.values, static_cast<std::size_t>(piece.count)));
     }
   });
   return table;
