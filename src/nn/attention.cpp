@@ -5,9 +5,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "head_attention.h"
+#include "linear.h"
 
 namespace cohort::nn {
 namespace {
@@ -110,14 +112,27 @@ bool can_fuse_attention(const at::Tensor& qkv, std::int64_t heads) {
          has_head_attention(qkv.size(2) / (3 * heads));
 }
 
+// LibTorch 2.11's kernel for CPUs takes a query that is not a number for one without keys where these are
+// fewer than a vector has lanes, and gives zeros.
+at::Tensor fused(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  const at::Tensor output = at::scaled_dot_product_attention(query, key, value);
+  return query.is_cpu() ? output + query.detach().amax(-1, /*keepdim=*/true) * 0 : output;
+}
+
+at::Tensor mixed_in_fp32(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  return fused(query.to(at::kFloat), key.to(at::kFloat), value.to(at::kFloat)).to(at::kBFloat16);
+}
+
 // LibTorch 2.11's fused kernel is the faster one in fp32 (forward and backward of [32, 3, 65, 64] on one
 // core: 10.1 ms against 12.4), but its bf16 backward on the CPU is not (27 ms against 5.8), at any T tried.
 at::Tensor mixed(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
   if (query.is_cpu() && query.scalar_type() == at::kBFloat16) {
+    if (!has_bf16_products()) return mixed_in_fp32(query, key, value);
     const double scale = 1.0 / std::sqrt(static_cast<double>(query.size(3)));
     return at::matmul(at::softmax(at::matmul(query * scale, key.transpose(2, 3)), -1), value);
   }
-  return at::scaled_dot_product_attention(query, key, value);
+  return fused(query, key, value);
 }
 
 }  // namespace

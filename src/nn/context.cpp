@@ -12,6 +12,7 @@
 #include "cohort/comm/autograd.h"
 #include "cohort/core/error.h"
 
+#include "nn/linear.h"
 #include "nn/segment_sums.h"
 
 namespace cohort::nn {
@@ -208,7 +209,7 @@ at::Tensor ContextInference::transform(const at::Tensor& means) const {
   std::vector<at::Tensor> tokens;
   for (std::size_t k = 0; k < networks_.size(); ++k) {
     tokens.push_back(
-        networks_[k]->as<torch::nn::Linear>()->forward(means.select(1, static_cast<std::int64_t>(k))));
+        linear(*networks_[k]->as<torch::nn::Linear>(), means.select(1, static_cast<std::int64_t>(k))));
   }
   return at::stack(tokens, 1);
 }

@@ -80,7 +80,7 @@ at::Tensor DinoHead::forward(const at::Tensor& features, comm::Communicator* ran
   const at::ScalarType precise = at::promote_types(x.scalar_type(), at::kFloat);
   at::Tensor weight = weight_v_ / weight_v_.norm(2, 1, /*keepdim=*/true);
   if (weight_g_.defined()) weight = weight * weight_g_;
-  return at::linear(unit_rows(x.to(precise)), weight).to(precise);
+  return linear(unit_rows(x.to(precise)), weight, at::Tensor()).to(precise);
 }
 
 }  // namespace cohort::nn

@@ -1,5 +1,6 @@
 #include "linear.h"
 
+#include <exception>
 #include <optional>
 #include <string_view>
 
@@ -35,9 +36,41 @@ const std::optional<c10::TypedOperatorHandle<Product>>& onednn() {
   return handle;
 }
 
-// input [rows, k] times the transpose of weight [n, k], of any strides
-at::Tensor product(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+at::Tensor product_of_onednn(const at::Tensor& input, const at::Tensor& weight,
+                             const std::optional<at::Tensor>& bias) {
   return onednn()->call(input, weight, bias, "none", c10::List<std::optional<at::Scalar>>(), "none");
+}
+
+// oneDNN has products of bf16 for some processors only, which ONEDNN_MAX_CPU_ISA can make fewer, and nothing
+// in LibTorch asks it: a product tells.
+bool onednn_has_bf16() {
+  const at::Tensor ones = at::ones({16, 16}, at::kBFloat16);
+  try {
+    product_of_onednn(ones, ones, {});
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+std::optional<at::Tensor> widened(const std::optional<at::Tensor>& values) {
+  return values ? std::optional(values->to(at::kFloat)) : std::nullopt;
+}
+
+// input [rows, k] times the transpose of weight [n, k], of any strides; of bf16 with sums in fp32
+at::Tensor product(const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  if (input.scalar_type() == at::kFloat || has_bf16_products()) return product_of_onednn(input, weight, bias);
+  return product_of_onednn(input.to(at::kFloat), weight.to(at::kFloat), widened(bias)).to(at::kBFloat16);
+}
+
+// The same of a [m, k] and b [k, n] in bf16.
+at::Tensor narrow_product(const at::Tensor& a, const at::Tensor& b) {
+  if (has_bf16_products()) return at::mm(a, b);
+  return at::mm(a.to(at::kFloat), b.to(at::kFloat)).to(at::kBFloat16);
+}
+
+std::optional<at::Tensor> if_defined(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
 }
 
 // [n, k] from rows [m, n] and input [m, k], whose columns are what is multiplied: oneDNN has to turn one of
@@ -56,11 +89,11 @@ at::Tensor narrow(const at::Tensor& weight) {
 // autocast come here: autocast's copy of it, kept until the scope ends, has no gradient.
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
-                            const at::Tensor& bias) {
+                            const std::optional<at::Tensor>& bias) {
     const at::Tensor values = input.to(at::kBFloat16), matrix = narrow(weight);
     context->save_for_backward({values, matrix});
     context->saved_data["type"] = input.scalar_type();
-    return product(values, matrix, bias.to(at::kBFloat16));
+    return product(values, matrix, bias ? std::optional(bias->to(at::kBFloat16)) : std::nullopt);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -73,7 +106,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
                            .to(context->saved_data["type"].toScalarType());
     }
     if (context->needs_input_grad(1))
-      weight_gradient = at::mm(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
+      weight_gradient = narrow_product(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
     if (context->needs_input_grad(2)) bias_gradient = column_sums(rows);
     return {input_gradient, weight_gradient, bias_gradient};
   }
@@ -81,7 +114,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
 
 struct LargeLinear : torch::autograd::Function<LargeLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
-                            const at::Tensor& bias) {
+                            const std::optional<at::Tensor>& bias) {
     context->save_for_backward({input, weight});
     return product(input, weight, bias);
   }
@@ -99,23 +132,39 @@ struct LargeLinear : torch::autograd::Function<LargeLinear> {
   }
 };
 
-bool pays(const torch::nn::LinearImpl& layer, const at::Tensor& input) {
-  return input.is_cpu() && input.scalar_type() == at::kFloat && layer.weight.scalar_type() == at::kFloat &&
-         !at::autocast::is_autocast_enabled(at::kCPU) &&
-         input.numel() * layer.weight.size(0) >= kLargeProduct && onednn().has_value();
+bool pays(const at::Tensor& input, const at::Tensor& weight) {
+  return input.is_cpu() && input.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
+         !narrows_products(at::kCPU) && input.numel() * weight.size(0) >= kLargeProduct &&
+         onednn().has_value();
 }
 
-bool is_narrow(const torch::nn::LinearImpl& layer, const at::Tensor& input) {
-  return input.is_cpu() && at::autocast::is_autocast_enabled(at::kCPU) &&
-         at::autocast::get_autocast_dtype(at::kCPU) == at::kBFloat16 && input.scalar_type() != at::kDouble &&
-         layer.weight.scalar_type() != at::kDouble && onednn().has_value();
+// Under autocast; LibTorch's own products of bf16 are left alone where it has fast ones.
+bool is_narrow(const at::Tensor& input, const at::Tensor& weight) {
+  const bool is_bf16 = input.scalar_type() == at::kBFloat16 && weight.scalar_type() == at::kBFloat16;
+  return input.is_cpu() && input.scalar_type() != at::kDouble && weight.scalar_type() != at::kDouble &&
+         onednn().has_value() && (narrows_products(at::kCPU) || (is_bf16 && !has_bf16_products()));
 }
 
 }  // namespace
 
+bool has_bf16_products() {
+  static const bool has = !onednn() || onednn_has_bf16();
+  return has;
+}
+
+bool narrows_products(c10::DeviceType device) {
+  return at::autocast::is_autocast_enabled(device) &&
+         at::autocast::get_autocast_dtype(device) == at::kBFloat16;
+}
+
+at::Tensor linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+  if (is_narrow(input, weight)) return NarrowLinear::apply(input, weight, if_defined(bias));
+  return pays(input, weight) ? LargeLinear::apply(input, weight, if_defined(bias))
+                             : at::linear(input, weight, if_defined(bias));
+}
+
 at::Tensor linear(torch::nn::LinearImpl& layer, const at::Tensor& input) {
-  if (is_narrow(layer, input)) return NarrowLinear::apply(input, layer.weight, layer.bias);
-  return pays(layer, input) ? LargeLinear::apply(input, layer.weight, layer.bias) : layer.forward(input);
+  return linear(input, layer.weight, layer.bias);
 }
 
 }  // namespace cohort::nn

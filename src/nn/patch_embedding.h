@@ -23,7 +23,7 @@ class PatchEmbedding final : public torch::nn::Module {
  private:
   at::Tensor embed_channels(const at::Tensor& images, const at::Tensor& channels);
 
-  std::int64_t channels_, patch_;
+  std::int64_t channels_;
   std::shared_ptr<torch::nn::Conv2dImpl> projection_;          ///< vit
   std::shared_ptr<torch::nn::Conv3dImpl> channel_projection_;  ///< channelvit
   std::shared_ptr<torch::nn::EmbeddingImpl> channel_embed_;    ///< channelvit

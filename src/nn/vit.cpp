@@ -16,6 +16,7 @@
 #include "cohort/nn/initialise.h"
 
 #include "block.h"
+#include "linear.h"
 #include "patch_embedding.h"
 
 namespace cohort::nn {
@@ -181,7 +182,7 @@ VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, c
   }
   output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
   output.cls = output.tokens.select(1, 0);
-  if (head_ != nullptr) output.logits = head_->as<torch::nn::Linear>()->forward(output.cls);
+  if (head_ != nullptr) output.logits = linear(*head_->as<torch::nn::Linear>(), output.cls);
   return output;
 }
 

@@ -112,10 +112,23 @@ TEST(Fused, WhatIsNotANumberStaysSo) {
     EXPECT_TRUE(nn::exact_gelu(nan.to(type)).isnan().all().item<bool>());
   torch::nn::LayerNorm norm(torch::nn::LayerNormOptions({16}));
   EXPECT_TRUE(nn::add_and_normalise(nan, {}, *norm).normalised.isnan().all().item<bool>());
+}
+
+// Of a query all of its output, of a key that of every query, of a value that number of every query.
+TEST(Fused, WhatIsNotANumberStaysSoInAttention) {
   for (const at::ScalarType type : kTypes) {
-    at::Tensor qkv = normal_values({1, 5, 3 * 16}, 2);
-    qkv[0][2][3] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_TRUE(nn::attention(qkv.to(type), 1, 5)[0][2].isnan().all().item<bool>());
+    for (const std::int64_t tokens : {5, 40}) {
+      const auto mixed_with = [&](std::int64_t place) {
+        at::Tensor qkv = normal_values({1, tokens, 3 * 16}, 2);
+        qkv[0][2][place] = std::numeric_limits<float>::quiet_NaN();
+        return nn::attention(qkv.to(type), 1, tokens)[0].isnan();
+      };
+      const at::Tensor of_query = mixed_with(3), of_key = mixed_with(16 + 3), of_value = mixed_with(32 + 3);
+      EXPECT_TRUE(of_query[2].all().item<bool>()) << tokens;
+      EXPECT_EQ(of_query.sum().item<std::int64_t>(), 16) << tokens;
+      EXPECT_TRUE(of_key.all().item<bool>()) << tokens;
+      EXPECT_TRUE(of_value.select(1, 3).all().item<bool>()) << tokens;
+    }
   }
 }
 

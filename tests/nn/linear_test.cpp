@@ -61,14 +61,42 @@ TEST(Linear, SpendsNothingOnTheGradientOfAnInputThatNeedsNone) {
   EXPECT_TRUE(results.weight.defined());
 }
 
-TEST(Linear, LeavesBf16ToAutocast) {
-  torch::nn::Linear layer(192, 160);
+// Of numbers that bf16 holds, so that only results are rounded, to 2^-9 of the largest at most.
+at::Tensor bf16_values(std::vector<std::int64_t> shape, std::uint64_t seed) {
+  return normal_values(std::move(shape), seed).to(at::kBFloat16).to(at::kFloat);
+}
+
+void expect_rounded(const at::Tensor& value, const at::Tensor& exact) {
+  EXPECT_LT(relative_difference(value.to(at::kDouble), exact), 1.0 / 256);
+}
+
+TEST(Linear, UnderAutocastSumsOfBf16ProductsAreRoundedOnce) {
+  const at::Tensor x = bf16_values({8, 33, 192}, 4).requires_grad_(),
+                   weight = bf16_values({160, 192}, 5).requires_grad_(),
+                   bias = bf16_values({160}, 6).requires_grad_(), slope = bf16_values({8, 33, 160}, 7);
   at::autocast::set_autocast_enabled(at::kCPU, true);
   at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  const at::Tensor output = nn::linear(*layer, normal_values({8, 132, 192}, 4));
+  const at::Tensor y = nn::linear(x, weight, bias);
   at::autocast::set_autocast_enabled(at::kCPU, false);
   at::autocast::clear_cache();
-  EXPECT_EQ(output.scalar_type(), at::kBFloat16);
+  (y * slope.to(at::kBFloat16)).sum().backward();
+
+  const at::Tensor flat = slope.to(at::kDouble).reshape({-1, 160});
+  EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+  expect_rounded(y, at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble)));
+  expect_rounded(x.grad().reshape({-1, 192}), flat.mm(weight.to(at::kDouble)));
+  expect_rounded(weight.grad(), flat.t().mm(x.to(at::kDouble).reshape({-1, 192})));
+  expect_rounded(bias.grad(), flat.sum(0));
+}
+
+TEST(Linear, MultipliesLayersOfBf16WithoutAutocast) {
+  torch::nn::Linear layer(192, 160);
+  layer->to(at::kBFloat16);
+  const at::Tensor x = bf16_values({8, 33, 192}, 4);
+  const at::Tensor y = nn::linear(*layer, x.to(at::kBFloat16));
+  EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+  expect_rounded(y,
+                 at::linear(x.to(at::kDouble), layer->weight.to(at::kDouble), layer->bias.to(at::kDouble)));
 }
 
 }  // namespace
