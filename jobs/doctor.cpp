@@ -33,6 +33,7 @@ struct DoctorOptions {
 constexpr std::array kChecks{Check{"launcher", ExitCode::rank_failed, check_launcher},
                              Check{"all-reduce", ExitCode::rank_failed, check_all_reduce},
                              Check{"versions", ExitCode::rank_failed, check_versions},
+                             Check{"kernels", ExitCode::rank_failed, check_kernels},
                              Check{"binding", ExitCode::data, check_binding},
                              Check{"clocks", ExitCode::data, check_clocks},
                              Check{"memory", ExitCode::data, check_memory},

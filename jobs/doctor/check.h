@@ -45,6 +45,7 @@ struct Check {
 // launcher.cpp
 Finding check_launcher(Cluster& cluster);
 Finding check_versions(Cluster& cluster);
+Finding check_kernels(Cluster& cluster);
 // binding.cpp
 Finding check_binding(Cluster& cluster);
 // communication.cpp

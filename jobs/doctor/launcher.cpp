@@ -11,6 +11,7 @@
 #include <torch/version.h>
 
 #include "cohort/core/text.h"
+#include "cohort/nn/kernels.h"
 
 #include "check.h"
 
@@ -157,6 +158,15 @@ Finding check_versions(Cluster& cluster) {
             "load the module that Cohort was built with, or build again"};
   }
   return {Status::ok, join(mine, ", "), ""};
+}
+
+Finding check_kernels(Cluster& cluster) {
+  const std::string mine = nn::kernels_in_use();
+  const std::set<std::string> kernels = gathered(cluster, {mine}).front();
+  if (kernels.size() == 1) return {Status::ok, mine, ""};
+  return {Status::warn, "the hosts have " + difference(kernels),
+          "ask for hosts of one kind (sbatch --constraint): the slowest sets the pace, and sums differ by "
+          "rounding between them"};
 }
 
 }  // namespace cohort::jobs::doctor

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
+#include "cohort/nn/kernels.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {
@@ -85,6 +86,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   row("dataset", data_text(config, parts.data));
   row("batch", batch_text(config, extent.ranks));
   row("precision", fmt::format("{} on {}", config::enum_name(config.precision), parts.device.str()));
+  if (parts.device.is_cpu()) row("kernels", nn::kernels_in_use());
   row("steps", fmt::format("{} to {}, {} an epoch; evaluation on {}", extent.first_step, extent.total_steps,
                            parts.data.steps_per_epoch(),
                            parts.splits.empty() ? "no split" : join(parts.splits.names(), ", ")));

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::Outcome;
 
-constexpr int kPatienceSeconds = 60;  // a job that takes longer hangs
+constexpr int kPatienceSeconds = 300;  // a job that takes longer hangs
 
 const fs::path kNuclei = fs::path(COHORT_TEST_DATA) / "data" / "nuclei";
 const fs::path kConfig = fs::path(COHORT_TEST_DATA) / ".." / "configs" / "tests" / "nuclei.yaml";
@@ -32,19 +32,19 @@ std::string train(const fs::path& run, const std::string& overrides = "") {
                      kNuclei.string(), run.string(), overrides);
 }
 
+void expect_one_message(const Outcome& outcome, int exit_code, const std::string& what,
+                        const std::string& fix) {
+  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+  EXPECT_EQ(outcome.occurrences(what), 1) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("  where: "), 1) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("  fix:   "), 1) << outcome.output;
+  EXPECT_TRUE(outcome.says(fix)) << outcome.output;
+}
+
 class ErrorsOnRanks : public ::testing::TestWithParam<int> {
  protected:
   Outcome run(const std::string& command) {
     return test::spawn(on_ranks(GetParam(), command), kPatienceSeconds);
-  }
-
-  void expect_one_message(const Outcome& outcome, int exit_code, const std::string& what,
-                          const std::string& fix) {
-    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
-    EXPECT_EQ(outcome.occurrences(what), 1) << outcome.output;
-    EXPECT_EQ(outcome.occurrences("  where: "), 1) << outcome.output;
-    EXPECT_EQ(outcome.occurrences("  fix:   "), 1) << outcome.output;
-    EXPECT_TRUE(outcome.says(fix)) << outcome.output;
   }
 
   testing::TemporaryFolder folder_;
@@ -150,6 +150,26 @@ TEST(Errors, RanksThatDoNotDivideTheGroups) {
 
   EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
   EXPECT_EQ(outcome.occurrences("3 ranks cannot share 4 groups evenly"), 1) << outcome.output;
+}
+
+TEST(Errors, AProcessorThatIsNoneIsRefusedOnce) {
+  const testing::TemporaryFolder folder;
+
+  const Outcome outcome = test::spawn(
+      "env COHORT_CPU_CAPABILITY=avx51 " + on_ranks(2, train(folder.path() / "run")), kPatienceSeconds);
+
+  expect_one_message(outcome, 2, "'avx51' names no kind of processor", "avx512");
+}
+
+TEST(Errors, TheLogSaysWhichKernelsAreInUse) {
+  const testing::TemporaryFolder folder;
+
+  const Outcome outcome = test::spawn(
+      "env COHORT_CPU_CAPABILITY=default " + on_ranks(2, train(folder.path() / "run", "train.max_steps=1")),
+      kPatienceSeconds);
+
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_TRUE(outcome.says("kernels    the baseline, LibTorch's for ")) << outcome.output;
 }
 
 // Starts a long run on 2 ranks, waits for its first step, sends the signal to one rank and tells how the job
