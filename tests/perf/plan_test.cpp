@@ -278,7 +278,7 @@ TEST_F(PlanCommand, PlansForTheCpusThatWereCalibrated) {
   testing::TemporaryFolder folder;
   const std::string file = (folder.path() / "this.yaml").string();
   const Outcome calibrated =
-      test::spawn(fmt::format("{} calibrate --seconds 0.01 --out {}", COHORT_PERF_PROGRAM, file), 60);
+      test::spawn(fmt::format("{} calibrate --seconds 0.01 --out {}", COHORT_PERF_PROGRAM, file));
   ASSERT_EQ(calibrated.exit_code, 0) << calibrated.output;
   const std::string machine = fmt::format("--hardware {} --gpu this sampler.groups_per_step=4 ", file);
 

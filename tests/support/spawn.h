@@ -22,7 +22,7 @@ struct Outcome {
 };
 
 /// Runs a shell command; kills it when it takes longer than `seconds`.
-inline Outcome spawn(const std::string& command, int seconds = 20) {
+inline Outcome spawn(const std::string& command, int seconds = 300) {
   Outcome outcome;
   std::FILE* pipe = popen(fmt::format("timeout --kill-after=2 {} {} 2>&1", seconds, command).c_str(), "r");
   if (pipe == nullptr) return {127, "popen failed"};
@@ -37,7 +37,7 @@ inline Outcome spawn(const std::string& command, int seconds = 20) {
 
 /// The same on several ranks. MPIEXEC: a definition of the test program's target.
 inline Outcome spawn_ranks(const std::string& mpiexec, int ranks, const std::string& command,
-                           int seconds = 20) {
+                           int seconds = 300) {
   return spawn(fmt::format("{} -n {} {}", mpiexec, ranks, command), seconds);
 }
 

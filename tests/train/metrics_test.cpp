@@ -77,7 +77,8 @@ TEST(Metrics, ADamagedLineIsNamed) {
 }
 
 TEST(Metrics, AFileThatCannotBeOpenedIsRefused) {
-  EXPECT_THROW(MetricsFile("/nonexistent/metrics.jsonl"), DataError);
+  const testing::TemporaryFolder folder;
+  EXPECT_THROW(MetricsFile(folder.path() / "missing" / "metrics.jsonl"), DataError);
 }
 
 TEST(Metrics, LinesOfOtherTypesAreRefused) {
