@@ -11,7 +11,9 @@
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/counts.h"
+#include "data_prep/image_file.h"
 #include "data_prep/progress.h"
+#include "data_prep/remarks.h"
 #include "data_prep/skip.h"
 
 namespace cohort::data_prep {
@@ -129,12 +131,6 @@ bool keeps_jpeg_files(const Source& source, const ConvertOptions& options) {
          !options.gray && !options.size();
 }
 
-std::optional<std::vector<std::byte>> jpeg_file(const std::string& content) {
-  if (!content.starts_with("\xff\xd8\xff")) return std::nullopt;
-  const auto bytes = std::as_bytes(std::span(content));
-  return std::vector<std::byte>(bytes.begin(), bytes.end());
-}
-
 /// Of everything that decides what the files will be.
 std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertOptions& options) {
   const data::Description& description = plan.description;
@@ -176,18 +172,33 @@ bool already_there(const std::filesystem::path& folder, std::uint64_t conversion
 
 void write(Plan plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   const data::ImageLayout layout = plan.description.images;
+  Remarks remarks;  // of the image at hand
   const auto pixels = [&](std::int64_t index, std::span<std::byte> out) {
     const Image image = prepared(source, options, index);
     check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
     std::memcpy(out.data(), image.pixels.data(), out.size());
+    remarks = image.remarks;
+  };
+  const auto jpeg_file = [&](std::int64_t index) -> std::optional<std::vector<std::byte>> {
+    const std::string content = source.file(index);
+    const std::optional<Remarks> upright = upright_jpeg(content);
+    if (!upright) return std::nullopt;
+    remarks = *upright;
+    const auto bytes = std::as_bytes(std::span(content));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
   };
   data::PixelSource images(pixels);
-  if (keeps_jpeg_files(source, options))
-    images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index)); };
+  const bool keeps_jpeg = keeps_jpeg_files(source, options);
+  if (keeps_jpeg) images.encoded = jpeg_file;
   Progress progress(ranks.size());
-  const data::Description written =
-      data::write_dataset(options.out, plan.description, plan.rows, images, {{options.shard_bytes()}}, ranks,
-                          [&](std::int64_t done, std::int64_t all) { progress.show(done, all); });
+  RemarkCounts counts;
+  const auto row_done = [&](std::int64_t done, std::int64_t all) {
+    counts.add(remarks);
+    if (ranks.rank() == 0) progress.show(done, all);
+  };
+  const data::Description written = data::write_dataset(options.out, plan.description, plan.rows, images,
+                                                        {{options.shard_bytes()}}, ranks, row_done);
+  counts.log(ranks, keeps_jpeg);
   if (ranks.rank() != 0) return;
   std::size_t shards = 0;
   std::uint64_t bytes = 0;

@@ -64,7 +64,7 @@ class ImageStack {
     hdf5::check_hdf5(
         H5Dread(images_.get(), native(), one.get(), rows.get(), H5P_DEFAULT, image.pixels.data()), "H5Dread",
         fmt::format("{}: image {}", path_.string(), index), kCheckFile);
-    return channels_last_ ? from_interleaved(layout_, layout_.channels, image.pixels.data()) : image;
+    return channels_last_ ? from_interleaved(layout_, image.pixels.data()) : image;
   }
 
   /// "_x3328_y21792" of each image; empty without coordinates.

@@ -58,7 +58,7 @@ struct Stack {
                                          static_cast<std::size_t>(layout.bytes()));
     // A copy: aligned for its type, which the archive's bytes need not be.
     Image image{layout, {bytes.begin(), bytes.end()}};
-    return channels_last ? from_interleaved(layout, layout.channels, image.pixels.data()) : image;
+    return channels_last ? from_interleaved(layout, image.pixels.data()) : image;
   }
 };
 

@@ -11,8 +11,8 @@
 namespace cohort::data_prep {
 namespace {
 
-Image make_image(data::ImageLayout layout) {
-  return {layout, std::vector<std::byte>(static_cast<std::size_t>(layout.bytes()))};
+Image make_image(data::ImageLayout layout, const Remarks& remarks = {}) {
+  return {layout, std::vector<std::byte>(static_cast<std::size_t>(layout.bytes())), remarks};
 }
 
 template <class T>
@@ -103,17 +103,45 @@ bool is_finite(const Image& image) {
   return true;
 }
 
-Image from_interleaved(const data::ImageLayout& layout, std::int64_t stored, const std::byte* pixels) {
-  COHORT_CHECK(layout.channels <= stored, "{} of {} channels", layout.channels, stored);
+Image from_interleaved(const data::ImageLayout& layout, const std::byte* pixels) {
   Image image = make_image(layout);
   const std::int64_t plane = layout.height * layout.width;
   data::visit_pixels(layout.type, pixels, [&](const auto* values) {
     auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(image);
     for (std::int64_t c = 0; c < layout.channels; ++c) {
-      for (std::int64_t i = 0; i < plane; ++i) *out++ = values[i * stored + c];
+      for (std::int64_t i = 0; i < plane; ++i) *out++ = values[i * layout.channels + c];
     }
   });
   return image;
+}
+
+Image upright(Image image, int orientation) {
+  image.remarks.no_orientation |= orientation == 0;
+  if (orientation <= 1) return image;
+  const data::ImageLayout& stored = image.layout;
+  const std::int64_t height = stored.height, width = stored.width;
+  // Where the image as it is seen begins in the stored one, and how far it is to the next row and column.
+  const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7,
+             from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const std::int64_t first = (from_bottom ? (height - 1) * width : 0) + (from_right ? width - 1 : 0);
+  std::int64_t down = from_bottom ? -width : width, right = from_right ? -1 : 1;
+  data::ImageLayout seen = stored;
+  if (orientation >= 5) {
+    std::swap(seen.height, seen.width);
+    std::swap(down, right);
+  }
+  Image turned = make_image(seen, image.remarks);
+  turned.remarks.turned = true;
+  data::visit_pixels(stored.type, image.pixels.data(), [&](const auto* values) {
+    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(turned);
+    for (std::int64_t c = 0; c < seen.channels; ++c) {
+      const auto* start = values + c * height * width + first;
+      for (std::int64_t y = 0; y < seen.height; ++y) {
+        for (std::int64_t x = 0; x < seen.width; ++x) *out++ = start[y * down + x * right];
+      }
+    }
+  });
+  return turned;
 }
 
 Image to_gray(const Image& image) {
@@ -121,7 +149,7 @@ Image to_gray(const Image& image) {
   COHORT_CHECK(image.layout.channels == 3, "{} channels", image.layout.channels);
   data::ImageLayout layout = image.layout;
   layout.channels = 1;
-  Image gray = make_image(layout);
+  Image gray = make_image(layout, image.remarks);
   const std::int64_t plane = layout.height * layout.width;
   data::visit_pixels(layout.type, image.pixels.data(), [&](const auto* values) {
     using T = std::remove_cvref_t<decltype(*values)>;
@@ -140,7 +168,7 @@ Image to_gray(const Image& image) {
 Image resize(const Image& image, std::int64_t height, std::int64_t width) {
   const data::ImageLayout& from = image.layout;
   if (from.height == height && from.width == width) return image;
-  Image resized = make_image({from.type, from.channels, height, width});
+  Image resized = make_image({from.type, from.channels, height, width}, image.remarks);
   const Taps rows = taps_for(from.height, height), columns = taps_for(from.width, width);
   data::visit_pixels(from.type, image.pixels.data(), [&](const auto* values) {
     auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(resized);

@@ -7,17 +7,32 @@
 
 namespace cohort::data_prep {
 
+/// What was done to an image when its file was read, or left undone: its pixels do not tell.
+struct Remarks {
+  bool turned = false;          ///< stored on its side, upside down or mirrored; its metadata say how
+  bool no_orientation = false;  ///< its metadata cannot be read: taken as it is stored
+  bool alpha = false;           ///< had a channel of transparency, which is left out
+  bool profile = false;         ///< has a colour profile, which is not applied
+  bool junk = false;            ///< bytes in its file belong to no part of it; they are read over
+  bool converted = false;       ///< colours for print (CMYK) became RGB without a profile
+};
+
 /// One decoded image, [C, H, W] row-major.
 struct Image {
   data::ImageLayout layout;
   std::vector<std::byte> pixels;
+  Remarks remarks{};
 };
 
 /// Whether no value is NaN or infinite.
 bool is_finite(const Image& image);
 
-/// From [H, W, stored] interleaved values; the first `layout.channels` of `stored` are kept.
-Image from_interleaved(const data::ImageLayout& layout, std::int64_t stored, const std::byte* pixels);
+/// From [H, W, C] interleaved values.
+Image from_interleaved(const data::ImageLayout& layout, const std::byte* pixels);
+
+/// As it is to be seen: `orientation` is that of exif.h. Of 5 … 8 height and width change places. Remarks say
+/// whether it was turned, or could not be.
+Image upright(Image image, int orientation);
 
 /// [1, H, W]: luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, rounded to the nearest integer for integer
 /// types. A gray image is returned as it is. Precondition: 1 or 3 channels.

@@ -21,7 +21,9 @@ using namespace std::string_view_literals;
 Image decode_image(std::string_view content, const std::string& where) {
   if (content.starts_with("\x89PNG\r\n"sv)) return decode_png(content, where);
   if (content.starts_with("\xff\xd8\xff"sv)) return decode_jpeg(content, where);
-  if (content.starts_with("II*\0"sv) || content.starts_with("MM\0*"sv)) return decode_tiff(content, where);
+  for (const std::string_view start : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {  // + is BigTIFF
+    if (content.starts_with(start)) return decode_tiff(content, where);
+  }
   if (content.starts_with("\x93NUMPY"sv)) return decode_npy(content, where);
   fail_decoding(content.empty() ? "the file is empty" : "it is neither PNG nor JPEG nor TIFF nor npy", where);
 }

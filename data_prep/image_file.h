@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -7,9 +8,10 @@
 
 namespace cohort::data_prep {
 
-/// PNG, JPEG or TIFF by content, not by name. Gray or RGB; u8 or u16, TIFF also f32. Palettes and less than 8
-/// bits are expanded, alpha is dropped. Throws DataError naming `where`: another format, damaged, or a
-/// variant not supported.
+/// PNG, JPEG, TIFF (also BigTIFF) or npy by content, not by name; u8 or u16, TIFF and npy also f32. Gray or
+/// RGB, TIFF and npy with any number of channels. Upright, as EXIF, XMP or TIFF's tag 274 say. Palettes and
+/// less than 8 bits are expanded, alpha is left out: docs/data.md. Throws DataError naming `where`: another
+/// format, damaged, or a variant not supported.
 Image decode_image(std::string_view content, const std::string& where);
 
 /// The same from a file. Throws DataError naming it when it is missing.
@@ -22,6 +24,9 @@ bool has_image_name(const std::filesystem::path& file);
 Image decode_png(std::string_view content, const std::string& where);
 Image decode_jpeg(std::string_view content, const std::string& where);
 Image decode_tiff(std::string_view content, const std::string& where);
+/// What is to be said of a JPEG file if it can be kept as it is: its pixels lie as they are to be seen.
+/// Nothing for others, and for what is no JPEG.
+std::optional<Remarks> upright_jpeg(std::string_view content);
 /// An array [C, H, W] or [H, W] of NumPy's format.
 Image decode_npy(std::string_view content, const std::string& where);
 

@@ -1,8 +1,10 @@
+#include <charconv>
 #include <csetjmp>
 #include <cstring>
 
 #include <png.h>
 
+#include "data_prep/exif.h"
 #include "data_prep/image_file.h"
 
 namespace cohort::data_prep {
@@ -23,7 +25,11 @@ class PngDecoder {
   /// False: `reason` says why.
   bool decode();
 
+  /// After decode(): they may follow the pixels.
+  [[nodiscard]] int orientation() const;
+
   std::string reason;
+  Remarks remarks;
   data::ImageLayout layout;
   std::vector<std::byte> pixels;  // [H, W, C]
 
@@ -40,6 +46,8 @@ class PngDecoder {
   }
   void prepare();
   bool make_room();
+  [[nodiscard]] std::string exif() const;
+  [[nodiscard]] std::string_view text(std::string_view key) const;
 
   png_structp png_;
   png_infop info_;
@@ -51,6 +59,9 @@ class PngDecoder {
 void PngDecoder::prepare() {
   png_set_read_fn(png_, this, on_read);
   png_read_info(png_, info_);
+  remarks.alpha = (png_get_color_type(png_, info_) & PNG_COLOR_MASK_ALPHA) != 0 ||
+                  png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
+  remarks.profile = png_get_valid(png_, info_, PNG_INFO_iCCP) != 0;
   png_set_palette_to_rgb(png_);
   png_set_expand_gray_1_2_4_to_8(png_);
   png_set_strip_alpha(png_);
@@ -78,8 +89,53 @@ bool PngDecoder::decode() {
   prepare();
   if (!make_room()) return false;
   png_read_image(png_, rows_.data());
-  png_read_end(png_, nullptr);
+  png_read_end(png_, info_);
   return true;
+}
+
+/// Of the last text with this key.
+std::string_view PngDecoder::text(std::string_view key) const {
+  png_textp texts = nullptr;
+  const int count = png_get_text(png_, info_, &texts, nullptr);
+  std::string_view found;
+  for (int i = 0; i < count; ++i) {
+    const png_text& text = texts[i];
+    const bool international = text.compression >= PNG_ITXT_COMPRESSION_NONE;
+    if (key == text.key) found = {text.text, international ? text.itxt_length : text.text_length};
+  }
+  return found;
+}
+
+/// ImageMagick's form of it: a line break, the name, how many bytes, and the bytes as hexadecimal digits.
+std::string from_hexadecimal(std::string_view profile) {
+  for (int line = 0; line < 3; ++line) {
+    const std::size_t end = profile.find('\n');
+    profile = end == std::string_view::npos ? "" : profile.substr(end + 1);
+  }
+  std::string digits(profile), bytes;
+  std::erase(digits, '\n');
+  for (std::size_t i = 0; i + 1 < digits.size(); i += 2) {
+    unsigned char byte = 0;
+    const char* end = digits.data() + i + 2;
+    if (std::from_chars(digits.data() + i, end, byte, 16).ptr != end) break;
+    bytes += static_cast<char>(byte);
+  }
+  return bytes;
+}
+
+std::string PngDecoder::exif() const {
+  png_bytep bytes = nullptr;
+  png_uint_32 count = 0;
+  if (png_get_eXIf_1(png_, info_, &count, &bytes) != 0) {
+    const void* start = bytes;
+    return {static_cast<const char*>(start), count};
+  }
+  const std::string_view profile = text("Raw profile type exif");
+  return profile.empty() ? "" : from_hexadecimal(profile);
+}
+
+int PngDecoder::orientation() const {
+  return orientation_of(exif(), text("XML:com.adobe.xmp"));
 }
 
 }  // namespace
@@ -87,7 +143,9 @@ bool PngDecoder::decode() {
 Image decode_png(std::string_view content, const std::string& where) {
   PngDecoder decoder(content);
   if (!decoder.decode()) fail_decoding("PNG: " + decoder.reason, where);
-  return from_interleaved(decoder.layout, decoder.layout.channels, decoder.pixels.data());
+  Image image = from_interleaved(decoder.layout, decoder.pixels.data());
+  image.remarks = decoder.remarks;
+  return upright(std::move(image), decoder.orientation());
 }
 
 }  // namespace cohort::data_prep

@@ -1,6 +1,7 @@
 #include "data_prep/skip.h"
 
 #include <charconv>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -72,9 +73,14 @@ void keep(Source& source, std::vector<std::int64_t> kept) {
   keep(source.splits, kept);
   for (Column& column : source.labels) keep(column.values, kept);
   for (Column& column : source.contexts) keep(column.values, kept);
-  source.image = [read = std::move(source.image), kept = std::move(kept)](std::int64_t index) {
-    return read(kept[static_cast<std::size_t>(index)]);
+  const auto of_kept = [kept =
+                            std::make_shared<const std::vector<std::int64_t>>(std::move(kept))](auto read) {
+    return [kept, read = std::move(read)](std::int64_t index) {
+      return read((*kept)[static_cast<std::size_t>(index)]);
+    };
   };
+  source.image = of_kept(std::move(source.image));
+  if (source.file) source.file = of_kept(std::move(source.file));
 }
 
 std::map<std::int64_t, std::string> parse_problems(const std::vector<std::string>& texts) {

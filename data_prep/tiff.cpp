@@ -1,123 +1,206 @@
-#include <cstdarg>
-#include <cstdio>
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <span>
+#include <type_traits>
 
-#include <fmt/format.h>
 #include <tiffio.h>
 
-#include "cohort/core/handle.h"
 #include "cohort/data/pixel_type.h"
 
+#include "data_prep/exif.h"
 #include "data_prep/image_file.h"
+#include "data_prep/tiff_page.h"
 
 namespace cohort::data_prep {
 namespace {
 
-struct TiffTraits {
-  using type = TIFF*;
-  static type null() noexcept { return nullptr; }
-  static void close(type tiff) noexcept { TIFFClose(tiff); }
-};
-using Tiff = Handle<TiffTraits>;
-
-std::string& last_error() {
-  static thread_local std::string text;
-  return text;
+void check_size(const TiffFile& file, const TiffPage& page, std::int64_t height, std::int64_t width) {
+  if (height == 0 || width == 0) throw TiffProblem("it has no pixels");
+  if (!is_plausible({page.type, page.samples, height, width}, file.bytes()))
+    throw TiffProblem("it claims more pixels than it can hold");
 }
 
-void keep_error(const char*, const char* format, va_list values) {
-  char text[256];
-  std::vsnprintf(text, sizeof text, format, values);
-  last_error() = text;
-}
-
-/// What libtiff reads from.
-struct Memory {
-  std::string_view content;
-  std::size_t at = 0;
-};
-
-tsize_t read_memory(thandle_t handle, void* out, tsize_t count) {
-  auto& memory = *static_cast<Memory*>(handle);
-  const std::size_t left = memory.content.size() - memory.at;
-  const std::size_t taken = std::min(left, static_cast<std::size_t>(count));
-  std::memcpy(out, memory.content.data() + memory.at, taken);
-  memory.at += taken;
-  return static_cast<tsize_t>(taken);
-}
-
-toff_t seek_memory(thandle_t handle, toff_t offset, int from) {
-  auto& memory = *static_cast<Memory*>(handle);
-  if (from == SEEK_CUR) offset += memory.at;
-  if (from == SEEK_END) offset += memory.content.size();
-  memory.at = std::min<std::size_t>(offset, memory.content.size());
-  return memory.at;
-}
-
-Tiff open_tiff(Memory& memory, const std::string& where) {
-  TIFFSetErrorHandler(keep_error);
-  TIFFSetWarningHandler(nullptr);
-  Tiff tiff(TIFFClientOpen(
-      where.c_str(), "rm", &memory, read_memory, [](thandle_t, void*, tsize_t) -> tsize_t { return 0; },
-      seek_memory, [](thandle_t) { return 0; },
-      [](thandle_t handle) -> toff_t { return static_cast<Memory*>(handle)->content.size(); }, nullptr,
-      nullptr));
-  if (!tiff) fail_decoding("TIFF: " + last_error(), where);
-  return tiff;
-}
-
-template <class Value>
-Value field(const Tiff& tiff, ttag_t tag) {
-  Value value{};
-  TIFFGetFieldDefaulted(tiff.get(), tag, &value);
-  return value;
-}
-
-data::PixelType pixel_type(const Tiff& tiff, const std::string& where) {
-  const auto bits = field<std::uint16_t>(tiff, TIFFTAG_BITSPERSAMPLE);
-  const auto format = field<std::uint16_t>(tiff, TIFFTAG_SAMPLEFORMAT);
-  if (format == SAMPLEFORMAT_UINT && bits == 8) return data::PixelType::u8;
-  if (format == SAMPLEFORMAT_UINT && bits == 16) return data::PixelType::u16;
-  if (format == SAMPLEFORMAT_IEEEFP && bits == 32) return data::PixelType::f32;
-  fail_decoding(fmt::format("TIFF: {} bits of sample format {} are not supported", bits, format), where);
-}
-
-void check_variant(const Tiff& tiff, const std::string& where) {
-  const auto photometric = field<std::uint16_t>(tiff, TIFFTAG_PHOTOMETRIC);
-  if (photometric != PHOTOMETRIC_MINISBLACK && photometric != PHOTOMETRIC_RGB) {
-    fail_decoding(fmt::format("TIFF: photometric interpretation {} is not supported", photometric), where);
+/// The pieces that a page is stored in, all of one size: strips as wide as it is, or tiles.
+class Pieces {
+ public:
+  Pieces(const TiffFile& file, const TiffPage& page)
+      : file_(file),
+        page_(page),
+        tiled_(TIFFIsTiled(file.get()) != 0),
+        height_(tiled_
+                    ? file.field<std::uint32_t>(TIFFTAG_TILELENGTH)
+                    : std::min<std::int64_t>(file.field<std::uint32_t>(TIFFTAG_ROWSPERSTRIP), page.height)),
+        width_(tiled_ ? file.field<std::uint32_t>(TIFFTAG_TILEWIDTH) : page.width) {
+    check_size(file, page, height_, width_);
+    row_bytes_ = (width_ * (page.interleaved ? page.samples : 1) * page.bits + 7) / 8;
+    bytes_.resize(static_cast<std::size_t>(row_bytes_ * height_));
   }
-  if (TIFFIsTiled(tiff.get()) != 0) fail_decoding("TIFF: tiled files are not supported", where);
-  const bool one_plane = field<std::uint16_t>(tiff, TIFFTAG_PLANARCONFIG) == PLANARCONFIG_CONTIG;
-  if (!one_plane) fail_decoding("TIFF: separate colour planes are not supported", where);
-  if (TIFFNumberOfDirectories(tiff.get()) != 1) fail_decoding("TIFF: it has more than one page", where);
+
+  [[nodiscard]] std::int64_t height() const noexcept { return height_; }
+  [[nodiscard]] std::int64_t width() const noexcept { return width_; }
+
+  /// Reads the piece that begins at (y, x). `sample`: of which, where each lies by itself.
+  void read(std::int64_t y, std::int64_t x, std::int64_t sample) {
+    TIFF* tiff = file_.get();
+    const auto row = static_cast<std::uint32_t>(y), column = static_cast<std::uint32_t>(x);
+    const auto plane = static_cast<std::uint16_t>(page_.interleaved ? 0 : sample);
+    const auto size = static_cast<tmsize_t>(bytes_.size());
+    const tmsize_t taken =
+        tiled_ ? TIFFReadEncodedTile(tiff, TIFFComputeTile(tiff, column, row, 0, plane), bytes_.data(), size)
+               : TIFFReadEncodedStrip(tiff, TIFFComputeStrip(tiff, row, plane), bytes_.data(), size);
+    if (taken < std::min(height_, page_.height - y) * row_bytes_) TiffFile::refuse_damage();
+  }
+
+  /// The beginning of `sample`'s values in row y of the piece that was read last, one for each of `out`.
+  template <class T>
+  void take(std::int64_t y, std::int64_t sample, std::span<T> out) const {
+    const std::byte* row = bytes_.data() + y * row_bytes_;
+    std::int64_t index = page_.interleaved ? sample : 0;
+    for (T& value : out) {
+      value = at<T>(row, index);
+      index += page_.interleaved ? page_.samples : 1;
+    }
+  }
+
+ private:
+  /// Values of fewer than 8 bits fill bytes from the highest bit on.
+  template <class T>
+  [[nodiscard]] T at(const std::byte* row, std::int64_t index) const {
+    T value{};
+    if constexpr (sizeof(T) == 1) {
+      const std::int64_t bit = index * page_.bits, behind = 8 - page_.bits - bit % 8;
+      value = static_cast<T>(std::to_integer<unsigned>(row[bit / 8]) >> behind & ((1U << page_.bits) - 1));
+    } else {
+      std::memcpy(&value, row + index * static_cast<std::int64_t>(sizeof value), sizeof value);
+    }
+    return value;
+  }
+
+  const TiffFile& file_;
+  const TiffPage& page_;
+  bool tiled_;
+  std::int64_t height_, width_;
+  std::int64_t row_bytes_ = 0;
+  std::vector<std::byte> bytes_;
+};
+
+/// Calls `visit` with the pixels of `image` as what they are, to be written.
+template <class Visit>
+void change_pixels(Image& image, Visit&& visit) {
+  data::visit_pixels(image.layout.type, image.pixels.data(), [&](const auto* start) {
+    using T = std::remove_cvref_t<decltype(*start)>;
+    visit(std::span(static_cast<T*>(static_cast<void*>(image.pixels.data())),
+                    static_cast<std::size_t>(image.layout.values())));
+  });
+}
+
+/// The values of the kept samples as they are stored.
+template <class T>
+void read_planes(const TiffFile& file, const TiffPage& page, std::span<T> planes) {
+  Pieces pieces(file, page);
+  const auto take = [&](std::int64_t y, std::int64_t x, std::int64_t sample, std::span<T> plane) {
+    const std::int64_t rows = std::min(pieces.height(), page.height - y),
+                       columns = std::min(pieces.width(), page.width - x);
+    for (std::int64_t row = 0; row < rows; ++row)
+      pieces.take(row, sample,
+                  plane.subspan(static_cast<std::size_t>((y + row) * page.width + x),
+                                static_cast<std::size_t>(columns)));
+  };
+  const std::size_t plane = planes.size() / page.kept.size();
+  for (std::int64_t y = 0; y < page.height; y += pieces.height()) {
+    for (std::int64_t x = 0; x < page.width; x += pieces.width()) {
+      for (std::size_t channel = 0; channel < page.kept.size(); ++channel) {
+        if (channel == 0 || !page.interleaved) pieces.read(y, x, page.kept[channel]);
+        take(y, x, page.kept[channel], planes.subspan(channel * plane, plane));
+      }
+    }
+  }
+}
+
+/// So that 0 is black, and the most that fewer than 8 bits can hold is white.
+template <class T>
+void stretch(const TiffPage& page, std::span<T> values) {
+  if constexpr (std::is_integral_v<T>) {
+    const bool inverted = page.photometric == PHOTOMETRIC_MINISWHITE;
+    const unsigned most = (1U << page.bits) - 1, white = page.bits < 8 ? 255 : most;
+    if (!inverted && most == white) return;
+    for (T& value : values) value = static_cast<T>((inverted ? most - value : value) * white / most);
+  }
+}
+
+/// A colour of a palette has 16 bits, in files of some programs 8.
+Image through_palette(const TiffFile& file, const TiffPage& page, const Image& numbers) {
+  std::array<const std::uint16_t*, 3> palette{};
+  if (TIFFGetField(file.get(), TIFFTAG_COLORMAP, &palette[0], &palette[1], &palette[2]) == 0)
+    throw TiffProblem("it has no palette");
+  const bool has_16_bits = std::any_of(palette.begin(), palette.end(), [&](const std::uint16_t* colours) {
+    return std::any_of(colours, colours + (std::size_t{1} << page.bits),
+                       [](unsigned colour) { return colour > 255; });
+  });
+  Image image{{data::PixelType::u8, 3, page.height, page.width}, {}};
+  image.pixels.reserve(3 * numbers.pixels.size());
+  for (const std::uint16_t* colours : palette) {
+    for (const std::byte number : numbers.pixels)
+      image.pixels.push_back(
+          static_cast<std::byte>(colours[std::to_integer<int>(number)] >> (has_16_bits ? 8 : 0)));
+  }
+  return image;
+}
+
+Image as_stored(const TiffFile& file, const TiffPage& page) {
+  Image image{{page.type, std::ssize(page.kept), page.height, page.width}, {}};
+  image.pixels.resize(static_cast<std::size_t>(image.layout.bytes()));
+  change_pixels(image, [&](auto planes) { read_planes(file, page, planes); });
+  if (page.photometric == PHOTOMETRIC_PALETTE) return through_palette(file, page, image);
+  change_pixels(image, [&](auto values) { stretch(page, values); });
+  return image;
+}
+
+Image converted(const TiffFile& file, const TiffPage& page) {
+  char reason[1024] = "";
+  if (TIFFRGBAImageOK(file.get(), reason) == 0) throw TiffProblem(reason);
+  std::vector<std::uint32_t> raster(static_cast<std::size_t>(page.height * page.width));
+  // As it is stored: turned it is by upright().
+  const auto orientation = file.field<std::uint16_t>(TIFFTAG_ORIENTATION);
+  const auto height = static_cast<std::uint32_t>(page.height), width = static_cast<std::uint32_t>(page.width);
+  if (TIFFReadRGBAImageOriented(file.get(), width, height, raster.data(), orientation, 1) == 0)
+    TiffFile::refuse_damage();
+  Image image{{data::PixelType::u8, 3, page.height, page.width}, {}};
+  image.pixels.reserve(3 * raster.size());
+  for (const int shift : {0, 8, 16}) {
+    for (const std::uint32_t colours : raster)
+      image.pixels.push_back(static_cast<std::byte>(colours >> shift));
+  }
+  image.remarks.converted = page.photometric == PHOTOMETRIC_SEPARATED;
+  return image;
+}
+
+int tiff_orientation(const TiffFile& file) {
+  std::uint16_t orientation = 1;
+  if (TIFFGetField(file.get(), TIFFTAG_ORIENTATION, &orientation) != 0) return orientation;
+  return orientation_of("", file.bytes_of(TIFFTAG_XMLPACKET));
+}
+
+Image read_tiff(std::string_view content) {
+  const TiffFile file(content);
+  const TiffPage page(file);
+  check_size(file, page, page.height, page.width);
+  Image image = page.is_converted() ? converted(file, page) : as_stored(file, page);
+  if (TiffFile::lost_pixels()) throw TiffProblem("its data are damaged or end too early");
+  image.remarks.alpha = std::ssize(page.kept) < page.samples;
+  image.remarks.profile = !file.bytes_of(TIFFTAG_ICCPROFILE).empty();
+  return upright(std::move(image), tiff_orientation(file));
 }
 
 }  // namespace
 
 Image decode_tiff(std::string_view content, const std::string& where) {
-  Memory memory{content};
-  const Tiff tiff = open_tiff(memory, where);
-  check_variant(tiff, where);
-  const auto stored = static_cast<std::int64_t>(field<std::uint16_t>(tiff, TIFFTAG_SAMPLESPERPIXEL));
-  const bool colour = field<std::uint16_t>(tiff, TIFFTAG_PHOTOMETRIC) == PHOTOMETRIC_RGB;
-  const data::ImageLayout layout{pixel_type(tiff, where), colour ? 3 : 1,
-                                 field<std::uint32_t>(tiff, TIFFTAG_IMAGELENGTH),
-                                 field<std::uint32_t>(tiff, TIFFTAG_IMAGEWIDTH)};
-  if (!is_plausible({layout.type, stored, layout.height, layout.width}, content.size()))
-    fail_decoding("TIFF: it claims more pixels than it can hold", where);
-  if (stored < layout.channels || layout.values() == 0) fail_decoding("TIFF: it has no pixels", where);
-  const auto stride = static_cast<std::size_t>(TIFFScanlineSize(tiff.get()));
-  if (stride != static_cast<std::size_t>(layout.width * stored * data::pixel_type_bytes(layout.type)))
-    fail_decoding("TIFF: its lines have another length than its width says", where);
-  std::vector<std::byte> pixels(stride * static_cast<std::size_t>(layout.height));  // [H, W, stored]
-  for (std::int64_t y = 0; y < layout.height; ++y) {
-    void* row = pixels.data() + static_cast<std::size_t>(y) * stride;
-    if (TIFFReadScanline(tiff.get(), row, static_cast<std::uint32_t>(y), 0) != 1) {
-      fail_decoding("TIFF: " + last_error(), where);
-    }
+  try {
+    return read_tiff(content);
+  } catch (const TiffProblem& problem) {
+    fail_decoding(std::string("TIFF: ") + problem.what(), where);
   }
-  return from_interleaved(layout, stored, pixels.data());
 }
 
 }  // namespace cohort::data_prep

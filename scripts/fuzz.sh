@@ -56,6 +56,7 @@ seeds() {
     safetensors) find "$ROOT/tests" -name '*.safetensors' -size -64k -exec cp {} "$2" \; ;;
     npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
     tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;
+    exif) printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0tiff:Orientation="6"------' >"$2/seed" ;;
     image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;
   esac
 }

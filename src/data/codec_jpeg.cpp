@@ -1,34 +1,10 @@
-#include <csetjmp>
-#include <cstdio>
 #include <cstdlib>
 
-#include <jpeglib.h>
-
 #include "data/codec_library.h"
+#include "support/jpeg_errors.h"
 
 namespace cohort::data {
 namespace {
-
-/// libjpeg reports errors through a function that must not return: no object with a destructor may live in a
-/// function that calls it.
-struct JpegErrors : jpeg_error_mgr {
-  JpegErrors() {
-    jpeg_std_error(this);
-    error_exit = raise;
-    output_message = [](j_common_ptr) {};
-  }
-  std::string reason;
-  std::jmp_buf return_to{};
-
- private:
-  static void raise(j_common_ptr jpeg) {
-    char text[JMSG_LENGTH_MAX];
-    jpeg->err->format_message(jpeg, text);
-    auto* errors = static_cast<JpegErrors*>(jpeg->err);
-    errors->reason = text;
-    std::longjmp(errors->return_to, 1);
-  }
-};
 
 JSAMPROW line_of(std::span<std::byte> pixels, std::size_t row_bytes, std::size_t y) {
   void* line = pixels.data() + y * row_bytes;
@@ -101,9 +77,7 @@ class JpegReader {
       jpeg_read_scanlines(&jpeg_, &line, 1);
     }
     jpeg_finish_decompress(&jpeg_);
-    // What libjpeg takes for a warning is missing or damaged data, which it fills with gray.
-    if (errors_.num_warnings > 0) return errors_.reason = "its data are damaged or end too early", false;
-    return true;
+    return !errors_.lost_pixels();
   }
 
   [[nodiscard]] const std::string& reason() const { return errors_.reason; }

@@ -239,7 +239,6 @@ class Writing {
     const auto first = static_cast<std::size_t>(ranks.rank()), step = static_cast<std::size_t>(ranks.size());
     for (std::size_t i = first; i < plan.size(); i += step)
       rows_here_ += static_cast<std::int64_t>(plan[i].rows.size());
-    report_ = ranks.rank() == 0 && progress_;
     for (std::size_t round = 0; round < plan.size(); round += step) {
       comm::together(ranks, [&] {
         if (round + first < plan.size()) results.put(round + first, write(plan[round + first]));
@@ -270,7 +269,7 @@ class Writing {
     }
     const auto row_done = [this] {
       ++rows_done_;
-      if (report_) progress_(rows_done_, rows_here_);
+      if (progress_) progress_(rows_done_, rows_here_);
     };
     WrittenShard result =
         write_shard(folder_, shard.file, description_, rows_, shard.rows, pixels_, row_done);
@@ -283,7 +282,6 @@ class Writing {
   std::span<const Row> rows_;
   const PixelSource& pixels_;
   const std::function<void(std::int64_t, std::int64_t)>& progress_;
-  bool report_ = false;
   std::int64_t rows_here_ = 0, rows_done_ = 0;
   std::vector<std::string> written_;
 };

@@ -1,11 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <stdexcept>
 #include <vector>
 
 #include <png.h>
+
+#include "data_prep/image.h"
 
 namespace cohort::testing {
 
@@ -21,6 +24,14 @@ inline void write_png(const std::filesystem::path& file, std::uint32_t height, s
   if (png_image_write_to_file(&image, file.c_str(), 0, values.data(), 0, nullptr) == 0) {
     throw std::runtime_error(image.message);
   }
+}
+
+/// The pixels of an image whose type is T.
+template <class T>
+std::vector<T> values_of(const data_prep::Image& image) {
+  std::vector<T> values(image.pixels.size() / sizeof(T));
+  std::memcpy(values.data(), image.pixels.data(), image.pixels.size());
+  return values;
 }
 
 }  // namespace cohort::testing

@@ -18,19 +18,13 @@ namespace cohort::data_prep {
 namespace {
 
 using data::PixelType;
+using testing::values_of;
 
 template <class T>
 Image image_of(data::ImageLayout layout, const std::vector<T>& values) {
   Image image{layout, std::vector<std::byte>(values.size() * sizeof(T))};
   std::memcpy(image.pixels.data(), values.data(), image.pixels.size());
   return image;
-}
-
-template <class T>
-std::vector<T> values_of(const Image& image) {
-  std::vector<T> values(image.pixels.size() / sizeof(T));
-  std::memcpy(values.data(), image.pixels.data(), image.pixels.size());
-  return values;
 }
 
 using Bytes = std::vector<std::uint8_t>;

@@ -59,7 +59,8 @@ struct WriterConfig {
 /// read back against its checksums and renamed into place; dataset.json comes last. When `description.source`
 /// is not 0, shards that an interrupted or failed call with the same source finished are kept and taken over.
 /// Throws on every rank when one fails (DataError: unreadable source, disk full, folder already holds a
-/// dataset). `progress` is called on rank 0 with (rows done by rank 0, rows of rank 0); may be empty.
+/// dataset). `progress` is called on every rank after each row that it wrote, with (rows done by the rank,
+/// rows of the rank); may be empty.
 Description write_dataset(const std::filesystem::path& folder, Description description,
                           std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
                           comm::Communicator& ranks,
