@@ -91,7 +91,9 @@ std::vector<fs::path> partial_paths(const fs::path& folder) {
 }
 
 void begin_checkpoint(const fs::path& folder, const fs::path& partial) {
+  const bool is_new = !fs::exists(folder);
   make_writable_folder(folder);
+  if (is_new) sync_folder(folder / "..");  // of what use were checkpoints in a folder without a name
   for (const fs::path& path : partial_paths(folder)) fs::remove_all(path);
   fs::create_directory(partial);
 }

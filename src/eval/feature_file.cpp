@@ -134,6 +134,7 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   if (error)
     throw DataError({fmt::format("cannot rename the finished file: {}", error.message()), target.where,
                      disk_remedy(error.value())});
+  sync_folder(file.has_parent_path() ? file.parent_path() : ".");
 }
 
 }  // namespace cohort::eval

@@ -40,6 +40,36 @@ TEST(ReadFile, GivesAllBytes) {
   EXPECT_EQ(read_file(folder.write("empty", "")), "");
 }
 
+// More than one part of what is read at once, of which no two are alike.
+std::string many_bytes(std::size_t count) {
+  std::string bytes(count, '\0');
+  std::uint32_t state = 1;
+  for (char& byte : bytes) byte = static_cast<char>((state = state * 1664525U + 1013904223U) >> 24);
+  return bytes;
+}
+
+TEST(ReadFile, OfManyPartsGivesAllBytesInOrder) {
+  const TemporaryFolder folder;
+  for (const std::size_t count : {65'535U, 65'536U, 65'537U, 500'001U}) {
+    const std::string content = many_bytes(count);
+    EXPECT_TRUE(read_file(folder.write("file", content)) == content) << count;
+  }
+}
+
+TEST(CopySparse, GivesManyPartsAndTheHolesBetweenThem) {
+  const TemporaryFolder folder;
+  const std::string part = many_bytes(200'000);
+  std::string content = part + std::string(1 << 20, '\0') + part + std::string(300'000, '\0');
+  const auto from = folder.write("from", part);
+  std::filesystem::resize_file(from, part.size() + (1 << 20));
+  std::ofstream(from, std::ios::app | std::ios::binary) << part;
+  std::filesystem::resize_file(from, content.size());
+
+  copy_sparse(FileDescriptor(::open(from.c_str(), O_RDONLY | O_CLOEXEC)), folder.path() / "to");
+
+  EXPECT_TRUE(read_file(folder.path() / "to") == content);
+}
+
 TEST(ReadFile, NamesFileAndReason) {
   const TemporaryFolder folder;
   const auto missing = folder.path() / "none" / "file";

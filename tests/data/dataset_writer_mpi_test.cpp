@@ -1,5 +1,6 @@
 #include <csignal>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <sys/resource.h>
 
@@ -10,6 +11,7 @@
 #include "cohort/core/random.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/dataset_writer.h"
+#include "cohort/data/image_codec.h"
 
 #include "support/faults.h"
 #include "support/ranks.h"
@@ -114,6 +116,83 @@ TEST(WriteDataset, IsReadBackAsItWasGiven) {
       const int expected = static_cast<int>(pixels[2 * p]) + 256 * static_cast<int>(pixels[2 * p + 1]);
       ASSERT_EQ(values[p], static_cast<float>(expected));
     }
+  }
+}
+
+/// Noise that is brighter in the test split, and by the number of its row.
+void bright_noise(std::int64_t index, std::span<std::byte> out) {
+  noise(index, out);
+  const bool is_test = index % 4 == 3;             // as in rows()
+  for (std::size_t i = 1; i < out.size(); i += 2)  // the high bytes of u16
+    out[i] = static_cast<std::byte>(static_cast<int>(out[i]) % 64 + (is_test ? 192 : index / 4));
+}
+
+// A normalisation that has seen the test images is wrong, and no score would show it.
+TEST(WriteDataset, StatisticsAreThoseOfAllShardsOfTheTrainingSplitAndOfNoOther) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  for (const Codec codec : {Codec::raw, Codec::png}) {
+    Description wanted = description();
+    wanted.codec = codec;
+    const auto target = folder.path() / std::string(codec_name(codec));
+    const Description written = write_dataset(target, wanted, rows(), bright_noise, kConfig, world);
+    ASSERT_GT(written.split("train").shards.size(), 1U);
+    ASSERT_GT(written.split("test").shards.size(), 0U);
+
+    const Dataset train = Dataset::open(target, "train");
+    std::vector<std::int64_t> all(static_cast<std::size_t>(train.rows()));
+    std::iota(all.begin(), all.end(), 0);
+    const at::Tensor pixels = train.images(all).to(at::kDouble);
+    EXPECT_NEAR(written.mean.front(), pixels.mean().item<double>(), 1e-6);
+    EXPECT_NEAR(written.deviation.front(), pixels.std(false).item<double>(), 1e-6);
+  }
+}
+
+// The same of a shard that was finished by an earlier, interrupted conversion and of one that was not.
+TEST(WriteDataset, StatisticsOfAResumedConversionAreThoseOfAllItsShards) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  Description named = description();
+  named.source = 77;
+  const auto failing = [](std::int64_t index, std::span<std::byte> out) {
+    if (index % 4 == 3) throw DataError({"the image cannot be read", "an image of the test split", ""});
+    bright_noise(index, out);
+  };
+  EXPECT_THROW(write_dataset(folder.path() / "d", named, rows(), failing, kConfig, world), DataError);
+  world.barrier();
+
+  const Description resumed = write_dataset(folder.path() / "d", named, rows(), bright_noise, kConfig, world),
+                    whole = write_dataset(folder.path() / "w", named, rows(), bright_noise, kConfig, world);
+
+  EXPECT_EQ(resumed.mean, whole.mean);
+  EXPECT_EQ(resumed.deviation, whole.deviation);
+}
+
+// Encoded images of a shard are kept beside and copied in parts of 4 MiB.
+TEST(WriteDataset, AShardOfMoreThanOnePartOfEncodedImagesIsReadBack) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  Description large = description();
+  large.images = {PixelType::u8, 1, 1024, 1024};
+  large.codec = Codec::zstd;
+  std::vector<Row> few;
+  for (int i = 0; i < 5; ++i) few.push_back({fmt::format("{}", i), 0, {0}, {0}});
+  const auto pixels = [](std::int64_t index, std::span<std::byte> out) {
+    std::uint32_t state = 1 + static_cast<std::uint32_t>(index);
+    for (std::byte& value : out)
+      value = static_cast<std::byte>((state = state * 1664525U + 1013904223U) >> 24);
+  };
+
+  const Description written = write_dataset(folder.path() / "d", large, few, pixels, {}, world);
+
+  ASSERT_EQ(written.split("train").shards.size(), 1U);
+  ASSERT_GT(written.split("train").shards.front().bytes, std::uint64_t{9} << 19);
+  const Dataset dataset = Dataset::open(folder.path() / "d", "train");
+  std::vector<std::byte> expected(1024 * 1024), image(expected.size());
+  for (std::int64_t row = 0; row < 5; ++row) {
+    pixels(row, expected);
+    dataset.read(row, image);
+    EXPECT_TRUE(image == expected) << row;
   }
 }
 

@@ -85,6 +85,48 @@ TEST(Knn, HasTheSameBitsOnAnyNumberOfRanks) {
   EXPECT_NEAR(std::exp(together[0][2400][1].item<double>()), shares[1], 1e-4);
 }
 
+// Two whole blocks of the bank and three images more, fewer than neighbours are asked for. Every image lies
+// in a direction of its own block, and its label is the block's; each query has its neighbours in one block.
+TEST(Knn, NeighboursOfEveryBlockOfTheBankHaveTheirOwnLabels) {
+  comm::Communicator world = test::world();
+  constexpr std::int64_t kBlock = 8192, kBlocks = 3, kBank = 2 * kBlock + 3, kQueries = 1500;
+  const at::Tensor block_of = at::arange(kBank).div(kBlock, "floor");
+  const at::Tensor bank =
+      at::one_hot(block_of, kBlocks).to(at::kFloat) * 3 + 0.2 * testing::normal_values({kBank, kBlocks});
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < kBank; ++i) labels.push_back(static_cast<std::int32_t>(2 - i / kBlock));
+  const at::Tensor wanted = at::arange(kQueries) % kBlocks;
+  const at::Tensor queries = at::one_hot(wanted, kBlocks).to(at::kFloat);
+
+  const auto logits = knn_logits(bank, labels, queries, kBlocks, {.neighbours = {1, 3}}, world);
+
+  for (const at::Tensor& of_k : logits) {
+    EXPECT_TRUE(of_k.argmax(1).equal(2 - wanted));
+    EXPECT_GT(of_k.gather(1, (2 - wanted).unsqueeze(1)).exp().min().item<double>(), 0.999);
+  }
+}
+
+// The best of all blocks together: neighbours alternate between blocks.
+TEST(Knn, NeighboursInSeveralBlocksVoteTogether) {
+  comm::Communicator world = test::world();
+  const std::int64_t count = 8192 + 4096;
+  const at::Tensor bank = testing::normal_values({count, kWidth}),
+                   queries = testing::normal_values({2, kWidth}, 1);
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < count; ++i) labels.push_back(i < 8192 ? static_cast<std::int32_t>(i % 2) : 2);
+
+  const auto logits =
+      knn_logits(bank, labels, queries, kClasses, {.neighbours = {50}, .temperature = 0.3}, world);
+
+  for (std::int64_t row = 0; row < 2; ++row) {
+    const auto shares = shares_by_formula(bank, labels, queries[row], 50, 0.3);
+    for (std::int64_t c = 0; c < kClasses; ++c) {
+      EXPECT_NEAR(std::exp(logits[0][row][c].item<double>()), shares[static_cast<std::size_t>(c)], 1e-4)
+          << "row " << row << ", class " << c;
+    }
+  }
+}
+
 TEST(Knn, ALowTemperatureGivesTheNearestAlone) {
   comm::Communicator world = test::world();
   const at::Tensor bank = testing::normal_values({40, kWidth}),

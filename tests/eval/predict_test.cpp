@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/data/batch.h"
+#include "cohort/data/context_sampler.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/feature_file.h"
 #include "cohort/nn/explain.h"
@@ -107,6 +108,43 @@ TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
   EXPECT_FALSE(at::allclose(prediction.context[2], prediction.context[3], 1e-6, 1e-7));
 }
 
+// 331 images in groups of five, so that several share a pass of 128, with a rest in each context and a last
+// pass that is short; one context alone is larger than a pass.
+TEST(Predict, EveryGroupOfManyPassesIsThatOfItsOwnForwardPass) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  std::vector<data::Row> rows;
+  for (const auto& [site, count] : {std::pair{0, 17}, {2, 203}, {3, 1}, {4, 110}}) {
+    for (int i = 0; i < count; ++i) rows.push_back({fmt::format("{}-{:03}", site, i), 0, {i % 2}, {site}});
+  }
+  const auto pixels = [](std::int64_t index, std::span<std::byte> out) {
+    RandomStream random({.seed = 7, .purpose = Purpose::synthetic, .sample = index});
+    for (std::byte& value : out) value = static_cast<std::byte>(random.below(256));
+  };
+  (void)data::write_dataset(folder.path() / "many", testing::tiny_description(), rows, pixels, {}, world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "many", "train");
+  (void)dataset.context_runs("site");
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
+
+  const Prediction prediction =
+      predict(model, dataset, "site", groups_of(5), augment::Normalisation::dataset, false, world);
+
+  const data::StepPlan plan = data::evaluation_plan(dataset.context_runs("site").runs(), 5);
+  const auto view = augment::evaluation_view(dataset.description(), augment::Normalisation::dataset);
+  Workers workers(1);
+  const at::NoGradGuard no_gradients;
+  for (const data::Group& group : plan) {
+    const data::Batch batch = data::make_batch(dataset, std::span(&group, 1), {{"site"}, ""}, *view, workers);
+    const auto output = model.forward(
+        batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+    const auto first = group.rows.front(), count = std::ssize(group.rows);
+    EXPECT_TRUE(at::allclose(prediction.logits.narrow(0, first, count), output.logits, 1e-5, 1e-6)) << first;
+    EXPECT_TRUE(at::allclose(prediction.features.narrow(0, first, count), output.cls, 1e-5, 1e-6)) << first;
+    EXPECT_TRUE(at::allclose(prediction.context.narrow(0, first, count), output.context, 1e-5, 1e-6))
+        << first;
+  }
+}
+
 TEST(Evaluate, ScoresEveryContextOnce) {
   comm::Communicator world = test::world();
   const testing::SharedFolder folder(world);
@@ -155,6 +193,23 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
       H5Dread(stored.get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, features.data_ptr<float>()),
       "H5Dread", where);
   EXPECT_TRUE(at::equal(features, prediction.features));
+  const auto numbers = [&](const std::string& name, auto values, hid_t type) {
+    const hdf5::Dataset column = hdf5::open_dataset(file.get(), name, where);
+    hdf5::check_hdf5(H5Dread(column.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), "H5Dread",
+                     where);
+    return values;
+  };
+  const std::vector<std::int32_t> blank(testing::kTinyTest);
+  EXPECT_EQ(numbers("labels/corner", blank, H5T_NATIVE_INT32), dataset.labels("corner"));
+  EXPECT_EQ(numbers("context/site", blank, H5T_NATIVE_INT32), dataset.contexts("site"));
+  const std::vector<float> no_tokens(testing::kTinyTest * 24), no_logits(testing::kTinyTest * 2);
+  const auto as_tensor = [](std::vector<float> values, at::IntArrayRef shape) {
+    return at::tensor(values).view(shape);
+  };
+  EXPECT_TRUE(at::equal(as_tensor(numbers("context_tokens/site", no_tokens, H5T_NATIVE_FLOAT), {-1, 24}),
+                        prediction.context.select(1, 0)));
+  EXPECT_TRUE(
+      at::equal(as_tensor(numbers("logits", no_logits, H5T_NATIVE_FLOAT), {-1, 2}), prediction.logits));
 }
 
 }  // namespace

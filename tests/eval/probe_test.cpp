@@ -9,6 +9,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
 
+#include "support/even.h"
 #include "support/ranks.h"
 #include "support/small_model.h"
 
@@ -89,6 +90,33 @@ TEST(Probe, FollowsTheUpdateRule) {
   }
   EXPECT_TRUE(at::allclose(probe.weights[0].to(at::kDouble), w, 1e-5, 1e-6));
   EXPECT_TRUE(at::allclose(probe.biases[0].to(at::kDouble), b, 1e-5, 1e-6));
+}
+
+// Deviation 1/√inputs; neither layers nor seeds share values.
+TEST(Probe, FirstWeightsAreNormalAndOfTheirOwnLayerAndSeed) {
+  comm::Communicator world = test::world();
+  constexpr std::int64_t kWide = 50;
+  const auto first = [&](std::uint64_t seed, std::size_t layer) {
+    const ProbeConfig config{.rates = {0.1}, .hidden = kWide, .epochs = 0, .seed = seed};
+    const std::vector<std::int32_t> labels{0, 1, 2};
+    return train_probes(testing::normal_values({3, kWide}), labels, kWide, config, world)
+        .front()
+        .weights[layer]
+        .flatten()
+        .contiguous();
+  };
+  const auto half = [](const at::Tensor& weights, std::int64_t i) {
+    const double deviates = static_cast<double>(weights.const_data_ptr<float>()[i]) * std::sqrt(kWide);
+    return deviates < -0.6744898 ? 0 : deviates < 0 ? 1 : deviates < 0.6744898 ? 2 : 3;  // quartiles
+  };
+  const at::Tensor one = first(1, 0), second = first(1, 1), other = first(2, 0);
+  testing::Counts layers({4, 4}), seeds({4, 4}), neighbours({4, 4});
+  for (std::int64_t i = 0; i + 1 < one.numel(); ++i) {
+    layers.add(half(one, i), half(second, i));
+    seeds.add(half(one, i), half(other, i));
+    neighbours.add(half(one, i), half(one, i + 1));
+  }
+  for (const testing::Counts& counts : {layers, seeds, neighbours}) testing::expect_even(counts);
 }
 
 TEST(Probe, HasTheSameBitsOnAnyNumberOfRanks) {

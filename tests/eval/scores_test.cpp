@@ -1,5 +1,6 @@
 #include "cohort/eval/scores.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -10,6 +11,8 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
+
+#include "support/even.h"
 
 namespace cohort::eval {
 namespace {
@@ -112,6 +115,34 @@ TEST(Scores, BootstrapIntervalsAreNearThoseOfFormulas) {
   EXPECT_NEAR(scores.auc_interval->high - scores.auc_interval->low, 2 * 1.96 * deviation, 0.5 * deviation);
   EXPECT_LT(scores.auc_interval->low, a);
   EXPECT_GT(scores.auc_interval->high, a);
+}
+
+// 1,000 samples, each as many images as there are, of the stream (bootstrap, sample); percentiles 2.5 and
+// 97.5 of their accuracies.
+TEST(Scores, BootstrapIntervalsAreThoseOfSamplesDrawnByHand) {
+  constexpr std::size_t kImages = 37, kRight = 23;
+  std::vector<float> margins(kImages, -1.0F);
+  const Labels labels(kImages, 1);
+  std::fill_n(margins.begin() + 5, kRight, 1.0F);
+  std::vector<double> accuracies;
+  std::vector<std::int64_t> first_drawn(kImages);
+  for (std::int64_t sample = 0; sample < 1000; ++sample) {
+    RandomStream random({.purpose = Purpose::bootstrap, .sample = sample});
+    int right = 0;
+    for (std::size_t i = 0; i < kImages; ++i) {
+      const std::uint64_t drawn = random.below(kImages);
+      if (i == 0) ++first_drawn[drawn];
+      right += drawn >= 5 && drawn < 5 + kRight ? 1 : 0;
+    }
+    accuracies.push_back(right / static_cast<double>(kImages));
+  }
+  std::sort(accuracies.begin(), accuracies.end());
+
+  const Scores scores = score(logits_of_margins(margins), labels, {}, kNoNames);
+
+  EXPECT_DOUBLE_EQ(scores.accuracy_interval.low, accuracies[25]);
+  EXPECT_DOUBLE_EQ(scores.accuracy_interval.high, accuracies[974]);
+  testing::expect_as_likely(first_drawn, std::vector<double>(kImages, 1.0 / kImages));
 }
 
 TEST(Scores, CountsByHand) {

@@ -137,6 +137,29 @@ TEST_P(DinoOnRanks, SharesAddUpToTheWhole) {
 INSTANTIATE_TEST_SUITE_P(Scopes, DinoOnRanks, ::testing::Values(nn::Scope::group, nn::Scope::global),
                          [](const auto& test) { return std::string(config::enum_name(test.param)); });
 
+// A step that is skipped, or computed a second time, was never there: its logits are not in the centre.
+TEST_P(DinoOnRanks, AStepThatBeginsAnewLeavesNothingInTheCentre) {
+  data::Batch skipped = global_batch();
+  for (at::Tensor& view : skipped.views) view = view * 2 + 1;
+  const auto centre_after = [&](const std::vector<data::Batch>& before) {
+    const auto dino = make_dino(network(), network(), config_, GetParam());
+    const Step where{0, 10, 0, kImages, 9, nullptr};
+    Metrics metrics;
+    for (const data::Batch& batch : before) {
+      dino->begin_step(batch, where);
+      (void)dino->loss(batch, where, metrics);
+    }
+    dino->begin_step(global_batch(), where);
+    (void)dino->loss(global_batch(), where, metrics);
+    dino->after_step(where);
+    return dino->buffers().front().values.clone();
+  };
+  const at::Tensor alone = centre_after({});
+  EXPECT_GT(alone.abs().max().item<double>(), 0.0);
+  EXPECT_TRUE(at::equal(centre_after({skipped}), alone));
+  EXPECT_TRUE(at::equal(centre_after({skipped, global_batch()}), alone));
+}
+
 TEST_P(DinoOnRanks, TheTeacherIsFrozenAndFollows) {
   const auto teacher = network();
   const auto dino = make_dino(network(), teacher, config_, GetParam());

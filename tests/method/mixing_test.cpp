@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "../support/even.h"
 #include "../support/small_model.h"
 
 namespace cohort::method {
@@ -86,6 +87,64 @@ TEST(Mixing, AGroupIsMixedAlikeInAnyBatchAndDifferentlyInTheNextStep) {
 
   EXPECT_TRUE(part.images.equal(whole.images.narrow(0, 2 * kMembers, kMembers)));
   EXPECT_FALSE(next.share.equal(whole.share));
+}
+
+/// Shares of `groups` groups of two images of one pixel.
+std::vector<double> shares(std::int64_t groups, const Mixing& mixing, std::uint64_t seed, std::int64_t step) {
+  const at::Tensor numbers = at::arange(2 * groups).div(2, "floor");
+  const at::Tensor share = mix_groups(at::zeros({2 * groups, 1, 1, 1}), numbers, mixing, seed, step).share;
+  std::vector<double> values;
+  for (std::int64_t group = 0; group < groups; ++group)
+    values.push_back(static_cast<double>(share.const_data_ptr<float>()[2 * group]));
+  return values;
+}
+
+// Beta(1, 1) is uniform.
+TEST(MixingDraws, SharesOfGroupsStepsAndSeedsAreIndependent) {
+  constexpr std::int64_t kGroups = 3000;
+  const std::vector<double> these = shares(kGroups, {.mixup = 1.0}, kSeed, kStep),
+                            later = shares(kGroups, {.mixup = 1.0}, kSeed, kStep + 1),
+                            others = shares(kGroups, {.mixup = 1.0}, kSeed + 1, kStep);
+  const auto part = [](double share) { return testing::part_of(share, 0, 1, 8); };
+  testing::Counts groups({8, 8}), steps({8, 8}), seeds({8, 8});
+  for (std::size_t i = 0; i < these.size(); ++i) {
+    groups.add(part(these[i]), part(these[(i + 1) % these.size()]));
+    steps.add(part(these[i]), part(later[i]));
+    seeds.add(part(these[i]), part(others[i]));
+  }
+  for (const testing::Counts& counts : {groups, steps, seeds}) testing::expect_even(counts);
+}
+
+// Shares of Beta(1e8, 1e8) are 1/2: boxes of 2 x 3 pixels to each side of their middle, which is anywhere.
+TEST(MixingDraws, MiddlesOfBoxesAreEveryPixelEquallyOften) {
+  constexpr std::int64_t kGroups = 4000, kSize = 9, kHalf = 3;
+  at::Tensor images = at::zeros({2 * kGroups, 1, kSize, kSize});
+  images.view({kGroups, 2, -1}).select(1, 1).fill_(1.0);
+  const Mixed mixed =
+      mix_groups(images, at::arange(2 * kGroups).div(2, "floor"), {.cutmix = 1e8}, kSeed, kStep);
+  const at::Tensor pasted = mixed.images.view({kGroups, 2, kSize, kSize}).select(1, 0).ne(0);
+  const auto middle = [](const at::Tensor& line) {  // of the rows or columns that are pasted
+    const auto count = line.sum().item<std::int64_t>(),
+               first = line.to(at::kInt).argmax().item<std::int64_t>();
+    return first > 0 ? first + kHalf : count - kHalf;
+  };
+  testing::Counts middles({kSize, kSize});
+  for (std::int64_t group = 0; group < kGroups; ++group)
+    middles.add(middle(pasted[group].any(1)), middle(pasted[group].any(0)));
+  testing::expect_even(middles);
+}
+
+TEST(MixingDraws, WhatAGroupDoesDoesNotDependOnTheOneBefore) {
+  constexpr std::int64_t kGroups = 2000;
+  at::Tensor images = at::zeros({2 * kGroups, 1, 4, 4});
+  images.view({kGroups, 2, -1}).select(1, 1).fill_(1.0);
+  const Mixed mixed = mix_groups(images, at::arange(2 * kGroups).div(2, "floor"),
+                                 {.mixup = 1.0, .cutmix = 1.0}, kSeed, kStep);
+  const at::Tensor whole = mixed.images.eq(0).logical_or(mixed.images.eq(1)).flatten(1).all(1);
+  testing::Counts pastes({2, 2});
+  for (std::int64_t group = 1; group < kGroups; ++group)
+    pastes.add(whole[2 * group - 2].item<bool>(), whole[2 * group].item<bool>());
+  testing::expect_even(pastes);
 }
 
 }  // namespace

@@ -165,6 +165,7 @@ TEST(Fused, SumAndLayerNormAreLibTorchsWithTheirGradients) {
       compare_norms({1, 1, 16}, has_branch, narrow);
       compare_norms({3, 5, 24}, has_branch, narrow);  // LibTorch's: not whole vectors
       compare_norms({0, 5, 32}, has_branch, narrow);
+      compare_norms({5, 67, 128}, has_branch, narrow);  // several parts of rows and of values
     }
   }
 }
