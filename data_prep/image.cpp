@@ -91,6 +91,26 @@ void resize_plane(const T* source, std::int64_t source_width, const Taps& rows, 
   }
 }
 
+/// How an image as it is seen lies in a plane of the stored one.
+struct Walk {
+  std::int64_t height, width;
+  std::int64_t first;        ///< where it begins
+  std::int64_t down, right;  ///< how far it is to the next row and to the next column
+};
+
+Walk walk_of(const data::ImageLayout& stored, int orientation) {
+  const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7,
+             from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const std::int64_t height = stored.height, width = stored.width;
+  Walk walk{height, width, (from_bottom ? (height - 1) * width : 0) + (from_right ? width - 1 : 0),
+            from_bottom ? -width : width, from_right ? -1 : 1};
+  if (orientation >= 5) {
+    std::swap(walk.height, walk.width);
+    std::swap(walk.down, walk.right);
+  }
+  return walk;
+}
+
 }  // namespace
 
 bool is_finite(const Image& image) {
@@ -119,29 +139,19 @@ Image upright(Image image, int orientation) {
   image.remarks.no_orientation |= orientation == 0;
   if (orientation <= 1) return image;
   const data::ImageLayout& stored = image.layout;
-  const std::int64_t height = stored.height, width = stored.width;
-  // Where the image as it is seen begins in the stored one, and how far it is to the next row and column.
-  const bool from_bottom = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7,
-             from_right = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const std::int64_t first = (from_bottom ? (height - 1) * width : 0) + (from_right ? width - 1 : 0);
-  std::int64_t down = from_bottom ? -width : width, right = from_right ? -1 : 1;
-  data::ImageLayout seen = stored;
-  if (orientation >= 5) {
-    std::swap(seen.height, seen.width);
-    std::swap(down, right);
-  }
-  Image turned = make_image(seen, image.remarks);
-  turned.remarks.turned = true;
+  const Walk walk = walk_of(stored, orientation);
+  Image seen = make_image({stored.type, stored.channels, walk.height, walk.width}, image.remarks);
+  seen.remarks.turned = true;
   data::visit_pixels(stored.type, image.pixels.data(), [&](const auto* values) {
-    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(turned);
-    for (std::int64_t c = 0; c < seen.channels; ++c) {
-      const auto* start = values + c * height * width + first;
-      for (std::int64_t y = 0; y < seen.height; ++y) {
-        for (std::int64_t x = 0; x < seen.width; ++x) *out++ = start[y * down + x * right];
+    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(seen);
+    for (std::int64_t c = 0; c < stored.channels; ++c) {
+      const auto* start = values + c * stored.height * stored.width + walk.first;
+      for (std::int64_t y = 0; y < walk.height; ++y) {
+        for (std::int64_t x = 0; x < walk.width; ++x) *out++ = start[y * walk.down + x * walk.right];
       }
     }
   });
-  return turned;
+  return seen;
 }
 
 Image to_gray(const Image& image) {
