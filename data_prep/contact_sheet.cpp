@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
@@ -47,6 +50,31 @@ class Sheet {
   std::vector<std::byte> pixels_;
 };
 
+/// A name that any disk takes: short, without separators and control characters, not hidden.
+std::string plain_name(const std::string& value) {
+  constexpr std::size_t kMostColumns = 60;  // with four bytes each shorter than the 255 of most disks
+  std::string name = printable_name(value, kMostColumns);
+  for (char& c : name) {
+    if (c == '/' || c == '\\') c = '_';
+  }
+  return name.starts_with('.') ? "_" + name : name;
+}
+
+/// Of the files of all values. Where a name is not that of its value, or differs from another in capital and
+/// small letters alone, a checksum tells them apart.
+std::vector<std::string> sheet_names(const std::vector<std::string>& values) {
+  std::unordered_map<std::string, int> uses;
+  for (const std::string& value : values) ++uses[in_small_letters(plain_name(value))];
+  std::vector<std::string> names;
+  for (const std::string& value : values) {
+    const std::string name = plain_name(value);
+    const bool is_plain = name == value && uses.at(in_small_letters(name)) == 1;
+    const std::string sum = checksum_text(checksum(std::as_bytes(std::span(value))));
+    names.push_back((is_plain ? name : name + "-" + sum) + ".png");
+  }
+  return names;
+}
+
 /// `most` of the places, evenly spread.
 std::vector<Place> spread(const std::vector<Place>& places, std::int64_t most) {
   const auto all = std::ssize(places), count = std::min(all, most);
@@ -73,6 +101,7 @@ class ContactSheets {
     if (description_.contexts.empty())
       throw UsageError({"the dataset has no contexts", folder.string(), "leave out --contact-sheets"});
     key_ = options.context.empty() ? description_.contexts.front().name : options.context;
+    names_ = sheet_names(description_.context(key_).values);
     shown_ = channels_of(options, description_.images.channels);
     for (const data::Split& split : description_.splits)
       splits_.push_back(data::Dataset::open(folder, split.name));
@@ -95,21 +124,11 @@ class ContactSheets {
       for (const Place& place : spread(lines[static_cast<std::size_t>(line)], options_.images))
         draw(sheet, place, kGap + line * height, kGap + column++ * width);
     }
-    const std::string& value = description_.context(key_).values[context];
-    const std::string name = file_name(value) + ".png";
-    write_file_atomically(options_.out / name, sheet.png());
-    return name;
+    write_file_atomically(options_.out / names_[context], sheet.png());
+    return names_[context];
   }
 
  private:
-  /// Characters that a file name should not have become '_'.
-  static std::string file_name(std::string value) {
-    for (char& c : value) {
-      if (c == '/' || c == '\\' || c == '\0') c = '_';
-    }
-    return value.front() == '.' ? "_" + value : value;
-  }
-
   void choose() {
     const std::size_t classes = description_.labels.empty() ? 1 : description_.labels.front().classes.size();
     lines_.assign(description_.context(key_).values.size(), std::vector<std::vector<Place>>(classes));
@@ -153,6 +172,7 @@ class ContactSheets {
   const ContactSheetOptions& options_;
   data::Description description_;
   std::string key_;
+  std::vector<std::string> names_;  // of files, one a value
   std::vector<std::int64_t> shown_;
   std::vector<data::Dataset> splits_;
   Lines lines_;
@@ -171,7 +191,8 @@ void write_contact_sheets(const std::filesystem::path& dataset, const ContactShe
       written += sheets.write(i).empty() ? 0 : 1;
   });
   written = ranks.sum(written);
-  if (ranks.rank() == 0) fmt::print("{} contact sheets: {}\n", format_count(written), options.out.string());
+  if (ranks.rank() == 0)
+    fmt::print("{} contact sheets: {}\n", format_count(written), printable(options.out.string()));
 }
 
 }  // namespace cohort::data_prep

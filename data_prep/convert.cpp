@@ -7,12 +7,15 @@
 
 #include "cohort/core/checksum.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/counts.h"
+#include "data_prep/fingerprint.h"
 #include "data_prep/image_file.h"
 #include "data_prep/progress.h"
+#include "data_prep/recheck.h"
 #include "data_prep/remarks.h"
 #include "data_prep/skip.h"
 
@@ -28,14 +31,17 @@ std::string dataset_name(const ConvertOptions& options) {
   return folder.filename().string();
 }
 
-/// In order of appearance, but train or training first: its statistics normalise all splits.
+bool is_training_name(const std::string& name) {
+  return name == "train" || name == "training";
+}
+
+/// In order of appearance, but train or training first.
 std::vector<std::string> split_names(const std::vector<std::string>& splits) {
   std::vector<std::string> names;
   for (const std::string& name : splits) {
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
   }
-  std::stable_partition(names.begin(), names.end(),
-                        [](const std::string& name) { return name == "train" || name == "training"; });
+  std::stable_partition(names.begin(), names.end(), is_training_name);
   return names;
 }
 
@@ -84,6 +90,18 @@ void add_labels(const Source& source, const ConvertOptions& options, Plan& plan)
   }
 }
 
+void warn_of_doubts(const data::Description& description) {
+  const auto warn = [](const std::string& what, const std::vector<std::string>& names) {
+    for (const std::string& doubt : doubts_about(what, names)) log_warning(printable(doubt));
+  };
+  for (const auto& label : description.labels) warn(fmt::format("label '{}'", label.name), label.classes);
+  for (const auto& context : description.contexts)
+    warn(fmt::format("context key '{}'", context.name), context.values);
+  std::vector<std::string> splits;
+  for (const data::Split& split : description.splits) splits.push_back(split.name);
+  warn("the list of splits", splits);
+}
+
 void add_splits(const Source& source, const ConvertOptions& options, Plan& plan) {
   std::vector<std::string> names = split_names(source.splits);
   std::vector<std::int32_t> split;
@@ -104,6 +122,22 @@ void add_splits(const Source& source, const ConvertOptions& options, Plan& plan)
   }
   for (std::size_t i = 0; i < split.size(); ++i) plan.rows[i].split = split[i];
   for (std::string& name : names) plan.description.splits.push_back({std::move(name), {}});
+}
+
+/// The split whose mean and deviation normalise all images.
+std::string statistics_split(const Source& source, const ConvertOptions& options,
+                             const data::Description& description) {
+  const std::vector<data::Split>& splits = description.splits;
+  if (!options.statistics_split.empty()) return description.split(options.statistics_split).name;
+  if (splits.size() == 1 || is_training_name(splits.front().name)) return splits.front().name;
+  const auto known = std::find_if(splits.begin(), splits.end(),
+                                  [&](const data::Split& split) { return split.name == source.statistics; });
+  if (known != splits.end()) return known->name;
+  log_warning(
+      fmt::format("no split is called train: mean and deviation are those of '{}', the first one; "
+                  "--statistics-split names another",
+                  printable(splits.front().name)));
+  return splits.front().name;
 }
 
 std::vector<std::string> channel_names(std::int64_t channels) {
@@ -131,8 +165,18 @@ bool keeps_jpeg_files(const Source& source, const ConvertOptions& options) {
          !options.gray && !options.size();
 }
 
-/// Of everything that decides what the files will be.
-std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertOptions& options) {
+/// A JPEG file that need not be turned. Sets its remarks.
+std::optional<std::vector<std::byte>> jpeg_file(const std::string& content, Remarks& remarks) {
+  const std::optional<Remarks> upright = upright_jpeg(content);
+  if (!upright) return std::nullopt;
+  remarks = *upright;
+  const auto bytes = std::as_bytes(std::span(content));
+  return std::vector<std::byte>(bytes.begin(), bytes.end());
+}
+
+/// Of everything that decides what the files will be. `files`: of those that the images come from.
+std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t files,
+                          const ConvertOptions& options) {
   const data::Description& description = plan.description;
   Checksum sum;
   const auto add = [&](const std::string& text) {
@@ -147,6 +191,7 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertO
   for (const auto& label : description.labels) add(label.name + "\n" + join(label.classes, "\n"));
   for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
   for (const auto& split : description.splits) add(split.name);
+  if (description.statistics != description.splits.front().name) add("statistics " + description.statistics);
   for (const data::Row& row : plan.rows) {
     add(row.id);
     sum.update(std::as_bytes(std::span(&row.split, 1)));
@@ -154,42 +199,42 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, const ConvertO
     sum.update(std::as_bytes(std::span(row.contexts)));
   }
   add(checksum_text(source.content));
+  if (files != 0) add(checksum_text(files));
   return sum.value();
 }
 
-/// Rank 0 decides for all. Removes what is to be overwritten.
-bool already_there(const std::filesystem::path& folder, std::uint64_t conversion, bool overwrite) {
-  if (!std::filesystem::exists(folder / kDescriptionFile)) return false;
-  if (overwrite) {
+/// Collective. Of the files that the images come from; 0: they come from none.
+std::uint64_t files_fingerprint(const Source& source, comm::Communicator& ranks) {
+  std::uint64_t sum = 0;
+  if (source.path) sum += fingerprint_of(std::ssize(source.ids), source.path, ranks);
+  if (source.archives.empty()) return sum;
+  const auto archive = [&](std::int64_t i) { return source.archives[static_cast<std::size_t>(i)]; };
+  return sum + fingerprint_of(std::ssize(source.archives), archive, ranks);
+}
+
+/// Rank 0 decides for all. Removes what is to be overwritten, or made anew, and what killed conversions left.
+bool already_there(const ConvertOptions& options, const data::Description& wanted) {
+  const std::filesystem::path& folder = options.out;
+  if (!std::filesystem::exists(folder / kDescriptionFile)) {
+    if (options.recheck && std::filesystem::exists(folder)) data::remove_leftovers(folder, wanted);
+    return false;
+  }
+  if (options.overwrite) {
     data::remove_dataset(folder);
     std::filesystem::remove(folder / kSkippedFile);
     return false;
   }
-  if (data::Description::read(folder).source == conversion) return true;
+  if (data::Description::read(folder).source == wanted.source)
+    return data::remove_leftovers(folder, wanted), true;
   throw DataError({"the folder already holds another dataset", folder.string(),
-                   "choose another folder, or replace it with --overwrite"});
+                   "options or images are others, or have changed: choose another folder, or replace it with "
+                   "--overwrite"});
 }
 
 void write(Plan plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   const data::ImageLayout layout = plan.description.images;
-  Remarks remarks;  // of the image at hand
-  const auto pixels = [&](std::int64_t index, std::span<std::byte> out) {
-    const Image image = prepared(source, options, index);
-    check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
-    std::memcpy(out.data(), image.pixels.data(), out.size());
-    remarks = image.remarks;
-  };
-  const auto jpeg_file = [&](std::int64_t index) -> std::optional<std::vector<std::byte>> {
-    const std::string content = source.file(index);
-    const std::optional<Remarks> upright = upright_jpeg(content);
-    if (!upright) return std::nullopt;
-    remarks = *upright;
-    const auto bytes = std::as_bytes(std::span(content));
-    return std::vector<std::byte>(bytes.begin(), bytes.end());
-  };
-  data::PixelSource images(pixels);
-  const bool keeps_jpeg = keeps_jpeg_files(source, options);
-  if (keeps_jpeg) images.encoded = jpeg_file;
+  Remarks remarks;
+  const data::PixelSource images = pixel_source(source, options, layout, remarks);
   Progress progress(ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
@@ -198,7 +243,7 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
   };
   const data::Description written = data::write_dataset(options.out, plan.description, plan.rows, images,
                                                         {{options.shard_bytes()}}, ranks, row_done);
-  counts.log(ranks, keeps_jpeg);
+  counts.log(ranks, images.encoded != nullptr);
   if (ranks.rank() != 0) return;
   std::size_t shards = 0;
   std::uint64_t bytes = 0;
@@ -206,12 +251,26 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
     shards += split.shards.size();
     for (const auto& shard : split.shards) bytes += shard.bytes;
   }
-  fmt::print("{}{} images ({}) in {} shards, {}: {}\n", count_table(written, plan.rows),
+  fmt::print("{}{} images ({}) in {} shards, {}: {}\n", count_table(written, plan.rows, options.all_contexts),
              format_count(static_cast<std::int64_t>(plan.rows.size())), layout_text(layout), shards,
-             format_bytes(bytes), options.out.string());
+             format_bytes(bytes), printable(options.out.string()));
 }
 
 }  // namespace
+
+data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
+                               const data::ImageLayout& layout, Remarks& remarks) {
+  data::PixelSource images([=, &source, &options, &remarks](std::int64_t index, std::span<std::byte> out) {
+    const Image image = prepared(source, options, index);
+    check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+    std::memcpy(out.data(), image.pixels.data(), out.size());
+    remarks = image.remarks;
+  });
+  if (keeps_jpeg_files(source, options))
+    images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index), remarks); };
+  images.place = source.place;
+  return images;
+}
 
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
   Image image = source.image(index);
@@ -244,6 +303,11 @@ Plan make_plan(const Source& source, const ConvertOptions& options) {
   add_contexts(source, plan);
   add_labels(source, options, plan);
   add_splits(source, options, plan);
+  plan.description.statistics = statistics_split(source, options, plan.description);
+  data::PixelSource images([](std::int64_t, std::span<std::byte>) {});
+  images.place = source.place;
+  data::check_dataset(plan.description, plan.rows, images);
+  warn_of_doubts(plan.description);
   return plan;
 }
 
@@ -270,10 +334,11 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   Plan plan;
   comm::together(ranks, [&] { plan = make_plan(source, options); });
   if (options.dry_run) {
-    if (ranks.rank() == 0) fmt::print("{}", count_table(plan.description, plan.rows));
+    if (ranks.rank() == 0) fmt::print("{}", count_table(plan.description, plan.rows, options.all_contexts));
     return ExitCode::done;
   }
   bool same = false;
+  const std::uint64_t files = files_fingerprint(source, ranks);
   comm::together(ranks, [&] {
     plan.description.images = prepared(source, options, 0).layout;
     const std::int64_t channels = plan.description.images.channels;
@@ -285,10 +350,11 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
       plan.description.jpeg_quality = options.jpeg_quality > 0 ? options.jpeg_quality : kUsual;
     }
     data::check_codec(plan.description.codec, plan.description.images);
-    plan.description.source = fingerprint(plan, source, options);
-    if (ranks.rank() == 0) same = already_there(options.out, plan.description.source, options.overwrite);
+    plan.description.source = fingerprint(plan, source, files, options);
+    if (ranks.rank() == 0) same = already_there(options, plan.description);
   });
   if (ranks.max(std::int64_t{same}) == 1) {
+    if (options.recheck) recheck(source, options, ranks);
     log_info(fmt::format(
         "{} already holds this dataset, made from the same images with the same options: nothing to do",
         options.out.string()));
@@ -301,11 +367,19 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
 }  // namespace
 
 ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
-  if (!options.skips_damaged()) return convert_all(source, options, ranks);
+  const auto tell = [&](const LeftOut& left_out) {
+    if (ranks.rank() == 0) fmt::print("{}", left_out.text());
+  };
+  if (!options.skips_damaged()) {
+    const ExitCode code = convert_all(source, options, ranks);
+    tell(source.left_out);
+    return code;
+  }
   Source rest = source;
   const std::vector<Skipped> skipped = skip_damaged(rest, options, ranks);
   if (ranks.rank() == 0 && !skipped.empty()) fmt::print("{}", skipped_text(skipped));
   const ExitCode code = convert_all(rest, options, ranks);
+  tell(rest.left_out);
   comm::together(ranks, [&] {
     const bool lists = ranks.rank() == 0 && !skipped.empty() && !options.dry_run;
     if (lists) write_skipped(options.out / kSkippedFile, skipped);

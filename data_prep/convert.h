@@ -7,6 +7,7 @@
 #include "cohort/data/dataset_writer.h"
 
 #include "data_prep/image.h"
+#include "data_prep/left_out.h"
 #include "data_prep/options.h"
 
 namespace cohort::data_prep {
@@ -27,10 +28,18 @@ struct Source {
   std::vector<Column> labels, contexts;
   std::vector<std::string>
       channels{};             ///< names; empty, or of another number than the images have: usual ones
-  std::uint64_t content = 0;  ///< tells inputs apart without reading all of them; see already_there()
+  std::string statistics{};   ///< the split to train on, where the source knows it; empty: see make_plan()
+  std::uint64_t content = 0;  ///< tells inputs apart, besides `path` and `archives`
   std::function<Image(std::int64_t index)> image;
   /// The file that an image comes from, whole; JPEG files can be kept as they are. May be empty.
   std::function<std::string(std::int64_t index)> file{};
+  /// The path of an image that is a file of its own, and those of files with many: what of them tells whether
+  /// they have changed (fingerprint_of()). May be empty.
+  std::function<std::filesystem::path(std::int64_t index)> path{};
+  std::vector<std::filesystem::path> archives{};
+  /// Where an image comes from, "slides.csv:12", for messages. May be empty.
+  std::function<std::string(std::int64_t index)> place{};
+  LeftOut left_out{};  ///< rank 0 may know more than the others
 };
 
 /// Gives `source` its splits, labels and contexts: what `read(column, option)` returns for each column that
@@ -39,9 +48,15 @@ void read_columns(Source& source, const ColumnOptions& columns,
                   const std::function<std::vector<std::string>(const std::string& column,
                                                                const std::string& option)>& read);
 
-/// Collective. Writes `source` as a dataset, or tells what it would write. When `options.out` holds the same
-/// conversion of the same inputs already, says so and returns. Throws on all ranks alike.
+/// Collective. Writes `source` as a dataset, or tells what it would write, and what was left out. When
+/// `options.out` holds the same conversion of the same inputs already, says so and returns. Throws on all
+/// ranks alike.
 ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks);
+
+/// The images as they will be stored. Throws DataError for one of another layout. `remarks` are those of the
+/// image that was read last. What is referred to has to outlive it. For one thread.
+data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
+                               const data::ImageLayout& layout, Remarks& remarks);
 
 /// An image as it will be stored: gray, resized.
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index);
@@ -49,7 +64,9 @@ Image prepared(const Source& source, const ConvertOptions& options, std::int64_t
 /// "3 channels, 96 x 96, u8".
 std::string layout_text(const data::ImageLayout& layout);
 
-/// Description (names, vocabularies, splits; no layout yet) and rows. Throws UsageError or DataError.
+/// Description (names, vocabularies, splits; no layout yet) and rows. Mean and deviation will be of the split
+/// that the options name, else of train or training, else of the one that the source or its order has first.
+/// Throws UsageError or DataError.
 struct Plan {
   data::Description description;
   std::vector<data::Row> rows;

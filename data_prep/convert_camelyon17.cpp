@@ -89,22 +89,27 @@ Source read_source(const CamelyonOptions& options) {
   source.content = checksum_file(file);
   source.contexts = {{"hospital", {}}, {"slide", {}}};
   if (metadata.is_labelled()) source.labels = {{"tumor", {}}};
+  source.statistics = metadata.is_labelled() ? "train" : "train_unlabeled";
+  std::vector<std::int64_t> lines;
   for (const Line& line : metadata.lines()) {
     source.ids.push_back(patch_path(metadata, line));
     source.splits.push_back(split_of(metadata, line, source.where));
     source.contexts[0].values.push_back(metadata.cell(line, Metadata::kCenter));
     source.contexts[1].values.push_back(metadata.cell(line, Metadata::kSlide));
+    lines.push_back(line.number);
     if (metadata.is_labelled()) source.labels[0].values.push_back(metadata.cell(line, Metadata::kTumor));
   }
+  source.place = [where = source.where, lines = std::move(lines)](std::int64_t i) {
+    return fmt::format("{}:{}", where, lines[static_cast<std::size_t>(i)]);
+  };
   return source;
 }
 
 ExitCode run(const CamelyonOptions& options, comm::Communicator& ranks) {
   Source source;
   comm::together(ranks, [&] { source = read_source(options); });
-  source.image = [&](std::int64_t i) {
-    return read_image(options.root / source.ids[static_cast<std::size_t>(i)]);
-  };
+  source.path = [&](std::int64_t i) { return options.root / source.ids[static_cast<std::size_t>(i)]; };
+  source.image = [&](std::int64_t i) { return read_image(source.path(i)); };
   return convert(source, options.common, ranks);
 }
 

@@ -46,6 +46,8 @@ class Package {
     if (!std::filesystem::is_directory(path)) zip_ = Zip::open(path);
     if (!std::filesystem::exists(folder_ / "labels.csv")) folder_ /= kData;
   }
+  [[nodiscard]] bool is_archive() const { return zip_.has_value(); }
+  [[nodiscard]] std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   [[nodiscard]] std::string read(const std::string& name) const {
     return zip_ ? zip_->read(kData + name) : read_file(folder_ / name);
   }
@@ -98,6 +100,10 @@ ExitCode run(const ElpvOptions& options, comm::Communicator& ranks) {
     package.emplace(options.source);
     source = read_source(*package, options);
   });
+  if (package->is_archive())
+    source.archives = {options.source};
+  else
+    source.path = [&](std::int64_t i) { return package->path(source.ids[static_cast<std::size_t>(i)]); };
   source.image = [&](std::int64_t index) {
     const std::string& id = source.ids[static_cast<std::size_t>(index)];
     return decode_image(package->read(id), fmt::format("{}: {}", source.where, id));
@@ -128,6 +134,8 @@ void add_convert_elpv(CLI::App& convert, Action& action) {
   command.add_option("--size", common.resize, "height x width, or one number for both; the photos have 300")
       ->capture_default_str();
   command.add_option("--shard-size", common.shard_size, "largest size of one shard")->capture_default_str();
+  common.add_statistics_to(command);
+  common.add_recheck_to(command);
   command.add_flag("--dry-run", common.dry_run,
                    "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");

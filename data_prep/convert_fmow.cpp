@@ -31,7 +31,12 @@ std::map<std::string, std::string> read_regions(const std::filesystem::path& fil
   const auto codes = table.cells("alpha-3", file.filename().string()),
              names = table.cells("region", file.filename().string());
   std::map<std::string, std::string> regions;
-  for (std::size_t i = 0; i < codes.size(); ++i) regions[codes[i]] = names[i];
+  for (std::size_t i = 0; i < codes.size(); ++i) {
+    const auto [first, is_new] = regions.emplace(codes[i], names[i]);
+    if (is_new || first->second == names[i]) continue;
+    throw DataError({fmt::format("two lines contradict each other about '{}'", codes[i]), table.place(i),
+                     "remove one of them"});
+  }
   return regions;
 }
 
@@ -70,7 +75,10 @@ Source read_fmow(const FmowOptions& options) {
   for (std::size_t i = 0; i < split.size(); ++i) {
     const int year = year_of(time[i], source.where);
     std::string name = fmow_split(split[i], year);
-    if (name.empty()) continue;
+    if (name.empty()) {
+      source.left_out.add("images that the benchmark does not use", fmt::format("rgb_img_{}.png", i));
+      continue;
+    }
     const auto region = regions.find(country[i]);
     source.ids.push_back(fmt::format("images/rgb_img_{}.png", i));
     source.splits.push_back(std::move(name));
@@ -85,9 +93,8 @@ Source read_fmow(const FmowOptions& options) {
 ExitCode convert_fmow(const FmowOptions& options, comm::Communicator& ranks) {
   Source source;
   comm::together(ranks, [&] { source = read_fmow(options); });
-  source.image = [&](std::int64_t i) {
-    return read_image(options.root / source.ids[static_cast<std::size_t>(i)]);
-  };
+  source.path = [&](std::int64_t i) { return options.root / source.ids[static_cast<std::size_t>(i)]; };
+  source.image = [&](std::int64_t i) { return read_image(source.path(i)); };
   return convert(source, options.common, ranks);
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -27,6 +28,34 @@ struct Hdf5Options {
   ColumnOptions columns;
   ConvertOptions common;
 };
+
+/// Throws DataError when a dataset is packed with a filter that HDF5 looked for in vain.
+void check_filters(const hdf5::Dataset& dataset, const std::string& where) {
+  const hdf5::List list(hdf5::check_hdf5(H5Dget_create_plist(dataset.get()), "H5Dget_create_plist", where));
+  for (int i = 0; i < H5Pget_nfilters(list.get()); ++i) {
+    unsigned flags = 0;
+    std::size_t values = 0;
+    std::array<char, 64> name{};
+    const H5Z_filter_t filter = H5Pget_filter2(list.get(), static_cast<unsigned>(i), &flags, &values, nullptr,
+                                               name.size() - 1, name.data(), nullptr);
+    if (filter < 0 || H5Zfilter_avail(filter) > 0) continue;
+    throw DataError({fmt::format("the values are packed with a filter that HDF5 does not have here: {} {}",
+                                 filter, name.data()),
+                     where,
+                     "repack the file where the filter is installed: h5repack -f GZIP=4; or set "
+                     "HDF5_PLUGIN_PATH to the folder of the filter"});
+  }
+}
+
+/// HDF5 names a folder of plugins rather than the filter that it did not find there.
+void check_read(herr_t result, const hdf5::Dataset& dataset, const std::string& where) {
+  try {
+    hdf5::check_hdf5(result, "H5Dread", where, kCheckFile);
+  } catch (const DataError&) {
+    check_filters(dataset, where);
+    throw;
+  }
+}
 
 /// The images of one file, read one at a time, whatever their chunks and filters.
 class ImageStack {
@@ -61,9 +90,8 @@ class ImageStack {
     hdf5::check_hdf5(
         H5Sselect_hyperslab(rows.get(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
         "H5Sselect_hyperslab", path_.string());
-    hdf5::check_hdf5(
-        H5Dread(images_.get(), native(), one.get(), rows.get(), H5P_DEFAULT, image.pixels.data()), "H5Dread",
-        fmt::format("{}: image {}", path_.string(), index), kCheckFile);
+    check_read(H5Dread(images_.get(), native(), one.get(), rows.get(), H5P_DEFAULT, image.pixels.data()),
+               images_, fmt::format("{}: image {}", path_.string(), index));
     return channels_last_ ? from_interleaved(layout_, image.pixels.data()) : image;
   }
 
@@ -77,8 +105,8 @@ class ImageStack {
                        path_.string(), "leave it out with --coordinates ''"});
     }
     std::vector<std::int64_t> values(static_cast<std::size_t>(2 * count()));
-    hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
-                     "H5Dread", fmt::format("{}: {}", path_.string(), name), kCheckFile);
+    check_read(H5Dread(dataset.get(), H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+               dataset, fmt::format("{}: {}", path_.string(), name));
     std::vector<std::string> texts;
     for (std::size_t i = 0; i < values.size(); i += 2)
       texts.push_back(fmt::format("_x{}_y{}", values[i], values[i + 1]));
@@ -133,8 +161,15 @@ class Stacks {
     }
     source.where = options.files.front().string();
     source.contexts = {{options.context, {}}};
+    check_names();
     for (std::size_t file = 0; file < options.files.size(); ++file) add(file);
-    source.content = sum_.value();
+    const std::string columns = fmt::format("{} {}", options.images, options.axes);
+    source.content = checksum(std::as_bytes(std::span(columns)));
+    source.archives = options.files;
+    source.place = [this](std::int64_t index) {
+      const StackedImage& image = images_[static_cast<std::size_t>(index)];
+      return fmt::format("{}: image {}", options_.files[image.file].string(), image.index);
+    };
     source.image = [this](std::int64_t index) {
       const StackedImage& image = images_[static_cast<std::size_t>(index)];
       return stack(image.file).image(image.index);
@@ -153,12 +188,22 @@ class Stacks {
     return *open_;
   }
 
+  /// The name of a file is that of its slide.
+  void check_names() const {
+    std::map<std::string, fs::path> file_of;
+    for (const fs::path& file : options_.files) {
+      const auto [other, is_new] = file_of.emplace(file.stem().string(), file);
+      if (is_new) continue;
+      throw DataError({fmt::format("two files have the slide '{}'", other->first),
+                       fmt::format("{} and {}", other->second.string(), file.string()),
+                       "rename one of them, or name it once"});
+    }
+  }
+
   void add(std::size_t file) {
     const fs::path& path = options_.files[file];
     if (!fs::is_regular_file(path))
       throw DataError({"there is no such file", path.string(), "check the path"});
-    const std::uintmax_t bytes = fs::file_size(path);
-    sum_.update(std::as_bytes(std::span(&bytes, 1)));
     const ImageStack& images = stack(file);
     const std::string slide = path.stem().string();
     const std::vector<std::string> places = images.coordinates(options_.coordinates);
@@ -173,18 +218,7 @@ class Stacks {
   /// What a table says of each slide becomes what is known of its images.
   void join_table() {
     const Table table = Table::read(options_.table);
-    const std::vector<std::string> keys = table.cells(options_.key, "--key");
-    std::map<std::string, std::size_t> line_of;
-    for (std::size_t i = 0; i < keys.size(); ++i) line_of.emplace(keys[i], i);
-    std::vector<std::size_t> lines;
-    for (const std::string& slide : source.contexts[0].values) {
-      const auto line = line_of.find(slide);
-      if (line == line_of.end()) {
-        throw DataError({fmt::format("the table has no line for '{}'", slide), options_.table.string(),
-                         "add it, or name the column with the names of the files with --key"});
-      }
-      lines.push_back(line->second);
-    }
+    const std::vector<std::size_t> lines = lines_of_images(table);
     Column slides = std::move(source.contexts[0]);
     read_columns(source, options_.columns, [&](const std::string& name, const std::string& option) {
       const std::vector<std::string> cells = table.cells(name, option);
@@ -195,11 +229,56 @@ class Stacks {
     source.contexts.push_back(std::move(slides));
   }
 
+  /// The line of the table for each image. Several for one slide are one where they agree.
+  std::vector<std::size_t> lines_of_images(const Table& table) {
+    const std::vector<std::string> keys = table.cells(options_.key, "--key");
+    std::map<std::string, std::size_t> line_of;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto [first, is_new] = line_of.emplace(keys[i], i);
+      if (!is_new) check_agreement(table, keys[i], first->second, i);
+    }
+    std::vector<std::size_t> lines;
+    std::set<std::string> used;
+    for (const std::string& slide : source.contexts[0].values) {
+      const auto line = line_of.find(slide);
+      if (line == line_of.end()) {
+        throw DataError({fmt::format("the table has no line for '{}'", slide), options_.table.string(),
+                         "add it, or name the column with the names of the files with --key"});
+      }
+      lines.push_back(line->second);
+      used.insert(slide);
+    }
+    for (const auto& [slide, line] : line_of) {
+      if (!used.contains(slide)) source.left_out.add("lines of the table without a file", slide);
+    }
+    return lines;
+  }
+
+  void check_agreement(const Table& table, const std::string& slide, std::size_t first,
+                       std::size_t second) const {
+    for (const std::size_t column : used_columns(table)) {
+      if (table.lines[first].cells[column] == table.lines[second].cells[column]) continue;
+      throw DataError({fmt::format("two lines contradict each other about '{}' in column '{}'", slide,
+                                   table.columns[column]),
+                       fmt::format("{} and {}", table.place(first), table.place(second)),
+                       "remove one of them"});
+    }
+  }
+
+  [[nodiscard]] std::vector<std::size_t> used_columns(const Table& table) const {
+    std::vector<std::size_t> columns;
+    for (const std::string& label : options_.columns.labels)
+      columns.push_back(table.column(renamed(label).first, "--label"));
+    for (const std::string& context : options_.columns.contexts)
+      columns.push_back(table.column(renamed(context).first, "--context"));
+    if (!options_.columns.split.empty()) columns.push_back(table.column(options_.columns.split, "--split"));
+    return columns;
+  }
+
   const Hdf5Options& options_;
   std::vector<StackedImage> images_;
   std::optional<ImageStack> open_;
   std::size_t open_file_ = 0;
-  Checksum sum_;
 };
 
 ExitCode convert_stacks(const Hdf5Options& options, comm::Communicator& ranks) {

@@ -4,9 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "cohort/core/checksum.h"
 #include "cohort/core/file.h"
-#include "cohort/core/log.h"
 #include "cohort/core/text.h"
 
 #include "data_prep/convert.h"
@@ -43,27 +41,58 @@ std::vector<Level> parse_layout(const std::string& layout) {
   return levels;
 }
 
-/// Relative paths of all images, sorted, each behind its size: "2412 siteA/cat/1.png".
-std::string list_images(const std::filesystem::path& root) {
-  if (!std::filesystem::is_directory(root)) {
-    throw DataError({"there is no such folder", root.string(), "check the path"});
+/// Walks through the folders below `root`, through links as well.
+class Walk {
+ public:
+  Walk(const std::filesystem::path& root, bool skips, LeftOut& left_out)
+      : root_(root), skips_(skips), left_out_(left_out) {
+    if (!std::filesystem::is_directory(root))
+      throw DataError({"there is no such folder", root.string(), "check the path"});
+    enter(root);
+    std::sort(images.begin(), images.end());
   }
-  std::vector<std::pair<std::string, std::uint64_t>> files;
-  std::int64_t others = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(root)) {
-    if (!entry.is_regular_file()) continue;
-    if (has_image_name(entry.path())) {
-      files.emplace_back(entry.path().lexically_relative(root).generic_string(), entry.file_size());
-    } else {
-      ++others;
-    }
+  std::vector<std::string> images;  ///< paths below the root, sorted
+
+ private:
+  [[nodiscard]] std::string below_root(const std::filesystem::path& path) const {
+    return path.lexically_relative(root_).generic_string();
   }
-  if (others > 0) log_warning(fmt::format("{} files are not PNG, JPEG or TIFF and are left out", others));
-  std::sort(files.begin(), files.end());
-  std::string list;
-  for (const auto& [path, size] : files) list += fmt::format("{} {}\n", size, path);
-  return list;
-}
+
+  void enter(const std::filesystem::path& folder) {
+    std::error_code error;
+    const std::filesystem::path real = std::filesystem::canonical(folder, error);
+    if (!error && std::find(open_.begin(), open_.end(), real) != open_.end())
+      return left_out_.add("links to folders that they lie in", below_root(folder));
+    std::filesystem::directory_iterator entries(folder, error);
+    if (error) return refuse_folder(folder, error);
+    open_.push_back(real);
+    for (const auto& entry : entries) visit(entry);
+    open_.pop_back();
+  }
+
+  void visit(const std::filesystem::directory_entry& entry) {
+    std::error_code error;
+    const std::filesystem::path& path = entry.path();
+    if (is_hidden(path.filename().string())) return left_out_.add("hidden", below_root(path));
+    if (entry.is_directory(error)) return enter(path);
+    if (!entry.exists(error)) return left_out_.add("links to what is not there", below_root(path));
+    if (!entry.is_regular_file(error)) return left_out_.add("neither files nor folders", below_root(path));
+    if (!has_image_name(path))
+      return left_out_.add("files that are not PNG, JPEG, TIFF or npy by their name", below_root(path));
+    images.push_back(below_root(path));
+  }
+
+  void refuse_folder(const std::filesystem::path& folder, const std::error_code& error) {
+    if (skips_) return left_out_.add("folders that cannot be read", below_root(folder));
+    throw DataError({fmt::format("the folder cannot be read: {}", error.message()), folder.string(),
+                     "change its permissions, or leave it out with --on-error skip"});
+  }
+
+  const std::filesystem::path& root_;
+  bool skips_;
+  LeftOut& left_out_;
+  std::vector<std::filesystem::path> open_;  // from the root to where it is, without links
+};
 
 Column& column_of(std::vector<Column>& columns, const std::string& name) {
   const auto found =
@@ -89,20 +118,23 @@ void add_image(Source& source, const std::vector<Level>& levels, const std::stri
 
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   std::string list;
-  // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
-  comm::together(ranks, [&] {
-    if (ranks.rank() == 0) list = list_images(options.root);
-  });
-  list = ranks.broadcast_text(std::move(list));
   Source source;
   source.where = options.root.string();
-  source.content = checksum(std::as_bytes(std::span(list)));
+  // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    for (const std::string& path : Walk(options.root, options.common.skips_damaged(), source.left_out).images)
+      list += path + '\0';
+  });
+  list = ranks.broadcast_text(std::move(list));
   comm::together(ranks, [&] {
     const std::vector<Level> levels = parse_layout(options.layout);
-    for (const std::string& line : split_text(list, '\n')) {
-      if (!line.empty()) add_image(source, levels, line.substr(line.find(' ') + 1), options.layout);
+    for (const std::string& path : split_text(list, '\0')) {
+      if (!path.empty()) add_image(source, levels, path, options.layout);
     }
   });
+  source.path = [&](std::int64_t i) { return options.root / source.ids[static_cast<std::size_t>(i)]; };
+  source.place = [&](std::int64_t i) { return source.path(i).string(); };
   source.image = [&](std::int64_t i) {
     return read_image(options.root / source.ids[static_cast<std::size_t>(i)]);
   };

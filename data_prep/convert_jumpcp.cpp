@@ -117,7 +117,7 @@ void add_cell(Source& source, const std::string& id, const std::string& well, co
 
 struct Cells {
   Source source;
-  std::vector<std::string> paths;
+  std::vector<std::string> paths, places;
 };
 
 Cells read_cells(const JumpcpOptions& options, const Wells& wells) {
@@ -138,6 +138,7 @@ Cells read_cells(const JumpcpOptions& options, const Wells& wells) {
       add_cell(source, ids[i], well[i], wells);
       const std::string line = fmt::format("{}\n{}\n{}\n", ids[i], well[i], paths[i]);
       sum.update(std::as_bytes(std::span(line)));
+      cells.places.push_back(table.place(i));
     }
     cells.paths.insert(cells.paths.end(), paths.begin(), paths.end());
   }
@@ -153,9 +154,11 @@ ExitCode run(const JumpcpOptions& options, comm::Communicator& ranks) {
     const Wells wells = read_wells(options);
     cells = read_cells(options, wells);
   });
-  cells.source.image = [&](std::int64_t i) {
-    return read_image(cell_file(options.root, cells.paths[static_cast<std::size_t>(i)]));
+  cells.source.path = [&](std::int64_t i) {
+    return cell_file(options.root, cells.paths[static_cast<std::size_t>(i)]);
   };
+  cells.source.image = [&](std::int64_t i) { return read_image(cells.source.path(i)); };
+  cells.source.place = [&](std::int64_t i) { return cells.places[static_cast<std::size_t>(i)]; };
   return convert(cells.source, options.common, ranks);
 }
 
@@ -202,7 +205,8 @@ void add_convert_jumpcp(CLI::App& convert, Action& action) {
   command.footer(
       "Splits are those of the publications, cell by cell: numpy.random.RandomState(0).permutation over the "
       "cells of all "
-      "plates.\nCells of wells that the platemap does not know have no label.\n"
+      "plates.\nOf several lines of the metadata for one sample the last one counts. Cells of wells that the "
+      "platemap does not know have no label.\n"
       "Example:\n"
       "  mpirun -n 16 cohort-data convert jump-cp --root jumpcp --plate BR00116991.pq --plate BR00116993.pq "
       "\\\n"

@@ -1,7 +1,9 @@
 // cohort-data convert manifest: a table with one line an image.
+#include <optional>
+#include <unordered_map>
+
 #include <fmt/format.h>
 
-#include "cohort/core/checksum.h"
 #include "cohort/core/file.h"
 
 #include "data_prep/convert.h"
@@ -27,37 +29,57 @@ Source read_source(const ManifestOptions& options, const Table& table) {
   return source;
 }
 
-/// Of the sizes of all files. Throws DataError naming the first missing one, unless missing ones are skipped.
-std::uint64_t sizes_checksum(const std::vector<std::string>& files, const ManifestOptions& options,
-                             const std::filesystem::path& root) {
-  Checksum sum;
+/// Throws DataError naming the first file that is missing, unless missing ones are skipped.
+void check_files(const std::vector<std::string>& files, const ManifestOptions& options,
+                 const std::filesystem::path& root) {
+  if (options.common.skips_damaged()) return;
   for (const std::string& file : files) {
-    std::error_code error;
-    const std::uintmax_t size = std::filesystem::file_size(root / file, error);
-    if (error && !options.common.skips_damaged()) {
-      throw DataError({fmt::format("the image file is missing: {}", (root / file).string()),
-                       options.file.string(),
-                       "correct its path, or set --root to the folder that the paths start from"});
-    }
-    sum.update(std::as_bytes(std::span(&size, 1)));
+    if (std::filesystem::exists(root / file)) continue;
+    throw DataError({fmt::format("the image file is missing: {}", (root / file).string()),
+                     options.file.string(),
+                     "correct its path, or set --root to the folder that the paths start from"});
   }
-  return sum.value();
+}
+
+/// What a table says of an image, to be compared.
+std::vector<std::string> facts_of(const Source& source, std::size_t index) {
+  std::vector<std::string> facts;
+  if (!source.splits.empty()) facts.push_back(source.splits[index]);
+  for (const auto* columns : {&source.labels, &source.contexts}) {
+    for (const Column& column : *columns) facts.push_back(column.values[index]);
+  }
+  return facts;
+}
+
+/// Throws DataError for two lines that say different things of one file.
+void check_contradictions(const Source& source, const std::vector<std::string>& files, const Table& table) {
+  std::unordered_map<std::string, std::size_t> first_of;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::string file = std::filesystem::path(files[i]).lexically_normal().generic_string();
+    const auto [first, is_new] = first_of.emplace(file, i);
+    if (is_new || facts_of(source, first->second) == facts_of(source, i)) continue;
+    throw DataError({fmt::format("two lines contradict each other about '{}'", files[i]),
+                     fmt::format("{} and {}", table.place(first->second), table.place(i)),
+                     "one image has one split, label and context: remove one of the lines"});
+  }
 }
 
 ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   const std::filesystem::path root = options.root.empty() ? options.file.parent_path() : options.root;
+  std::optional<Table> table;
   Source source;
-  std::string content;
   std::vector<std::string> files;
   comm::together(ranks, [&] {
-    const Table table = Table::read(options.file);
-    files = table.cells(options.path, "--path");
-    source = read_source(options, table);
-    if (ranks.rank() == 0) content = checksum_text(sizes_checksum(files, options, root));
+    table = Table::read(options.file);
+    files = table->cells(options.path, "--path");
+    source = read_source(options, *table);
+    check_contradictions(source, files, *table);
+    if (ranks.rank() == 0) check_files(files, options, root);
   });
-  source.content = parse_checksum(ranks.broadcast_text(content), source.where);
-  source.image = [&](std::int64_t i) { return read_image(root / files[static_cast<std::size_t>(i)]); };
-  source.file = [&](std::int64_t i) { return read_file(root / files[static_cast<std::size_t>(i)]); };
+  source.path = [&](std::int64_t i) { return root / files[static_cast<std::size_t>(i)]; };
+  source.image = [&](std::int64_t i) { return read_image(source.path(i)); };
+  source.file = [&](std::int64_t i) { return read_file(source.path(i)); };
+  source.place = [&](std::int64_t i) { return table->place(static_cast<std::size_t>(i)); };
   return convert(source, options.common, ranks);
 }
 

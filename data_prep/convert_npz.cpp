@@ -80,6 +80,7 @@ Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count
   Source source;
   source.where = options.file.string();
   source.content = npz.crc(options.images);
+  source.archives = {options.file};
   source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
   read_columns(source, options.columns, [&](const std::string& name, const std::string& /*option*/) {
     return column(npz, name, count);
@@ -96,6 +97,9 @@ ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
     source = read_source(options, npz, images->count());
   });
   source.image = [&](std::int64_t index) { return images->image(index); };
+  source.place = [&](std::int64_t index) {
+    return fmt::format("{}: image {}", options.file.string(), index);
+  };
   return convert(source, options.common, ranks);
 }
 

@@ -7,7 +7,8 @@
 namespace cohort::data_prep {
 
 /// How many images every split has, as a table for the terminal: a line for each value of each context key, a
-/// column for each class of each label.
-std::string count_table(const data::Description& description, std::span<const data::Row> rows);
+/// column for each class of each label. Of a key, or label, with many the smallest and largest values, or
+/// largest classes, alone, unless `all` of them are wanted.
+std::string count_table(const data::Description& description, std::span<const data::Row> rows, bool all);
 
 }  // namespace cohort::data_prep

@@ -2,11 +2,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <fcntl.h>
+#include <optional>
+#include <unistd.h>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
 #include "cohort/core/file.h"
+#include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
@@ -22,6 +27,7 @@ struct ExportOptions {
   std::filesystem::path dataset, out;
   std::vector<std::string> splits;
   std::string format;
+  bool quotes_formulas = false;
 };
 
 /// "png" where a viewer knows what the channels are, else "npy".
@@ -73,42 +79,76 @@ std::string content_of(const std::string& format, const data::ImageLayout& layou
   return text_of(data::encode_image(data::Codec::png, layout, 0, image));
 }
 
-/// Without waiting for the disk after each file, as write_file_atomically() would.
+[[noreturn]] void refuse_image(const std::filesystem::path& path) {
+  throw DataError({fmt::format("the image cannot be written: {}", std::strerror(errno)), path.string(),
+                   disk_remedy(errno)});
+}
+
+/// A new file, without waiting for the disk as write_file_atomically() would. On a disk that takes capital
+/// and small letters for the same, two images may meet.
 void write_image(const std::filesystem::path& path, const std::string& content) {
   std::filesystem::create_directories(path.parent_path());
-  std::ofstream file(path, std::ios::binary);
-  file << content;
-  file.close();
-  if (!file) {
-    throw DataError({fmt::format("the image cannot be written: {}", std::strerror(errno)), path.string(),
-                     disk_remedy(errno)});
+  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!file && errno == EEXIST) {
+    throw DataError(
+        {"the image cannot be written: there is a file of this name, but for capital and small letters",
+         path.string(), "export to a disk that tells them apart"});
   }
+  for (std::size_t done = 0; file && done < content.size();) {
+    const ssize_t count = ::write(file.get(), content.data() + done, content.size() - done);
+    if (count < 0 && errno != EINTR) refuse_image(path);
+    done += static_cast<std::size_t>(std::max<ssize_t>(0, count));
+  }
+  if (!file) refuse_image(path);
 }
 
-std::string heading(const data::Description& description) {
-  std::string line = "path,id,split";
-  for (const auto& label : description.labels) line += "," + quoted_cell(label.name);
-  for (const auto& context : description.contexts) line += "," + quoted_cell(context.name);
-  return line + "\n";
-}
-
-/// A line for each image of a split.
-std::string lines_of(const data::Dataset& dataset, const std::string& format) {
-  const data::Description& description = dataset.description();
-  const std::vector<std::string>& ids = dataset.ids();
-  std::string lines;
-  for (std::size_t row = 0; row < ids.size(); ++row) {
-    lines += fmt::format("{},{},{}", quoted_cell(file_of(dataset.split(), ids[row], format).string()),
-                         quoted_cell(ids[row]), quoted_cell(dataset.split()));
-    const auto add = [&](std::int32_t index, const std::vector<std::string>& names) {
-      lines += "," + (index < 0 ? "" : quoted_cell(names[static_cast<std::size_t>(index)]));
-    };
-    for (const auto& label : description.labels) add(dataset.labels(label.name)[row], label.classes);
-    for (const auto& context : description.contexts) add(dataset.contexts(context.name)[row], context.values);
-    lines += "\n";
+/// images.csv, line by line.
+class ImageTable {
+ public:
+  ImageTable(const data::Description& description, std::string format, bool quotes_formulas)
+      : format_(std::move(format)), quotes_formulas_(quotes_formulas) {
+    text = "path,id,split";
+    for (const auto& label : description.labels) text += "," + cell(label.name);
+    for (const auto& context : description.contexts) text += "," + cell(context.name);
+    text += "\n";
   }
-  return lines;
-}
+
+  /// A line for each image of a split. Throws DataError for two images that would be one file.
+  void add(const data::Dataset& dataset) {
+    const data::Description& description = dataset.description();
+    const std::vector<std::string>& ids = dataset.ids();
+    std::unordered_map<std::string, std::size_t> row_of;
+    for (std::size_t row = 0; row < ids.size(); ++row) {
+      const std::string file = file_of(dataset.split(), ids[row], format_).string();
+      if (const auto [first, is_new] = row_of.emplace(file, row); !is_new) {
+        throw DataError({fmt::format("two images would be the file '{}'", file),
+                         fmt::format("ids '{}' and '{}'", ids[first->second], ids[row]),
+                         "convert the images again with other ids, or choose another --format"});
+      }
+      text += fmt::format("{},{},{}", cell(file), cell(ids[row]), cell(dataset.split()));
+      const auto add_name = [&](std::int32_t index, const std::vector<std::string>& names) {
+        text += "," + (index < 0 ? "" : cell(names[static_cast<std::size_t>(index)]));
+      };
+      for (const auto& label : description.labels) add_name(dataset.labels(label.name)[row], label.classes);
+      for (const auto& context : description.contexts)
+        add_name(dataset.contexts(context.name)[row], context.values);
+      text += "\n";
+    }
+  }
+
+  std::string text;
+  std::int64_t formulas = 0;  ///< cells that a spreadsheet computes
+
+ private:
+  std::string cell(const std::string& value) {
+    if (!is_formula(value)) return quoted_cell(value);
+    ++formulas;
+    return quoted_cell(quotes_formulas_ ? "'" + value : value);
+  }
+
+  std::string format_;
+  bool quotes_formulas_;
+};
 
 class Files {
  public:
@@ -143,7 +183,8 @@ void prepare_target(const std::filesystem::path& out) {
 }
 
 ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
-  std::string format, table;
+  std::string format;
+  std::optional<ImageTable> table;
   std::vector<data::Dataset> splits;
   std::int64_t images = 0;
   comm::together(ranks, [&] {
@@ -157,8 +198,8 @@ ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
     for (const std::string& name : options.splits) static_cast<void>(description.split(name));
     for (const data::Dataset& split : splits) images += split.rows();
     if (ranks.rank() != 0) return;
-    table = heading(description);
-    for (const data::Dataset& split : splits) table += lines_of(split, format);
+    table.emplace(description, format, options.quotes_formulas);
+    for (const data::Dataset& split : splits) table->add(split);
     prepare_target(options.out);
   });
   comm::together(ranks, [&] {
@@ -166,10 +207,17 @@ ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
     for (const data::Dataset& split : splits) files.write(split);
   });
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) write_file_atomically(options.out / "images.csv", table);
+    if (ranks.rank() == 0) write_file_atomically(options.out / "images.csv", table->text);
   });
   if (ranks.rank() == 0)
-    fmt::print("{} {} files and images.csv: {}\n", format_count(images), format, options.out.string());
+    fmt::print("{} {} files and images.csv: {}\n", format_count(images), format,
+               printable(options.out.string()));
+  if (ranks.rank() == 0 && table->formulas > 0 && !options.quotes_formulas) {
+    log_warning(
+        fmt::format("{} cells of images.csv begin with = + - or @, which spreadsheets compute: "
+                    "--quote-formulas writes ' before them",
+                    format_count(table->formulas)));
+  }
   return ExitCode::done;
 }
 
@@ -187,6 +235,10 @@ void add_export(CLI::App& program, Action& action) {
       .add_option("--format", options->format,
                   "png or npy (C, H, W); without it png for u8 and u16 images of 1 or 3 channels")
       ->check(CLI::IsMember({"png", "npy"}));
+  command.add_flag(
+      "--quote-formulas", options->quotes_formulas,
+      "write ' before cells of images.csv that begin with = + - or @, which spreadsheets compute; "
+      "names that are read from it have it as well");
   command.footer(
       "Example, and the way back:\n"
       "  mpirun -n 4 cohort-data export data/elpv --out elpv-files\n"

@@ -1,6 +1,7 @@
 // cohort-data inspect: what a dataset holds.
 #include <fmt/format.h>
 
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
@@ -30,31 +31,43 @@ void print_shards(const data::Description& description) {
   for (const data::Split& split : description.splits) {
     std::uint64_t bytes = 0;
     for (const data::ShardEntry& shard : split.shards) bytes += shard.bytes;
-    fmt::print("split    {}: {} images in {} shards, {}\n", split.name, format_count(split.rows()),
-               split.shards.size(), format_bytes(bytes));
+    fmt::print("split    {}: {} images in {} shards, {}\n", printable_name(split.name),
+               format_count(split.rows()), split.shards.size(), format_bytes(bytes));
   }
 }
 
-void print_dataset(const std::filesystem::path& folder) {
+/// The first ones of many.
+std::string shown_names(const std::vector<std::string>& names, bool all) {
+  constexpr std::size_t kShown = 12;
+  const std::size_t count = all ? names.size() : std::min(names.size(), kShown);
+  std::vector<std::string> shown;
+  for (const std::string& name : std::span(names).first(count)) shown.push_back(printable_name(name));
+  const std::string list = join(shown, ", ");
+  return count == names.size() ? list
+                               : fmt::format("{} … ({} in all)", list, format_count(std::ssize(names)));
+}
+
+void print_dataset(const std::filesystem::path& folder, bool all) {
   const data::Description description = data::Description::read(folder);
   const data::ImageLayout& images = description.images;
-  fmt::print("dataset  {} (format version {})\n", description.name, description.version());
-  fmt::print("licence  {}\n", description.license.empty() ? "not given" : description.license);
+  fmt::print("dataset  {} (format version {})\n", printable(description.name), description.version());
+  fmt::print("licence  {}\n", description.license.empty() ? "not given" : printable(description.license));
   fmt::print("images   {} x {} x {} {}, {}\n", images.channels, images.height, images.width,
              data::pixel_type_name(images.type), data::codec_name(description.codec));
   for (std::size_t c = 0; c < description.channels.size(); ++c) {
-    fmt::print("channel  {}: mean {:.2f}, deviation {:.2f}\n", description.channels[c], description.mean[c],
-               description.deviation[c]);
+    fmt::print("channel  {}: mean {:.2f}, deviation {:.2f}\n", printable_name(description.channels[c]),
+               description.mean[c], description.deviation[c]);
   }
+  fmt::print("         mean and deviation of split {}\n", printable_name(description.statistics));
   for (const auto& label : description.labels)
-    fmt::print("label    {}: {}\n", label.name, join(label.classes, ", "));
+    fmt::print("label    {}: {}\n", printable_name(label.name), shown_names(label.classes, all));
   for (const auto& key : description.contexts)
-    fmt::print("context  {}: {} values\n", key.name, key.values.size());
+    fmt::print("context  {}: {} values\n", printable_name(key.name), format_count(std::ssize(key.values)));
   print_shards(description);
   std::vector<data::Row> rows;
   for (std::size_t split = 0; split < description.splits.size(); ++split)
     append_rows(folder, description, split, rows);
-  fmt::print("\n{}", count_table(description, rows));
+  fmt::print("\n{}", count_table(description, rows, all));
 }
 
 }  // namespace
@@ -62,8 +75,10 @@ void print_dataset(const std::filesystem::path& folder) {
 void add_inspect(CLI::App& program, Action& action) {
   auto folder = std::make_shared<std::filesystem::path>();
   auto sheets = std::make_shared<ContactSheetOptions>();
+  auto all = std::make_shared<bool>(false);
   CLI::App& command = *program.add_subcommand("inspect", "show what a dataset holds");
   command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
+  add_all_contexts(command, *all);
   CLI::Option* out =
       command.add_option("--contact-sheets", sheets->out,
                          "folder for a PNG file of each context: a line of images for each class");
@@ -81,10 +96,10 @@ void add_inspect(CLI::App& program, Action& action) {
       "Example:\n"
       "  cohort-data inspect data/elpv\n"
       "  mpirun -n 4 cohort-data inspect data/elpv --contact-sheets sheets");
-  command.callback([folder, sheets, &action] {
-    action = [folder, sheets](comm::Communicator& ranks) {
+  command.callback([folder, sheets, all, &action] {
+    action = [folder, sheets, all](comm::Communicator& ranks) {
       comm::together(ranks, [&] {
-        if (ranks.rank() == 0) print_dataset(*folder);
+        if (ranks.rank() == 0) print_dataset(*folder, *all);
       });
       if (!sheets->out.empty()) write_contact_sheets(*folder, *sheets, ranks);
       return ExitCode::done;

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
 namespace cohort::data_prep {
@@ -69,20 +70,6 @@ std::uint64_t bytes_per_value(const std::string& type) {
   std::uint64_t size = 0;
   std::from_chars(type.data() + 1, type.data() + type.size(), size);
   return type.front() == 'U' ? 4 * size : size;
-}
-
-void append_utf8(std::string& text, std::uint32_t point) {
-  if (point < 0x80) {
-    text += static_cast<char>(point);
-  } else if (point < 0x800) {
-    text += {static_cast<char>(0xC0 | point >> 6), static_cast<char>(0x80 | (point & 0x3F))};
-  } else if (point < 0x10000) {
-    text += {static_cast<char>(0xE0 | point >> 12), static_cast<char>(0x80 | (point >> 6 & 0x3F)),
-             static_cast<char>(0x80 | (point & 0x3F))};
-  } else {
-    text += {static_cast<char>(0xF0 | point >> 18), static_cast<char>(0x80 | (point >> 12 & 0x3F)),
-             static_cast<char>(0x80 | (point >> 6 & 0x3F)), static_cast<char>(0x80 | (point & 0x3F))};
-  }
 }
 
 std::string text_of(std::string_view value, char kind) {

@@ -44,8 +44,30 @@ void ConvertOptions::add_to(CLI::App& command) {
                   "skipped.csv; skip reads every image twice")
       ->capture_default_str()
       ->check(CLI::IsMember({"stop", "skip"}));
+  add_statistics_to(command);
+  add_recheck_to(command);
   command.add_flag("--dry-run", dry_run, "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", overwrite, "replace the dataset that is in the folder");
+}
+
+void ConvertOptions::add_statistics_to(CLI::App& command) {
+  command.add_option(
+      "--statistics-split", statistics_split,
+      "split to train on: its mean and deviation normalise all images (default: train or training, "
+      "else the first one)");
+  add_all_contexts(command, all_contexts);
+}
+
+void ConvertOptions::add_recheck_to(CLI::App& command) {
+  command.add_flag(
+      "--recheck", recheck,
+      "read all images again, where a conversion is repeated or goes on: without it an image counts as "
+      "unchanged by size, time and some of its bytes");
+}
+
+void add_all_contexts(CLI::App& command, bool& all) {
+  command.add_flag("--all-contexts", all,
+                   "count the images of every context and class, not of the largest and smallest alone");
 }
 
 void ConvertOptions::add_shards_to(CLI::App& command) {

@@ -34,10 +34,14 @@ struct ConvertOptions {
   std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
   HoldOut hold_out;
   std::string on_error = "stop";
-  bool dry_run = false, overwrite = false;
+  std::string statistics_split;  ///< empty: train or training, else the first one
+  bool dry_run = false, overwrite = false, recheck = false;
+  bool all_contexts = false;  ///< in tables of counts
 
   void add_to(CLI::App& command);
-  void add_shards_to(CLI::App& command);  ///< --shard-size, --codec, --jpeg-quality alone
+  void add_shards_to(CLI::App& command);      ///< --shard-size, --codec, --jpeg-quality alone
+  void add_statistics_to(CLI::App& command);  ///< --statistics-split, --all-contexts alone
+  void add_recheck_to(CLI::App& command);     ///< --recheck alone
   /// Height and width. Throws UsageError.
   [[nodiscard]] std::optional<std::pair<std::int64_t, std::int64_t>> size() const;
   /// The classes listed for label number `index` called `label`; empty: none were.
@@ -64,6 +68,9 @@ void choose_on(CLI::App& command, Action& action, std::shared_ptr<const Options>
   command.callback(
       [=, &action] { action = [=](comm::Communicator& ranks) { return run(*options, ranks); }; });
 }
+
+/// --all-contexts, which tables of counts share.
+void add_all_contexts(CLI::App& command, bool& all);
 
 std::vector<std::string> split_text(const std::string& text, char separator);
 

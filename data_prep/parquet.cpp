@@ -1,6 +1,7 @@
 #include "data_prep/parquet.h"
 
 #include <array>
+#include <cmath>
 #include <fstream>
 #include <string_view>
 
@@ -46,8 +47,17 @@ std::shared_ptr<arrow::Table> read_columns_of(const std::filesystem::path& file)
   return table;
 }
 
+/// What pandas writes for a missing number.
+bool is_nan(const arrow::Array& values, std::int64_t row) {
+  if (values.type_id() == arrow::Type::DOUBLE)
+    return std::isnan(static_cast<const arrow::DoubleArray&>(values).Value(row));
+  if (values.type_id() == arrow::Type::FLOAT)
+    return std::isnan(static_cast<const arrow::FloatArray&>(values).Value(row));
+  return false;
+}
+
 std::string cell(const arrow::Array& values, std::int64_t row, const std::filesystem::path& file) {
-  if (values.IsNull(row)) return "";
+  if (values.IsNull(row) || is_nan(values, row)) return "";
   if (values.type_id() == arrow::Type::STRING)
     return static_cast<const arrow::StringArray&>(values).GetString(row);
   if (values.type_id() == arrow::Type::LARGE_STRING)

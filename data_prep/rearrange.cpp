@@ -1,6 +1,6 @@
 // cohort-data merge and cohort-data split: datasets made of datasets.
 #include <algorithm>
-#include <set>
+#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -56,6 +56,7 @@ class Rearrangement {
     const data::Description& first = splits_.front().description();
     source.where = options.datasets.front().string();
     source.channels = first.channels;
+    source.statistics = first.statistics;
     name_columns();
     check_filters();
     for (std::size_t split = 0; split < splits_.size(); ++split) add_split(split);
@@ -79,6 +80,8 @@ class Rearrangement {
                                    layout_text(first().images)),
                        folder.string(), "convert them again with --resize or --gray"});
     }
+    check_channels(folder, description);
+    note_left_out(description);
     for (const std::string& name : options_.splits) static_cast<void>(description.split(name));
     for (const data::Split& split : description.splits) {
       const bool wanted = options_.splits.empty() || std::find(options_.splits.begin(), options_.splits.end(),
@@ -87,8 +90,34 @@ class Rearrangement {
       for (const data::ShardEntry& shard : split.shards)
         sum_.update(std::as_bytes(std::span(&shard.checksum, 1)));
       splits_.push_back(data::Dataset::open(folder, split.name));
+      places_.push_back(fmt::format("{}, split {}", folder.string(), split.name));
       prefixes_.push_back(options_.prefix_ids ? description.name + "/" : "");
     }
+  }
+
+  void check_channels(const fs::path& folder, const data::Description& description) const {
+    if (splits_.empty() || description.channels == first().channels) return;
+    throw DataError(
+        {fmt::format("the channels are called {}, those of {} {}", join(description.channels, ", "),
+                     options_.datasets.front().string(), join(first().channels, ", ")),
+         folder.string(), "convert the images again with the same channels in the same order"});
+  }
+
+  /// What the new dataset does not have of one that is not the first.
+  void note_left_out(const data::Description& description) {
+    if (splits_.empty()) return;
+    for (const data::ContextColumn& context : description.contexts) {
+      const auto& known = first().contexts;
+      const bool is_known = std::any_of(known.begin(), known.end(), [&](const data::ContextColumn& other) {
+        return other.name == context.name;
+      });
+      if (!is_known)
+        source.left_out.add("context keys that the first dataset does not have",
+                            fmt::format("{} of {}", context.name, description.name));
+    }
+    if (options_.common.license.empty() && description.license != first().license)
+      source.left_out.add("licences unlike that of the first dataset",
+                          fmt::format("'{}' of {}", description.license, description.name));
   }
 
   /// Labels of any dataset, their classes in order of appearance; contexts of all of them.
@@ -150,8 +179,9 @@ class Rearrangement {
     for (std::size_t row = 0; row < static_cast<std::size_t>(split.rows()); ++row) {
       if (!is_kept(split, row)) continue;
       std::string id = prefixes_[index] + split.ids()[row];
-      if (!seen_.insert(id).second) {
-        throw DataError({fmt::format("two images are called '{}'", id), source.where,
+      if (const auto [first, is_new] = split_of_.emplace(id, index); !is_new) {
+        throw DataError({fmt::format("two images are called '{}'", id),
+                         fmt::format("{} and {}", places_[first->second], places_[index]),
                          "tell them apart by the names of their datasets: --prefix-ids"});
       }
       images_.push_back({index, static_cast<std::int64_t>(row)});
@@ -179,9 +209,9 @@ class Rearrangement {
   const RearrangeOptions& options_;
   std::vector<Filter> filters_ = filters_of(options_.keep);
   std::vector<data::Dataset> splits_;
-  std::vector<std::string> prefixes_;  // of ids, one a split
+  std::vector<std::string> prefixes_, places_;  // of ids, and for messages, one a split
   std::vector<StoredImage> images_;
-  std::set<std::string> seen_;
+  std::unordered_map<std::string, std::size_t> split_of_;  // an image
   Checksum sum_;
 };
 
@@ -213,6 +243,7 @@ void add_options(CLI::App& command, RearrangeOptions& options) {
   command.add_option("--shard-size", common.shard_size, "largest size of one shard; with a codec about that")
       ->capture_default_str();
   command.add_option("--codec", common.codec, "how images are kept (default: as in the first dataset)");
+  common.add_statistics_to(command);
   command.add_flag("--dry-run", common.dry_run,
                    "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");

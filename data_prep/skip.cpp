@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
 #include "data_prep/progress.h"
@@ -68,19 +69,23 @@ void keep(std::vector<Value>& values, const std::vector<std::int64_t>& kept) {
   values = std::move(rest);
 }
 
-void keep(Source& source, std::vector<std::int64_t> kept) {
+void keep(Source& source, std::vector<std::int64_t> rest) {
+  const auto all = std::make_shared<const std::vector<std::int64_t>>(std::move(rest));
+  const std::vector<std::int64_t>& kept = *all;
   keep(source.ids, kept);
   keep(source.splits, kept);
   for (Column& column : source.labels) keep(column.values, kept);
   for (Column& column : source.contexts) keep(column.values, kept);
-  const auto of_kept = [kept =
-                            std::make_shared<const std::vector<std::int64_t>>(std::move(kept))](auto read) {
-    return [kept, read = std::move(read)](std::int64_t index) {
-      return read((*kept)[static_cast<std::size_t>(index)]);
+  const auto renumber = [&](auto& function) {
+    if (!function) return;
+    function = [before = std::move(function), all](std::int64_t index) {
+      return before((*all)[static_cast<std::size_t>(index)]);
     };
   };
-  source.image = of_kept(std::move(source.image));
-  if (source.file) source.file = of_kept(std::move(source.file));
+  renumber(source.image);
+  renumber(source.file);
+  renumber(source.path);
+  renumber(source.place);
 }
 
 std::map<std::int64_t, std::string> parse_problems(const std::vector<std::string>& texts) {
@@ -117,7 +122,12 @@ std::vector<Skipped> skip_damaged(Source& source, const ConvertOptions& options,
 std::string skipped_text(const std::vector<Skipped>& skipped) {
   std::string text = fmt::format("{} image{} left out:\n", format_count(std::ssize(skipped)),
                                  skipped.size() == 1 ? " was" : "s were");
-  for (const Skipped& image : skipped) text += fmt::format("  {}: {}\n", image.id, image.reason);
+  constexpr std::size_t kShown = 10;
+  for (const Skipped& image : std::span(skipped).first(std::min(skipped.size(), kShown)))
+    text += fmt::format("  {}: {}\n", printable(image.id), printable(image.reason));
+  if (skipped.size() > kShown)
+    text += fmt::format("  … and {} more\n",
+                        format_count(std::ssize(skipped) - static_cast<std::int64_t>(kShown)));
   return text;
 }
 

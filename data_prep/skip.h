@@ -17,7 +17,7 @@ struct Skipped {
 /// the same on every rank. Throws DataError when none is left.
 std::vector<Skipped> skip_damaged(Source& source, const ConvertOptions& options, comm::Communicator& ranks);
 
-/// "3 images were left out:" and a line for each.
+/// "3 images were left out:" and a line for each of the first ones.
 std::string skipped_text(const std::vector<Skipped>& skipped);
 
 /// The same as a table with the columns id and reason. Throws DataError.

@@ -151,6 +151,7 @@ void add_synth(CLI::App& program, Action& action) {
   command.add_option("--hold-out-images", common.hold_out.images,
                      "split 'seen_test': every N-th image of each other context");
   common.add_shards_to(command);
+  common.add_statistics_to(command);
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
   command.footer(
       "Example:\n"

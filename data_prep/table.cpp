@@ -1,11 +1,13 @@
 #include "data_prep/table.h"
 
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
 #include "data_prep/parquet.h"
@@ -13,10 +15,63 @@
 namespace cohort::data_prep {
 namespace {
 
+constexpr std::string_view kLineEnds = "\r\n";
+
+/// Of the first line, outside of quotes: what there is most of.
 char separator_of(std::string_view content) {
-  const std::string_view first = content.substr(0, content.find('\n'));
-  if (first.find(',') != std::string_view::npos) return ',';
-  return first.find('\t') != std::string_view::npos ? '\t' : ' ';
+  constexpr std::string_view kSeparators = ",\t;";
+  std::array<std::int64_t, kSeparators.size()> counts{};
+  bool quoted = false;
+  for (const char c : content) {
+    if (c == '"') quoted = !quoted;
+    if (quoted) continue;
+    if (kLineEnds.find(c) != std::string_view::npos) break;
+    if (const std::size_t at = kSeparators.find(c); at != std::string_view::npos) ++counts.at(at);
+  }
+  const auto* const most = std::max_element(counts.begin(), counts.end());
+  return *most == 0 ? ' ' : kSeparators[static_cast<std::size_t>(most - counts.begin())];
+}
+
+/// UTF-16 as UTF-8; `is_big`: the high byte comes first.
+std::string from_utf16(std::string_view content, bool is_big, const std::string& file) {
+  std::string text;
+  const auto unit = [&](std::size_t at) -> std::uint32_t {
+    const auto first = static_cast<unsigned char>(content[at]),
+               second = static_cast<unsigned char>(content[at + 1]);
+    return is_big ? first << 8U | second : second << 8U | first;
+  };
+  for (std::size_t at = 0; at + 1 < content.size(); at += 2) {
+    std::uint32_t point = unit(at);
+    const bool is_pair = point >= 0xD800 && point < 0xDC00 && at + 3 < content.size();
+    if (is_pair) point = 0x10000 + ((point - 0xD800) << 10U) + (unit(at += 2) - 0xDC00);
+    append_utf8(text, point);
+  }
+  if (content.size() % 2 == 0 && is_utf8(text)) return text;
+  throw DataError({"the table is damaged UTF-16", file, "save it as UTF-8"});
+}
+
+/// The content of a table without its byte order mark. Throws DataError naming the first line that is no
+/// UTF-8.
+std::string decoded(std::string content, const std::string& file) {
+  using namespace std::string_view_literals;
+  const std::string_view bytes = content;
+  if (bytes.starts_with("\xFF\xFE"sv) || bytes.starts_with("\xFE\xFF"sv))
+    return from_utf16(bytes.substr(2), bytes.front() == '\xFE', file);
+  if (bytes.starts_with("\xEF\xBB\xBF"sv)) return content.substr(3);
+  if (bytes.find('\0') != std::string_view::npos) {
+    throw DataError({"the table has zero bytes: it is no text, or UTF-16 without a byte order mark", file,
+                     "save it as CSV in UTF-8: iconv -f UTF-16LE -t UTF-8"});
+  }
+  if (is_utf8(bytes)) return content;
+  std::int64_t number = 0;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const std::size_t end = std::min(bytes.find_first_of(kLineEnds, at), bytes.size());
+    ++number;
+    if (!is_utf8(bytes.substr(at, end - at))) break;
+    at = end + (bytes.substr(end).starts_with("\r\n") ? 2 : 1);
+  }
+  throw DataError({"the table is not UTF-8, but Latin-1, Windows-1252 or another encoding",
+                   fmt::format("{}:{}", file, number), "save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8"});
 }
 
 /// Reads cells one after another.
@@ -39,6 +94,11 @@ class Scanner {
   }
 
  private:
+  /// The last byte of a line end: LF, or CR alone.
+  [[nodiscard]] bool is_line_end() const {
+    return content_[at_] == '\n' || (content_[at_] == '\r' && !content_.substr(at_).starts_with("\r\n"));
+  }
+
   void skip_blanks() {
     while (separator_ == ' ' && !done() && (content_[at_] == ' ' || content_[at_] == '\t')) ++at_;
   }
@@ -57,7 +117,7 @@ class Scanner {
     std::string text;
     const std::int64_t start = number_;
     for (++at_; !done(); ++at_) {
-      if (content_[at_] == '\n') ++number_;
+      if (is_line_end()) ++number_;
       if (content_[at_] != '"') {
         text += content_[at_];
       } else if (at_ + 1 < content_.size() && content_[at_ + 1] == '"') {
@@ -73,9 +133,9 @@ class Scanner {
   /// Steps over a separator or a line end; true at a line end.
   bool end_of_line() {
     skip_blanks();
-    if (!done() && content_[at_] == '\r') ++at_;
     if (done()) return true;
-    if (content_[at_] == '\n') return ++at_, ++number_, true;
+    if (content_.substr(at_).starts_with("\r\n")) ++at_;
+    if (is_line_end()) return ++at_, ++number_, true;
     if (content_[at_] == separator_) ++at_;
     return false;
   }
@@ -90,9 +150,7 @@ class Scanner {
 }  // namespace
 
 std::vector<Line> read_lines(const std::filesystem::path& file) {
-  const std::string content = read_file(file);
-  std::string_view text = content;
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  const std::string text = decoded(read_file(file), file.string());
   Scanner scanner(text, file.string());
   std::vector<Line> lines;
   while (!scanner.done()) {
@@ -136,6 +194,10 @@ std::size_t Table::column(const std::string& name, const std::string& option) co
                     did_you_mean(name, columns)});
 }
 
+std::string Table::place(std::size_t index) const {
+  return fmt::format("{}:{}", file, lines[index].number);
+}
+
 std::vector<std::string> Table::cells(const std::string& name, const std::string& option) const {
   const std::size_t index = column(name, option);
   std::vector<std::string> values;
@@ -149,6 +211,14 @@ std::string quoted_cell(const std::string& text) {
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
   return quoted + "\"";
+}
+
+bool is_formula(const std::string& text) {
+  constexpr std::string_view kStarts = "=+-@\t\r";
+  if (text.empty() || kStarts.find(text.front()) == std::string_view::npos) return false;
+  char* end = nullptr;
+  std::strtod(text.c_str(), &end);
+  return end != text.c_str() + text.size();
 }
 
 }  // namespace cohort::data_prep

@@ -12,13 +12,17 @@ struct Line {
   std::vector<std::string> cells;
 };
 
-/// All lines that are not empty. Cells are separated by commas or tabs if the first line has any, else by
-/// blanks. Cells in double quotes may hold separators, line ends and doubled quotes (RFC 4180). Throws
-/// DataError: unreadable, or an open quote.
+/// All lines that are not empty. Cells are separated by what the first line has most of outside of quotes:
+/// commas, tabs or semicolons (the first of these where it has as many), else by blanks. Cells in double
+/// quotes may hold separators, line ends and doubled quotes (RFC 4180). Lines end in LF, CR LF or CR. UTF-8,
+/// and UTF-16 with a byte order mark. Throws DataError: unreadable, another encoding, or an open quote.
 std::vector<Line> read_lines(const std::filesystem::path& file);
 
 /// A cell as it stands in a table with commas: in quotes if it needs them.
 std::string quoted_cell(const std::string& text);
+
+/// Whether a spreadsheet computes what is in a cell: it begins with = + - or @ and is no number.
+bool is_formula(const std::string& text);
 
 /// A table whose first line names the columns.
 struct Table {
@@ -32,6 +36,8 @@ struct Table {
   static Table read(const std::filesystem::path& file);
   /// Index of a column. Throws UsageError naming the nearest; `option` is the option that asked for it.
   [[nodiscard]] std::size_t column(const std::string& name, const std::string& option) const;
+  /// "slides.csv:12", of line number `index` of `lines`, for messages.
+  [[nodiscard]] std::string place(std::size_t index) const;
   /// All cells of a column. Throws as column().
   [[nodiscard]] std::vector<std::string> cells(const std::string& name, const std::string& option) const;
 };

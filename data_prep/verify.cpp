@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/shard_reader.h"
 
@@ -121,8 +122,9 @@ ExitCode verify(const std::filesystem::path& folder, comm::Communicator& ranks) 
   find_double_ids(findings, ranks);
   const std::vector<std::string> damage = gather(findings.damage, ranks);
   if (ranks.rank() == 0) {
-    for (const std::string& line : damage) fmt::print("{}\n", line);
-    fmt::print("{}: {} images in {} shards, {}\n", folder.string(), format_count(rows), format_count(shards),
+    for (const std::string& line : damage) fmt::print("{}\n", printable(line));
+    fmt::print("{}: {} images in {} shards, {}\n", printable(folder.string()), format_count(rows),
+               format_count(shards),
                damage.empty() ? "all whole" : fmt::format("{} problems", damage.size()));
   }
   return damage.empty() ? ExitCode::done : ExitCode::data;

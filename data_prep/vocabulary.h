@@ -5,8 +5,13 @@
 
 namespace cohort::data_prep {
 
-/// The different values in `column` without the empty text; by number if all are integers, else by bytes.
+/// The different values in `column` without the empty text; by value if all are numbers, else by bytes.
 std::vector<std::string> distinct(const std::vector<std::string>& column);
+
+/// What looks like a mistake in the values of a column, a sentence for each kind: words for a missing value
+/// (NA, NaN, None), and names that differ in case, in blanks at their ends or in how accents are written
+/// alone. `what`: "label 'grade'".
+std::vector<std::string> doubts_about(const std::string& what, const std::vector<std::string>& vocabulary);
 
 /// Index of every value of `column` in `vocabulary`, -1 for the empty text. Throws DataError for values it
 /// does not know, with `what` ("label 'class'") and `option` in the message.

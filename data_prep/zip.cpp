@@ -120,7 +120,8 @@ Zip Zip::open(const std::filesystem::path& file) {
     if (kCentralSize + name + extra + comment > rest.size())
       damaged("the archive's directory is damaged", file);
     apply_zip64(rest.substr(kCentralSize + name, extra), entry);
-    zip.entries_.emplace(rest.substr(kCentralSize, name), entry);
+    if (!zip.entries_.emplace(rest.substr(kCentralSize, name), entry).second)
+      damaged(fmt::format("the archive has two entries called '{}'", rest.substr(kCentralSize, name)), file);
     rest.remove_prefix(kCentralSize + name + extra + comment);
   }
   return zip;

@@ -12,6 +12,7 @@
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/train/import.h"
 #include "cohort/train/model.h"
@@ -63,14 +64,17 @@ std::size_t most_slices(const checkpoint::Contents& contents) {
   return most;
 }
 
+constexpr std::size_t kTensorColumns = 80;
+
 void print_tensors(const checkpoint::Contents& contents) {
   std::size_t width = 6;
-  for (const auto& [name, tensor] : contents.tensors) width = std::max(width, name.size());
+  for (const auto& [name, tensor] : contents.tensors)
+    width = std::max(width, display_width(printable_name(name, kTensorColumns)));
   fmt::print("\n{:<{}}  {:<20} {:>10} {:>7}\n", "tensor", width, "shape", "bytes", "slices");
   for (const auto& [name, tensor] : contents.tensors) {
     std::uint64_t bytes = sizeof(float);
     for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
-    fmt::print("{:<{}}  {:<20} {:>10} {:>7}\n", name, width,
+    fmt::print("{}  {:<20} {:>10} {:>7}\n", left_aligned(printable_name(name, kTensorColumns), width),
                fmt::format("[{}]", fmt::join(tensor.shape, ", ")), format_bytes(bytes), tensor.slices.size());
   }
 }
@@ -83,7 +87,8 @@ void inspect(const checkpoint::Location& location, comm::Communicator& ranks) {
       checksum_text(checksum(std::as_bytes(std::span(meta.config.data(), meta.config.size()))));
   fmt::print("{}\n", store.path_of(location.step).string());
   fmt::print("  step {}, epoch {}, seed {}\n", meta.step, meta.epoch, meta.seed);
-  fmt::print("  dataset  {}\n  config   {} (XXH3 of the resolved configuration)\n", meta.dataset, digest);
+  fmt::print("  dataset  {}\n  config   {} (XXH3 of the resolved configuration)\n", printable(meta.dataset),
+             digest);
   fmt::print("  state.h5 {}, {} tensors in up to {} slices\n", format_bytes(contents.file_bytes),
              format_count(static_cast<std::int64_t>(contents.tensors.size())), most_slices(contents));
   print_tensors(contents);
@@ -110,7 +115,7 @@ ExitCode verify(const CheckpointOptions& options, comm::Communicator& ranks) {
     if (!damage.empty()) ++damaged;
     if (ranks.rank() != 0) continue;
     fmt::print("{}: {}\n", store.path_of(location.step).string(), damage.empty() ? "intact" : "damaged");
-    for (const std::string& line : damage) fmt::print("  {}\n", line);
+    for (const std::string& line : damage) fmt::print("  {}\n", printable(line));
   }
   std::fflush(stdout);
   comm::together(ranks, [&] {
@@ -142,7 +147,7 @@ void add_export_options(CLI::App* command, CheckpointOptions& options) {
 void print_list(const std::string& title, const std::vector<std::string>& entries) {
   if (entries.empty()) return;
   fmt::print("{}:\n", title);
-  for (const std::string& entry : entries) fmt::print("  {}\n", entry);
+  for (const std::string& entry : entries) fmt::print("  {}\n", printable(entry));
 }
 
 ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ranks) {

@@ -18,6 +18,7 @@ struct EvalOptions {
   ModelSource model;
   std::vector<std::string> splits;
   std::string out;
+  bool all_contexts = false;
 };
 
 /// Collective.
@@ -52,7 +53,7 @@ ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
         eval::evaluate(*trained.model, dataset, columns, config.eval, config.data.normalisation,
                        config.precision == train::Precision::bf16, ranks);
     lines += eval::evaluation_json(evaluation, trained.step, 0) + "\n";
-    if (ranks.rank() == 0) fmt::print("{}\n", eval::evaluation_table(evaluation));
+    if (ranks.rank() == 0) fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts));
   }
   comm::together(ranks, [&] {
     if (ranks.rank() == 0 && !options.out.empty()) write_file_atomically(options.out, lines);
@@ -73,6 +74,8 @@ void add_eval(CLI::App& app, Job& job) {
       ->allow_extra_args(false);
   command->add_option("--out", options->out,
                       "write the scores to this file, a JSON object a line for each split");
+  command->add_flag("--all-contexts", options->all_contexts,
+                    "show all contexts, not the worst and best alone");
   command->callback([options, &job] {
     job.program = "cohort eval";
     job.with_ranks = [options](comm::Communicator& ranks) { return evaluate_model(*options, ranks); };

@@ -41,6 +41,7 @@ void add_feature_options(CLI::App& command, FeatureOptions& options) {
       "--out", options.out,
       "write the scores to this file, a JSON object a line; without it, and with --run, to knn.jsonl, "
       "linear_probe.jsonl or mlp_probe.jsonl in the run's folder, where cohort report finds them");
+  command.add_flag("--all-contexts", options.all_contexts, "show all contexts, not the worst and best alone");
 }
 
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks) {
@@ -80,7 +81,7 @@ void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOpti
     if (ranks.rank() != 0) return;
     std::string lines;
     for (const eval::Evaluation& evaluation : evaluations) {
-      fmt::print("{}\n", eval::evaluation_table(evaluation));
+      fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts));
       lines += eval::evaluation_json(evaluation, step, 0) + "\n";
     }
     const std::filesystem::path file = score_file(options, name);

@@ -8,6 +8,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 
 #include "facts.h"
 #include "page.h"
@@ -69,7 +70,7 @@ void Table::print_heading() const {
   const bool is_first = results_->tables_.empty();
   fmt::print("{}# {}\n", is_first ? "" : "\n",
              is_first ? headline(name_, results_->facts_) : "cohort-perf " + name_);
-  for (const auto& note : notes_) fmt::print("# {}\n", note);
+  for (const auto& note : notes_) fmt::print("# {}\n", printable(note));
   std::string names, units;
   for (const auto& column : columns_) {
     names += fmt::format(" {:>{}}", column.name, column.width);
@@ -105,7 +106,7 @@ void Table::add(std::vector<Cell> cells, const std::vector<double>& samples) {
   } else {
     std::string line = " ";
     for (std::size_t i = 0; i < cells.size(); ++i)
-      line += fmt::format(" {:>{}}", cell_text(cells[i], columns_[i]), columns_[i].width);
+      line += " " + right_aligned(printable_name(cell_text(cells[i], columns_[i])), columns_[i].width);
     fmt::print("{}\n", line);
   }
   std::fflush(stdout);
@@ -142,7 +143,7 @@ Table& Results::table(const std::string& name, std::vector<std::string> notes, s
 void Results::remark(const std::string& text) {
   remarks_.push_back(text);
   const bool speaks = ranks_ == nullptr || ranks_->rank() == 0;
-  if (speaks && !output_.json) fmt::print("# {}\n", text);
+  if (speaks && !output_.json) fmt::print("# {}\n", printable(text));
 }
 
 void Results::finish() {

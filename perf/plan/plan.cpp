@@ -100,7 +100,9 @@ void check_micro_batches(std::int64_t micro_batches, std::int64_t groups) {
   for (const std::int64_t divisor : divisors_of(groups)) names.push_back(std::to_string(divisor));
   throw UsageError(
       {fmt::format("{} micro-batches cannot share the {} groups of a rank", micro_batches, groups),
-       "train.micro_batches", "use one of " + join(names, ", ")});
+       "train.micro_batches",
+       names.empty() ? "use fewer ranks, or a larger sampler.groups_per_step"
+                     : "use one of " + join(names, ", ")});
 }
 
 Choice configured_choice(const train::RunConfig& config, const Cluster& cluster) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 
 namespace cohort::comm {
 namespace {
@@ -108,9 +109,10 @@ void throw_agreed(const Failure& failure) {
 
 std::string message(const std::string& program, const Failure& failure) {
   const auto& [what, where, fix] = failure.text;
-  std::string lines = fmt::format("{}: {}\n", program, what);
-  if (!where.empty()) lines += fmt::format("  where: {}\n", where);
-  if (!fix.empty()) lines += fmt::format("  fix:   {}\n", fix);
+  const bool is_ours = failure.kind == Failure::Kind::error;  // texts of libraries may have several lines
+  std::string lines = fmt::format("{}: {}\n", program, is_ours ? printable(what) : printable_lines(what));
+  if (!where.empty()) lines += fmt::format("  where: {}\n", printable(where));
+  if (!fix.empty()) lines += fmt::format("  fix:   {}\n", printable(fix));
   if (failure.kind == Failure::Kind::bug)
     lines += "  fix:   this is a defect of Cohort: please report it with these lines\n";
   return lines;

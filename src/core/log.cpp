@@ -15,6 +15,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log_history.h"
+#include "cohort/core/printable.h"
 
 namespace cohort {
 namespace {
@@ -76,21 +77,24 @@ void start_log_file(const std::filesystem::path& file) {
 }
 
 void log_info(std::string_view message) {
-  remember(message);
-  if (log_rank == 0) logger().info(message);
+  const std::string shown = printable_lines(message);
+  remember(shown);
+  if (log_rank == 0) logger().info(shown);
 }
 
 void log_warning(std::string_view message) {
-  remember(fmt::format("warning: {}", message));
-  if (log_rank == 0) logger().warn("warning: {}", message);
+  const std::string shown = fmt::format("warning: {}", printable_lines(message));
+  remember(shown);
+  if (log_rank == 0) logger().warn(shown);
 }
 
 void log_error(std::string_view message) {
-  remember(fmt::format("error: {}", message));
+  const std::string shown = printable_lines(message);
+  remember(fmt::format("error: {}", shown));
   if (log_size > 1) {
-    logger().error("[rank {}/{}] {}", log_rank.load(), log_size.load(), message);
+    logger().error("[rank {}/{}] {}", log_rank.load(), log_size.load(), shown);
   } else {
-    logger().error(message);
+    logger().error(shown);
   }
 }
 

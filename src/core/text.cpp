@@ -34,11 +34,13 @@ std::string_view last_part(std::string_view dotted) {
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates) {
+  constexpr std::size_t kLongest = 256;  // what is compared takes the square of it
   // The first number decides whether a candidate is near; the second, which of several near ones is nearest.
   using Rank = std::pair<std::size_t, std::size_t>;
   std::optional<std::string> best;
   Rank best_rank{std::max<std::size_t>(1, word.size() / 3), SIZE_MAX};
   for (const std::string& candidate : candidates) {
+    if (std::max(word.size(), candidate.size()) > kLongest) continue;
     const std::size_t d = distance(word, candidate);
     const bool same_end = last_part(candidate) == last_part(word);
     if (const Rank rank{same_end ? std::min<std::size_t>(1, d) : d, d}; rank < best_rank) {
@@ -50,10 +52,16 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
 }
 
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates) {
+  if (candidates.empty()) return "there is none";
   if (const auto near = nearest(word, candidates)) return fmt::format("did you mean '{}'?", *near);
   constexpr std::size_t kMost = 12;
   const auto shown = candidates.first(std::min(candidates.size(), kMost));
   return fmt::format("known: {}{}", join(shown, ", "), candidates.size() > kMost ? " …" : "");
+}
+
+std::string in_small_letters(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
 }
 
 std::string join(std::span<const std::string> parts, std::string_view separator) {

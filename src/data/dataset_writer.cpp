@@ -8,6 +8,8 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
+#include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
 
 #include "data/shard_format.h"
@@ -36,8 +38,7 @@ void check_names(const Description& description) {
   for (const Split& split : description.splits) check_name(split.name, "split");
   for (const LabelColumn& label : description.labels) check_name(label.name, "label");
   for (const ContextColumn& context : description.contexts) check_name(context.name, "context key");
-  COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
-               "{} channel names for {} channels", description.channels.size(), description.images.channels);
+  description.check_names();
 }
 
 template <class Column>
@@ -51,8 +52,35 @@ bool in_vocabulary(const std::vector<std::int32_t>& indices, const std::vector<C
   return true;
 }
 
-void check_rows(std::span<const Row> rows, const Description& description) {
+/// "a.csv:3 and a.csv:7".
+std::string places_of(std::string_view id, std::span<const Row> rows, const PixelSource& pixels) {
+  if (!pixels.place) return "the images to be written";
+  std::vector<std::string> places;
+  for (std::size_t i = 0; i < rows.size() && places.size() < 2; ++i) {
+    if (rows[i].id == id) places.push_back(pixels.place(static_cast<std::int64_t>(i)));
+  }
+  return join(places, " and ");
+}
+
+void check_ids(std::span<const Row> rows, const PixelSource& pixels) {
   std::vector<std::string_view> ids;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const std::string& id = rows[i].id;
+    if (!is_utf8(id)) {
+      throw DataError({fmt::format("the id of an image is not valid UTF-8: '{}'", printable(id)),
+                       pixels.place ? pixels.place(static_cast<std::int64_t>(i)) : "the images to be written",
+                       "rename it; iconv turns tables, and convmv names of files, into UTF-8"});
+    }
+    ids.push_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  const auto twice = std::adjacent_find(ids.begin(), ids.end());
+  if (twice == ids.end()) return;
+  throw DataError({fmt::format("two images have the id '{}'", *twice), places_of(*twice, rows, pixels),
+                   "give every image an id of its own"});
+}
+
+void check_rows(std::span<const Row> rows, const Description& description) {
   for (const Row& row : rows) {
     COHORT_CHECK(row.split >= 0 && row.split < static_cast<std::int32_t>(description.splits.size()),
                  "split {} of row '{}'", row.split, row.id);
@@ -60,13 +88,18 @@ void check_rows(std::span<const Row> rows, const Description& description) {
                  "labels of row '{}'", row.id);
     COHORT_CHECK(in_vocabulary(row.contexts, description.contexts, &ContextColumn::values, 0),
                  "contexts of row '{}'", row.id);
-    ids.push_back(row.id);
   }
-  std::sort(ids.begin(), ids.end());
-  const auto twice = std::adjacent_find(ids.begin(), ids.end());
-  if (twice == ids.end()) return;
-  throw DataError({fmt::format("two images have the id '{}'", *twice), "the images to be converted",
-                   "give every image an id of its own"});
+}
+
+/// The split that mean and deviation are to be of.
+void choose_statistics(Description& description, std::span<const Row> rows) {
+  if (description.statistics.empty()) description.statistics = description.splits.front().name;
+  const auto split =
+      static_cast<std::int32_t>(&description.split(description.statistics) - description.splits.data());
+  if (std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.split == split; })) return;
+  throw DataError({fmt::format("split '{}', whose mean and deviation normalise all images, has no images",
+                               description.statistics),
+                   "the images to be written", "name the split to train on with --statistics-split"});
 }
 
 /// A row of a split, in the order of the file.
@@ -128,30 +161,41 @@ std::vector<PlannedShard> cut(const std::vector<std::vector<std::int64_t>>& orde
   return plan;
 }
 
-/// The shard that a file belongs to: itself, or the one that it was beside.
-std::string shard_of(std::string name) {
-  for (const std::string_view ending : {".partial", ".done", ".encoded"}) {
-    if (name.ends_with(ending)) name.erase(name.size() - ending.size());
+void remove_ending(std::string& name, std::string_view ending) {
+  if (name.ends_with(ending)) name.erase(name.size() - ending.size());
+}
+
+/// The file that another is beside: "train-00000.h5" of "train-00000.h5.done.13311.partial"; itself, if of
+/// none.
+std::string file_beside(std::string name) {
+  if (name.ends_with(".partial")) {
+    remove_ending(name, ".partial");
+    const std::size_t end = name.find_last_not_of("0123456789");  // of the process that wrote it
+    if (end != std::string::npos && end + 1 < name.size() && name[end] == '.') name.erase(end);
   }
+  remove_ending(name, ".encoded");
+  remove_ending(name, ".done");
   return name;
+}
+
+/// Whether a shard of `description` could have this name.
+bool is_shard_name(const std::string& name, const Description& description) {
+  return std::any_of(description.splits.begin(), description.splits.end(), [&](const Split& split) {
+    const std::string start = split.name + "-";
+    if (!name.starts_with(start) || !name.ends_with(".h5") || name.size() < start.size() + 8) return false;
+    const std::string number = name.substr(start.size(), name.size() - start.size() - 3);
+    return number.find_first_not_of("0123456789") == std::string::npos;
+  });
 }
 
 /// Removes what another conversion, or an interrupted shard, left: only names that this one could give. What
 /// this one finished earlier stays; returns the number of such shards.
 std::int64_t remove_stale(const std::filesystem::path& folder, const Description& description) {
-  const auto numbered = [&](const std::string& name) {
-    return std::any_of(description.splits.begin(), description.splits.end(), [&](const Split& split) {
-      const std::string start = split.name + "-";
-      if (!name.starts_with(start) || !name.ends_with(".h5") || name.size() < start.size() + 8) return false;
-      const std::string number = name.substr(start.size(), name.size() - start.size() - 3);
-      return number.find_first_not_of("0123456789") == std::string::npos;
-    });
-  };
   std::vector<std::filesystem::path> stale;
   std::int64_t finished = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), shard = shard_of(name);
-    if (!numbered(shard)) continue;
+    const std::string name = entry.path().filename().string(), shard = file_beside(name);
+    if (!is_shard_name(shard, description)) continue;
     const bool kept = !name.ends_with(".partial") && !name.ends_with(".encoded") &&
                       read_receipt(folder, shard, description.source);
     if (!kept) stale.push_back(entry.path());
@@ -216,8 +260,8 @@ void complete(Description& description, const std::vector<PlannedShard>& plan, c
   std::vector<Moments> channels(static_cast<std::size_t>(description.images.channels));
   for (std::size_t i = 0; i < plan.size(); ++i) {
     description.splits[plan[i].split].shards.push_back(results.entry(i, plan[i]));
-    for (std::size_t c = 0; c < channels.size() && plan[i].split == 0; ++c)
-      channels[c].add(results.moments(i, c));
+    const bool counts = description.splits[plan[i].split].name == description.statistics;
+    for (std::size_t c = 0; c < channels.size() && counts; ++c) channels[c].add(results.moments(i, c));
   }
   description.mean.clear();
   description.deviation.clear();
@@ -288,15 +332,24 @@ class Writing {
 
 }  // namespace
 
+void check_dataset(Description& description, std::span<const Row> rows, const PixelSource& pixels) {
+  check_names(description);
+  check_rows(rows, description);
+  check_ids(rows, pixels);
+  choose_statistics(description, rows);
+}
+
 Description write_dataset(const std::filesystem::path& folder, Description description,
                           std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
                           comm::Communicator& ranks,
                           const std::function<void(std::int64_t, std::int64_t)>& progress) {
   std::int64_t most_rows = 0;
   comm::together(ranks, [&] {
-    check_names(description);
+    check_dataset(description, rows, pixels);
     check_codec(description.codec, description.images);
-    check_rows(rows, description);
+    COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
+                 "{} channel names for {} channels", description.channels.size(),
+                 description.images.channels);
     most_rows =
         rows_per_shard(rows, description, bytes_of_image(rows, description, pixels), config.shard_size.count);
     if (ranks.rank() == 0) prepare_folder(folder, description);
@@ -322,8 +375,19 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
   return description;
 }
 
+void remove_leftovers(const std::filesystem::path& folder, const Description& description) {
+  std::vector<std::filesystem::path> leftovers;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string(), file = file_beside(name);
+    if (name != file && (file == "dataset.json" || is_shard_name(file, description)))
+      leftovers.push_back(entry.path());
+  }
+  for (const auto& path : leftovers) std::filesystem::remove(path);
+}
+
 void remove_dataset(const std::filesystem::path& folder) {
   const Description description = Description::read(folder);
+  remove_leftovers(folder, description);
   std::filesystem::remove(folder / "dataset.json");
   for (const Split& split : description.splits) {
     for (const ShardEntry& shard : split.shards) std::filesystem::remove(folder / shard.file);

@@ -12,13 +12,15 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
+
+#include "support/json.h"
 
 namespace cohort::data {
 namespace {
 
-using Json = nlohmann::ordered_json;
 constexpr const char* kFile = "dataset.json";
 constexpr const char* kFormat = "cohort-dataset";
 constexpr std::int64_t kMaxSide = 1 << 20;
@@ -39,6 +41,8 @@ class Node {
     if (found == json_->end()) throw error(fmt::format("key '{}' is missing", path), path);
     return {*found, file_, path};
   }
+
+  [[nodiscard]] bool has(const std::string& key) const { return json_->contains(key); }
 
   [[nodiscard]] std::vector<Node> list() const {
     if (!json_->is_array()) fail("is not a list");
@@ -89,6 +93,21 @@ void check_unique(const Node& node, const std::vector<std::string>& names) {
   std::set<std::string> seen;
   for (const std::string& name : names) {
     if (!seen.insert(name).second) node.fail(fmt::format("has '{}' twice", name));
+  }
+}
+
+void check_names_of(const std::string& kind, const std::vector<std::string>& names) {
+  std::set<std::string_view> seen;
+  for (const std::string& name : names) {
+    if (!is_utf8(name)) {
+      throw DataError({fmt::format("the name of a {} is not valid UTF-8: '{}'", kind, printable(name)),
+                       "the images to be written",
+                       "rename it; iconv turns tables, and convmv names of files, into UTF-8"});
+    }
+    if (!seen.insert(name).second) {
+      throw DataError({fmt::format("'{}' is twice the name of a {}", name, kind), "the images to be written",
+                       "rename one of them, or name it once"});
+    }
   }
 }
 
@@ -191,6 +210,15 @@ void read_splits(const Node& root, Description& description) {
   check_unique(root.at("splits"), files);
 }
 
+/// Files of programs that did not know the key have the statistics of their first split.
+void read_statistics_split(const Node& root, Description& description) {
+  description.statistics =
+      root.has("statistics") ? root.at("statistics").text() : description.splits.front().name;
+  const std::vector<std::string> names = names_of(description.splits);
+  if (std::find(names.begin(), names.end(), description.statistics) == names.end())
+    root.at("statistics").fail(fmt::format("is '{}', none of the splits", description.statistics));
+}
+
 void read_codec(const Node& root, Description& description) {
   if (root.at("version").integer(1) == 1) return;  // knew no codec
   const Node images = root.at("images");
@@ -224,6 +252,7 @@ Description parse(const Json& json, const std::string& file) {
   read_statistics(root, description);
   read_columns(root, description);
   read_splits(root, description);
+  read_statistics_split(root, description);
   return description;
 }
 
@@ -251,6 +280,12 @@ Json images_json(const Description& description) {
   return json;
 }
 
+Json statistics_json(const Description& description) {
+  Json json{{"mean", description.mean}, {"deviation", description.deviation}};
+  if (!description.statistics.empty()) json["statistics"] = description.statistics;
+  return json;
+}
+
 Json to_json(const Description& description) {
   Json labels = Json::array(), contexts = Json::array(), splits = Json::array();
   for (const LabelColumn& label : description.labels)
@@ -258,18 +293,16 @@ Json to_json(const Description& description) {
   for (const ContextColumn& key : description.contexts)
     contexts.push_back({{"name", key.name}, {"values", key.values}});
   for (const Split& split : description.splits) splits.push_back(to_json(split));
-  return {{"format", kFormat},
-          {"version", description.version()},
-          {"name", description.name},
-          {"license", description.license},
-          {"source", checksum_text(description.source)},
-          {"images", images_json(description)},
-          {"channels", description.channels},
-          {"mean", description.mean},
-          {"deviation", description.deviation},
-          {"labels", labels},
-          {"contexts", contexts},
-          {"splits", splits}};
+  Json json{{"format", kFormat},
+            {"version", description.version()},
+            {"name", description.name},
+            {"license", description.license},
+            {"source", checksum_text(description.source)},
+            {"images", images_json(description)},
+            {"channels", description.channels}};
+  json.update(statistics_json(description));
+  json.update({{"labels", labels}, {"contexts", contexts}, {"splits", splits}});
+  return json;
 }
 
 template <class Element>
@@ -308,6 +341,10 @@ std::string read_text(const std::filesystem::path& folder) {
 
 Description parse_text(const std::string& content, const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kFile;
+  if (const std::optional<std::string> key = repeated_key(content)) {
+    throw DataError({fmt::format("dataset.json has the key '{}' twice", *key), file.string(),
+                     "the file was damaged or edited by hand: restore it or convert the images again"});
+  }
   try {
     return parse(Json::parse(content), file.string());
   } catch (const Json::exception& error) {
@@ -333,13 +370,21 @@ Description Description::read(const std::filesystem::path& folder, comm::Communi
   return description;
 }
 
+void Description::check_names() const {
+  check_names_of("dataset", {name});
+  check_names_of("licence", {license});
+  check_names_of("channel", channels);
+  check_names_of("split", names_of(splits));
+  check_names_of("label", names_of(labels));
+  check_names_of("context key", names_of(contexts));
+  for (const LabelColumn& label : labels) check_names_of("class of '" + label.name + "'", label.classes);
+  for (const ContextColumn& context : contexts)
+    check_names_of("value of '" + context.name + "'", context.values);
+}
+
 void Description::write(const std::filesystem::path& folder) const {
-  try {
-    write_file_atomically(folder / kFile, to_json(*this).dump(2) + "\n");
-  } catch (const Json::exception& error) {
-    throw DataError({fmt::format("a name is not valid UTF-8: {}", error.what()), (folder / kFile).string(),
-                     "rename the class, context or file in question"});
-  }
+  check_names();
+  write_file_atomically(folder / kFile, to_json(*this).dump(2) + "\n");
 }
 
 const Split& Description::split(std::string_view wanted) const {

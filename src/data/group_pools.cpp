@@ -8,6 +8,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
 namespace cohort::data {
@@ -34,8 +35,8 @@ std::string list_small(const std::vector<Runs>& small, std::span<const std::stri
   std::vector<std::string> texts;
   for (const Runs& runs : std::span(small).first(std::min(small.size(), kListed))) {
     const std::int64_t images = rows_of(runs);
-    texts.push_back(
-        fmt::format("{} ({} image{})", name_of(names, runs.front().context), images, images == 1 ? "" : "s"));
+    texts.push_back(fmt::format("{} ({} image{})", printable_name(name_of(names, runs.front().context)),
+                                images, images == 1 ? "" : "s"));
   }
   const std::string more = small.size() > kListed ? fmt::format(" and {} more", small.size() - kListed) : "";
   return join(texts, ", ") + more;

@@ -5,12 +5,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/core/printable.h"
+#include "cohort/core/text.h"
 #include "cohort/data/grouping.h"
 
 #include "support/json.h"
 
 namespace cohort::eval {
 namespace {
+
+constexpr std::size_t kMostContexts = 24;  // in a table that does not show all
 
 Json interval_json(const Interval& interval) {
   return {nine_digits(interval.low), nine_digits(interval.high)};
@@ -37,6 +41,22 @@ Json context_json(const ContextScore& score) {
 
 std::string interval_text(const Interval& interval) {
   return fmt::format("{:.3f} … {:.3f}", interval.low, interval.high);
+}
+
+/// Worst first.
+std::vector<ContextScore> shown_contexts(const Scores& scores, bool all) {
+  std::vector<ContextScore> contexts = scores.contexts;
+  std::stable_sort(contexts.begin(), contexts.end(),
+                   [](const ContextScore& a, const ContextScore& b) { return a.accuracy < b.accuracy; });
+  constexpr auto kHalf = static_cast<std::ptrdiff_t>(kMostContexts / 2);
+  if (!all && contexts.size() > kMostContexts)
+    contexts.erase(contexts.begin() + kHalf, contexts.end() - kHalf);
+  return contexts;
+}
+
+std::string score_line(const std::string& name, std::size_t width, const ContextScore& score) {
+  return fmt::format("{} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", left_aligned(name, width), score.images,
+                     score.accuracy, interval_text({score.low, score.high}), score.confidence);
 }
 
 /// "0.8123 (0.790 … 0.833)".
@@ -111,30 +131,35 @@ std::string evaluation_title(const Evaluation& evaluation) {
 
 std::string evaluation_line(const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  std::string line = fmt::format("{}  accuracy {:.4f}  balanced {:.4f}", evaluation_title(evaluation),
-                                 scores.accuracy, scores.balanced_accuracy);
+  std::string line =
+      fmt::format("{}  accuracy {:.4f}  balanced {:.4f}", printable(evaluation_title(evaluation)),
+                  scores.accuracy, scores.balanced_accuracy);
   if (scores.auc) line += fmt::format("  AUC {:.4f}", *scores.auc);
   line += fmt::format("  loss {:.4f}  majority {:.4f}", scores.loss, scores.majority);
   if (const ContextScore* worst = scores.worst()) {
-    line += fmt::format("  worst {} {:.4f} ({} images)", worst->context, worst->accuracy, worst->images);
+    line += fmt::format("  worst {} {:.4f} ({} images)", printable_name(worst->context), worst->accuracy,
+                        worst->images);
   }
   return line + fmt::format("  {:.0f} img/s all ranks", evaluation.images_per_second);
 }
 
-std::string evaluation_table(const Evaluation& evaluation) {
+std::string evaluation_table(const Evaluation& evaluation, bool all) {
   const Scores& scores = evaluation.scores;
-  std::string title = evaluation_title(evaluation);
-  if (!evaluation.detail.empty()) title += " " + evaluation.detail;
-  std::string table = fmt::format("{:<24} {:>7} {:>9} {:>15} {:>10}\n", title, "images", "accuracy",
-                                  "95 % interval", "confidence");
-  table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", "all", scores.images, scores.accuracy,
-                       interval_text(scores.accuracy_interval), scores.confidence);
-  std::vector<ContextScore> contexts = scores.contexts;
-  std::stable_sort(contexts.begin(), contexts.end(),
-                   [](const ContextScore& a, const ContextScore& b) { return a.accuracy < b.accuracy; });
-  for (const ContextScore& context : contexts) {
-    table += fmt::format("{:<24} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", context.context, context.images,
-                         context.accuracy, interval_text({context.low, context.high}), context.confidence);
+  std::string title = printable_name(evaluation_title(evaluation));
+  if (!evaluation.detail.empty()) title += " " + printable_name(evaluation.detail);
+  const std::vector<ContextScore> contexts = shown_contexts(scores, all);
+  const auto left_out = std::ssize(scores.contexts) - std::ssize(contexts);
+  std::size_t width = std::max<std::size_t>(24, display_width(title));
+  for (const ContextScore& context : contexts)
+    width = std::max(width, display_width(printable_name(context.context)));
+  std::string table = fmt::format("{} {:>7} {:>9} {:>15} {:>10}\n", left_aligned(title, width), "images",
+                                  "accuracy", "95 % interval", "confidence");
+  table += score_line("all", width,
+                      {"", scores.images, scores.accuracy, scores.accuracy_interval.low,
+                       scores.accuracy_interval.high, scores.confidence});
+  for (std::size_t i = 0; i < contexts.size(); ++i) {
+    if (left_out > 0 && i == kMostContexts / 2) table += fmt::format("… {} more\n", format_count(left_out));
+    table += score_line(printable_name(contexts[i].context), width, contexts[i]);
   }
   table += fmt::format(
       "balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}\n"

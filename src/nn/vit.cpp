@@ -47,9 +47,13 @@ void check_divides(std::int64_t patch, std::int64_t height, std::int64_t width) 
   for (std::int64_t size = 2; size <= std::min(height, width); ++size) {
     if (height % size == 0 && width % size == 0) divisors.push_back(std::to_string(size));
   }
+  const std::string fix =
+      divisors.empty()
+          ? "no size above 1 does: give the images another one, with cohort-data convert --resize"
+          : "use one of " + join(divisors, ", ");
   throw UsageError(
       {fmt::format("patches of {0} x {0} pixels do not divide images of {1} x {2}", patch, height, width),
-       "model.patch_size", "use one of " + join(divisors, ", ")});
+       "model.patch_size", fix});
 }
 
 void check_heads(std::int64_t width, std::int64_t heads) {

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
 namespace cohort::report {
@@ -50,7 +51,8 @@ Scored score(const Run& run, std::size_t index, const std::string& split) {
     scored.add(std::isnan(auc) ? kNothing : fmt::format("{:.3f}", auc), auc,
                range_text(evaluation->auc_range, 1, 3));
     scored.add(percent(evaluation->majority), kNoScore);
-    scored.add(worst == nullptr ? kNothing : fmt::format("{} {}", worst->name, percent(worst->accuracy)),
+    scored.add(worst == nullptr ? kNothing
+                                : fmt::format("{} {}", printable_name(worst->name), percent(worst->accuracy)),
                worst == nullptr ? kNoScore : worst->accuracy);
   }
   scored.add(speed_text(run), kNoScore);

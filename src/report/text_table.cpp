@@ -2,20 +2,19 @@
 
 #include <algorithm>
 
+#include "cohort/core/printable.h"
+
 namespace cohort::report {
 namespace {
 
 using Texts = std::vector<std::string>;
 
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
+constexpr std::size_t kMostColumns = 100;  // a path fits
 
 std::vector<std::size_t> widths_of(const std::vector<Texts>& lines) {
   std::vector<std::size_t> widths(lines.front().size());
   for (const Texts& line : lines) {
-    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], width_of(line[i]));
+    for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], display_width(line[i]));
   }
   return widths;
 }
@@ -38,16 +37,17 @@ std::string rule(const std::vector<std::size_t>& widths, const std::string& left
 std::string text_line(const Texts& cells, const std::vector<std::size_t>& widths) {
   std::string line = "│";
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    const std::string space = repeated(" ", widths[i] - width_of(cells[i]));
-    line += i < 2 ? " " + cells[i] + space : " " + space + cells[i];
-    line += " │";
+    line += " " + (i < 2 ? left_aligned(cells[i], widths[i]) : right_aligned(cells[i], widths[i])) + " │";
   }
   return line + "\n";
 }
 
 }  // namespace
 
-std::string text_table(const std::vector<Texts>& lines, const std::vector<std::size_t>& sections) {
+std::string text_table(std::vector<Texts> lines, const std::vector<std::size_t>& sections) {
+  for (Texts& line : lines) {
+    for (std::string& cell : line) cell = printable_name(cell, kMostColumns);
+  }
   const std::vector<std::size_t> widths = widths_of(lines);
   std::string text = rule(widths, "┌", "┬", "┐");
   for (std::size_t i = 0; i < lines.size(); ++i) {

@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <optional>
+#include <set>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -31,6 +35,23 @@ inline bool is_nested_deeply(std::string_view text, int most = 64) {
     if (c == ']' || c == '}') --depth;
   }
   return deepest > most;
+}
+
+/// A key that stands twice in one object, of which the library would take the last in silence; nothing also
+/// for text that is no JSON.
+inline std::optional<std::string> repeated_key(std::string_view text) {
+  std::vector<std::set<std::string>> keys;
+  std::optional<std::string> repeated;
+  const auto note = [&](int /*depth*/, Json::parse_event_t event, const Json& parsed) {
+    if (event == Json::parse_event_t::object_start) keys.emplace_back();
+    if (event == Json::parse_event_t::object_end) keys.pop_back();
+    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second &&
+        !repeated)
+      repeated = parsed.get<std::string>();
+    return true;
+  };
+  const bool is_json = !Json::parse(text, note, false).is_discarded();
+  return is_json ? repeated : std::nullopt;
 }
 
 /// An integer, of a file of others. Throws std::out_of_range for anything else: a fraction, a number that

@@ -7,6 +7,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {
@@ -97,8 +98,8 @@ void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const 
          "eval.splits, context.amortization",
          "choose context.amortization=mean_linear, or take the split out of eval.splits"});
   }
-  log_warning(
-      fmt::format("split '{}' is not evaluated: a dictionary has no token for {}", dataset.split(), *unseen));
+  log_warning(fmt::format("split '{}' is not evaluated: a dictionary has no token for {}",
+                          printable(dataset.split()), printable(*unseen)));
 }
 
 std::vector<std::string> EvaluatedSplits::names() const {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/nn/kernels.h"
 #include "cohort/train/model.h"
@@ -78,7 +79,7 @@ std::int64_t count_parameters(const nn::VisionTransformer& model) {
 std::string run_table(const RunConfig& config, const Parts& parts, const RunExtent& extent) {
   std::string table = fmt::format("training in {}", config.run_dir.string());
   const auto row = [&](std::string_view name, const std::string& value) {
-    table += fmt::format("\n  {:<10} {}", name, value);
+    table += fmt::format("\n  {:<10} {}", name, printable(value));
   };
   row("method", std::string(config::enum_name(config.method)));
   row("model", model_text(config, *parts.model));

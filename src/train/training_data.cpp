@@ -71,6 +71,19 @@ data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& da
   return columns;
 }
 
+/// What normalises all images has to come from those that are trained on.
+void check_statistics(const RunConfig& config, const data::Description& description) {
+  const bool are_used = config.data.normalisation == augment::Normalisation::dataset;
+  if (!are_used || description.statistics == config.data.train_split) return;
+  throw UsageError(
+      {fmt::format("mean and deviation of the dataset are those of split '{}', not of data.train_split, '{}'",
+                   description.statistics, config.data.train_split),
+       config.data.path.string(),
+       fmt::format("convert it again with --statistics-split {0}, make another of it with cohort-data split "
+                   "--statistics-split {0}, or set data.normalisation",
+                   config.data.train_split)});
+}
+
 }  // namespace
 
 data::Dataset open_training_split(const RunConfig& config, comm::Communicator& ranks) {
@@ -78,7 +91,9 @@ data::Dataset open_training_split(const RunConfig& config, comm::Communicator& r
     const std::string label = label_column(config, description);
     return label.empty() ? std::vector<std::string>() : std::vector<std::string>{label};
   };
-  return data::Dataset::open(config.data.path, config.data.train_split, labels, ranks);
+  data::Dataset split = data::Dataset::open(config.data.path, config.data.train_split, labels, ranks);
+  comm::together(ranks, [&] { check_statistics(config, split.description()); });
+  return split;
 }
 
 TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ranks, bool pinned)

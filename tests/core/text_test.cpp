@@ -35,6 +35,11 @@ TEST(Nearest, IsNothingWhenAllAreFar) {
   EXPECT_EQ(nearest("seed", Texts{}), std::nullopt);
 }
 
+TEST(Nearest, NamesOfAnyLengthAreCompared) {
+  const std::string long_name(1 << 20, 'x');
+  EXPECT_EQ(nearest(long_name, Texts{long_name, "seed"}), std::nullopt) << "in no time and no memory";
+}
+
 TEST(Nearest, ShortWordsMayDifferInOneLetter) {
   EXPECT_EQ(nearest("l", Texts{"lr"}), "lr");
   EXPECT_EQ(nearest("ab", Texts{"cd"}), std::nullopt);
@@ -43,6 +48,7 @@ TEST(Nearest, ShortWordsMayDifferInOneLetter) {
 TEST(DidYouMean, NamesTheNearestOrAFewKnownOnes) {
   EXPECT_EQ(did_you_mean("sede", Texts{"seed", "model"}), "did you mean 'seed'?");
   EXPECT_EQ(did_you_mean("xyz", Texts{"seed", "model"}), "known: seed, model");
+  EXPECT_EQ(did_you_mean("xyz", Texts{}), "there is none");
   EXPECT_EQ(did_you_mean("xyz", Texts(13, "seed")),
             "known: seed, seed, seed, seed, seed, seed, seed, seed, seed, seed, seed, seed …");
 }

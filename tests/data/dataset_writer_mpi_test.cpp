@@ -407,6 +407,36 @@ TEST(WriteDataset, RefusesTwoImagesOfOneIdAndNamesThatAreNoFiles) {
   EXPECT_THROW(write_dataset(folder.path() / "d", bad, rows(), noise, kConfig, world), DataError);
 }
 
+TEST(WriteDataset, MeanAndDeviationAreOfTheSplitThatIsNamed) {
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder(world);
+  const auto by_split = [](std::int64_t index, std::span<std::byte> out) {
+    auto* values = static_cast<std::uint16_t*>(static_cast<void*>(out.data()));
+    const bool is_test = rows()[static_cast<std::size_t>(index)].split == 1;
+    for (std::size_t i = 0; i < out.size() / 2; ++i)
+      values[i] = static_cast<std::uint16_t>(is_test ? 500 + i % 2 : 100);
+  };
+  const auto written = [&](const char* name) {
+    Description named = description();
+    named.statistics = name;
+    return write_dataset(folder.path() / fmt::format("of {}", name), named, rows(), by_split, kConfig, world);
+  };
+  const Description first = written(""), test = written("test");
+  EXPECT_EQ(first.statistics, "train");
+  EXPECT_DOUBLE_EQ(first.mean[0], 100.0) << "no image of another split counts";
+  EXPECT_DOUBLE_EQ(first.deviation[0], 1.0);
+  EXPECT_EQ(test.statistics, "test");
+  EXPECT_DOUBLE_EQ(test.mean[0], 500.5);
+  EXPECT_DOUBLE_EQ(test.deviation[0], 0.5);
+  EXPECT_THROW(written("valid"), UsageError);
+
+  Description empty = description();
+  empty.splits.push_back({"valid", {}});
+  empty.statistics = "valid";
+  EXPECT_THROW(write_dataset(folder.path() / "e", empty, rows(), by_split, kConfig, world), DataError);
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "e"));
+}
+
 TEST(RemoveDataset, RemovesItsFilesAndNoOthers) {
   comm::Communicator world = test::world();
   testing::SharedFolder folder(world);

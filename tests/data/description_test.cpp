@@ -137,6 +137,53 @@ TEST_F(DescriptionFile, NamesInconsistentValues) {
   }
 }
 
+TEST_F(DescriptionFile, SaysWhichSplitMeanAndDeviationAreOf) {
+  EXPECT_EQ(Description::read(folder_.path()).statistics, "train")
+      << "the first, where the file does not say";
+  Description description = sample();
+  description.statistics = "test";
+  description.write(folder_.path());
+  EXPECT_EQ(Description::read(folder_.path()).statistics, "test");
+  EXPECT_NE(refusal([](Json& j) {
+              j["statistics"] = "tset";
+            }).find("key 'statistics' is 'tset', none of the splits"),
+            std::string::npos);
+}
+
+TEST_F(DescriptionFile, AKeyThatStandsTwiceIsRefused) {
+  const std::string text = read_file(folder_.path() / "dataset.json");
+  folder_.write("dataset.json", text.substr(0, text.rfind('}')) + R"(, "mean": [0, 0]})");
+  try {
+    static_cast<void>(Description::read(folder_.path()));
+    ADD_FAILURE() << "it was accepted";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("dataset.json has the key 'mean' twice"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(DescriptionFile, NamesThatNoFileCanHoldAreRefused) {
+  const auto refused = [&](const auto& edit) {
+    Description description = sample();
+    edit(description);
+    try {
+      description.write(folder_.path());
+    } catch (const DataError& error) {
+      return std::string(error.what());
+    }
+    return std::string("it was written");
+  };
+  EXPECT_NE(refused([](Description& d) {
+              d.contexts[0].values[1] = "Pl\xE4tte";
+            }).find("the name of a value of 'plate' is not valid UTF-8: 'Pl\\xe4tte'"),
+            std::string::npos);
+  EXPECT_NE(refused([](Description& d) {
+              d.labels[0].classes[1] = "round";
+            }).find("'round' is twice the name of a class of 'kind'"),
+            std::string::npos);
+  EXPECT_EQ(refused([](Description&) {}), "it was written");
+}
+
 TEST_F(DescriptionFile, IgnoresKeysOfLaterProgramsAndSaysWhatIsMissing) {
   EXPECT_EQ(refusal([](Json& json) { json["masks"] = true; }), "it was accepted");
   EXPECT_THROW(static_cast<void>(Description::read(folder_.path() / "nothing")), DataError);

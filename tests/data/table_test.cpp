@@ -4,6 +4,8 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/printable.h"
+#include "cohort/core/text.h"
 
 #include "data_prep/convert.h"
 #include "data_prep/counts.h"
@@ -45,6 +47,48 @@ TEST_F(TableFile, BlanksAndTabs) {
   EXPECT_EQ(read("a\tb\n1 2\t\n").lines[0].cells, (std::vector<std::string>{"1 2", ""}));
 }
 
+TEST_F(TableFile, SemicolonsAndWhatTheFirstLineHasMostOf) {
+  EXPECT_EQ(read("path;note\na.png;0,5\n").lines[0].cells, (std::vector<std::string>{"a.png", "0,5"}));
+  EXPECT_EQ(read("path;\"x, y, z\"\na;b\n").columns, (std::vector<std::string>{"path", "x, y, z"}));
+  EXPECT_EQ(read("path\tx, y\tz\na\tb\tc\n").columns, (std::vector<std::string>{"path", "x, y", "z"}));
+  EXPECT_EQ(read("path,x;y\na,b\n").columns, (std::vector<std::string>{"path", "x;y"}))
+      << "commas, where there are as many";
+}
+
+TEST_F(TableFile, LinesEndInAnyWay) {
+  for (const char* end : {"\n", "\r\n", "\r"}) {
+    const Table table = read(fmt::format("a,b{0}1,\"x{0}y\"{0}{0}3,4{0}", end));
+    ASSERT_EQ(table.lines.size(), 2U);
+    EXPECT_EQ(table.lines[0].cells[1], fmt::format("x{}y", end));
+    EXPECT_EQ(table.lines[1].cells, (std::vector<std::string>{"3", "4"}));
+    EXPECT_EQ(table.lines[1].number, 5);
+  }
+}
+
+TEST_F(TableFile, EncodingsAreReadOrNamed) {
+  const auto utf16 = [](std::u16string_view text, bool is_big) {
+    std::string bytes;
+    for (const char16_t unit : text) {
+      const auto high = static_cast<char>(unit >> 8), low = static_cast<char>(unit & 0xFF);
+      bytes += {is_big ? high : low, is_big ? low : high};
+    }
+    return bytes;
+  };
+  const std::u16string_view text = u"\uFEFFpath,ort\na.png,K\u00F6ln \U0001F600\n";
+  for (const bool is_big : {false, true}) {
+    const Table table = read(utf16(text, is_big));
+    EXPECT_EQ(table.columns[0], "path");
+    EXPECT_EQ(table.lines[0].cells[1], "Köln 😀");
+  }
+  EXPECT_EQ(read("\xEF\xBB\xBFpath\na\n").columns, std::vector<std::string>{"path"});
+
+  EXPECT_NE(message_of([&] { read(utf16(text.substr(1), false)); }).find("UTF-16 without a byte order mark"),
+            std::string::npos);
+  const std::string latin1 = message_of([&] { read("path,ort\na.png,Bonn\nb.png,K\xF6ln\n"); });
+  EXPECT_NE(latin1.find("the table is not UTF-8, but Latin-1"), std::string::npos) << latin1;
+  EXPECT_NE(latin1.find("t.csv:3\n"), std::string::npos) << latin1;
+}
+
 TEST_F(TableFile, RefusalsNameTheLine) {
   EXPECT_NE(message_of([&] { read("a,b\n1,2\n1,2,3\n"); }).find("the line has 3 cells for 2 columns\n"),
             std::string::npos);
@@ -61,11 +105,29 @@ TEST_F(TableFile, RefusalsNameTheLine) {
 TEST(Vocabulary, NumbersByValueTextsByBytes) {
   EXPECT_EQ(distinct({"10", "9", "", "-1", "9"}), (std::vector<std::string>{"-1", "9", "10"}));
   EXPECT_EQ(distinct({"b10", "b9", "a"}), (std::vector<std::string>{"a", "b10", "b9"}));
+  EXPECT_EQ(distinct({"10.0", "0.5", "9", "1e1", "-.5"}),
+            (std::vector<std::string>{"-.5", "0.5", "9", "10.0", "1e1"}));
+  EXPECT_EQ(distinct({"10.0", "9", "nan"}), (std::vector<std::string>{"10.0", "9", "nan"}));
   EXPECT_EQ(indices({"b", "", "a"}, {"a", "b"}, "label", ""), (std::vector<std::int32_t>{1, -1, 0}));
   EXPECT_NE(message_of([] {
               indices({"bad"}, {"bat"}, "label 'x'", "--classes");
             }).find("label 'x' has the value 'bad'"),
             std::string::npos);
+}
+
+TEST(Vocabulary, DoubtsAreSaid) {
+  EXPECT_TRUE(doubts_about("label 'x'", {"cat", "dog", "category"}).empty());
+  for (const char* missing : {"NA", "NaN", "None", "n/a", "NULL"})
+    EXPECT_NE(join(doubts_about("label 'x'", {"cat", missing}), "\n")
+                  .find(fmt::format("label 'x' has the value '{}', a value like any other", missing)),
+              std::string::npos);
+  for (const auto& [one, other] :
+       {std::pair("Z\xC3\xBCrich", "Zu\xCC\x88rich"), std::pair("Cat", "cat"), std::pair("cat", "cat ")})
+    EXPECT_NE(join(doubts_about("label 'x'", {one, "dog", other}), "\n")
+                  .find(fmt::format("'{}' and '{}'", one, other)),
+              std::string::npos);
+  EXPECT_EQ(doubts_about("label 'x'", {"a", "A", "b", "B", "c", "C", "d", "D", "e", "E"}).front().substr(89),
+            "'a' and 'A', 'b' and 'B', 'c' and 'C', …");
 }
 
 TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
@@ -96,12 +158,108 @@ TEST(MakePlan, OrdersSplitsVocabulariesAndClasses) {
   EXPECT_EQ(plan.rows[0].labels, std::vector<std::int32_t>{1});
   EXPECT_EQ(plan.rows[1].labels, std::vector<std::int32_t>{-1});
   EXPECT_EQ(plan.rows[2].split, 1);
-  EXPECT_EQ(count_table(plan.description, plan.rows),
+  EXPECT_EQ(plan.description.statistics, "training");
+  EXPECT_EQ(count_table(plan.description, plan.rows, false),
             "split     context    images    kind=y    kind=x\n"
             "training  all             1         0         0\n"
             "training  site=10         1         0         0\n"
             "test      all             2         1         1\n"
             "test      site=2          2         1         1\n");
+}
+
+TEST(MakePlan, StatisticsAreOfTheTrainingSplitWhateverItsName) {
+  const auto statistics = [](const std::vector<std::string>& splits, const std::string& option,
+                             const std::string& source_says) {
+    Source source = three_images();
+    source.splits = splits;
+    source.statistics = source_says;
+    ConvertOptions options;
+    options.statistics_split = option;
+    return make_plan(source, options).description.statistics;
+  };
+  EXPECT_EQ(statistics({"dev", "fit", "dev"}, "fit", ""), "fit");
+  EXPECT_EQ(statistics({"dev", "train", "fit"}, "", ""), "train");
+  EXPECT_EQ(statistics({"dev", "train", "fit"}, "dev", ""), "dev");
+  EXPECT_EQ(statistics({"dev", "fit", "fit"}, "", "fit"), "fit");
+  EXPECT_EQ(statistics({"dev", "fit", "fit"}, "", "of another dataset"), "dev");
+  EXPECT_NE(message_of([&] {
+              statistics({"dev", "fit", "fit"}, "fits", "");
+            }).find("did you mean 'fit'?"),
+            std::string::npos);
+}
+
+TEST(MakePlan, NamesThatCannotBeWrittenAreFoundFirst) {
+  const auto refusal = [](const auto& edit) {
+    Source source = three_images();
+    source.place = [](std::int64_t i) { return fmt::format("list.csv:{}", i + 2); };
+    edit(source);
+    return message_of([&] { make_plan(source, {}); });
+  };
+  EXPECT_NE(refusal([](Source& s) {
+              s.ids[2] = "a";
+            }).find("two images have the id 'a'\n  where: list.csv:2 and list.csv:4"),
+            std::string::npos);
+  const std::string id = refusal([](Source& s) { s.ids[1] = "K\xF6ln.png"; });
+  EXPECT_NE(id.find("the id of an image is not valid UTF-8: 'K\\xf6ln.png'\n  where: list.csv:3"),
+            std::string::npos)
+      << id;
+  EXPECT_NE(refusal([](Source& s) {
+              s.contexts[0].values[0] = "K\xF6ln";
+            }).find("the name of a value of 'site' is not valid UTF-8: 'K\\xf6ln'"),
+            std::string::npos);
+  EXPECT_NE(refusal([](Source& s) {
+              s.labels[0].values[0] = "\xFF";
+            }).find("the name of a class of 'kind' is not valid UTF-8"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal([](Source& s) { s.labels.push_back(s.labels[0]); }).find("'kind' is twice the name of a label"),
+      std::string::npos);
+}
+
+TEST(CountTable, OfManyContextsAndClassesShowsTheLargestAndSmallest) {
+  Source source;
+  source.contexts = {{"site", {}}};
+  source.labels = {{"kind", {}}};
+  for (int context = 0; context < 3000; ++context) {
+    for (int i = 0; i < (context == 7 ? 9 : context == 8 ? 1 : 2); ++i) {
+      source.ids.push_back(fmt::format("{}-{}", context, i));
+      source.contexts[0].values.push_back(fmt::format("{}", context));
+      source.labels[0].values.push_back(fmt::format("class {}", context % 100));
+    }
+  }
+  const Plan plan = make_plan(source, {});
+
+  const std::string table = count_table(plan.description, plan.rows, false);
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 20) << table;
+  EXPECT_LT(table.find("site=7 "), table.find("site=8 ")) << "largest first";
+  EXPECT_NE(table.find("train  … 2,984 more of 2 to 2 images each\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("kind: the 8 largest of 100 classes\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("kind=class 7"), std::string::npos) << table;
+
+  const std::string all = count_table(plan.description, plan.rows, true);
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 3002);
+  EXPECT_NE(all.find("kind=class 99"), std::string::npos);
+}
+
+TEST(CountTable, NamesOfOthersAreEscapedAndCut) {
+  Source source = three_images();
+  source.contexts[0].values = {"\x1b[31mred", "a\nb", std::string(300, 'x')};
+  const Plan plan = make_plan(source, {});
+
+  const std::string table = count_table(plan.description, plan.rows, false);
+
+  EXPECT_EQ(table.find('\x1b'), std::string::npos);
+  EXPECT_NE(table.find("site=\\x1b[31mred"), std::string::npos);
+  EXPECT_NE(table.find("site=a\\nb "), std::string::npos);
+  std::size_t longest = 0;
+  for (const std::string& line : split_text(table, '\n')) longest = std::max(longest, display_width(line));
+  EXPECT_LT(longest, 100U);
+}
+
+TEST(Cells, FormulasAreThoseThatSpreadsheetsCompute) {
+  for (const char* formula : {"=1+1", "+A1", "-B2", "@SUM(A1)", "\t=1"})
+    EXPECT_TRUE(is_formula(formula)) << formula;
+  for (const char* text : {"", "a=b", "-1", "+2.5", "-1e3", "cat-2"}) EXPECT_FALSE(is_formula(text)) << text;
 }
 
 TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {

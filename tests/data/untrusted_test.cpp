@@ -7,6 +7,7 @@
 
 #include "cohort/core/error.h"
 
+#include "data/tar_file.h"
 #include "data_prep/image_file.h"
 #include "data_prep/npz.h"
 #include "data_prep/tar.h"
@@ -59,35 +60,16 @@ TEST(Untrusted, TextsWithoutALengthOrOfAnyLengthAreRefused) {
               "type '" + type + "' is not supported");
 }
 
-/// A block of 512 bytes with its checksum.
-std::string tar_header(const std::string& name, char type, std::size_t bytes) {
-  std::string block(512, '\0');
-  block.replace(0, name.size(), name);
-  char digits[24];
-  std::snprintf(digits, sizeof digits, "%011o", static_cast<unsigned>(bytes));
-  block.replace(124, 11, digits);
-  block[156] = type;
-  block.replace(148, 8, 8, ' ');
-  unsigned sum = 0;
-  for (const char c : block) sum += static_cast<unsigned char>(c);
-  std::snprintf(digits, sizeof digits, "%06o", sum);
-  block.replace(148, 7, std::string(digits, 6) + '\0');
-  return block;
-}
-
-std::string padded(std::string content) {
-  content.resize((content.size() + 511) / 512 * 512, '\0');
-  return content;
-}
-
 // "0000000003" is a record of 3 bytes whose length alone takes 10.
 TEST(Untrusted, APaxRecordShorterThanItsOwnLengthIsIgnored) {
   const testing::TemporaryFolder folder;
   const std::string record = "0000000003";
-  const auto file = folder.write("x.tar", tar_header("pax", 'x', record.size()) + padded(record) +
-                                              tar_header("name.txt", '0', 2) + padded("ab"));
+  const auto file =
+      folder.write("x.tar", testing::tar_header("pax", 'x', record.size()) + testing::padded(record) +
+                                testing::tar_file("name.txt", "ab") + testing::tar_end());
 
-  const auto entries = read_tar(file);
+  LeftOut left_out;
+  const auto entries = read_tar(file, left_out);
 
   ASSERT_EQ(entries.size(), 1U);
   EXPECT_EQ(entries.front().name, "name.txt");

@@ -7,10 +7,12 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
+#include "cohort/eval/evaluation.h"
 
 #include "support/even.h"
 
@@ -37,6 +39,31 @@ double brute_force_auc(const std::vector<float>& margins, const Labels& labels) 
     }
   }
   return won / pairs;
+}
+
+TEST(EvaluationTable, OfManyContextsShowsTheWorstAndTheBest) {
+  Evaluation evaluation{"test", "kind", {"a", "b"}, "site", {}};
+  for (int i = 0; i < 5000; ++i)
+    evaluation.scores.contexts.push_back({fmt::format("site {}", i), 10, i / 5000.0, 0, 1, 0.5});
+  const std::string table = evaluation_table(evaluation, false);
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 2 + 24 + 1 + 2);
+  EXPECT_NE(table.find("\nsite 0 "), std::string::npos);
+  EXPECT_NE(table.find("\n… 4,976 more\n"), std::string::npos) << table;
+  EXPECT_NE(table.find("\nsite 4999 "), std::string::npos);
+  const std::string all = evaluation_table(evaluation, true);
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 2 + 5000 + 2);
+}
+
+TEST(EvaluationTable, NamesOfOthersStayInTheirCells) {
+  Evaluation evaluation{"te\x1b[2Jst", "kind", {"a", "b"}, "site", {}};
+  evaluation.scores.contexts = {{"two\nlines\x07", 10, 0.5, 0, 1, 0.5},
+                                {std::string(300, 'x'), 10, 0.5, 0, 1, 0.5}};
+  const std::string table = evaluation_table(evaluation, false);
+  EXPECT_EQ(std::count(table.begin(), table.end(), '\n'), 2 + 2 + 2) << table;
+  EXPECT_EQ(table.find('\x1b'), std::string::npos);
+  EXPECT_NE(table.find("\ntwo\\nlines\\x07 "), std::string::npos) << table;
+  EXPECT_EQ(table.find(std::string(50, 'x')), std::string::npos);
+  EXPECT_EQ(evaluation_line(evaluation).find('\n'), std::string::npos);
 }
 
 TEST(Scores, AucEqualsCountingAllPairsWithTies) {

@@ -58,6 +58,7 @@ TEST(VitShape, RefusesWhatCannotBe) {
   EXPECT_NE(message_of({.name = "vit_smal"}).find("did you mean 'vit_small'?"), std::string::npos);
   EXPECT_NE(message_of({.patch_size = 24}).find("model.patch_size"), std::string::npos);
   EXPECT_NE(message_of({.patch_size = 16}, 64, 40).find("use one of 2, 4, 8"), std::string::npos);
+  EXPECT_NE(message_of({.patch_size = 16}, 31, 37).find("no size above 1 does"), std::string::npos);
   EXPECT_NE(message_of({.width = 100, .heads = 6}).find("model.heads"), std::string::npos);
   EXPECT_THROW(shape_from({}, 64, 64, {.keys = {"a.b"}}), UsageError);
 }

@@ -128,6 +128,40 @@ class Patches(Folder):
             self.assertEqual(description["labels"][0]["classes"][labels[0]], "yes" if slide == "s1" else "no")
             numpy.testing.assert_array_equal(pixels, images[name].transpose(2, 0, 1), name)
 
+    def test_of_lines_for_one_slide_agree_or_are_refused(self):
+        self.write("s1", 2)
+        arguments = ("convert", "hdf5", "s1.h5", "--table", "slides.csv", "--label", "tumour", "--out", "d")
+        (self.folder / "slides.csv").write_text("slide_id,tumour,note\ns1,no,a\ns2,no,b\ns1,yes,a\n")
+        done = run(self.folder, *arguments)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertEqual(done.stderr.count("two lines contradict each other about 's1' in column 'tumour'"), 1, done.stderr)
+        self.assertIn("slides.csv:2 and slides.csv:4", done.stderr)
+        (self.folder / "slides.csv").write_text("slide_id,tumour,note\ns1,no,a\ns2,no,b\ns1,no,c\n")
+        done = run(self.folder, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("left out:\n  1 lines of the table without a file: s2\n", done.stdout)
+
+    def test_of_one_name_in_two_folders_are_refused(self):
+        for folder in "ab":
+            (self.folder / folder).mkdir()
+            self.write(f"{folder}/s1", 2)
+        done = run(self.folder, "convert", "hdf5", "a/s1.h5", "b/s1.h5", "--out", "d")
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertEqual(done.stderr.count("two files have the slide 's1'"), 1, done.stderr)
+        self.assertIn("a/s1.h5 and b/s1.h5", done.stderr)
+
+    def test_packed_with_a_filter_that_is_not_there_name_it(self):
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, 6, 8, 3))
+        properties.set_filter(32004, h5py.h5z.FLAG_OPTIONAL)
+        with h5py.File(self.folder / "s1.h5", "w") as file:
+            dataset = h5py.h5d.create(file.id, b"imgs", h5py.h5t.NATIVE_UINT8, h5py.h5s.create_simple((1, 6, 8, 3)), properties)
+            dataset.write_direct_chunk((0, 0, 0, 0), b"packed", filter_mask=0)
+        done = run(self.folder, "convert", "hdf5", "s1.h5", "--out", "d")
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertEqual(done.stderr.count("the values are packed with a filter that HDF5 does not have here: 32004"), 1, done.stderr)
+        self.assertFalse((self.folder / "d").exists())
+
     def test_without_a_table_are_grouped_by_file(self):
         images = self.write("s1", 5) | self.write("s2", 3)
         done = run(self.folder, "convert", "hdf5", "s1.h5", "s2.h5", "--file-context", "wsi", "--hold-out-contexts", "2", "--out", "d")

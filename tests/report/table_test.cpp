@@ -36,6 +36,13 @@ TEST(Table, ComparesRunsSplitBySplit) {
 )");
 }
 
+TEST(Table, NamesOfOthersStayInTheirCells) {
+  const TemporaryFolder folder;
+  const std::string text = table(Paths{write_run(folder, "a\x1b[31mb\nc", evaluation_line(3, "test", 0.8))});
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+  EXPECT_NE(text.find("│ a\\x1b[31mb\\nc │"), std::string::npos) << text;
+}
+
 TEST(Table, OneRunIsNotCompared) {
   const TemporaryFolder folder;
 

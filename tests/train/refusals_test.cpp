@@ -46,6 +46,17 @@ TEST_F(Refusals, OfTheDataset) {
   expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.context.keys = {"sight"}; }), "site");
 }
 
+TEST_F(Refusals, OfMeanAndDeviationOfAnotherSplit) {
+  const auto trained_on_test = [](RunConfig& c) { c.data.train_split = "test"; };
+  expect_has(refusal(ExitCode::usage, trained_on_test),
+             "mean and deviation of the dataset are those of split 'train', not of data.train_split, 'test'");
+  const std::string with_own = refusal(ExitCode::usage, [&](RunConfig& c) {
+    trained_on_test(c);
+    c.data.normalisation = augment::Normalisation::image;
+  });
+  EXPECT_EQ(with_own.find("mean and deviation"), std::string::npos) << with_own;
+}
+
 TEST_F(Refusals, OfContextsAndGroups) {
   expect_has(refusal(ExitCode::data,
                      [](RunConfig& c) {

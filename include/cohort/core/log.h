@@ -6,7 +6,8 @@ namespace cohort {
 
 /// Process-wide log: stderr, and a file once start_log_file() was called. Ranks other than 0 are silent
 /// unless something is wrong, so that a message appears once. Safe from any thread. Format messages at the
-/// call: log_info(fmt::format(…)).
+/// call: log_info(fmt::format(…)). Control characters of the names in a message are shown escaped
+/// (printable_lines()).
 
 /// Which rank speaks. Before this call the process counts as rank 0 of 1.
 void set_log_rank(int rank, int size);

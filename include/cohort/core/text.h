@@ -13,8 +13,12 @@ namespace cohort {
 /// least 1; a candidate whose last dotted part equals the word's counts as near); nothing if none is near.
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> candidates);
 
-/// "did you mean 'x'?", or "known: a, b, c …" when nothing is near. For the `fix` of an Error.
+/// "did you mean 'x'?", or "known: a, b, c …" when nothing is near, or "there is none". For the `fix` of an
+/// Error.
 std::string did_you_mean(std::string_view word, std::span<const std::string> candidates);
+
+/// With ASCII letters in small.
+std::string in_small_letters(std::string text);
 
 std::string join(std::span<const std::string> parts, std::string_view separator);
 

@@ -38,6 +38,9 @@ class PixelSource {
   /// image of the layout is kept byte for byte; other rows are encoded from their pixels. May be empty.
   std::function<std::optional<std::vector<std::byte>>(std::int64_t index)> encoded;
 
+  /// Where row `index` comes from, "slides.csv:12", for messages. May be empty.
+  std::function<std::string(std::int64_t index)> place;
+
  private:
   std::function<void(std::int64_t, std::span<std::byte>)> pixels_;
 };
@@ -52,8 +55,14 @@ struct WriterConfig {
   }
 };
 
+/// What write_dataset() checks before it reads an image: names that are UTF-8 and can name files, none of
+/// them twice, ids that differ, a split for mean and deviation that has images (`statistics`, filled in if
+/// empty). Throws DataError; UsageError for an unknown split.
+void check_dataset(Description& description, std::span<const Row> rows, const PixelSource& pixels);
+
 /// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
-/// codec, vocabularies and the names of the splits; shards, mean and deviation are filled in. Every rank
+/// codec, vocabularies and the names of the splits; shards, mean and deviation (of the split
+/// `description.statistics`; empty: the first) are filled in. Every rank
 /// passes the same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard
 /// is written by one rank: the files are byte-identical for any number of ranks. A shard is written beside,
 /// read back against its checksums and renamed into place; dataset.json comes last. When `description.source`
@@ -66,8 +75,12 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
                           comm::Communicator& ranks,
                           const std::function<void(std::int64_t, std::int64_t)>& progress = {});
 
-/// Removes dataset.json, then the shards that it lists; nothing else. Throws DataError when `folder` holds no
-/// dataset.
+/// Removes what conversions that were killed left beside the shards of a dataset: receipts and files that
+/// were being written. A receipt is what a conversion goes on from.
+void remove_leftovers(const std::filesystem::path& folder, const Description& description);
+
+/// Removes leftovers, dataset.json, then the shards that it lists; nothing else. Throws DataError when
+/// `folder` holds no dataset.
 void remove_dataset(const std::filesystem::path& folder);
 
 }  // namespace cohort::data

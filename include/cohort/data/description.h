@@ -63,9 +63,10 @@ struct Description {
   Codec codec = Codec::raw;
   int jpeg_quality = 0;               ///< 1 … 100 with Codec::jpeg
   std::vector<std::string> channels;  ///< names, one per channel
-  /// Per channel, in stored units, over the rows of the first split; the deviation of a constant channel
-  /// counts as 1.
+  /// Per channel, in stored units, over the rows of the split `statistics`; the deviation of a constant
+  /// channel counts as 1.
   std::vector<double> mean, deviation;
+  std::string statistics;  ///< the name of a split: that to train on
   std::vector<LabelColumn> labels;
   std::vector<ContextColumn> contexts;
   std::vector<Split> splits;
@@ -77,7 +78,10 @@ struct Description {
   static Description read(const std::filesystem::path& folder);
   /// Collective. The same, read by rank 0 alone.
   static Description read(const std::filesystem::path& folder, comm::Communicator& ranks);
-  void write(const std::filesystem::path& folder) const;  ///< atomically; throws DataError
+  void write(
+      const std::filesystem::path& folder) const;  ///< atomically; throws DataError, also as check_names()
+  /// Throws DataError for a name that is not UTF-8, or stands twice in its list.
+  void check_names() const;
 
   /// Of the format: 2 with a codec, else 1, which older programs read.
   [[nodiscard]] int version() const noexcept { return codec == Codec::raw ? 1 : 2; }

@@ -46,8 +46,9 @@ std::string evaluation_title(const Evaluation& evaluation);
 /// "unseen_test  accuracy 0.8123  …  worst module_03 0.6000": one line.
 std::string evaluation_line(const Evaluation& evaluation);
 
-/// For the terminal: a line for all images, then one a context, worst first.
-std::string evaluation_table(const Evaluation& evaluation);
+/// For the terminal: a line for all images, then one a context, worst first; of many the worst and the best
+/// alone, unless `all` are wanted.
+std::string evaluation_table(const Evaluation& evaluation, bool all);
 
 /// The context key that evaluation groups by: `group_by`, else the model's first key, else the dataset's
 /// first.

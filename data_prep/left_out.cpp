@@ -1,0 +1,31 @@
+#include "data_prep/left_out.h"
+
+#include <fmt/format.h>
+
+#include "cohort/core/printable.h"
+#include "cohort/core/text.h"
+
+namespace cohort::data_prep {
+
+bool is_hidden(const std::string& name) {
+  return name.starts_with('.') || name == "__MACOSX" || name == "@eaDir";
+}
+
+void LeftOut::add(const std::string& reason, const std::string& name) {
+  constexpr std::size_t kShown = 3;
+  Kind& kind = kinds_[reason];
+  ++kind.count;
+  if (kind.first.size() < kShown) kind.first.push_back(printable_name(name, 2 * kNameColumns));
+}
+
+std::string LeftOut::text() const {
+  std::string text = kinds_.empty() ? "" : "left out:\n";
+  for (const auto& [reason, kind] : kinds_) {
+    const bool has_more = kind.count > static_cast<std::int64_t>(kind.first.size());
+    text += fmt::format("  {} {}: {}{}\n", format_count(kind.count), reason, join(kind.first, ", "),
+                        has_more ? ", …" : "");
+  }
+  return text;
+}
+
+}  // namespace cohort::data_prep
