@@ -173,7 +173,7 @@ TEST_P(KnownRun, ShippedSettingsGiveWhatTheFormulasSay) {
     run->step(done - 1);
     if (done != 3 && done != 30 && done != last) continue;
     SCOPED_TRACE(fmt::format("after step {}", done));
-    expect_known(saved(config, done), run->copy(), 2e-3);
+    expect_known(saved(config, done), run->copy(), 2e-5);
   }
 }
 
@@ -191,7 +191,7 @@ TEST_P(KnownRun, StepsThatAreLeftOutLeaveNoTrace) {
   for (std::int64_t done = 1; done <= 10; ++done) {
     SCOPED_TRACE(fmt::format("after step {}", done));
     if (!bad.contains(done)) run->step(done - 1);
-    expect_known(saved(config, done), run->copy(), 2e-3);
+    expect_known(saved(config, done), run->copy(), 2e-5);
     if (bad.contains(done)) {
       for (const auto& [name, values] : saved(config, done))
         EXPECT_TRUE(at::equal(values, before.at(name))) << name;
@@ -218,7 +218,7 @@ TEST_P(KnownRun, AfterARollbackTheStepsInBetweenLeaveNoTrace) {
     }
     if (step == 2) of_step_3 = run->copy();
   }
-  expect_known(saved(config, 8), run->copy(), 2e-3);
+  expect_known(saved(config, 8), run->copy(), 2e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, KnownRun, ::testing::Values(MethodName::supervised, MethodName::dino),
