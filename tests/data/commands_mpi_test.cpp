@@ -1,12 +1,14 @@
 // The sub-commands of cohort-data, as they are typed, on several ranks.
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/data/dataset.h"
 
 #include "data/command_line.h"
+#include "support/even.h"
 #include "support/tiny_dataset.h"
 
 namespace cohort::data_prep {
@@ -95,6 +97,39 @@ TEST_F(Commands, Camelyon17NamesWhatIsMissing) {
   EXPECT_NE(refused("convert wilds-camelyon17 --root {0}/c --out {0}/d")
                 .find("patch_patient_001_node_0_x_2_y_3.png"),
             std::string::npos);
+}
+
+// Without shift and signal a value is 0.45 … 0.55, uniform; with signal alone the sign of the first pixel
+// tells the half that the phase of the stripes lies in.
+TEST_F(Commands, SynthDrawsEveryPixelImageAndPhaseByItself) {
+  const std::string line =
+      "synth --contexts 2 --images-per-context 200 --channels 2 --size 6 --shift 0 --type f32 --out {0}/";
+  EXPECT_EQ(in_folder(line + "noise --signal 0"), ExitCode::done);
+  EXPECT_EQ(in_folder(line + "stripes --signal 5 --classes 1"), ExitCode::done);
+  const auto images_of = [&](const char* name) {
+    const data::Dataset dataset = data::Dataset::open(path(name), "train");
+    std::vector<std::int64_t> rows(400);
+    std::iota(rows.begin(), rows.end(), 0);
+    return dataset.images(rows).flatten(2).contiguous();  // [400, 2, 36]
+  };
+  const at::Tensor noise = images_of("noise"), stripes = images_of("stripes");
+  const auto value = [&](std::int64_t image, std::int64_t channel, std::int64_t pixel) {
+    const float drawn = noise.const_data_ptr<float>()[(image * 2 + channel) * 36 + pixel];
+    return testing::part_of(static_cast<double>(drawn), 0.45, 0.55, 5);
+  };
+  testing::Counts pixels({5, 5}), channels({5, 5}), images({5, 5}), contexts({5, 5}), phases({2, 2});
+  for (std::int64_t image = 0; image + 1 < 400; ++image) {
+    for (std::int64_t pixel = 0; pixel + 1 < 36; ++pixel) {
+      pixels.add(value(image, 0, pixel), value(image, 0, pixel + 1));
+      channels.add(value(image, 0, pixel), value(image, 1, pixel));
+      images.add(value(image, 0, pixel), value(image + 1, 0, pixel));
+      if (image < 200) contexts.add(value(image, 0, pixel), value(image + 200, 0, pixel));
+    }
+    const auto is_bright = [&](std::int64_t of) { return stripes.const_data_ptr<float>()[of * 72] > 0.5F; };
+    phases.add(is_bright(image), is_bright(image + 1));
+  }
+  for (const testing::Counts& counts : {pixels, channels, images, contexts, phases})
+    testing::expect_even(counts);
 }
 
 TEST_F(Commands, SynthIsAFunctionOfItsSeedAndShiftMovesContexts) {

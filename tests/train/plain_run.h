@@ -1,0 +1,311 @@
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <numbers>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <torch/autograd.h>
+
+#include "cohort/augment/views.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/grouping.h"
+#include "cohort/method/dino.h"
+#include "cohort/nn/dino_network.h"
+#include "cohort/nn/initialise.h"
+#include "cohort/nn/vit.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::train {
+
+/// A run as its formulas read, on one process: the whole batch at once, one tensor after another, no engine,
+/// no shards, no optimizer and no method of Cohort's. What it shares with a real run are the model's forward
+/// pass, the sampler and the views, which have tests of their own. Everything that a checkpoint holds, by the
+/// names that it has there.
+class PlainRun {
+ public:
+  using Tensors = std::map<std::string, at::Tensor>;
+
+  explicit PlainRun(const RunConfig& config)
+      : config_(config),
+        data_(data::Dataset::open(config.data.path, config.data.train_split)),
+        grouping_(data::grouping_of(data_, config.context.keys.front())),
+        sampler_(grouping_.runs, grouping_.values, config.sampler, config.seed) {
+    (void)data_.context_runs(config.context.keys.front());
+    for (const data::LabelColumn& label : data_.description().labels) (void)data_.labels(label.name);
+  }
+  PlainRun(const PlainRun&) = delete;
+  PlainRun& operator=(const PlainRun&) = delete;
+  virtual ~PlainRun() = default;
+
+  /// Number `step`, counted from 0.
+  virtual void step(std::int64_t step) = 0;
+
+  [[nodiscard]] Tensors copy() const {
+    Tensors copies;
+    for (const auto& [name, tensor] : state_) copies[name] = tensor.detach().clone();
+    return copies;
+  }
+  void go_back_to(const Tensors& copies) {
+    const at::NoGradGuard no_gradients;
+    for (const auto& [name, tensor] : copies) state_.at(name).copy_(tensor);
+  }
+
+ protected:
+  [[nodiscard]] std::int64_t total_steps() const {
+    return config_.train.max_steps > 0 ? config_.train.max_steps : config_.train.epochs * steps_per_epoch();
+  }
+  [[nodiscard]] std::int64_t steps_per_epoch() const { return sampler_.steps_per_epoch(); }
+  [[nodiscard]] std::int64_t images() const {
+    return config_.sampler.groups_per_step * config_.sampler.images_per_group;
+  }
+
+  /// From `from` to `to` by half a cosine, after `warmup` steps from 0 to `from`, both ends included.
+  [[nodiscard]] double scheduled(double from, double to, std::int64_t step, std::int64_t warmup) const {
+    if (step < warmup) return from * static_cast<double>(step) / static_cast<double>(warmup - 1);
+    const double part = static_cast<double>(step - warmup) / static_cast<double>(total_steps() - warmup);
+    return to + (from - to) * 0.5 * (1 + std::cos(std::numbers::pi * part));
+  }
+  [[nodiscard]] double learning_rate(std::int64_t step) const {
+    const double peak = config_.optimizer.lr * static_cast<double>(images()) /
+                        static_cast<double>(config_.schedule.reference_batch);
+    return scheduled(peak, config_.schedule.lr_end, step, config_.schedule.warmup_epochs * steps_per_epoch());
+  }
+  [[nodiscard]] double weight_decay(std::int64_t step) const {
+    return scheduled(config_.optimizer.weight_decay, config_.schedule.weight_decay_end, step, 0);
+  }
+
+  [[nodiscard]] data::Batch batch(std::int64_t step, const data::ViewMaker& views) const {
+    Workers workers(1);
+    const std::int64_t epoch = step / steps_per_epoch();
+    const data::StepPlan plan = sampler_.plan(epoch, step % steps_per_epoch());
+    return data::make_batch(data_, plan, {config_.context.keys, data_.description().labels.front().name},
+                            views, workers);
+  }
+  [[nodiscard]] const data::Description& description() const { return data_.description(); }
+
+  [[nodiscard]] nn::VitShape shape(std::int64_t classes) const {
+    const data::ImageLayout& layout = description().images;
+    const auto values = std::ssize(description().context(config_.context.keys.front()).values);
+    return nn::vit_shape(config_.model, config_.context, {values}, layout.channels, layout.height,
+                         layout.width, classes);
+  }
+
+  /// `part`: "/model/". Moments of those that are trained.
+  void remember(const std::string& part, const torch::nn::Module& model, bool trained) {
+    for (const auto& parameter : model.named_parameters()) {
+      state_[part + parameter.key()] = parameter.value();
+      if (!trained) continue;
+      state_["/optimizer/exp_avg/" + parameter.key()] = at::zeros_like(parameter.value());
+      state_["/optimizer/exp_avg_sq/" + parameter.key()] = at::zeros_like(parameter.value());
+    }
+  }
+  void remember(const std::string& name, const at::Tensor& tensor) { state_[name] = tensor; }
+
+  /// Number `update` of this parameter, counted from 1 (Loshchilov and Hutter, arXiv 1711.05101).
+  void adamw(const std::string& name, at::Tensor parameter, const at::Tensor& gradient, double rate,
+             double decay, std::int64_t update) {
+    const shard::OptimizerConfig& options = config_.optimizer;
+    at::Tensor mean = state_.at("/optimizer/exp_avg/" + name),
+               square = state_.at("/optimizer/exp_avg_sq/" + name);
+    const bool decays = parameter.dim() >= 2 && !name.ends_with(".bias");
+    mean.copy_(mean * options.beta1 + gradient * (1 - options.beta1));
+    square.copy_(square * options.beta2 + gradient * gradient * (1 - options.beta2));
+    const auto corrected = [&](double beta) { return 1 - std::pow(beta, static_cast<double>(update)); };
+    const at::Tensor root = (square / corrected(options.beta2)).sqrt() + options.epsilon;
+    parameter.copy_(parameter * (1 - rate * (decays ? decay : 0.0)) -
+                    mean / corrected(options.beta1) / root * rate);
+  }
+
+  RunConfig config_;
+
+ private:
+  data::Dataset data_;
+  data::Grouping grouping_;
+  data::ContextSampler sampler_;
+  Tensors state_;
+};
+
+/// Cross-entropy with label smoothing; all gradients clipped together.
+class PlainSupervised final : public PlainRun {
+ public:
+  explicit PlainSupervised(const RunConfig& config)
+      : PlainRun(config), model_(shape(std::ssize(description().labels.front().classes)), config.seed) {
+    remember("/model/", model_, true);
+  }
+
+  void step(std::int64_t step) override {
+    const auto views =
+        augment::training_view(config_.augment.whole, description(), config_.data.normalisation, config_.seed,
+                               step / steps_per_epoch());
+    const data::Batch batch = this->batch(step, *views);
+    const at::Tensor log_probability = model_
+                                           .forward(batch.views[0], {.context = batch.context,
+                                                                     .group = batch.group,
+                                                                     .sample = batch.sample,
+                                                                     .seed = config_.seed,
+                                                                     .step = step,
+                                                                     .training = true})
+                                           .logits.log_softmax(1);
+    const double smoothing = config_.supervised.label_smoothing;
+    const at::Tensor losses =
+        log_probability.gather(1, batch.label.unsqueeze(1)).squeeze(1) * (smoothing - 1) -
+        log_probability.mean(1) * smoothing;
+    model_.zero_grad();
+    losses.mean().backward();
+    update(step);
+  }
+
+ private:
+  void update(std::int64_t step) {
+    const at::NoGradGuard no_gradients;
+    double squares = 0;
+    for (const at::Tensor& parameter : model_.parameters()) {
+      const at::Tensor& gradient = parameter.grad();
+      if (gradient.defined()) squares += gradient.to(at::kDouble).square().sum().item<double>();
+    }
+    const double clip = config_.optimizer.clip_norm,
+                 factor = clip > 0 ? std::min(1.0, clip / (std::sqrt(squares) + 1e-6)) : 1.0;
+    for (const auto& parameter : model_.named_parameters()) {
+      const std::string& name = parameter.key();
+      const at::Tensor gradient = parameter.value().grad().defined() ? parameter.value().grad() * factor
+                                                                     : at::zeros_like(parameter.value());
+      const double depth = static_cast<double>(model_.shape().depth + 1 - layer_of(name));
+      adamw(name, parameter.value(), gradient,
+            learning_rate(step) * std::pow(config_.optimizer.layer_decay, depth), weight_decay(step),
+            step + 1);
+    }
+  }
+  [[nodiscard]] std::int64_t layer_of(const std::string& name) const {
+    if (name.starts_with("blocks.")) return name[7] - '0' + 1;
+    return name.starts_with("norm.") || name.starts_with("head.") ? model_.shape().depth + 1 : 0;
+  }
+
+  nn::VisionTransformer model_;
+};
+
+/// Self-distillation (arXiv 2104.14294, algorithm 1 and appendix A): every gradient clipped by itself, the
+/// last layer of the head held for the first epochs, a teacher that follows, and a centre.
+class PlainDino final : public PlainRun {
+ public:
+  explicit PlainDino(const RunConfig& config)
+      : PlainRun(config),
+        student_(network()),
+        teacher_(network()),
+        centre_(at::zeros({config.dino.prototypes})) {
+    remember("/student/", *student_, true);
+    remember("/teacher/", *teacher_, false);
+    remember("/method/centre", centre_);
+  }
+
+  void step(std::int64_t step) override {
+    const data::Batch batch = this->batch(step, *views(step / steps_per_epoch()));
+    const std::vector<at::Tensor> targets = taught(batch, step), answers = learnt(batch, step);
+    at::Tensor loss = at::zeros({});
+    double pairs = 0;
+    for (std::size_t t = 0; t < 2; ++t) {
+      for (std::size_t s = 0; s < answers.size(); ++s) {
+        if (s == t) continue;
+        loss = loss - (targets[t] * answers[s]).sum(1).mean();
+        ++pairs;
+      }
+    }
+    student_->zero_grad();
+    (loss / pairs).backward();
+    update(step);
+    follow(step);
+  }
+
+ private:
+  [[nodiscard]] std::shared_ptr<nn::DinoNetwork> network() const {
+    const auto backbone = std::make_shared<nn::VisionTransformer>(shape(0), config_.seed);
+    auto network = std::make_shared<nn::DinoNetwork>(
+        backbone, method::dino_head_shape(config_.dino, backbone->shape().embed_dim));
+    nn::initialise(*network, config_.seed);
+    return network;
+  }
+
+  [[nodiscard]] std::unique_ptr<data::ViewMaker> views(std::int64_t epoch) const {
+    return augment::training_views(config_.augment, description(), config_.data.normalisation, config_.seed,
+                                   epoch);
+  }
+
+  /// Logits of views `first` … of one size, view by view.
+  at::Tensor logits(nn::DinoNetwork& network, const data::Batch& batch, std::int64_t first,
+                    std::int64_t count, std::int64_t step, bool training) const {
+    std::vector<at::Tensor> images, context, group, sample;
+    for (std::int64_t view = first; view < first + count; ++view) {
+      images.push_back(batch.views[static_cast<std::size_t>(view)]);
+      context.push_back(batch.context);
+      group.push_back(batch.group);
+      sample.push_back(batch.sample * std::ssize(batch.views) + view);
+    }
+    const auto output = network.backbone()->forward(at::cat(images), {.context = at::cat(context),
+                                                                      .group = at::cat(group),
+                                                                      .sample = at::cat(sample),
+                                                                      .seed = config_.seed,
+                                                                      .step = step,
+                                                                      .training = training});
+    return network.head().forward(output.cls, nullptr);
+  }
+
+  /// Probabilities of the two large views; what the centre learns of them.
+  std::vector<at::Tensor> taught(const data::Batch& batch, std::int64_t step) {
+    const at::NoGradGuard no_gradients;
+    const at::Tensor all = logits(*teacher_, batch, 0, 2, step, false);
+    seen_ = all.mean(0);
+    const method::DinoConfig& dino = config_.dino;
+    const auto epoch = static_cast<double>(step / steps_per_epoch()),
+               last = static_cast<double>(dino.teacher_temperature_epochs - 1);
+    const double temperature =
+        dino.teacher_temperature_start +
+        (dino.teacher_temperature - dino.teacher_temperature_start) * std::min(1.0, epoch / last);
+    return ((all - centre_) / temperature).softmax(1).chunk(2);
+  }
+
+  /// Log-probabilities of all views.
+  std::vector<at::Tensor> learnt(const data::Batch& batch, std::int64_t step) {
+    const std::int64_t small = std::ssize(batch.views) - 2;
+    std::vector<at::Tensor> answers;
+    for (const auto& [first, count] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {2, small}}) {
+      if (count == 0) continue;
+      const at::Tensor all = logits(*student_, batch, first, count, step, true);
+      for (const at::Tensor& view : (all / config_.dino.student_temperature).log_softmax(1).chunk(count))
+        answers.push_back(view);
+    }
+    return answers;
+  }
+
+  void update(std::int64_t step) {
+    const at::NoGradGuard no_gradients;
+    const std::int64_t held = config_.dino.freeze_last_layer * steps_per_epoch();
+    for (const auto& parameter : student_->named_parameters()) {
+      const bool is_last_layer = parameter.key().starts_with("head.last_layer.");
+      if (is_last_layer && step < held) continue;
+      const at::Tensor& gradient = parameter.value().grad();
+      const double norm = gradient.norm().item<double>();
+      adamw(parameter.key(), parameter.value(),
+            gradient * std::min(1.0, config_.optimizer.clip_norm / (norm + 1e-6)), learning_rate(step),
+            weight_decay(step), is_last_layer ? step + 1 - held : step + 1);
+    }
+  }
+
+  void follow(std::int64_t step) {
+    const at::NoGradGuard no_gradients;
+    const double keep = scheduled(config_.dino.teacher_momentum, 1.0, step + 1, 0);
+    auto followed = student_->named_parameters();
+    for (auto& parameter : teacher_->named_parameters())
+      parameter.value().copy_(parameter.value() * keep + followed[parameter.key()] * (1 - keep));
+    const double momentum = config_.dino.centre_momentum;
+    centre_.copy_(centre_ * momentum + seen_ * (1 - momentum));
+  }
+
+  std::shared_ptr<nn::DinoNetwork> student_, teacher_;
+  at::Tensor centre_, seen_;
+};
+
+}  // namespace cohort::train
