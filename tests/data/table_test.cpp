@@ -126,8 +126,9 @@ TEST(Vocabulary, DoubtsAreSaid) {
     EXPECT_NE(join(doubts_about("label 'x'", {one, "dog", other}), "\n")
                   .find(fmt::format("'{}' and '{}'", one, other)),
               std::string::npos);
-  EXPECT_EQ(doubts_about("label 'x'", {"a", "A", "b", "B", "c", "C", "d", "D", "e", "E"}).front().substr(89),
-            "'a' and 'A', 'b' and 'B', 'c' and 'C', …");
+  EXPECT_EQ(doubts_about("label 'x'", {"a", "A", "b", "B", "c", "C", "d", "D", "e", "E"}).front(),
+            "label 'x' has names that differ in case, blanks or the way accents are written alone: 'a' and "
+            "'A', 'b' and 'B', 'c' and 'C', …");
 }
 
 TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
@@ -282,6 +283,9 @@ TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {
 TEST(MakePlan, RulesThatAreOffGiveNoSplit) {
   Source source = three_images();
   source.splits.clear();
+  source.ids.push_back("d");  // so that a rule for every second one leaves some to train on
+  source.labels[0].values.emplace_back("x");
+  source.contexts[0].values.emplace_back("10");
   const auto names = [&](HoldOut rule) {
     ConvertOptions options;
     options.hold_out = rule;
