@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "cohort/core/file.h"
+#include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
@@ -51,16 +53,22 @@ std::vector<std::string> facts_of(const Source& source, std::size_t index) {
   return facts;
 }
 
-/// Throws DataError for two lines that say different things of one file.
-void check_contradictions(const Source& source, const std::vector<std::string>& files, const Table& table) {
+/// Two lines that say different things of one file: of which a warning tells where they are images with ids
+/// of their own. Else throws DataError.
+void check_contradictions(const Source& source, const std::vector<std::string>& files, const Table& table,
+                          bool have_ids) {
   std::unordered_map<std::string, std::size_t> first_of;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const std::string file = std::filesystem::path(files[i]).lexically_normal().generic_string();
     const auto [first, is_new] = first_of.emplace(file, i);
     if (is_new || facts_of(source, first->second) == facts_of(source, i)) continue;
-    throw DataError({fmt::format("two lines contradict each other about '{}'", files[i]),
-                     fmt::format("{} and {}", table.place(first->second), table.place(i)),
-                     "one image has one split, label and context: remove one of the lines"});
+    const std::string places = fmt::format("{} and {}", table.place(first->second), table.place(i));
+    if (have_ids)
+      return log_warning(fmt::format("lines with ids of their own say different things of one file: {}, {}",
+                                     printable(files[i]), printable(places)));
+    throw DataError(
+        {fmt::format("two lines contradict each other about '{}'", files[i]), places,
+         "one image has one split, label and context: remove one of the lines, or give both ids with --id"});
   }
 }
 
@@ -73,7 +81,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
     table = Table::read(options.file);
     files = table->cells(options.path, "--path");
     source = read_source(options, *table);
-    check_contradictions(source, files, *table);
+    check_contradictions(source, files, *table, !options.id.empty());
     if (ranks.rank() == 0) check_files(files, options, root);
   });
   source.path = [&](std::int64_t i) { return root / files[static_cast<std::size_t>(i)]; };

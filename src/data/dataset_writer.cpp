@@ -19,6 +19,8 @@
 namespace cohort::data {
 namespace {
 
+constexpr const char* kDescriptionFile = "dataset.json";
+
 /// A shard to be written: a run of the sorted rows of one split.
 struct PlannedShard {
   std::string file;
@@ -195,7 +197,7 @@ std::int64_t remove_stale(const std::filesystem::path& folder, const Description
   std::int64_t finished = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), shard = file_beside(name);
-    if (!is_shard_name(shard, description)) continue;
+    if (shard != kDescriptionFile && !is_shard_name(shard, description)) continue;
     const bool kept = !name.ends_with(".partial") && !name.ends_with(".encoded") &&
                       read_receipt(folder, shard, description.source);
     if (!kept) stale.push_back(entry.path());
@@ -207,7 +209,7 @@ std::int64_t remove_stale(const std::filesystem::path& folder, const Description
 
 void prepare_folder(const std::filesystem::path& folder, const Description& description) {
   make_writable_folder(folder);
-  if (std::filesystem::exists(folder / "dataset.json")) {
+  if (std::filesystem::exists(folder / kDescriptionFile)) {
     throw DataError(
         {"the folder already holds a dataset", folder.string(), "choose another folder or remove it first"});
   }
@@ -379,7 +381,7 @@ void remove_leftovers(const std::filesystem::path& folder, const Description& de
   std::vector<std::filesystem::path> leftovers;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string(), file = file_beside(name);
-    if (name != file && (file == "dataset.json" || is_shard_name(file, description)))
+    if (name != file && (file == kDescriptionFile || is_shard_name(file, description)))
       leftovers.push_back(entry.path());
   }
   for (const auto& path : leftovers) std::filesystem::remove(path);
@@ -388,7 +390,7 @@ void remove_leftovers(const std::filesystem::path& folder, const Description& de
 void remove_dataset(const std::filesystem::path& folder) {
   const Description description = Description::read(folder);
   remove_leftovers(folder, description);
-  std::filesystem::remove(folder / "dataset.json");
+  std::filesystem::remove(folder / kDescriptionFile);
   for (const Split& split : description.splits) {
     for (const ShardEntry& shard : split.shards) std::filesystem::remove(folder / shard.file);
   }

@@ -27,6 +27,8 @@ columns = {
     "part": pa.array([0.5, -1.25, 3.0, None], pa.float64()),
     "flag": pa.array([True, False, None, True]),
     "long": pa.array(["p", "q", "r", None], pa.large_string()),
+    "nan": pa.array([1.0, float("nan"), 0.5, None], pa.float64()),  # as pandas writes what is missing
+    "nan32": pa.array([float("nan"), 2.5, -1.0, 0.0], pa.float32()),
     "list": pa.array([[1], [], None, [2, 3]]),
 }
 pyarrow.parquet.write_table(pa.table(columns), FOLDER / "table.parquet", row_group_size=3)

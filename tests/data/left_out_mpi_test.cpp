@@ -163,7 +163,7 @@ TEST_F(Others, LinkedFoldersAreFollowedAndWhatIsLeftOutIsCounted) {
 TEST_F(Others, AnImageThatChangedBehindItsSizeIsNoticed) {
   write("f/a/0.npy", std::string("\x93NUMPY\x01\x00\x76\x00", 10) +
                          "{'descr': '|u1', 'fortran_order': False, 'shape': (64, 64), }" +
-                         std::string(57, ' ') + "\n" + std::string(4096, '\x01'));
+                         std::string(56, ' ') + "\n" + std::string(4096, '\x01'));
   const std::string line = "convert images {0}/f --layout context --out {0}/d";
   ASSERT_EQ(in_folder(line), ExitCode::done);
   EXPECT_EQ(in_folder(line + " --recheck"), ExitCode::done);
@@ -186,7 +186,7 @@ TEST_F(Others, AnImageThatChangedBehindItsSizeIsNoticed) {
 TEST_F(Others, RecheckReadsAllOfThem) {
   const std::string header = std::string("\x93NUMPY\x01\x00\x76\x00", 10) +
                              "{'descr': '|u1', 'fortran_order': False, 'shape': (256, 64), }" +
-                             std::string(56, ' ') + "\n";
+                             std::string(55, ' ') + "\n";
   write("f/a/0.npy", header + std::string(16384, '\x01'));
   write("f/a/1.npy", header + std::string(16384, '\x01'));
   for (const char* codec : {"raw", "png", "jpeg"}) {
@@ -237,6 +237,12 @@ TEST_F(Others, ALineThatContradictsAnotherIsRefusedWithBoth) {
       << message;
   EXPECT_NE(message.find("list.csv:2 and "), std::string::npos) << message;
   EXPECT_NE(message.find("list.csv:4"), std::string::npos) << message;
+
+  write("list.csv", "id,path,kind\n0,photos/north/cat/0.png,cat\n1,photos/north/cat/0.png,dog\n");
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(in_folder("convert manifest {0}/list.csv --id id --label kind --out {0}/ids"), ExitCode::done);
+  const std::string warning = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(warning.find("list.csv:2 and ") != std::string::npos, world_.rank() == 0) << warning;
 
   write("list.csv", "path,kind\nphotos/north/cat/0.png,cat\nphotos/north/cat/0.png,cat\n");
   const std::string twice = refused("convert manifest {0}/list.csv --label kind --out {0}/d");
@@ -354,13 +360,7 @@ TEST_F(Others, NamesDoNotSteerTheTerminal) {
 TEST_F(Others, SheetsOfContextsThatBecomeOneNameAreTold) {
   write("list.csv", "path,site,id\na.png,A,0\na.png,a,1\na.png,x/y,2\na.png,x_y,3\n");
   alone([&] { testing::write_png(path("a.png"), 2, 2, 1, {1, 2, 3, 4}); });
-  const std::string refusal = refused("convert manifest {0}/list.csv --id id --context site --out {0}/d");
-  EXPECT_NE(refusal.find("contradict"), std::string::npos) << refusal;
-  alone([&] {
-    for (int i = 0; i < 4; ++i) std::filesystem::copy_file(path("a.png"), path(fmt::format("{}.png", i)));
-  });
-  write("list.csv", "path,site\n0.png,A\n1.png,a\n2.png,x/y\n3.png,x_y\n");
-  ASSERT_EQ(in_folder("convert manifest {0}/list.csv --context site --out {0}/d"), ExitCode::done);
+  ASSERT_EQ(in_folder("convert manifest {0}/list.csv --id id --context site --out {0}/d"), ExitCode::done);
   ASSERT_EQ(in_folder("inspect {0}/d --contact-sheets {0}/sheets"), ExitCode::done);
   world_.barrier();
   std::set<std::string> names;

@@ -126,8 +126,9 @@ TEST(Vocabulary, DoubtsAreSaid) {
     EXPECT_NE(join(doubts_about("label 'x'", {one, "dog", other}), "\n")
                   .find(fmt::format("'{}' and '{}'", one, other)),
               std::string::npos);
-  EXPECT_EQ(doubts_about("label 'x'", {"a", "A", "b", "B", "c", "C", "d", "D", "e", "E"}).front().substr(89),
-            "'a' and 'A', 'b' and 'B', 'c' and 'C', …");
+  EXPECT_EQ(doubts_about("label 'x'", {"a", "A", "b", "B", "c", "C", "d", "D", "e", "E"}).front(),
+            "label 'x' has names that differ in case, blanks or the way accents are written alone: 'a' and "
+            "'A', 'b' and 'B', 'c' and 'C', …");
 }
 
 TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
@@ -282,6 +283,9 @@ TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {
 TEST(MakePlan, RulesThatAreOffGiveNoSplit) {
   Source source = three_images();
   source.splits.clear();
+  source.ids.push_back("d");  // so that a rule for every second one leaves some to train on
+  source.labels[0].values.emplace_back("x");
+  source.contexts[0].values.emplace_back("10");
   const auto names = [&](HoldOut rule) {
     ConvertOptions options;
     options.hold_out = rule;
@@ -317,13 +321,17 @@ TEST(Parquet, ColumnsAreTextsOfAnyType) {
 
   const Table table = Table::read(file);
 
-  EXPECT_EQ(table.columns, (std::vector<std::string>{"name", "kind", "count", "part", "flag", "long"}))
+  EXPECT_EQ(table.columns,
+            (std::vector<std::string>{"name", "kind", "count", "part", "flag", "long", "nan", "nan32"}))
       << "lists are left out";
   ASSERT_EQ(table.lines.size(), 4U);
-  EXPECT_EQ(table.lines[0].cells, (std::vector<std::string>{"a", "x", "1", "0.5", "true", "p"}));
-  EXPECT_EQ(table.lines[1].cells, (std::vector<std::string>{"", "y", "-2", "-1.25", "false", "q"}));
-  EXPECT_EQ(table.lines[2].cells, (std::vector<std::string>{"größer, \"b\"", "", "", "3", "", "r"}));
-  EXPECT_EQ(table.lines[3].cells, (std::vector<std::string>{"", "x", "9007199254740993", "", "true", ""}));
+  EXPECT_EQ(table.lines[0].cells, (std::vector<std::string>{"a", "x", "1", "0.5", "true", "p", "1", ""}));
+  EXPECT_EQ(table.lines[1].cells,
+            (std::vector<std::string>{"", "y", "-2", "-1.25", "false", "q", "", "2.5"}));
+  EXPECT_EQ(table.lines[2].cells,
+            (std::vector<std::string>{"größer, \"b\"", "", "", "3", "", "r", "0.5", "-1"}));
+  EXPECT_EQ(table.lines[3].cells,
+            (std::vector<std::string>{"", "x", "9007199254740993", "", "true", "", "", "0"}));
   EXPECT_EQ(table.lines[3].number, 4);
 }
 
