@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::Outcome;
 
-constexpr int kPatienceSeconds = 60;  // a job that takes longer hangs
+constexpr int kPatienceSeconds = 300;  // a job that takes longer hangs
 
 const fs::path kNuclei = fs::path(COHORT_TEST_DATA) / "data" / "nuclei";
 const fs::path kConfig = fs::path(COHORT_TEST_DATA) / ".." / "configs" / "tests" / "nuclei.yaml";
