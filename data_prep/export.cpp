@@ -162,8 +162,7 @@ class Files {
     const std::int64_t rows = dataset.rows(), step = ranks_.size();
     for (std::int64_t row = ranks_.rank(); row < rows; row += step) {
       dataset.read(row, image);
-      const std::filesystem::path file =
-          options_.out / file_of(dataset.split(), dataset.ids()[static_cast<std::size_t>(row)], format_);
+      const std::filesystem::path file = options_.out / file_of(dataset.split(), dataset.id(row), format_);
       write_image(file, content_of(format_, layout, image));
       if (ranks_.rank() == 0) progress_.show(row / step + 1, (rows + step - 1) / step);
     }
@@ -182,21 +181,28 @@ void prepare_target(const std::filesystem::path& out) {
   throw UsageError({"the folder is not empty", out.string(), "export to a new folder"});
 }
 
+/// Only rank 0 needs labels, for the table.
+std::vector<std::string> no_labels(const data::Description&) {
+  return {};
+}
+
 ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
   std::string format;
   std::optional<ImageTable> table;
   std::vector<data::Dataset> splits;
   std::int64_t images = 0;
+  const data::Description description = data::Description::read(options.dataset, ranks);
   comm::together(ranks, [&] {
-    const data::Description description = data::Description::read(options.dataset);
     format = format_of(options, description.images);
-    for (const data::Split& split : description.splits) {
-      const bool wanted = options.splits.empty() || std::find(options.splits.begin(), options.splits.end(),
-                                                              split.name) != options.splits.end();
-      if (wanted) splits.push_back(data::Dataset::open(options.dataset, split.name));
-    }
     for (const std::string& name : options.splits) static_cast<void>(description.split(name));
-    for (const data::Dataset& split : splits) images += split.rows();
+  });
+  for (const data::Split& split : description.splits) {
+    const bool wanted = options.splits.empty() || std::find(options.splits.begin(), options.splits.end(),
+                                                            split.name) != options.splits.end();
+    if (wanted) splits.push_back(data::Dataset::open(options.dataset, split.name, no_labels, ranks));
+  }
+  for (const data::Dataset& split : splits) images += split.rows();
+  comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     table.emplace(description, format, options.quotes_formulas);
     for (const data::Dataset& split : splits) table->add(split);

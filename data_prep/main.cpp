@@ -48,7 +48,8 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return program.exit(help);
+    return comm::run_without_ranks(argc, argv, called(program),
+                                   [&] { return static_cast<ExitCode>(program.exit(help)); });
   } catch (const CLI::ParseError& error) {
     const std::string text = error.what();
     action = [text](comm::Communicator&) -> ExitCode {

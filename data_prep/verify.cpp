@@ -110,8 +110,8 @@ std::vector<std::string> gather(const std::vector<std::string>& damage, comm::Co
 ExitCode verify(const std::filesystem::path& folder, comm::Communicator& ranks) {
   Findings findings;
   std::int64_t shards = 0, rows = 0;
+  const data::Description description = data::Description::read(folder, ranks);
   comm::together(ranks, [&] {
-    const data::Description description = data::Description::read(folder);
     for (const data::Split& split : description.splits) {
       rows += split.rows();
       for (const data::ShardEntry& entry : split.shards) {

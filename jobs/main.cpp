@@ -34,19 +34,23 @@ Error::Text explain(std::span<char*> arguments, const CLI::App& app, const CLI::
           did_you_mean(arguments[1], known)};
 }
 
+/// "cohort train": opens every message.
+std::string called(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "cohort" : "cohort " + chosen.front()->get_name();
+}
+
 /// One message from rank 0, on however many ranks the program was started.
 int refuse(int& argc, char**& argv, const CLI::App& app, const CLI::ParseError& error) {
   const Error::Text text = explain({argv, static_cast<std::size_t>(argc)}, app, error);
-  const auto chosen = app.get_subcommands();
-  const std::string program = chosen.empty() ? "cohort" : "cohort " + chosen.front()->get_name();
-  return comm::run_ranks(argc, argv, program, [&](comm::Communicator& ranks) {
+  return comm::run_ranks(argc, argv, called(app), [&](comm::Communicator& ranks) {
     ranks.agree(std::make_exception_ptr(UsageError(text)));
     return ExitCode::usage;
   });
 }
 
 int run(int& argc, char**& argv, const Job& job) {
-  if (job.alone) return comm::run_alone(job.program, job.alone);
+  if (job.alone) return comm::run_without_ranks(argc, argv, job.program, job.alone);
   return comm::run_ranks(argc, argv, job.program, job.with_ranks);
 }
 
@@ -85,7 +89,10 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
+      return comm::run_without_ranks(argc, argv, called(app),
+                                     [&] { return static_cast<ExitCode>(app.exit(error)); });
+    }
     return refuse(argc, argv, app, error);
   }
   return run(argc, argv, job);

@@ -175,17 +175,17 @@ Table& make_table(const LoaderOptions& options, Results& results) {
 }  // namespace
 
 ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
-  std::optional<data::Dataset> dataset;
+  const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };
+  const data::Dataset dataset = data::Dataset::open(options.dataset, options.split, no_labels, ranks);
   std::optional<RawBytes> raw;
   std::int64_t wrong = 0;
   comm::together(ranks, [&] {
-    dataset = data::Dataset::open(options.dataset, options.split);
-    raw.emplace(options.dataset, dataset->description().split(options.split));
-    wrong = count_wrong(*dataset, options.dataset, options.images);
+    raw.emplace(options.dataset, dataset.description().split(options.split));
+    wrong = count_wrong(dataset, options.dataset, options.images);
   });
   wrong = ranks.sum(wrong);
-  Batches batches(*dataset, options.images, ranks);
-  std::vector<char> block(static_cast<std::size_t>(batches.images() * dataset->description().images.bytes()));
+  Batches batches(dataset, options.images, ranks);
+  std::vector<char> block(static_cast<std::size_t>(batches.images() * dataset.description().images.bytes()));
   const auto bytes = static_cast<double>(block.size());
   const double limit = bytes /
                        measure(
@@ -194,7 +194,7 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
                        1e-9;
   Results results("data", options.output, ranks);
   Table& table = make_table(options, results);
-  for (const auto& [name, run] : stages(*dataset, options.threads)) {
+  for (const auto& [name, run] : stages(dataset, options.threads)) {
     const std::vector<data::Group>* groups = nullptr;
     const Times times = measure(
         ranks, options.seconds, [&] { groups = &batches.next(); }, [&] { run(*groups); });

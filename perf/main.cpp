@@ -352,6 +352,12 @@ void add_published(CLI::App& app, std::function<ExitCode()>& chosen) {
   command->callback([&] { chosen = [] { return perf::published(); }; });
 }
 
+/// "cohort-perf step": opens every message.
+std::string called(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? "cohort-perf" : "cohort-perf " + chosen.front()->get_name();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -400,12 +406,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return comm::run_without_ranks(argc, argv, called(app),
+                                   [&] { return static_cast<ExitCode>(app.exit(help)); });
   } catch (const CLI::ParseError& error) {
     wrong_usage = error.what();
   }
-  if (without_ranks && wrong_usage.empty()) return comm::run_alone("cohort-perf", without_ranks);
-  return comm::run_ranks(argc, argv, "cohort-perf", [&](comm::Communicator& ranks) {
+  if (without_ranks && wrong_usage.empty())
+    return comm::run_without_ranks(argc, argv, called(app), without_ranks);
+  return comm::run_ranks(argc, argv, called(app), [&](comm::Communicator& ranks) {
     comm::together(ranks, [&] {
       if (!wrong_usage.empty()) throw UsageError({wrong_usage, "command line", "see cohort-perf --help"});
     });

@@ -107,9 +107,9 @@ train::RunConfig measured_config(const StepOptions& options) {
   return config;
 }
 
-/// FLOP of a step of all ranks that the model needs (model_cost.h).
-double flops_of_step(const train::RunConfig& config, const nn::VitShape& model) {
-  const auto description = data::Description::read(config.data.path);
+/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h).
+double flops_of_step(const train::RunConfig& config, const nn::VitShape& model, comm::Communicator& ranks) {
+  const auto description = data::Description::read(config.data.path, ranks);
   StepShape shape{.model = model,
                   .views = train::training_views(config, description, 0)->shapes(),
                   .images = config.sampler.groups_per_step * config.sampler.images_per_group,
@@ -170,7 +170,7 @@ Measured run(const StepOptions& options, const train::RunConfig& config, at::Dev
   {
     train::Trainer trainer(config, ranks, true, &recorder);
     static_cast<void>(trainer.run());
-    measured.flops = flops_of_step(config, trainer.model().shape());
+    measured.flops = flops_of_step(config, trainer.model().shape(), ranks);
   }
   measured.device = c10::DeviceTypeName(device.type(), /*lower_case=*/true);
   measured.times = gathered(recorder.steps(), ranks);

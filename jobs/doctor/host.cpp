@@ -66,6 +66,9 @@ Finding check_shared_memory(Cluster& cluster) {
   if (statvfs("/dev/shm", &disk) != 0)
     return {Status::warn, "/dev/shm is missing",
             "mount a tmpfs there: collectives inside a host are slower without"};
+  if ((disk.f_flag & ST_RDONLY) != 0)
+    return {Status::warn, "/dev/shm is read-only",
+            "mount a tmpfs there that can be written: collectives inside a host are slower without"};
   const std::uint64_t free = std::uint64_t{disk.f_bavail} * disk.f_frsize;
   const std::string what = format_bytes(free) + " free in /dev/shm";
   if (free >= kLeastSharedMemory * static_cast<std::uint64_t>(cluster.local_ranks))

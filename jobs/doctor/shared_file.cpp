@@ -1,85 +1,33 @@
-// All ranks at work on one file, as when a checkpoint is written.
+// All ranks at work on one file: a checkpoint.
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
-#include <numeric>
 #include <sys/file.h>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <mpi.h>
 
+#include "cohort/checkpoint/store.h"
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
 #include "check.h"
-#include "support/hdf5.h"
 
 namespace cohort::jobs::doctor {
 namespace {
 
 namespace fs = std::filesystem;
 
-const char* const kDiskRemedy =
-    "free some space, check the disk and the network to it, or choose another run folder";
 constexpr std::int64_t kBlock = std::int64_t{1} << 18;  // f32 a rank: 1 MiB
 
-std::vector<float> block_of(int rank) {
-  std::vector<float> values(kBlock);
-  std::iota(values.begin(), values.end(), static_cast<float>(rank));
-  return values;
+at::Tensor block_of(int rank) {
+  return at::arange(rank, rank + kBlock, at::kFloat);
 }
 
-/// The part of the file that belongs to a rank.
-hdf5::Space part_of(int rank, int ranks, const std::string& where) {
-  const std::int64_t all = ranks * kBlock;
-  hdf5::Space space = hdf5::make_space(std::span(&all, 1), where);
-  const hsize_t start = static_cast<hsize_t>(rank) * kBlock, count = kBlock;
-  hdf5::check_hdf5(H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, &start, nullptr, &count, nullptr),
-                   "H5Sselect_hyperslab", where);
-  return space;
-}
-
-hdf5::File create_together(const fs::path& path, comm::Communicator& ranks) {
-  const hdf5::List access = hdf5::file_access();
-  hdf5::check_hdf5(H5Pset_fapl_mpio(access.get(), MPI_Comm_f2c(ranks.mpi_handle()), MPI_INFO_NULL),
-                   "H5Pset_fapl_mpio", path.string());
-  const hdf5::List create = hdf5::creation(H5P_FILE_CREATE);
-  return hdf5::File(hdf5::check_hdf5(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create.get(), access.get()),
-                                     "H5Fcreate", path.string(), kDiskRemedy));
-}
-
-/// Collective. Each rank writes its block.
-void write_together(const fs::path& path, comm::Communicator& ranks) {
-  const std::string where = path.string();
-  const std::int64_t all = ranks.size() * kBlock, mine = kBlock;
-  hdf5::File file;
-  comm::together(ranks, [&] { file = create_together(path, ranks); });
-  comm::together(ranks, [&] {
-    const hdf5::Dataset dataset =
-        hdf5::create_dataset(file.get(), "values", H5T_IEEE_F32LE, std::span(&all, 1), where);
-    const hdf5::Space memory = hdf5::make_space(std::span(&mine, 1), where),
-                      part = part_of(ranks.rank(), ranks.size(), where);
-    hdf5::check_hdf5(H5Dwrite(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), part.get(), H5P_DEFAULT,
-                              block_of(ranks.rank()).data()),
-                     "H5Dwrite", where, kDiskRemedy);
-  });
-  comm::together(ranks,
-                 [&] { hdf5::check_hdf5(hdf5::close_file(file.release()), "H5Fclose", where, kDiskRemedy); });
-}
-
-std::vector<float> read_block(const fs::path& path, int rank, int ranks) {
-  const std::string where = path.string();
-  const hdf5::File file = hdf5::open_file(path);
-  const hdf5::Dataset dataset = hdf5::open_dataset(file.get(), "values", where);
-  const std::int64_t count = kBlock;
-  const hdf5::Space memory = hdf5::make_space(std::span(&count, 1), where),
-                    part = part_of(rank, ranks, where);
-  std::vector<float> values(kBlock);
-  hdf5::check_hdf5(
-      H5Dread(dataset.get(), H5T_NATIVE_FLOAT, memory.get(), part.get(), H5P_DEFAULT, values.data()),
-      "H5Dread", where);
-  return values;
+/// The part of a rank, whoever holds it.
+checkpoint::Slice part_of(int rank, int ranks, at::Tensor values) {
+  return {"/values", {ranks * kBlock}, rank * kBlock, std::move(values)};
 }
 
 /// Tries one kind of lock; 0 or the system's error.
@@ -123,11 +71,12 @@ std::string try_lock(Cluster& cluster, const char* name, TakeLock lock) {
 Finding check_shared_file(Cluster& cluster) {
   comm::Communicator& ranks = cluster.ranks;
   if (cluster.scratch.empty()) return {Status::fail, "there is nowhere to write", "see 'run folder'"};
-  const fs::path path = cluster.scratch / "shared.h5";
-  write_together(path, ranks);
+  checkpoint::Store store(cluster.scratch / "shared", ranks);
+  store.save({part_of(ranks.rank(), ranks.size(), block_of(ranks.rank()))}, {});
   const int neighbour = (ranks.rank() + 1) % ranks.size();
-  bool right = false;
-  comm::together(ranks, [&] { right = read_block(path, neighbour, ranks.size()) == block_of(neighbour); });
+  std::vector<checkpoint::Slice> read{part_of(neighbour, ranks.size(), at::zeros({kBlock}))};
+  store.load(0, read);
+  const bool right = read.front().values.equal(block_of(neighbour));
   if (!right) {
     return {Status::fail,
             fmt::format("what rank {} wrote reads differently on rank {}", neighbour, ranks.rank()),

@@ -1,8 +1,6 @@
 #include "comm/blocking_call.h"
 
 #include <chrono>
-#include <numeric>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -18,21 +16,11 @@
 namespace cohort::comm {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto kBlockingGrace = 2s;
-
 // Ranks that are not in that call, or say nothing.
 std::string missing_from(const char* call) {
   Watchdog* const watchdog = Watchdog::instance();
   if (watchdog == nullptr) return "other ranks";
-  const auto answers = watchdog->ask_all(kBlockingGrace);
-  std::vector<int> missing;
-  for (int rank = 0; rank < std::ssize(answers); ++rank) {
-    const auto& answer = answers[static_cast<std::size_t>(rank)];
-    if (!answer || answer->status.blocking_call.text() != call) missing.push_back(rank);
-  }
-  return missing.empty() ? "a rank that gave up earlier" : list_of_ranks(missing);
+  return list_of_ranks(watchdog->survey({0, {}, ShortText<32>(call)}, watchdog->everybody()));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "comm/missing.h"
 
 #include <algorithm>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -14,43 +13,17 @@
 namespace cohort::comm {
 namespace {
 
-using namespace std::chrono_literals;
-
-constexpr auto kAskingGrace = 2s;
-constexpr std::size_t kNamedHosts = 4;
-
-using Answers = std::vector<std::optional<Answer>>;
-
-/// "rank 1 called broadcast i64 of 8 B" for the first rank whose operation under that number is another one.
-std::string other_operation(const Answers& answers, const OperationRecord& mine) {
-  for (std::size_t rank = 0; rank < answers.size(); ++rank) {
-    if (!answers[rank]) continue;
-    const OperationStatus& theirs = answers[rank]->asked;
-    if (theirs.sequence != mine.sequence) continue;
-    if (theirs.bytes == mine.bytes && theirs.operation == mine.operation) continue;
-    return fmt::format("rank {} called {} of {} B", rank, theirs.operation.text(), theirs.bytes);
-  }
-  return {};
-}
-
-std::vector<int> missing_ranks(const Answers& answers, std::int64_t sequence) {
-  std::vector<int> missing;
-  for (int rank = 0; rank < std::ssize(answers); ++rank) {
-    const auto& answer = answers[static_cast<std::size_t>(rank)];
-    if (!answer || !answer->has_reached(sequence)) missing.push_back(rank);
-  }
-  return missing;
-}
+constexpr std::int32_t kNamedHosts = 4;
 
 /// "rank 2 on n3"; "ranks 0 on n1, 5 on n4": of the communicator.
-std::string with_hosts(const std::vector<int>& ranks, const OperationHistory& history) {
-  if (ranks.size() > kNamedHosts) return list_of_ranks(ranks);
+std::string with_hosts(const Absentees& absent, const OperationHistory& history) {
+  if (absent.count > kNamedHosts) return list_of_ranks(absent);
   std::vector<std::string> names;
-  for (const int rank : ranks) {
+  for (const std::int32_t rank : absent.named()) {
     const int in_world = history.members()[static_cast<std::size_t>(rank)];
     names.push_back(fmt::format("{} on {}", rank, Watchdog::instance()->host(in_world)));
   }
-  return (ranks.size() == 1 ? "rank " : "ranks ") + join(names, ", ");
+  return (absent.count == 1 ? "rank " : "ranks ") + join(names, ", ");
 }
 
 std::int64_t own_rank(const OperationHistory& history) {
@@ -60,10 +33,13 @@ std::int64_t own_rank(const OperationHistory& history) {
 
 }  // namespace
 
-std::string list_of_ranks(const std::vector<int>& ranks) {
+std::string list_of_ranks(const Absentees& absent) {
+  if (absent.count == 0) return "a rank that gave up earlier";
   std::vector<std::string> numbers;
-  for (const int rank : ranks) numbers.push_back(std::to_string(rank));
-  return (ranks.size() == 1 ? "rank " : "ranks ") + join(numbers, ", ");
+  for (const std::int32_t rank : absent.named()) numbers.push_back(std::to_string(rank));
+  const std::int32_t more = absent.count - static_cast<std::int32_t>(absent.named().size());
+  return (absent.count == 1 ? "rank " : "ranks ") + join(numbers, ", ") +
+         (more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 const char* late_ranks_fix() noexcept {
@@ -75,18 +51,17 @@ std::exception_ptr explain_failure(const OperationHistory& history, std::int64_t
                                    std::chrono::duration<double> waited, std::exception_ptr cause) {
   Watchdog* const watchdog = Watchdog::instance();
   if (watchdog == nullptr) return cause;
-  const OperationRecord mine = history.find(sequence);
-  const std::string operation = name_of(status_of(history, mine));
-  const Answers answers = watchdog->ask(history.members(), history.id(), sequence, kAskingGrace);
-  if (const std::string other = other_operation(answers, mine); !other.empty()) {
-    return std::make_exception_ptr(Bug(fmt::format("ranks called different operations: {} on rank {}, {}",
-                                                   operation, own_rank(history), other)));
+  const OperationStatus mine = status_of(history, history.find(sequence));
+  const Absentees absent = watchdog->survey({history.id(), mine, {}}, history.members());
+  if (absent.different >= 0) {
+    return std::make_exception_ptr(Bug(fmt::format(
+        "ranks called different operations: {} on rank {}, rank {} called {} of {} B", name_of(mine),
+        own_rank(history), absent.different, absent.operation.operation.text(), absent.operation.bytes)));
   }
   if (cause) return cause;
-  const auto missing = missing_ranks(answers, sequence);
+  const std::string who = absent.count == 0 ? list_of_ranks(absent) : with_hosts(absent, history);
   const auto error = std::make_exception_ptr(
-      RankError({fmt::format("{} waited {} for {}", operation, format_duration(waited),
-                             missing.empty() ? "a rank that gave up earlier" : with_hosts(missing, history)),
+      RankError({fmt::format("{} waited {} for {}", name_of(mine), format_duration(waited), who),
                  place_of(status_now()), late_ranks_fix()}));
   expect_end_of_job(describe(error));
   return error;

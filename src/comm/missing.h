@@ -2,9 +2,9 @@
 #include <chrono>
 #include <exception>
 #include <string>
-#include <vector>
 
 #include "comm/operation_history.h"
+#include "comm/survey.h"
 
 namespace cohort::comm {
 
@@ -15,7 +15,7 @@ std::exception_ptr explain_failure(const OperationHistory& history, std::int64_t
                                    std::chrono::duration<double> waited, std::exception_ptr cause = nullptr);
 
 /// "rank 3", "ranks 0, 3".
-std::string list_of_ranks(const std::vector<int>& ranks);
+std::string list_of_ranks(const Absentees& absent);
 /// What to do about ranks that did not come.
 const char* late_ranks_fix() noexcept;
 

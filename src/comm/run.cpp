@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "comm/end_job.h"
 #include "comm/failure.h"
 #include "comm/mpi_call.h"
+#include "comm/same_command.h"
 
 namespace cohort::comm {
 namespace {
@@ -66,23 +68,23 @@ int leave_together(const std::vector<Fate>& fates, int rank, const std::string& 
 
 int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
   const int code = static_cast<int>(failure.code);
-  const std::string text = message(program, failure);
   const bool others_may_come = failure.agreed || failure.code != ExitCode::rank_failed;
   if (others_may_come) {
-    const auto fates = meet(comm, {code, std::hash<std::string>{}(text)},
+    const auto fates = meet(comm, {code, std::hash<std::string>{}(serialise(failure))},
                             failure.agreed ? kAgreedMeetingTime : std::chrono::milliseconds(kMeetingTime));
-    if (!fates.empty()) return leave_together(fates, rank_in(comm), text);
+    if (!fates.empty()) return leave_together(fates, rank_in(comm), message(program, failure));
   }
   end_job(failure);
 }
 
-int run_on(const Session& session, const std::string& program,
+int run_on(const Session& session, const std::string& program, const std::vector<std::string>& words,
            const std::function<ExitCode(Communicator&)>& body) {
   const MpiComm meeting_point = duplicate_comm(MPI_COMM_WORLD);
   std::exception_ptr error;
   try {
     (void)cpu_capability();  // refuses what it cannot be before there is work to lose
     Communicator world = session.world();
+    check_same_command(program, words, world);
     return static_cast<int>(body(world));
   } catch (...) {
     error = std::current_exception();
@@ -95,10 +97,18 @@ int run_on(const Session& session, const std::string& program,
 int run_ranks(int& argc, char**& argv, const std::string& program,
               const std::function<ExitCode(Communicator&)>& body) {
   set_program(program);
+  const std::vector<std::string> words(argv + 1, argv + argc);  // MPI may take some away
   return run_alone(program, [&] {
     const Session session(argc, argv, kDefaultTimeout);
-    return static_cast<ExitCode>(run_on(session, program, body));
+    return static_cast<ExitCode>(run_on(session, program, words, body));
   });
+}
+
+int run_without_ranks(int& argc, char**& argv, const std::string& program,
+                      const std::function<ExitCode()>& body) {
+  const char* const command_lines = std::getenv("OMPI_NUM_APP_CTX");
+  if (command_lines == nullptr || std::atoi(command_lines) < 2) return run_alone(program, body);
+  return run_ranks(argc, argv, program, [&](Communicator&) { return body(); });
 }
 
 int run_alone(const std::string& program, const std::function<ExitCode()>& body) {

@@ -10,6 +10,8 @@
 #include "comm/communicator_impl.h"
 #include "comm/end_job.h"
 #include "comm/fatal_signals.h"
+#include "comm/mpi_call.h"
+#include "comm/shared_place.h"
 #include "comm/watchdog.h"
 
 namespace cohort::comm {
@@ -22,6 +24,9 @@ void prefer_environment() {
   constexpr int kKeep = 0;
   setenv("OMPI_MCA_mpi_yield_when_idle", "1",
          kKeep);  // more ranks than cores: 10 us instead of 20 ms a collective
+  // Shared file pointers are not used: the one overruns 256 bytes with the name of a file, from 203
+  // characters on, the other makes a file in /dev/shm, which may be read-only.
+  setenv("OMPI_MCA_sharedfp", "^lockedfile,sm", kKeep);
 }
 
 std::string library_version() {
@@ -38,6 +43,19 @@ void check_threads(int provided) {
                     library_version(), "load an MPI module that was built with thread support"});
 }
 
+/// Collective. Tells what the first host says that has something to say; one line, however many do.
+void warn_for_all(std::string warning) {
+  const int nobody = size_of(MPI_COMM_WORLD);
+  int first = warning.empty() ? nobody : rank_in(MPI_COMM_WORLD);
+  MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+  if (first == nobody) return;
+  int length = static_cast<int>(warning.size());
+  MPI_Bcast(&length, 1, MPI_INT, first, MPI_COMM_WORLD);
+  warning.resize(static_cast<std::size_t>(length));
+  MPI_Bcast(warning.data(), length, MPI_CHAR, first, MPI_COMM_WORLD);
+  log_warning(warning);
+}
+
 }  // namespace
 
 std::chrono::nanoseconds operation_timeout() noexcept {
@@ -47,11 +65,13 @@ std::chrono::nanoseconds operation_timeout() noexcept {
 Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
   set_timeout(timeout);
   int initialized = 0, provided = 0;
+  std::string warning;
   MPI_Initialized(&initialized);
   if (initialized != 0) {
     MPI_Query_thread(&provided);
   } else {
     prefer_environment();
+    warning = choose_shared_place();
     const BlockingCall call("MPI_Init_thread");
     check_mpi(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
     owns_mpi_ = true;
@@ -62,6 +82,7 @@ Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
   set_identity(rank, size);
   report_fatal_signals(rank, size);
   Watchdog::start();
+  if (owns_mpi_) warn_for_all(std::move(warning));
 }
 
 Session::~Session() {

@@ -13,8 +13,12 @@
 #include <fmt/format.h>
 
 #include "cohort/core/file.h"
+#include "cohort/core/host.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
 
 #include "comm/mpi_transport.h"
+#include "comm/shared_place.h"
 
 namespace cohort::comm {
 namespace {
@@ -39,18 +43,28 @@ std::size_t bytes_of_all(int size) {
   return static_cast<std::size_t>(size) * bytes_of_rank(size);
 }
 
+void warn_of_full_memory(std::size_t bytes) {
+  static std::atomic_flag is_told = ATOMIC_FLAG_INIT;
+  if (is_told.test_and_set()) return;
+  log_warning(
+      fmt::format("/dev/shm on {} has no room for another {}: ranks send messages instead, and "
+                  "exchange of 64 KiB and more takes up to three times as long; give it more",
+                  host_name(), format_bytes(bytes)));
+}
+
 /// Empty when there is no room: touching memory that the system cannot give would kill the process.
 std::string create(std::size_t bytes) {
   static std::atomic<int> number{0};
+  if (!has_shared_place()) return {};
   std::string name;
   FileDescriptor file;
   do {
     name = fmt::format("/cohort-{}-{}", ::getpid(), number++);
     file.reset(::shm_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   } while (!file && errno == EEXIST);  // another container's process of the same number
-  if (!file) return {};
-  if (::posix_fallocate(file.get(), 0, static_cast<off_t>(bytes)) == 0) return name;
-  ::shm_unlink(name.c_str());
+  if (file && ::posix_fallocate(file.get(), 0, static_cast<off_t>(bytes)) == 0) return name;
+  if (file) ::shm_unlink(name.c_str());
+  warn_of_full_memory(bytes);
   return {};
 }
 

@@ -33,8 +33,23 @@ constexpr auto kClaimTime = 250ms;     // how long ranks that see a failure look
 constexpr auto kLauncherTime = 2s;     // in which mpirun ends a job that has lost a rank
 constexpr std::size_t kMostSent = 64;  // under way; beats are left out while that many are
 constexpr std::size_t kShownRanks = 16;
+constexpr auto kAskingGrace = 2s;  // for answers
+constexpr auto kJudgesGrace = 4s;  // for judges, who ask themselves
+constexpr int kSpeakerOnStillness = 0;
 
-enum Tag { kBeat = 1, kQuestion, kAnswer, kClaim, kHistoryQuestion, kHistory };
+enum Tag {
+  kBeat = 1,
+  kQuestion,
+  kAnswer,
+  kSurvey,
+  kSurveyed,
+  kClaim,
+  kClaimForJudge,
+  kVerdict,
+  kStill,
+  kHistoryQuestion,
+  kHistory
+};
 
 std::atomic<Watchdog*> the_watchdog{nullptr};
 
@@ -62,9 +77,10 @@ FileDescriptor watch_process(const Place& theirs, const Place& mine) {
 }  // namespace
 
 struct Watchdog::Message {
-  std::uint64_t id = 0;  // of a communicator; 0: none
-  std::int64_t sequence = 0;
+  Wait wait;  // of a question and its answer; of beats and the like only the communicator and the number
   std::uint64_t fingerprint = 0;  // of a beat
+  std::int64_t value = 0;         // of a verdict: the lowest other claimant, or -1; of kStill: whether it is
+  double age = 0.0;               // of a verdict: seconds since somebody claimed first
   Answer answer;                  // of a beat only the status
   double neighbour_age = -1.0;    // seconds; below 0: nothing was heard of it
   RankStatus neighbour;           // the rank before the sender
@@ -80,15 +96,25 @@ struct Watchdog::HistoryMessage {
   std::array<Entry, 64> entries;  // the last ones, those that are not there with sequence 0
 };
 
+struct Watchdog::SurveyMessage {
+  Wait wait;
+  bool is_known = false;  // to the judge
+  Absentees absent;
+};
+
+/// The members of a communicator being asked for all who want to know.
+struct Watchdog::Survey {
+  Wait wait;
+  std::vector<int> members;
+  std::vector<std::optional<Answer>> answers;
+  Clock::time_point until;
+  std::vector<std::pair<int, Wait>> askers;
+};
+
 struct Watchdog::Sent {
   std::vector<std::byte> bytes;
   MPI_Request request = MPI_REQUEST_NULL;
 };
-
-bool Answer::has_reached(std::int64_t sequence) const noexcept {
-  if (ended >= sequence) return true;
-  return asked.sequence == sequence && asked.state >= OperationStatus::State::under_way;
-}
 
 void Watchdog::start() {
   if (the_watchdog != nullptr || size_of(MPI_COMM_WORLD) == 1) return;
@@ -116,7 +142,8 @@ Watchdog::Watchdog(MpiComm comm)
       rank_(rank_in(comm_.get())),
       size_(size_of(comm_.get())),
       wake_(::eventfd(0, EFD_CLOEXEC)),
-      known_(static_cast<std::size_t>(size_)) {
+      known_(static_cast<std::size_t>(size_)),
+      still_ranks_(static_cast<std::size_t>(size_)) {
   gather_hosts();
   thread_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
 }
@@ -145,28 +172,56 @@ void Watchdog::gather_hosts() {
 // An error of MPI means that another rank is lost: whoever waits for it will tell.
 void Watchdog::watch(const std::stop_token& stop) {
   try {
+    Standstill standstill;
     while (!stop.stop_requested()) {
       pause();
-      look_around();
+      look_around(standstill);
     }
   } catch (const RankError&) {
     neighbour_ = {};
   }
 }
 
-void Watchdog::look_around() {
-  bool report = false;
+void Watchdog::look_around(Standstill& standstill) {
+  bool report = false, all_still = false;
   std::string divergence;
   {
     const std::lock_guard lock(mutex_);
     receive();
+    end_surveys();
     forget_sent();
-    if (Clock::now() >= next_beat_) beat();
+    if (Clock::now() >= next_beat_) {
+      beat();
+      tell_whether_still(standstill.look() > operation_timeout());
+    }
+    all_still = std::find(still_ranks_.begin(), still_ranks_.end(), false) == still_ranks_.end();
     report = std::exchange(report_due_, false);
     divergence = divergence_;
   }
   if (!divergence.empty()) end_job(describe(std::make_exception_ptr(Bug(divergence))));
   if (report) report_for_others();
+  if (all_still) end_still_job();
+}
+
+void Watchdog::tell_whether_still(bool is_still) {
+  if (is_still == std::exchange(is_still_, is_still)) return;
+  Message message;
+  message.value = is_still ? 1 : 0;
+  send(message, kSpeakerOnStillness, kStill);
+}
+
+// Nobody waits for anybody, so that no time-out of a collective will end this.
+void Watchdog::end_still_job() {
+  (void)ask(everybody(), {}, kAskingGrace);
+  const RankError error(
+      {fmt::format(
+           "no rank has done anything for {}: no collective, no new stage, no processor time, nothing "
+           "read or written",
+           format_duration(operation_timeout())),
+       place_of(status_now()),
+       "the reports of the ranks show where each of them stands: a file system that does not answer is the "
+       "usual reason; if they were to wait, raise comm.timeout"});
+  end_job(describe(std::make_exception_ptr(error)));
 }
 
 void Watchdog::pause() {
@@ -228,8 +283,8 @@ void Watchdog::beat(const OperationHistory& history) {
   const auto mine = std::find(members.begin(), members.end(), rank_);
   if (last.sequence == 0 || members.size() < 2 || mine == members.end()) return;
   Message message;
-  message.id = history.id();
-  message.sequence = last.sequence;
+  message.wait.id = history.id();
+  message.wait.operation.sequence = last.sequence;
   message.fingerprint = last.fingerprint;
   send(message, mine + 1 == members.end() ? members.front() : mine[1], kBeat);
 }
@@ -248,6 +303,8 @@ void Watchdog::receive() {
     };
     if (status.MPI_TAG == kHistory) {
       take_history(get(HistoryMessage()), status.MPI_SOURCE);
+    } else if (status.MPI_TAG == kSurveyed) {
+      surveyed_.push_back(get(SurveyMessage()));
     } else {
       take(get(Message()), status.MPI_SOURCE, status.MPI_TAG);
     }
@@ -255,39 +312,60 @@ void Watchdog::receive() {
 }
 
 void Watchdog::take(const Message& message, int from, int tag) {
-  Known& sender = known_[static_cast<std::size_t>(from)];
   switch (tag) {
-    case kBeat:
-      if (message.id != 0) return compare(message, from);
+    case kBeat: {
+      if (message.wait.id != 0) return compare(message, from);
+      Known& sender = known_[static_cast<std::size_t>(from)];
       sender.heard = message.answer.status;
       sender.heard_at = Clock::now();
       return;
+    }
     case kQuestion:
       return answer(message, from);
-    case kAnswer: {
-      sender.answered = true;
-      sender.answer = message.answer;
-      if (message.neighbour_age < 0) return;
-      Known& neighbour = known_[static_cast<std::size_t>((from + size_ - 1) % size_)];
-      neighbour.heard = message.neighbour;
-      neighbour.heard_at = Clock::now() - std::chrono::duration_cast<Clock::duration>(
-                                              std::chrono::duration<double>(message.neighbour_age));
-      return;
-    }
+    case kAnswer:
+      return note_answer(message, from);
+    case kSurvey:
+      return take_part(message, from);
+    case kClaimForJudge:
+      judge_claim(from);
+      [[fallthrough]];
     case kClaim:
+      if (from == rank_) return;
       if (!claimed_by_other_) claimed_by_other_ = Clock::now();
       claimed_by_lower_ = claimed_by_lower_ || from < rank_;
       return;
+    case kVerdict:
+      return take_verdict(message);
+    case kStill:
+      still_ranks_[static_cast<std::size_t>(from)] = message.value != 0;
+      return;
     default:
-      return send_history(message.id, from);
+      return send_history(message.wait.id, from);
   }
+}
+
+void Watchdog::note_answer(const Message& message, int from) {
+  Known& sender = known_[static_cast<std::size_t>(from)];
+  sender.answered = true;
+  sender.answer = message.answer;
+  for (const auto& survey : surveys_) {
+    const auto member = std::find(survey->members.begin(), survey->members.end(), from);
+    if (survey->wait.is_for_the_same(message.wait) && member != survey->members.end())
+      survey->answers[static_cast<std::size_t>(member - survey->members.begin())] = message.answer;
+  }
+  if (message.neighbour_age < 0) return;
+  Known& neighbour = known_[static_cast<std::size_t>((from + size_ - 1) % size_)];
+  neighbour.heard = message.neighbour;
+  neighbour.heard_at = Clock::now() - std::chrono::duration_cast<Clock::duration>(
+                                          std::chrono::duration<double>(message.neighbour_age));
 }
 
 void Watchdog::answer(const Message& question, int to) {
   Message message;
+  message.wait = question.wait;
   message.answer.status = status_now();
-  visit_history(question.id, [&](const OperationHistory& history) {
-    const OperationRecord asked = history.find(question.sequence);
+  visit_history(question.wait.id, [&](const OperationHistory& history) {
+    const OperationRecord asked = history.find(question.wait.operation.sequence);
     message.answer.asked = status_of(history, asked.sequence != 0 ? asked : history.current());
     message.answer.ended = history.ended();
   });
@@ -302,11 +380,11 @@ void Watchdog::answer(const Message& question, int to) {
 
 void Watchdog::compare(const Message& beat, int from) {
   for_each_history([&](const OperationHistory& history) {
-    if (history.id() != beat.id) return;
-    const OperationRecord mine = history.find(beat.sequence);
+    if (history.id() != beat.wait.id) return;
+    const OperationRecord mine = history.find(beat.wait.operation.sequence);
     if (mine.sequence == 0 || mine.fingerprint == beat.fingerprint) return;
     Message question;
-    question.id = beat.id;
+    question.wait.id = beat.wait.id;
     send(question, from, kHistoryQuestion);
   });
 }
@@ -340,11 +418,24 @@ void Watchdog::take_history(const HistoryMessage& theirs, int from) {
   });
 }
 
-std::vector<std::optional<Answer>> Watchdog::ask(const std::vector<int>& ranks, std::uint64_t id,
-                                                 std::int64_t sequence, std::chrono::milliseconds grace) {
+std::vector<int> Watchdog::everybody() const {
+  std::vector<int> ranks(static_cast<std::size_t>(size_));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
+}
+
+std::vector<int> Watchdog::judges_of(const std::vector<int>& members) const {
+  std::vector<std::string> hosts;
+  for (const int member : members) hosts.push_back(host(member));
+  std::vector<int> judges;
+  for (const std::size_t at : spread_over_hosts(hosts)) judges.push_back(members[at]);
+  return judges;
+}
+
+std::vector<std::optional<Answer>> Watchdog::ask(const std::vector<int>& ranks, const Wait& wait,
+                                                 std::chrono::milliseconds grace) {
   Message question;
-  question.id = id;
-  question.sequence = sequence;
+  question.wait = wait;
   {
     const std::lock_guard lock(mutex_);
     for (const int rank : ranks) {
@@ -368,22 +459,121 @@ std::vector<std::optional<Answer>> Watchdog::ask(const std::vector<int>& ranks, 
   return answers;
 }
 
-std::vector<std::optional<Answer>> Watchdog::ask_all(std::chrono::milliseconds grace) {
-  std::vector<int> ranks(static_cast<std::size_t>(size_));
-  std::iota(ranks.begin(), ranks.end(), 0);
-  return ask(ranks, 0, 0, grace);
-}
-
-bool Watchdog::may_speak() {
+Absentees Watchdog::survey(const Wait& wait, const std::vector<int>& members) {
+  std::optional<Absentees> found;
   {
     const std::lock_guard lock(mutex_);
+    std::erase_if(surveyed_, [&](const SurveyMessage& old) { return old.wait.is_for_the_same(wait); });
+    Message request;
+    request.wait = wait;
+    for (const int judge : judges_of(members)) send(request, judge, kSurvey);
+  }
+  const auto deadline = Clock::now() + kJudgesGrace;
+  for (; !found && Clock::now() < deadline; std::this_thread::sleep_for(2ms)) {
+    const std::lock_guard lock(mutex_);
     receive();
-    if (claimed_by_other_ && Clock::now() - *claimed_by_other_ > kClaimTime) return false;
-    for (int rank = 0; rank < size_; ++rank) {
-      if (rank != rank_) send(Message(), rank, kClaim);
+    for (const SurveyMessage& told : surveyed_) {
+      if (told.is_known && told.wait.is_for_the_same(wait)) found = told.absent;
     }
   }
-  const auto deadline = Clock::now() + kClaimTime;
+  // No judge is there any more.
+  if (!found) found = absentees(wait, ask(members, wait, kAskingGrace));
+  ask_for_the_table(*found, members);
+  return *found;
+}
+
+/// As many ranks as a table shows, of which the absent ones come first. Silent ones are not waited for again;
+/// the rank behind each of them knows what it said last.
+void Watchdog::ask_for_the_table(const Absentees& absent, const std::vector<int>& members) {
+  std::vector<int> silent, others;
+  const auto add = [&](int rank) {
+    const auto has = [rank](const std::vector<int>& ranks) {
+      return std::find(ranks.begin(), ranks.end(), rank) != ranks.end();
+    };
+    if (silent.size() + others.size() < kShownRanks && !has(silent) && !has(others)) others.push_back(rank);
+  };
+  for (std::size_t i = 0; i < absent.named().size() && silent.size() < kShownRanks; ++i) {
+    if (absent.is_silent[i]) silent.push_back(members[static_cast<std::size_t>(absent.named()[i])]);
+  }
+  for (const std::int32_t rank : absent.named()) add(members[static_cast<std::size_t>(rank)]);
+  for (const int rank : silent) add((rank + 1) % size_);
+  for (const int rank : members) add(rank);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const int rank : silent) {
+      known_[static_cast<std::size_t>(rank)].asked = true;
+      known_[static_cast<std::size_t>(rank)].answered = false;
+    }
+  }
+  (void)ask(others, {}, kAskingGrace);
+}
+
+void Watchdog::take_part(const Message& request, int from) {
+  report_due_ = report_due_ || from != rank_;
+  const auto same = [&](const auto& survey) { return survey->wait.is_for_the_same(request.wait); };
+  auto found = std::find_if(surveys_.begin(), surveys_.end(), same);
+  if (found == surveys_.end()) {
+    auto survey = std::make_unique<Survey>();
+    survey->wait = request.wait;
+    survey->until = Clock::now() + kAskingGrace;
+    if (request.wait.id == 0) survey->members = everybody();
+    visit_history(request.wait.id, [&](const auto& history) { survey->members = history.members(); });
+    survey->answers.resize(survey->members.size());
+    Message question;
+    question.wait = request.wait;
+    for (const int member : survey->members) send(question, member, kQuestion);
+    found = surveys_.insert(surveys_.end(), std::move(survey));
+  }
+  (*found)->askers.emplace_back(from, request.wait);
+}
+
+void Watchdog::end_surveys() {
+  std::erase_if(surveys_, [this](const std::unique_ptr<Survey>& survey) {
+    const bool all = std::all_of(survey->answers.begin(), survey->answers.end(),
+                                 [](const auto& answer) { return answer.has_value(); });
+    if (!all && Clock::now() < survey->until) return false;
+    for (const auto& [rank, wait] : survey->askers)
+      send(SurveyMessage{wait, !survey->members.empty(), absentees(wait, survey->answers)}, rank, kSurveyed);
+    return true;
+  });
+}
+
+/// Tells a rank that wants to speak who else does, and whoever has believed to be the lowest that it is not.
+void Watchdog::judge_claim(int from) {
+  if (!lowest_claim_) first_claim_ = Clock::now();
+  Message verdict;
+  verdict.value = lowest_claim_.value_or(-1);
+  verdict.age = std::chrono::duration<double>(Clock::now() - first_claim_).count();
+  send(verdict, from, kVerdict);
+  if (lowest_claim_ && from < *lowest_claim_) {
+    verdict.value = from;
+    send(verdict, *lowest_claim_, kVerdict);
+  }
+  lowest_claim_ = std::min(from, lowest_claim_.value_or(from));
+}
+
+void Watchdog::take_verdict(const Message& verdict) {
+  has_verdict_ = true;
+  if (verdict.value < 0 || verdict.value == rank_) return;
+  claimed_by_lower_ = claimed_by_lower_ || verdict.value < rank_ || verdict.age > kClaimTime.count() * 1e-3;
+  if (!claimed_by_other_) claimed_by_other_ = Clock::now();
+}
+
+void Watchdog::claim_before(const std::vector<int>& ranks, bool asks_for_verdict) {
+  const std::lock_guard lock(mutex_);
+  for (const int rank : ranks) {
+    if (asks_for_verdict || rank != rank_) send(Message(), rank, asks_for_verdict ? kClaimForJudge : kClaim);
+  }
+}
+
+bool Watchdog::has_verdict() {
+  const std::lock_guard lock(mutex_);
+  return has_verdict_;
+}
+
+/// Listens for others that claim to tell of the failure.
+bool Watchdog::is_first_claim(std::chrono::milliseconds time) {
+  const auto deadline = Clock::now() + time;
   while (Clock::now() < deadline) {
     std::this_thread::sleep_for(2ms);
     const std::lock_guard lock(mutex_);
@@ -391,6 +581,18 @@ bool Watchdog::may_speak() {
     if (claimed_by_lower_) return false;
   }
   return true;
+}
+
+bool Watchdog::may_speak() {
+  {
+    const std::lock_guard lock(mutex_);
+    receive();
+    if (claimed_by_other_ && Clock::now() - *claimed_by_other_ > kClaimTime) return false;
+  }
+  claim_before(judges_of(everybody()), true);
+  if (!is_first_claim(kClaimTime)) return false;
+  claim_before(everybody(), false);
+  return has_verdict() || is_first_claim(kClaimTime);
 }
 
 std::string Watchdog::line(int rank) const {

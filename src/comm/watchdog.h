@@ -13,20 +13,16 @@
 
 #include "comm/mpi_call.h"
 #include "comm/rank_status.h"
+#include "comm/standstill.h"
+#include "comm/survey.h"
 
 namespace cohort::comm {
 
-/// What a rank answers when it is asked for an operation.
-struct Answer {
-  RankStatus status;
-  OperationStatus asked;   ///< that operation there; or another one of its communicator, if it is not there
-  std::int64_t ended = 0;  ///< operations of the communicator that are done there
-  [[nodiscard]] bool has_reached(std::int64_t sequence) const noexcept;
-};
-
 /// A thread of each process that speaks for it with the other ranks, whatever its other threads do: it tells
 /// them where it stands, compares the schedules of collectives with its neighbours, and notices when a
-/// neighbour dies (docs/decisions/0007-flight-recorder.md). One a process; none with one rank.
+/// neighbour dies or when no rank does anything (docs/decisions/0007-flight-recorder.md). One a process; none
+/// with one rank. What all ranks want to know at once is asked for by three of them, the judges, and told to
+/// the others, so that messages grow with the number of ranks and not with its square.
 class Watchdog {
  public:
   /// Collective over the world; once. MPI_Finalize stops it.
@@ -37,22 +33,23 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  /// Asks ranks of the world where they stand with an operation (id 0: only what they do), and listens for up
-  /// to `grace`; an entry for each of `ranks`, empty for the silent ones. Any thread.
-  std::vector<std::optional<Answer>> ask(const std::vector<int>& ranks, std::uint64_t id,
-                                         std::int64_t sequence, std::chrono::milliseconds grace);
-  /// The same of all ranks.
-  std::vector<std::optional<Answer>> ask_all(std::chrono::milliseconds grace);
-  /// Many ranks see one failure: whether this one is to tell of it. Takes a moment.
+  /// Who has not come to what this rank waits for; `members`: ranks in the world of all that should. Listens
+  /// for some seconds. Any thread.
+  Absentees survey(const Wait& wait, const std::vector<int>& members);
+  /// Many ranks see one failure: whether this one is to tell of it. Takes a moment; all know when it returns
+  /// true.
   bool may_speak();
   /// A line a rank: host and what it does, for those that have been asked, the ones without answer first.
   [[nodiscard]] std::string table();
   [[nodiscard]] int rank() const noexcept { return rank_; }
+  [[nodiscard]] std::vector<int> everybody() const;  ///< the ranks of the world
   [[nodiscard]] const std::string& host(int rank) const { return hosts_[static_cast<std::size_t>(rank)]; }
 
  private:
   struct Message;
   struct HistoryMessage;
+  struct SurveyMessage;
+  struct Survey;
   struct Sent;
   struct Known {  // of another rank
     bool asked = false, answered = false;
@@ -67,7 +64,9 @@ class Watchdog {
 
   void gather_hosts();
   void watch(const std::stop_token& stop);
-  void look_around();
+  void look_around(Standstill& standstill);
+  void tell_whether_still(bool is_still);
+  [[noreturn]] void end_still_job();
   void pause();  // until the neighbour dies or a moment has passed
   void tell_of_neighbour();
   void beat();
@@ -78,6 +77,18 @@ class Watchdog {
   void compare(const Message& beat, int from);
   void send_history(std::uint64_t id, int to);
   void take_history(const HistoryMessage& theirs, int from);
+  [[nodiscard]] std::vector<int> judges_of(const std::vector<int>& members) const;
+  std::vector<std::optional<Answer>> ask(const std::vector<int>& ranks, const Wait& wait,
+                                         std::chrono::milliseconds grace);
+  void ask_for_the_table(const Absentees& absent, const std::vector<int>& members);
+  void take_part(const Message& request, int from);
+  void note_answer(const Message& answer, int from);
+  void end_surveys();
+  void judge_claim(int from);
+  void take_verdict(const Message& verdict);
+  void claim_before(const std::vector<int>& ranks, bool asks_for_verdict);
+  bool is_first_claim(std::chrono::milliseconds time);
+  [[nodiscard]] bool has_verdict();
   template <class T>
   void send(const T& message, int to, int tag);
   void forget_sent();
@@ -91,11 +102,17 @@ class Watchdog {
   std::vector<Known> known_;
   std::deque<std::unique_ptr<Sent>> sent_;
   std::chrono::steady_clock::time_point next_beat_{};
+  std::vector<std::unique_ptr<Survey>> surveys_;  // of which this rank is a judge
+  std::vector<SurveyMessage> surveyed_;           // what judges have told
   std::optional<std::chrono::steady_clock::time_point> claimed_by_other_;
-  bool claimed_by_lower_ = false;
-  std::string divergence_;   // what is to be told of it
-  bool report_due_ = false;  // another rank asks: it has met a failure
-  std::jthread thread_;      // last: it uses all of the above
+  bool claimed_by_lower_ = false, has_verdict_ = false;
+  std::optional<int> lowest_claim_;  // of those that this rank, a judge, was told of
+  std::chrono::steady_clock::time_point first_claim_{};
+  bool is_still_ = false;
+  std::vector<bool> still_ranks_;  // rank 0: those that do nothing
+  std::string divergence_;         // what is to be told of it
+  bool report_due_ = false;        // another rank asks: it has met a failure
+  std::jthread thread_;            // last: it uses all of the above
 };
 
 }  // namespace cohort::comm

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <optional>
 #include <set>
+#include <span>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -12,6 +14,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/host.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
@@ -353,6 +356,29 @@ Description parse_text(const std::string& content, const std::filesystem::path& 
   }
 }
 
+/// Tells a file from its copies on other disks, without reading it. Empty when it is not there.
+std::string stamp_of(const std::filesystem::path& folder) {
+  struct stat status {};
+  if (::stat((folder / kFile).c_str(), &status) != 0) return "";
+  return fmt::format("{} {} {}.{}", status.st_ino, status.st_size, status.st_mtim.tv_sec,
+                     status.st_mtim.tv_nsec);
+}
+
+std::string identity_of(const Description& description, const std::string& content) {
+  return fmt::format("{} {}", description.name,
+                     checksum_text(checksum(std::as_bytes(std::span(content.data(), content.size())))));
+}
+
+/// The file that this rank sees is another one than that of rank 0: it has to say the same.
+void check_copy(const Description& first, const std::string& content, const std::filesystem::path& folder) {
+  const std::string copy = read_text(folder);
+  if (copy == content) return;
+  throw UsageError({fmt::format("ranks see different datasets: '{}' on rank 0, '{}' here",
+                                identity_of(first, content), identity_of(parse_text(copy, folder), copy)),
+                    fmt::format("{} on {}", (folder / kFile).string(), host_name()),
+                    "copy the same dataset to all hosts"});
+}
+
 }  // namespace
 
 Description Description::read(const std::filesystem::path& folder) {
@@ -360,13 +386,19 @@ Description Description::read(const std::filesystem::path& folder) {
 }
 
 Description Description::read(const std::filesystem::path& folder, comm::Communicator& ranks) {
-  std::string content;
+  std::string content, stamp;
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) content = read_text(folder);
+    if (ranks.rank() != 0) return;
+    content = read_text(folder);
+    stamp = stamp_of(folder);
   });
   content = ranks.broadcast_text(std::move(content));
+  stamp = ranks.broadcast_text(std::move(stamp));
   Description description;
-  comm::together(ranks, [&] { description = parse_text(content, folder); });
+  comm::together(ranks, [&] {
+    description = parse_text(content, folder);
+    if (stamp_of(folder) != stamp) check_copy(description, content, folder);
+  });
   return description;
 }
 

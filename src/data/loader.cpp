@@ -1,5 +1,6 @@
 #include "cohort/data/loader.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -27,7 +28,7 @@ struct Loader::Impl {
   explicit Impl(const LoaderConfig& config)
       : capacity(static_cast<std::size_t>(config.prefetch)),
         capacity_bytes(config.prefetch_bytes.count),
-        workers(config.threads) {}
+        workers(std::max<std::int64_t>(config.threads, 1)) {}
 
   using Made = std::variant<Batch, std::exception_ptr>;
 
@@ -40,17 +41,23 @@ struct Loader::Impl {
   std::size_t bytes = 0;  // of the batches in the queue
   Workers workers;
   std::chrono::duration<double> wait{0};
-  std::jthread thread;  // last: it ends before what it uses
+  std::jthread thread;  // last: it ends before what it uses; none: next() makes batches itself
 
   void work(const std::stop_token& stop);
+  Batch made_now(std::int64_t step);
   Made attempt(std::int64_t step);
   bool push(Made batch, const std::stop_token& stop);
+  Batch take();
 };
 
-Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) {
+Batch Loader::Impl::made_now(std::int64_t step) {
   const TraceSpan span(TraceKind::data, "batch of step ", step + 1);
+  return make(step, workers);
+}
+
+Loader::Impl::Made Loader::Impl::attempt(std::int64_t step) {
   try {
-    return make(step, workers);
+    return made_now(step);
   } catch (...) {
     return std::current_exception();
   }
@@ -86,6 +93,7 @@ Loader::Loader(Make make, std::int64_t first, std::int64_t last, const LoaderCon
   impl_->make = std::move(make);
   impl_->next_step = first;
   impl_->last = last;
+  if (config.threads == 0) return;
   impl_->thread = std::jthread([impl = impl_.get()](const std::stop_token& stop) { impl->work(stop); });
 }
 
@@ -94,19 +102,23 @@ Loader::~Loader() {
   impl_->workers.cancel();
 }
 
+Batch Loader::Impl::take() {
+  std::unique_lock lock(mutex);
+  made.wait(lock, [this] { return !queue.empty(); });
+  if (const auto* error = std::get_if<std::exception_ptr>(&queue.front())) std::rethrow_exception(*error);
+  Batch batch = std::get<Batch>(std::move(queue.front()));
+  queue.pop_front();
+  bytes -= bytes_of(batch);
+  taken.notify_one();
+  return batch;
+}
+
 Batch Loader::next() {
   COHORT_CHECK(impl_->next_step < impl_->last, "the loader has no batch after step {}", impl_->last - 1);
   const auto start = std::chrono::steady_clock::now();
-  std::unique_lock lock(impl_->mutex);
-  impl_->made.wait(lock, [this] { return !impl_->queue.empty(); });
+  Batch batch = impl_->thread.joinable() ? impl_->take() : impl_->made_now(impl_->next_step);
   impl_->wait += std::chrono::steady_clock::now() - start;
-  if (const auto* error = std::get_if<std::exception_ptr>(&impl_->queue.front()))
-    std::rethrow_exception(*error);
-  Batch batch = std::get<Batch>(std::move(impl_->queue.front()));
-  impl_->queue.pop_front();
-  impl_->bytes -= bytes_of(batch);
   ++impl_->next_step;
-  impl_->taken.notify_one();
   return batch;
 }
 

@@ -3,6 +3,7 @@
 // HDF5 handles and checks for the .cpp files of layers that read or write HDF5. Header only; never included
 // by a public header. The library is not thread-safe as Debian builds it: code that may run while a
 // checkpoint is written in the background (reading shards, checkpoints themselves) holds Lock.
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/mman.h>
 #include <type_traits>
 #include <unistd.h>
 #include <vector>
@@ -120,20 +122,22 @@ inline List creation(hid_t kind) {
 }
 
 /// The structure of a file, made in memory and then put on the disk. HDF5 1.10 cannot close a file whose disk
-/// refuses to take it, and then crashes in MPI_Finalize: here it never meets a disk. Space that was reserved
+/// refuses to take it, and then crashes in MPI_Finalize: here it never meets a disk, /dev/shm included, which
+/// may be small. Nobody else sees it, and nothing stays when the process is killed. Space that was reserved
 /// and not written (create_dataset) takes no memory; large values are written behind save(), without HDF5.
 class NewFile {
  public:
   /// `path`: where it is going to be. Throws DataError.
   explicit NewFile(std::filesystem::path path, const List& access = file_access()) : path_(std::move(path)) {
-    std::error_code ignored;
-    const std::filesystem::path shared = "/dev/shm";
-    const bool has_shared = std::filesystem::is_directory(shared, ignored);
-    std::string name = (has_shared ? shared : std::filesystem::temp_directory_path()) / "cohort-XXXXXX";
-    memory_ = FileDescriptor(::mkstemp(name.data()));
+    memory_ = FileDescriptor(::memfd_create("cohort", MFD_CLOEXEC));
+    if (!memory_)
+      throw DataError({fmt::format("cannot make a file in memory: {}", std::strerror(errno)), path_.string(),
+                       disk_remedy(errno)});
+    const std::string name = fmt::format("/proc/self/fd/{}", memory_.get());
+    // HDF5 resolves links for its other drivers, and this one leads to no path.
+    check_hdf5(H5Pset_fapl_stdio(access.get()), "H5Pset_fapl_stdio", path_.string());
     const List create = creation(H5P_FILE_CREATE);
     const hid_t file = H5Fcreate(name.c_str(), H5F_ACC_TRUNC, create.get(), access.get());
-    ::unlink(name.c_str());  // nobody sees it, and nothing stays when the process is killed
     file_ = File(check_hdf5(file, "H5Fcreate", path_.string()));
   }
   [[nodiscard]] hid_t get() const noexcept { return file_.get(); }

@@ -101,7 +101,9 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
   comm::together(ranks, [&] {
     file = is_file(out);
     if (!file) refuse_run(config, out.parent_path(), ranks);
-    const auto description = data::Description::read(config.data.path);
+  });
+  const auto description = data::Description::read(config.data.path, ranks);
+  comm::together(ranks, [&] {
     const auto model = model_of(config, description);
     fitted = eval::fitted_weights(*model, checkpoint::read_safetensors(weights), weights.string(),
                                   eval::Misfits::list);

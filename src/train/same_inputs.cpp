@@ -4,38 +4,19 @@
 #include <cstdint>
 #include <elf.h>
 #include <link.h>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "cohort/comm/different_rank.h"
 #include "cohort/config/load.h"
-#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
-#include "cohort/core/host.h"
 #include "cohort/core/text.h"
 
 namespace cohort::train {
 namespace {
-
-/// The first rank whose text is not that of rank 0.
-struct DifferentRank {
-  int rank = 0;
-  std::string host, first, other;  ///< `first`: the text of rank 0
-};
-
-/// Collective. Sends texts only when they differ.
-std::optional<DifferentRank> different_rank(const std::string& text, comm::Communicator& ranks) {
-  const auto sums =
-      ranks.gather_texts(checksum_text(checksum(std::as_bytes(std::span(text.data(), text.size())))));
-  const auto found = std::find_if(sums.begin(), sums.end(), [&](const auto& sum) { return sum != sums[0]; });
-  if (found == sums.end()) return std::nullopt;
-  const auto rank = static_cast<int>(found - sums.begin());
-  return DifferentRank{rank, ranks.broadcast_text(host_name(), rank), ranks.broadcast_text(text, 0),
-                       ranks.broadcast_text(text, rank)};
-}
 
 /// Identifies the library that this code is in; empty when the linker left no build id.
 std::string build_id() {
@@ -86,18 +67,14 @@ std::vector<std::pair<std::string, std::string>> options_of(const std::string& t
   return options;
 }
 
-std::string place_of(const DifferentRank& found) {
-  return fmt::format("rank {} on {}", found.rank, found.host);
-}
-
 /// Both texts list the same keys: the programs are the same.
-[[noreturn]] void refuse_options(const DifferentRank& found) {
+[[noreturn]] void refuse_options(const comm::DifferentRank& found) {
   const auto first = options_of(found.first), other = options_of(found.other);
   const auto [mine, theirs] = std::mismatch(first.begin(), first.end(), other.begin(), other.end());
   throw UsageError({fmt::format("ranks were started with different values of {}: '{}' on rank 0, '{}' on "
                                 "rank {}",
                                 mine->first, mine->second, theirs->second, found.rank),
-                    place_of(found),
+                    found.place(),
                     "start all ranks with the same file and the same overrides; see that all hosts read the "
                     "same files"});
 }
@@ -109,24 +86,15 @@ std::string program_identity() {
 }
 
 void check_same_program(const std::string& identity, comm::Communicator& ranks) {
-  if (const auto found = different_rank(identity, ranks)) {
+  if (const auto found = comm::different_rank(identity, ranks)) {
     throw UsageError({fmt::format("ranks run different programs: Cohort {} on rank 0, {} on rank {}",
                                   found->first, found->other, found->rank),
-                      place_of(*found), "install the same build on all hosts"});
+                      found->place(), "install the same build on all hosts"});
   }
 }
 
 void check_same_options(const RunConfig& config, comm::Communicator& ranks) {
-  if (const auto found = different_rank(options_text(config), ranks)) refuse_options(*found);
-}
-
-void check_same_dataset(const std::string& identity, const RunConfig& config, comm::Communicator& ranks) {
-  if (const auto found = different_rank(identity, ranks)) {
-    throw UsageError({fmt::format("ranks see different datasets: '{}' on rank 0, '{}' on rank {}",
-                                  found->first, found->other, found->rank),
-                      fmt::format("{}: {}", place_of(*found), config.data.path.string()),
-                      "copy the same dataset to all hosts"});
-  }
+  if (const auto found = comm::different_rank(options_text(config), ranks)) refuse_options(*found);
 }
 
 }  // namespace cohort::train

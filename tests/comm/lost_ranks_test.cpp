@@ -18,12 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Runs a case of run_ranks_program.cpp on three ranks; far longer than it may take.
+/// Runs a case of run_ranks_program.cpp on three ranks.
 class LostRanks : public ::testing::Test {
  protected:
   Outcome run(const std::string& name, const std::string& launcher = MPIEXEC) {
     const Outcome outcome =
-        spawn_ranks(launcher, 3, fmt::format("{} {} {}", RUN_RANKS_PROGRAM, name, failures().string()), 30);
+        spawn_ranks(launcher, 3, fmt::format("{} {} {}", RUN_RANKS_PROGRAM, name, failures().string()));
     // The folder's name tells these processes from those of other tests.
     EXPECT_EQ(processes_left(fmt::format("^{} {} {}$", RUN_RANKS_PROGRAM, name, failures().string())), "");
     return outcome;
@@ -49,8 +49,9 @@ void expect_text(const std::string& text, std::initializer_list<std::string> par
     EXPECT_NE(text.find(part), std::string::npos) << "missing: " << part << "\nin: " << text;
 }
 
+// The first operation of a program compares the commands of the ranks.
 const std::string kWaited = fmt::format(
-    "prog: all_reduce f32 of 40 B (operation 2 of communicator 'world') waited 1.0 s for rank 1 on {}\n"
+    "prog: all_reduce f32 of 40 B (operation 3 of communicator 'world') waited 1.0 s for rank 1 on {}\n"
     "  where: step 7, backward\n",
     host());
 
@@ -60,9 +61,9 @@ TEST_F(LostRanks, OneThatComputesForEverIsNamedWithItsStage) {
   EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
   expect_text(outcome.output,
               {"[rank 0/3] " + kWaited, fmt::format("rank 1 on {}: step 7, forward for", host()),
-               "barrier of 0 B (operation 1 of communicator 'world'), done"});
+               "barrier of 0 B (operation 2 of communicator 'world'), done"});
   expect_text(report(0),
-              {kWaited, "all_reduce f32 of 40 B (operation 2 of communicator 'world'), under way"});
+              {kWaited, "all_reduce f32 of 40 B (operation 3 of communicator 'world'), under way"});
   expect_text(report(1), {"stack of the main thread", "nanosleep", "step 7, forward"});
 }
 
@@ -93,7 +94,7 @@ TEST_F(LostRanks, FatalSignalsAreReportedByTheRankItself) {
     EXPECT_NE(outcome.exit_code, 0);  // 128 + the signal, unless a sanitizer takes it
     const std::string line = fmt::format("[rank 1/3] cohort: {} in step 7, backward\n", signal);
     EXPECT_TRUE(outcome.says(line)) << outcome.output;
-    expect_text(report(1), {line, "barrier of 0 B (operation 1 of communicator 'world'), done", "libc.so"});
+    expect_text(report(1), {line, "barrier of 0 B (operation 2 of communicator 'world'), done", "libc.so"});
   }
 }
 
@@ -102,6 +103,22 @@ TEST_F(LostRanks, OneThatDoesNotJoinABlockingCallIsNamed) {
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
   EXPECT_TRUE(outcome.says("prog: MPI_Comm_dup waited 1.0 s for rank 1\n")) << outcome.output;
+}
+
+TEST_F(LostRanks, AJobInWhichNobodyDoesAnythingEnds) {
+  const Outcome outcome = run("stands_still");
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
+  expect_text(outcome.output,
+              {"[rank 0/3] prog: no rank has done anything for 1.0 s: ", "  where: step 7, data\n",
+               fmt::format("rank 1 on {}: step 7, data for", host()), "rank 2 on "});
+  expect_text(report(2), {"stack of the main thread", "nanosleep", "step 7, data"});
+}
+
+TEST_F(LostRanks, AJobInWhichOneRankWorksGoesOn) {
+  const Outcome outcome = run("one_works_for_longer_than_the_timeout");
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.output, "");
 }
 
 // The first three complete, or fail inside MPI; the last one would wait for ever. The time-out is far away.
@@ -116,7 +133,7 @@ TEST_F(LostRanks, RanksThatDivergeAreFoundBeforeTheTimeout) {
     EXPECT_EQ(outcome.exit_code, 1);
     EXPECT_EQ(outcome.occurrences("prog: "), 1) << outcome.output;
     expect_text(outcome.output, {"prog: ranks called different operations: ", operations[0], operations[1],
-                                 "operation 2 of communicator 'world'", "rank 1", "a defect of Cohort"});
+                                 "operation 3 of communicator 'world'", "rank 1", "a defect of Cohort"});
   }
 }
 

@@ -49,7 +49,7 @@ ExitCode agrees_with_operations_under_way(Communicator& ranks) {
   return ExitCode::done;
 }
 
-// Rank 1 does something else in step 7; the others wait for it in operation 2 of 'world'.
+// Rank 1 does something else in step 7; the others wait for it in operation 3 of 'world'.
 ExitCode rank_one(Communicator& ranks, const std::function<void()>& what,
                   std::chrono::seconds timeout = std::chrono::seconds(1)) {
   comm::set_activity(7, "backward");
@@ -93,6 +93,25 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
        (void)comm::duplicate_comm(comm);
        return ExitCode::done;
      }},
+    {"stands_still",
+     [](Communicator& ranks) {
+       comm::set_activity(7, "data");
+       ranks.barrier();
+       comm::Session::set_timeout(std::chrono::seconds(1));
+       std::this_thread::sleep_for(std::chrono::minutes(5));
+       return ExitCode::done;
+     }},
+    {"one_works_for_longer_than_the_timeout",
+     [](Communicator& ranks) {
+       ranks.barrier();
+       comm::Session::set_timeout(std::chrono::seconds(1));
+       const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+       while (std::chrono::steady_clock::now() < end) {
+         if (ranks.rank() != 1) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+       }
+       comm::Session::set_timeout(comm::kDefaultTimeout);
+       return ranks.barrier(), ExitCode::done;
+     }},
     {"differs_in_size",
      [](Communicator& ranks) {
        return diverges(ranks, [&](bool is_one) {
@@ -114,6 +133,13 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
          if (is_one) return ranks.barrier();
          ranks.all_reduce(values).wait();
        });
+     }},
+    {"exchanges",
+     [](Communicator& ranks) {
+       const at::Tensor values = torch::ones({1 << 20});
+       ranks.all_reduce(values).wait();
+       COHORT_CHECK(values.eq(ranks.size()).all().item<bool>(), "a wrong sum");
+       return ExitCode::done;
      }},
     {"fine", [](Communicator& ranks) { return ranks.barrier(), ExitCode::done; }},
     {"stopped", [](Communicator&) { return ExitCode::stopped; }},

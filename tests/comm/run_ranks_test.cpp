@@ -100,5 +100,21 @@ TEST(RunRanks, RunAloneNeedsNoMpi) {
   EXPECT_EQ(outcome.output, kMessage);
 }
 
+// Docker gives 64 MiB, some sites a read-only one; what ranks share then lies elsewhere.
+TEST(RunRanks, GoOnWithoutSharedMemoryAndSayWhatItCosts) {
+  if (spawn("unshare -rm true").exit_code != 0) GTEST_SKIP() << "this system lets nobody mount";
+  const std::pair<const char*, const char*> cases[] = {{"size=64k", "/dev/shm has room for 64.0 KiB, ranks"},
+                                                       {"ro", "/dev/shm is read-only on "}};
+  for (const auto& [options, problem] : cases) {
+    const Outcome outcome =
+        spawn(fmt::format("unshare -rm sh -c 'mount -t tmpfs -o {} none /dev/shm && {} -n 2 {} exchanges'",
+                          options, MPIEXEC, RUN_RANKS_PROGRAM));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_EQ(outcome.occurrences("warning: "), 1) << outcome.output;
+    EXPECT_TRUE(outcome.says(problem)) << outcome.output;
+    EXPECT_EQ(outcome.occurrences("\n"), 1) << outcome.output;  // nothing of Open MPI's own
+  }
+}
+
 }  // namespace
 }  // namespace cohort::test

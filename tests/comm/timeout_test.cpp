@@ -1,5 +1,6 @@
 // From two ranks on. Ranks that do not come: the others must name them. The late rank meets the others again
 // on a communicator of its own, with a longer timeout, so that nothing depends on how long anything takes.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <torch/types.h>
 
@@ -110,6 +111,35 @@ TEST_F(Timeout, ARankThatIsBusyElsewhereIsMissing) {
   at::Tensor values = torch::ones({10});
   other.all_reduce(values).wait();
   EXPECT_EQ(values[0].item<float>(), static_cast<float>(ranks_.size()));
+}
+
+// The first rank is one of the three that ask for the others: it answers for itself, whatever it does.
+TEST_F(Timeout, TheFirstRankIsNamedLikeAnyOther) {
+  if (ranks_.rank() != 0) {
+    const std::string text = rank_error([&] { ranks_.barrier(); });
+    EXPECT_NE(text.find("for rank 0 on "), std::string::npos) << text;
+  }
+  meeting_.barrier();
+}
+
+TEST_F(Timeout, SeveralMissingRanksAreNamedOnAllThatWait) {
+  if (ranks_.rank() == 1) {
+    const std::string text = rank_error([&] { ranks_.barrier(); });
+    EXPECT_NE(text.find("for ranks 0 on "), std::string::npos) << text;
+    for (int rank = 2; rank < ranks_.size(); ++rank)
+      EXPECT_NE(text.find(fmt::format(", {} on ", rank)), std::string::npos) << text;
+  }
+  meeting_.barrier();
+}
+
+// A communicator of which not every rank of the world is a member.
+TEST_F(Timeout, NamesRanksByTheirNumbersInTheCommunicator) {
+  Communicator part = meeting_.split(ranks_.rank() == 0 ? 0 : 1, "part");
+  if (ranks_.rank() != 0 && !late()) {
+    const std::string text = rank_error([&] { part.barrier(); });
+    EXPECT_NE(text.find(fmt::format("for rank {} on ", part.size() - 1)), std::string::npos) << text;
+  }
+  meeting_.barrier();
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 using std::chrono::seconds;
 
 TEST(Command, TellsHowTheProgramEndedAndWhatItPrinted) {
-  const CommandResult result = run_command({"sh", "-c", "echo out; echo wrong >&2; exit 7"}, seconds(20));
+  const CommandResult result = run_command({"sh", "-c", "echo out; echo wrong >&2; exit 7"}, seconds(100));
 
   EXPECT_EQ(result.status, 7);
   EXPECT_EQ(result.output, "out\n");
@@ -20,12 +20,12 @@ TEST(Command, TellsHowTheProgramEndedAndWhatItPrinted) {
 }
 
 TEST(Command, WordsReachTheProgramAsTheyAre) {
-  EXPECT_EQ(run_command({"printf", "%s|", "a b", "$(id)", "'", "*"}, seconds(20)).output, "a b|$(id)|'|*|");
+  EXPECT_EQ(run_command({"printf", "%s|", "a b", "$(id)", "'", "*"}, seconds(100)).output, "a b|$(id)|'|*|");
 }
 
 TEST(Command, LongOutputIsReadWhole) {
   const CommandResult result =
-      run_command({"sh", "-c", "head -c 300000 /dev/zero >&2; head -c 200000 /dev/zero"}, seconds(20));
+      run_command({"sh", "-c", "head -c 300000 /dev/zero >&2; head -c 200000 /dev/zero"}, seconds(100));
 
   EXPECT_EQ(result.output.size(), 200000U);
   EXPECT_EQ(result.errors.size(), 300000U);
@@ -36,18 +36,18 @@ TEST(Command, AProgramThatIsTooSlowIsKilled) {
 }
 
 TEST(Command, AProgramThatIsNotThereHas127) {
-  EXPECT_EQ(run_command({"no-such-program"}, seconds(20)).status, 127);
+  EXPECT_EQ(run_command({"no-such-program"}, seconds(100)).status, 127);
 }
 
 TEST(Command, ASignalIsSeen) {
-  EXPECT_EQ(run_command({"sh", "-c", "kill -KILL $$"}, seconds(20)).status, 137);
+  EXPECT_EQ(run_command({"sh", "-c", "kill -KILL $$"}, seconds(100)).status, 137);
 }
 
 TEST(ShellQuoted, AShellReadsTheWordBack) {
   EXPECT_EQ(shell_quoted("configs/a-b_c.yaml"), "configs/a-b_c.yaml");
   for (const std::string word : {"", " ", "a b", "'", "\"", "$(touch x)", "`x`", "$HOME", "\\", "*", "#a",
                                  "~", "a;b", "!!", "ü", "''\\''"}) {
-    EXPECT_EQ(run_command({"sh", "-c", "printf %s " + shell_quoted(word)}, seconds(20)).output, word);
+    EXPECT_EQ(run_command({"sh", "-c", "printf %s " + shell_quoted(word)}, seconds(100)).output, word);
   }
   EXPECT_EQ(shell_quoted(std::vector<std::string>{"a", "b c"}), "a 'b c'");
 }

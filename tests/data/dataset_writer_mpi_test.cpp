@@ -1,4 +1,5 @@
 #include <csignal>
+#include <fstream>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -446,6 +447,81 @@ TEST(RemoveDataset, RemovesItsFilesAndNoOthers) {
     remove_dataset(folder.path());
     EXPECT_EQ(files_of(folder.path()).size(), 1U);
   }
+}
+
+/// By this process, from files and pipes, since it began.
+std::int64_t bytes_read() {
+  std::ifstream file("/proc/self/io");
+  std::string key;
+  std::int64_t bytes = 0;
+  file >> key >> bytes;
+  EXPECT_EQ(key, "rchar:");
+  return bytes;
+}
+
+class DescriptionForRanks : public ::testing::Test {
+ protected:
+  /// A folder for each rank: where its host has a copy of its own.
+  [[nodiscard]] std::filesystem::path mine() const {
+    return folder_.path() / fmt::format("of-{}", world_.rank());
+  }
+  [[nodiscard]] bool is_last() const { return world_.rank() == world_.size() - 1; }
+  void write(const Description& description) const {
+    std::filesystem::create_directory(mine());
+    description.write(mine());
+  }
+  /// What Description::read() throws, on all ranks alike.
+  template <class AnError>
+  std::string refusal() {
+    std::string text;
+    try {
+      (void)Description::read(mine(), world_);
+    } catch (const AnError& error) {
+      text = error.what();
+    }
+    return text;
+  }
+  comm::Communicator world_ = test::world();
+  testing::SharedFolder folder_{world_};
+};
+
+TEST_F(DescriptionForRanks, CopiesThatSayTheSameAreOneDataset) {
+  write(testing::tiny_description());
+  EXPECT_EQ(Description::read(mine(), world_).name, "tiny");
+}
+
+TEST_F(DescriptionForRanks, AnotherDatasetOnOneRankIsRefused) {
+  Description description = testing::tiny_description();
+  if (is_last() && world_.size() > 1) description.contexts[0].values[0] = "z";  // as long as before
+  write(description);
+  const std::string text = refusal<UsageError>();
+  EXPECT_EQ(text.starts_with("ranks see different datasets: 'tiny "), world_.size() > 1) << text;
+  EXPECT_EQ(
+      text.find(fmt::format("where: rank {} of {}: ", world_.size() - 1, world_.size())) != std::string::npos,
+      world_.size() > 1)
+      << text;
+}
+
+TEST_F(DescriptionForRanks, ARankThatDoesNotSeeItIsNamed) {
+  if (!is_last()) write(testing::tiny_description());
+  const std::string text = refusal<DataError>();
+  EXPECT_TRUE(text.starts_with("there is no such dataset")) << text;
+  EXPECT_EQ(
+      text.find(fmt::format("where: rank {} of {}: ", world_.size() - 1, world_.size())) != std::string::npos,
+      world_.size() > 1)
+      << text;
+}
+
+// One rank reads what all ranks see: with 1,000 ranks a file of 10⁵ names would be read 1,000 times.
+TEST_F(DescriptionForRanks, ASharedFileIsReadByRankZeroAlone) {
+  constexpr std::int64_t kBytes = 1 << 20;
+  Description description = testing::tiny_description();
+  description.license = std::string(kBytes, 'x');
+  if (world_.rank() == 0) description.write(folder_.path());
+  world_.barrier();
+  const std::int64_t before = bytes_read();
+  EXPECT_EQ(Description::read(folder_.path(), world_).license.size(), static_cast<std::size_t>(kBytes));
+  EXPECT_EQ(bytes_read() - before >= kBytes, world_.rank() == 0);
 }
 
 }  // namespace

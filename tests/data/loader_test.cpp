@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
@@ -25,6 +26,26 @@ TEST(Loader, GivesAllStepsInOrder) {
   EXPECT_THROW(loader.next(), Bug);
   EXPECT_GE(loader.take_wait().count(), 0.0);
   EXPECT_EQ(loader.take_wait().count(), 0.0);
+}
+
+TEST(Loader, WithoutThreadsBatchesAreMadeWhereAndWhenTheyAreAskedFor) {
+  const std::thread::id here = std::this_thread::get_id();
+  std::int64_t made = 0;
+  const auto make = [&](std::int64_t step, Workers& workers) {
+    if (step == 5) throw DataError({"row 7 is damaged", "train-00000.h5", ""});
+    ++made;
+    workers.for_each(3, [&](std::int64_t) { EXPECT_EQ(std::this_thread::get_id(), here); });
+    return numbered(step, workers);
+  };
+  Loader loader(make, 3, 10, {.threads = 0});
+  EXPECT_EQ(made, 0);
+
+  EXPECT_EQ(loader.next().sample.item<std::int64_t>(), 3);
+  EXPECT_EQ(made, 1);
+  EXPECT_GT(loader.take_wait().count(), 0.0);
+  EXPECT_EQ(loader.next().sample.item<std::int64_t>(), 4);
+  EXPECT_THROW(loader.next(), DataError);
+  EXPECT_THROW(loader.next(), DataError);
 }
 
 TEST(Loader, RethrowsWhatTheThreadThrewAtItsStep) {

@@ -44,7 +44,7 @@ test::Outcome killed_at(const testing::TemporaryFolder& folder, const fs::path& 
                              "sleep {3}\n"
                              "kill -KILL $(pgrep -f '^{4} train.*run_dir={2} ' | sed -n {5}p)\nwait $job\n",
                              command, step, run.string(), pause, COHORT_PROGRAM, victim + 1));
-  return test::spawn("bash " + script.string(), 60);
+  return test::spawn("bash " + script.string(), 300);
 }
 
 // Starts the command and asks it to stop once the run has reached `step`. Exit code 99: it ended before.
@@ -56,7 +56,7 @@ test::Outcome stopped_at(const testing::TemporaryFolder& folder, const fs::path&
                                           "kill -0 $job || exit 99; sleep 0.02; done\n"
                                           "kill -USR2 $job\nwait $job\n",
                                           command, step, run.string()));
-  return test::spawn("bash " + script.string(), 60);
+  return test::spawn("bash " + script.string(), 300);
 }
 
 struct Steps {
@@ -79,7 +79,7 @@ Steps steps_of(const fs::path& run) {
 TEST(Kill, ARunThatLostRanksTwentyTimesHasTheBitsOfTheUndisturbedOne) {
   const testing::TemporaryFolder folder;
   const fs::path calm = folder.path() / "calm", disturbed = folder.path() / "disturbed";
-  const test::Outcome whole = test::spawn(train(calm, 1, "replicate"), 120);
+  const test::Outcome whole = test::spawn(train(calm, 1, "replicate"), 300);
   ASSERT_EQ(whole.exit_code, 0) << whole.output;
   const std::vector<std::string> strategies{"replicate", "optimizer", "full"};
   RandomStream random({.seed = 7, .purpose = Purpose::synthetic});
@@ -96,7 +96,7 @@ TEST(Kill, ARunThatLostRanksTwentyTimesHasTheBitsOfTheUndisturbedOne) {
                                             random.uniform(0.0, 0.06), victim);
     ASSERT_EQ(outcome.exit_code, 137) << "kill " << kill << " on " << ranks << " ranks\n" << outcome.output;
   }
-  const test::Outcome last = test::spawn(train(disturbed, 3, "full"), 120);
+  const test::Outcome last = test::spawn(train(disturbed, 3, "full"), 300);
   ASSERT_EQ(last.exit_code, 0) << last.output;
 
   const Steps expected = steps_of(calm), actual = steps_of(disturbed);

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -17,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::Outcome;
 
-constexpr int kPatience = 60;
+constexpr int kPatience = 300;  // seconds: a job that takes longer hangs
 
 class LostRanksOfTraining : public ::testing::Test {
  protected:
@@ -89,6 +90,37 @@ TEST_F(LostRanksOfTraining, DifferentOptionsAreRefused) {
             1)
       << outcome.output;
   EXPECT_FALSE(fs::exists(run()));
+}
+
+TEST_F(LostRanksOfTraining, DifferentCommandsAndArgumentsAreRefused) {
+  const std::string eval = fmt::format("{} eval --run {}", COHORT_PROGRAM, run().string());
+  const std::string knn = fmt::format("{} knn --run {}", COHORT_PROGRAM, run().string());
+  const std::string synth =
+      fmt::format("{} synth --out {}", COHORT_DATA_PROGRAM, (folder_.path() / "data").string());
+  const std::tuple<std::string, std::string, std::string> cases[] = {
+      {eval + " --split a", eval + " --split b",
+       "cohort eval: ranks were started with different values of --split: 'a' on rank 0, 'b' on rank 1\n"},
+      {train(""), eval,
+       "cohort train: ranks were started with different commands: 'cohort train' on rank 0, 'cohort eval' on "
+       "rank 1\n"},
+      {synth + "-a", synth + "-b", "cohort-data synth: ranks were started with different values of --out: '"},
+      {knn, synth, "cohort knn: ranks were started with different commands: 'cohort knn' on rank 0, "},
+      // These use no ranks: nobody waits for them.
+      {knn, fmt::format("{} report {}", COHORT_PROGRAM, run().string()),
+       "cohort knn: ranks were started with different commands: 'cohort knn' on rank 0, 'cohort report' on "
+       "rank 1\n"},
+      {knn, knn + " --help",
+       "cohort knn: ranks were started with different arguments: '' on rank 0, '--help' on rank 1\n"},
+      // One command line is wrong: nobody waits for that rank.
+      {knn + " --k 5", knn + " --k x",
+       "cohort knn: ranks were started with different values of --k: '5' on rank 0, 'x' on rank 1\n"}};
+  for (const auto& [first, second, message] : cases) {
+    const Outcome outcome = on_two_ranks(first, second);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_EQ(outcome.occurrences(message), 1) << message << outcome.output;
+    EXPECT_EQ(outcome.occurrences("  where: "), 1) << outcome.output;
+  }
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 TEST_F(LostRanksOfTraining, DifferentDatasetsAreRefused) {

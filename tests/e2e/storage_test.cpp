@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::Outcome;
 
-constexpr int kPatience = 60;
+constexpr int kPatience = 300;  // seconds: a job that takes longer hangs
 
 const fs::path kTests = COHORT_TEST_DATA;
 const fs::path kNucleiData = kTests / "data" / "nuclei";
@@ -198,6 +198,23 @@ TEST(Storage, VerifyNamesAShardThatCannotBeRead) {
   EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
   EXPECT_TRUE(outcome.says("train-00001.h5")) << outcome.output;
   EXPECT_TRUE(outcome.says("Input/output error")) << outcome.output;
+}
+
+// The disk is good: what lies in /dev/shm, or that nothing can, is no business of files.
+TEST(Storage, FilesNeedNoSharedMemory) {
+  if (test::spawn("unshare -rm true").exit_code != 0) GTEST_SKIP() << "this system lets nobody mount";
+  for (const char* options : {"size=4k", "ro"}) {
+    const testing::TemporaryFolder folder;
+    const Outcome outcome = test::spawn(
+        fmt::format("unshare -rm sh -c 'mount -t tmpfs -o {} none /dev/shm && {} synth --contexts 1 "
+                    "--images-per-context 4 --size 8 --out {}/data && {}'",
+                    options, COHORT_DATA_PROGRAM, folder.path().string(), training(folder.path() / "run")),
+        kPatience);
+
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_TRUE(fs::exists(folder.path() / "data" / "dataset.json")) << outcome.output;
+    EXPECT_TRUE(fs::exists(folder.path() / "run" / "checkpoints" / "latest")) << outcome.output;
+  }
 }
 
 }  // namespace

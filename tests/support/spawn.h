@@ -21,8 +21,11 @@ struct Outcome {
   [[nodiscard]] bool says(const std::string& text) const { return occurrences(text) > 0; }
 };
 
+/// What takes longer hangs, on a busy machine too.
+inline constexpr int kHangsAfter = 300;
+
 /// Runs a shell command; kills it when it takes longer than `seconds`.
-inline Outcome spawn(const std::string& command, int seconds = 300) {
+inline Outcome spawn(const std::string& command, int seconds = kHangsAfter) {
   Outcome outcome;
   std::FILE* pipe = popen(fmt::format("timeout --kill-after=2 {} {} 2>&1", seconds, command).c_str(), "r");
   if (pipe == nullptr) return {127, "popen failed"};
@@ -37,7 +40,7 @@ inline Outcome spawn(const std::string& command, int seconds = 300) {
 
 /// The same on several ranks. MPIEXEC: a definition of the test program's target.
 inline Outcome spawn_ranks(const std::string& mpiexec, int ranks, const std::string& command,
-                           int seconds = 300) {
+                           int seconds = kHangsAfter) {
   return spawn(fmt::format("{} -n {} {}", mpiexec, ranks, command), seconds);
 }
 

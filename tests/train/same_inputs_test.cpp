@@ -51,21 +51,11 @@ TEST_F(SameInputs, TheFirstDifferentOptionIsNamed) {
   EXPECT_EQ(text.find("'0.25' on rank " + last()) != std::string::npos, ranks_.size() > 1) << text;
 }
 
-TEST_F(SameInputs, AnotherDatasetIsRefused) {
-  RunConfig config;
-  config.data.path = "data/x";
-  const std::string text = refusal([&] { check_same_dataset(is_last() ? "x 2" : "x 1", config, ranks_); });
-  EXPECT_EQ(text.substr(0, text.find("\n  fix")),
-            expected("ranks see different datasets: 'x 1' on rank 0, 'x 2' on rank " + last() +
-                     "\n  where: rank " + last() + " on " + host_name() + ": data/x"));
-}
-
 TEST_F(SameInputs, TheSameIsAccepted) {
   EXPECT_NE(program_identity().find("build"), std::string::npos);
   EXPECT_EQ(refusal([&] {
               check_same_program(program_identity(), ranks_);
               check_same_options({}, ranks_);
-              check_same_dataset("x 1", {}, ranks_);
             }),
             "");
 }

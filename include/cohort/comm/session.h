@@ -32,14 +32,20 @@ class Session {
 };
 
 /// The body of every main() that uses ranks: starts the session, runs `body`, turns exceptions into one
-/// message and an exit code. Errors that all ranks agreed on (Communicator::agree) leave every rank normally
+/// message and an exit code. Ranks that were given another `program` or other words on the command line are
+/// refused first, with both. Errors that all ranks agreed on (Communicator::agree) leave every rank normally
 /// and rank 0 alone speaks; an error on one rank is printed by that rank, which then ends the job with
 /// MPI_Abort, so that nobody hangs. `program` opens each message: "cohort train". Holds the only catch-all of
 /// the code base.
 int run_ranks(int& argc, char**& argv, const std::string& program,
               const std::function<ExitCode(Communicator&)>& body);
 
-/// The same without MPI, for sub-commands that run on one process (--help, report).
+/// For sub-commands that need no ranks (--help, report): as run_alone(), but when mpirun was given several
+/// command lines the others are told, who would wait for this process in MPI_Init.
+int run_without_ranks(int& argc, char**& argv, const std::string& program,
+                      const std::function<ExitCode()>& body);
+
+/// The same without MPI.
 int run_alone(const std::string& program, const std::function<ExitCode()>& body);
 
 }  // namespace cohort::comm

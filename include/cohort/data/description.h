@@ -76,7 +76,8 @@ struct Description {
   /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent
   /// keys.
   static Description read(const std::filesystem::path& folder);
-  /// Collective. The same, read by rank 0 alone.
+  /// Collective. The same, read by rank 0 alone; a rank that has a copy of its own, on a disk of its host,
+  /// reads that too, and UsageError tells when it says something else. Throws on all ranks alike.
   static Description read(const std::filesystem::path& folder, comm::Communicator& ranks);
   void write(
       const std::filesystem::path& folder) const;  ///< atomically; throws DataError, also as check_names()

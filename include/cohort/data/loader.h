@@ -18,8 +18,8 @@ struct LoaderConfig {
   void fields(Visit& visit) {
     visit("threads", threads,
           "threads of each rank that read images and make views beside training; more where data_wait is not "
-          "near 0",
-          config::Range<std::int64_t>{1, 1024});
+          "near 0; 0: the thread that trains makes each batch when it needs it, the same one",
+          config::Range<std::int64_t>{0, 1024});
     visit("prefetch", prefetch, "batches made ahead of the one in use", config::Range<std::int64_t>{1, 64});
     visit("prefetch_bytes", prefetch_bytes,
           "memory of a rank for them; one is made ahead even if it is larger, besides the one being made",
@@ -27,10 +27,11 @@ struct LoaderConfig {
   }
 };
 
-/// Makes the batches of steps first, first+1, … last-1 in order, on threads of its own, a few ahead.
+/// Makes the batches of steps first, first+1, … last-1 in order, on threads of its own, a few ahead; with 0
+/// threads in next(), when they are asked for.
 class Loader {
  public:
-  /// Called by one thread; `workers` help it.
+  /// Called by one thread at a time; `workers` help it.
   using Make = std::function<Batch(std::int64_t step, Workers& workers)>;
   Loader(Make make, std::int64_t first, std::int64_t last, const LoaderConfig& config);
   Loader(const Loader&) = delete;
