@@ -21,34 +21,41 @@ struct EvalOptions {
   bool all_contexts = false;
 };
 
-/// Collective.
-std::vector<data::Dataset> open_splits(const EvalOptions& options, const train::RunConfig& config,
-                                       comm::Communicator& ranks) {
-  std::vector<std::string> names = options.splits.empty() ? config.eval.splits : options.splits;
-  if (names.empty()) {
-    for (const data::Split& split : data::Description::read(config.data.path, ranks).splits) {
-      if (split.name != config.data.train_split) names.push_back(split.name);
-    }
-  }
-  const auto label = [&](const data::Description& description) {
-    return std::vector<std::string>{train::label_column(config, description)};
-  };
-  std::vector<data::Dataset> datasets;
-  for (const std::string& name : names)
-    datasets.push_back(data::Dataset::open(config.data.path, name, label, ranks));
+/// Of --split, else eval.splits, else all but the training split.
+const std::vector<std::string>& asked_splits(const EvalOptions& options, const train::RunConfig& config) {
+  return options.splits.empty() ? config.eval.splits : options.splits;
+}
+
+/// What of `description` a model is scored by.
+eval::EvaluationColumns columns_of(const TrainedModel& trained, const data::Description& description) {
+  const train::RunConfig& config = trained.config;
+  return {train::label_column(config, description),
+          eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description),
+          trained.signature.classes};
+}
+
+/// Collective. The splits, once it is known that the model knows all their classes.
+std::vector<data::Dataset> open_splits(const EvalOptions& options, const TrainedModel& trained,
+                                       eval::EvaluationColumns& columns, comm::Communicator& ranks) {
+  const train::RunConfig& config = trained.config;
+  const data::Description description = data::Description::read(config.data.path, ranks);
+  comm::together(ranks, [&] { columns = columns_of(trained, description); });
+  std::vector<data::Dataset> datasets = open_scored_splits(trained, asked_splits(options, config),
+                                                           config.data.train_split, columns.label, ranks);
+  comm::together(ranks, [&] {
+    for (const data::Dataset& dataset : datasets)
+      (void)data::labels_by_name(dataset, columns.label, columns.classes);
+  });
   return datasets;
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
-  const std::vector<data::Dataset> datasets = open_splits(options, config, ranks);
+  eval::EvaluationColumns columns;
+  const std::vector<data::Dataset> datasets = open_splits(options, trained, columns, ranks);
   std::string lines;
   for (const data::Dataset& dataset : datasets) {
-    const eval::EvaluationColumns columns{
-        train::label_column(config, dataset.description()),
-        eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
-                                   dataset.description())};
     const eval::Evaluation evaluation =
         eval::evaluate(*trained.model, dataset, columns, config.eval, config.data.normalisation,
                        config.precision == train::Precision::bf16, ranks);

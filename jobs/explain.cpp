@@ -37,8 +37,10 @@ struct ExplainOptions {
 
 /// What all of it is made from.
 struct Material {
-  data::Dataset train, test;
+  data::Dataset test;
+  std::optional<data::Dataset> train;  ///< where neighbours or contexts are shown
   std::string label;                   ///< column; empty: none
+  std::vector<std::string> classes;    ///< that the model answers; empty: it has no head
   eval::Prediction of_train, of_test;  ///< empty where neither neighbours nor contexts are shown
   std::vector<std::int64_t> rows;      ///< of `test`, to explain
 };
@@ -134,11 +136,10 @@ Json explain_image(const Material& material, const eval::Explanation& explanatio
                         eval::map_strip(image, maps_of(explanation, i), material.test.description()));
   Json json = image_json(material.test, material.label, row);
   json["maps"] = file;
-  if (!explanation.logits.defined() || material.label.empty()) return json;
+  if (!explanation.logits.defined()) return json;
   const at::Tensor probability = explanation.logits[i].softmax(0);
   const std::int64_t answer = probability.argmax().item<std::int64_t>();
-  json["answer"] =
-      material.test.description().label(material.label).classes[static_cast<std::size_t>(answer)];
+  json["answer"] = material.classes[static_cast<std::size_t>(answer)];
   json["probability"] = nine_digits(probability[answer].item<double>());
   return json;
 }
@@ -150,8 +151,8 @@ void add_neighbours(const Material& material, const eval::Similar& similar, std:
   json["nearest"] = Json::array();
   for (std::int64_t k = 0; k < similar.row.size(1); ++k) {
     const std::int64_t row = similar.row[i][k].item<std::int64_t>();
-    images.push_back(image_of(material.train, row));
-    Json neighbour = image_json(material.train, material.label, row);
+    images.push_back(image_of(*material.train, row));
+    Json neighbour = image_json(*material.train, material.label, row);
     neighbour["similarity"] = nine_digits(similar.similarity[i][k].item<double>());
     json["nearest"].push_back(std::move(neighbour));
   }
@@ -187,8 +188,8 @@ Json context_tokens_json(const Material& material, const std::vector<std::string
   for (std::size_t k = 0; k < keys.size(); ++k) {
     ContextMeans means;
     const auto key = static_cast<std::int64_t>(k);
-    add_means(material.train, material.of_train.context.select(1, key), keys[k], means);
-    if (material.test.split() != material.train.split())
+    add_means(*material.train, material.of_train.context.select(1, key), keys[k], means);
+    if (material.test.split() != material.train->split())
       add_means(material.test, material.of_test.context.select(1, key), keys[k], means);
     const eval::Projection projection = eval::principal_components(at::stack(means.tokens));
     Json points = Json::array();
@@ -222,7 +223,7 @@ void write_explanation(const ExplainOptions& options, const TrainedModel& traine
                        const eval::Explanation& explanation, const fs::path& folder) {
   make_writable_folder(folder);
   const std::int64_t count = std::ssize(material.rows),
-                     neighbours = std::min(options.neighbours, material.train.rows());
+                     neighbours = material.train ? std::min(options.neighbours, material.train->rows()) : 0;
   Json json{{"split", material.test.split()},
             {"step", trained.step},
             {"columns", columns_of(explanation)},
@@ -244,42 +245,48 @@ void write_explanation(const ExplainOptions& options, const TrainedModel& traine
   write_file_atomically(folder / "explain.json", json.dump(1) + "\n");
 }
 
-Material open_material(const ExplainOptions& options, const train::RunConfig& config) {
-  const data::Description description = data::Description::read(config.data.path);
-  Material material{data::Dataset::open(config.data.path, config.data.train_split),
-                    data::Dataset::open(config.data.path, split_of(options, config, description)),
-                    label_of(config, description),
-                    {},
-                    {},
-                    {}};
-  material.rows = chosen_rows(options, material.test);
+/// Collective.
+Material open_material(const ExplainOptions& options, const TrainedModel& trained,
+                       comm::Communicator& ranks) {
+  const train::RunConfig& config = trained.config;
+  const data::Description description = data::Description::read(config.data.path, ranks);
+  std::string split, label;
+  comm::together(ranks, [&] {
+    split = split_of(options, config, description);
+    label = label_of(config, description);
+  });
+  const std::vector<std::string> labels = label.empty() ? std::vector<std::string>() : std::vector{label};
+  Material material{
+      open_split(trained, split, labels, ranks), {}, label, trained.signature.classes, {}, {}, {}};
+  if (options.neighbours > 0 || !config.context.keys.empty())
+    material.train = open_split(trained, config.data.train_split, labels, ranks);
+  comm::together(ranks, [&] { material.rows = chosen_rows(options, material.test); });
   return material;
 }
 
 ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::where_there_is, ranks);
   const train::RunConfig& config = trained.config;
-  std::optional<Material> material;
-  comm::together(ranks, [&] { material = open_material(options, config); });
+  Material material = open_material(options, trained, ranks);
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
-                                                     material->test.description());
+                                                     material.test.description());
   const auto predict = [&](const data::Dataset& dataset) {
     return eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
                          config.precision == train::Precision::bf16, ranks);
   };
-  if (options.neighbours > 0 || !config.context.keys.empty()) {
-    material->of_train = predict(material->train);
-    material->of_test = predict(material->test);
+  if (material.train) {
+    material.of_train = predict(*material.train);
+    material.of_test = predict(material.test);
   }
-  const eval::Explanation explanation = eval::explain(*trained.model, material->test, material->rows, key,
+  const eval::Explanation explanation = eval::explain(*trained.model, material.test, material.rows, key,
                                                       config.eval, config.data.normalisation, ranks);
   const fs::path folder =
       options.out.empty() ? fs::path(options.model.run) / "explain" : fs::path(options.out);
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) write_explanation(options, trained, *material, explanation, folder);
+    if (ranks.rank() == 0) write_explanation(options, trained, material, explanation, folder);
   });
   log_info(fmt::format("{} images of split {} explained in {}; cohort report shows them",
-                       format_count(std::ssize(material->rows)), material->test.split(), folder.string()));
+                       format_count(std::ssize(material.rows)), material.test.split(), folder.string()));
   return ExitCode::done;
 }
 

@@ -13,6 +13,7 @@
 #include "cohort/eval/feature_file.h"
 
 #include "commands.h"
+#include "features.h"
 #include "trained_model.h"
 
 namespace cohort::jobs {
@@ -47,8 +48,7 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   const TrainedModel trained =
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
-  const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };
-  const data::Dataset dataset = data::Dataset::open(config.data.path, options.split, no_labels, ranks);
+  const data::Dataset dataset = open_split(trained, options.split, {}, ranks);
   comm::together(ranks, [&] { check_size(dataset, trained.model->shape(), options); });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      dataset.description());
@@ -56,7 +56,9 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
       eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
                     config.precision == train::Precision::bf16, ranks, options.choice);
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) eval::write_features(options.out, dataset, prediction, config.context.keys);
+    check_finite(prediction.features, dataset);
+    if (ranks.rank() == 0)
+      eval::write_features(options.out, dataset, prediction, config.context.keys, trained.signature.classes);
   });
   log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.out,
                        format_count(dataset.rows()), prediction.images_per_second));
@@ -72,11 +74,12 @@ void add_extract(CLI::App& app, Job& job) {
   add_model_options(*command, options->model);
   command->add_option("--split", options->split, "split whose images are used")->required();
   command
-      ->add_option("--out", options->out,
-                   "HDF5 file to write: /features, /id, /labels, /context, /context_tokens, /patch_tokens")
+      ->add_option(
+          "--out", options->out,
+          "HDF5 file to write: /features, /id, /labels, /context, /context_tokens, /patch_tokens, /logits")
       ->required();
   command->add_flag("--logits", options->logits,
-                    "write /logits as well, for which the head must fit the dataset");
+                    "write /logits as well, and /logit_classes: what each of its columns stands for");
   command
       ->add_option(
           "--layer", options->choice.layer,

@@ -1,26 +1,18 @@
 #include "features.h"
 
 #include <filesystem>
-#include <optional>
+#include <utility>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/text.h"
 #include "cohort/train/model.h"
 
 namespace cohort::jobs {
 namespace {
-
-/// Those given, else all but the one that is learned from.
-std::vector<std::string> test_splits(const FeatureOptions& options, const data::Description& description,
-                                     const std::string& train_split) {
-  if (!options.splits.empty()) return options.splits;
-  std::vector<std::string> names;
-  for (const data::Split& split : description.splits) {
-    if (split.name != train_split) names.push_back(split.name);
-  }
-  return names;
-}
 
 /// Where the scores go: nowhere, when they are of weights in a file, or of another part than a report shows.
 std::filesystem::path score_file(const FeatureOptions& options, const std::string& name) {
@@ -54,25 +46,31 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
         train::scored_column(config, description),
         eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
   });
-  const auto open = [&](const std::string& name) {
-    const auto label = [&](const data::Description&) { return std::vector<std::string>{columns.label}; };
-    return data::Dataset::open(config.data.path, name, label, ranks);
-  };
   const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
-  std::vector<data::Dataset> splits;  // the first one is learned from
-  splits.push_back(open(first));
-  for (const std::string& name : test_splits(options, description, first)) splits.push_back(open(name));
-  std::vector<SplitFeatures> all;
-  for (data::Dataset& split : splits) {
+  data::Dataset train = open_split(trained, first, {columns.label}, ranks);
+  std::vector<data::Dataset> tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
+  const auto with_features = [&](data::Dataset split) -> SplitFeatures {
     at::Tensor features =
         eval::predict(*trained.model, split, columns.context_key, config.eval, config.data.normalisation,
                       config.precision == train::Precision::bf16, ranks)
             .features;
-    all.push_back({std::move(split), std::move(features)});
-  }
-  JudgedFeatures judged{columns, std::move(all.front()), {}, trained.step, config.seed};
-  for (std::size_t i = 1; i < all.size(); ++i) judged.tests.push_back(std::move(all[i]));
+    comm::together(ranks, [&] { check_finite(features, split); });
+    return {std::move(split), std::move(features)};
+  };
+  JudgedFeatures judged{columns, with_features(std::move(train)), {}, trained.step, config.seed};
+  for (data::Dataset& split : tests) judged.tests.push_back(with_features(std::move(split)));
   return judged;
+}
+
+void check_finite(const at::Tensor& features, const data::Dataset& dataset) {
+  const at::Tensor bad = features.isfinite().flatten(1).all(1).logical_not().nonzero();  // [n, 1]
+  if (bad.numel() == 0) return;
+  throw NumericalError(
+      {fmt::format("the features of {} of {} images are not finite numbers, the first one is '{}'",
+                   format_count(bad.size(0)), format_count(dataset.rows()),
+                   dataset.id(bad[0][0].item<std::int64_t>())),
+       fmt::format("split '{}'", dataset.split()),
+       "the image holds values that are not finite, the weights are damaged, or training diverged"});
 }
 
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,

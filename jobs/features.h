@@ -40,6 +40,10 @@ struct JudgedFeatures {
 /// Collective. Throws UsageError or DataError.
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks);
 
+/// `features` [N, …] of the images of `dataset`, in its order. Throws NumericalError naming the first image
+/// whose features are not finite.
+void check_finite(const at::Tensor& features, const data::Dataset& dataset);
+
 /// Collective. Prints the evaluations on rank 0, and writes them, a JSON object a line, to options.out, or
 /// else to `name` in the folder of the run that the features are of, where cohort report finds them.
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,

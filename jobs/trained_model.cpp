@@ -1,12 +1,16 @@
 #include "trained_model.h"
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "cohort/checkpoint/export.h"
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
+#include "cohort/core/log.h"
 #include "cohort/eval/weights.h"
 #include "cohort/train/model.h"
 
@@ -19,29 +23,9 @@ train::RunConfig read_config(const ModelSource& source) {
   const fs::path file = source.run.empty() ? fs::path(source.config) : config_of_run(source.run);
   std::vector<std::string> overrides = source.overrides;
   overrides.emplace_back("model.weights=");
-  // A run's model is made for the dataset that it was trained on.
+  // A run's own path may be needed to know what it was trained on; a configuration need not have one.
   if (source.run.empty() && !source.data.empty()) overrides.push_back("data.path=" + source.data);
   return train::load_run_config(file, overrides);
-}
-
-std::shared_ptr<nn::VisionTransformer> make_model(const train::RunConfig& config, bool with_head) {
-  const data::Description description = data::Description::read(config.data.path);
-  if (!with_head) return train::build_model(config, description, 0);
-  if (config.method == train::MethodName::dino) {
-    throw UsageError({"the model has no head to score: dino learns no classes", "command line",
-                      "write its features with cohort extract"});
-  }
-  return train::build_model(config, description, train::number_of_classes(config, description));
-}
-
-void load_file(const ModelSource& source, nn::VisionTransformer& model, bool with_head) {
-  const bool whole = eval::load_weights(model, checkpoint::read_safetensors(source.weights), source.weights);
-  if (with_head && !whole) {
-    throw DataError(
-        {fmt::format("the weights have no head for the dataset's {} classes", model.shape().classes),
-         source.weights,
-         "use a dataset with the classes of training, or cohort extract, which needs no head"});
-  }
 }
 
 std::int64_t chosen_step(const ModelSource& source, const checkpoint::Store& store) {
@@ -50,6 +34,184 @@ std::int64_t chosen_step(const ModelSource& source, const checkpoint::Store& sto
   if (!latest)
     throw DataError({"the run has no complete checkpoint", source.run, "let cohort train reach one"});
   return *latest;
+}
+
+/// Where the weights are, and what they say of the data that they were trained on.
+struct Stored {
+  std::optional<checkpoint::Store> store;  ///< of a run
+  std::string prefix;
+  checkpoint::Safetensors file;  ///< without a run
+  std::optional<data::Signature> signature;
+};
+
+Stored find_stored(const ModelSource& source, TrainedModel& trained, comm::Communicator& ranks) {
+  Stored stored;
+  if (source.run.empty()) {
+    stored.file = checkpoint::read_safetensors(source.weights);
+    stored.signature = eval::signature_in(stored.file, source.weights);
+    return stored;
+  }
+  stored.store.emplace(fs::path(source.run) / "checkpoints", ranks);
+  trained.step = chosen_step(source, *stored.store);
+  const checkpoint::Contents contents = stored.store->contents(trained.step);
+  stored.prefix = train::backbone_prefix(contents, source.part);
+  const std::string& known = contents.meta.trained_on;
+  if (!known.empty())
+    stored.signature = data::parse_signature(known, stored.store->path_of(trained.step).string());
+  return stored;
+}
+
+/// Collective. Whether rank 0 sees a dataset there.
+bool is_dataset(const fs::path& folder, comm::Communicator& ranks) {
+  std::error_code error;
+  return ranks.max(std::int64_t{ranks.rank() == 0 && fs::exists(folder / "dataset.json", error)}) > 0;
+}
+
+/// Collective. What a model of an older program was trained on, judged by the dataset of its configuration
+/// (`trained_at`), or else by that to work on.
+data::Signature assumed_signature(const ModelSource& source, const TrainedModel& trained, bool with_head,
+                                  const data::Description& description, const fs::path& trained_at,
+                                  comm::Communicator& ranks) {
+  const bool has_own = !source.run.empty() && is_dataset(trained_at, ranks);
+  if (!source.data.empty() && !has_own) {
+    log_warning(
+        fmt::format("{} does not say what it was trained on: classes, context values and channels are "
+                    "taken to be those of {}, in their order",
+                    source.run.empty() ? source.weights : source.run, source.data));
+  }
+  const data::Description known = has_own ? data::Description::read(trained_at, ranks) : description;
+  data::Signature signature;
+  comm::together(ranks, [&] {
+    signature = with_head ? train::signature_of(trained.config, known)
+                          : data::signature_of(known, "", trained.config.context.keys);
+  });
+  return signature;
+}
+
+bool wants_head(const train::RunConfig& config, Head head) {
+  const bool learns_classes = config.method != train::MethodName::dino;
+  if (head == Head::needed && !learns_classes) {
+    throw UsageError({"the model has no head to score: dino learns no classes", "command line",
+                      "write its features with cohort extract"});
+  }
+  return head == Head::needed || (head == Head::where_there_is && learns_classes);
+}
+
+/// Whether a tensor of the model has to move to be in these words.
+bool moves(const train::RunConfig& config, const data::Signature& model, const data::Signature& words) {
+  if (model.channels != words.channels) return true;
+  if (!train::has_dictionary(config.context)) return false;
+  return !std::equal(model.contexts.begin(), model.contexts.end(), words.contexts.begin(),
+                     [](const auto& a, const auto& b) { return a.values == b.values; });
+}
+
+std::shared_ptr<nn::VisionTransformer> model_in(const train::RunConfig& config, const data::Signature& words,
+                                                const checkpoint::Safetensors& weights,
+                                                const std::string& where) {
+  auto model = train::build_model(config, words);
+  if (eval::load_weights(*model, weights, where, &words)) return model;
+  throw DataError({fmt::format("the weights have no head for the dataset's {} classes", words.classes.size()),
+                   where,
+                   "use a dataset with the classes of training, or cohort extract, which needs no head"});
+}
+
+/// Collective.
+std::shared_ptr<nn::VisionTransformer> load_model(const ModelSource& source, const TrainedModel& trained,
+                                                  Stored& stored, const data::Signature& words,
+                                                  comm::Communicator& ranks) {
+  std::shared_ptr<nn::VisionTransformer> model;
+  comm::together(ranks, [&] {
+    model = stored.store ? train::build_model(trained.config, trained.signature)
+                         : model_in(trained.config, words, stored.file, source.weights);
+  });
+  if (!stored.store) return model;
+  train::load_checkpoint_weights(*model, *stored.store, trained.step, stored.prefix);
+  if (!moves(trained.config, trained.signature, words)) return model;
+  comm::together(ranks, [&] {
+    checkpoint::Safetensors weights = eval::weights_of(*model);
+    weights.metadata[checkpoint::kTrainedOn] = data::signature_text(trained.signature);
+    model = model_in(trained.config, words, weights, source.run);
+  });
+  return model;
+}
+
+/// "gray 101.2 ± 33.1", of many channels the first ones.
+std::string statistics_text(const data::Signature& words) {
+  std::vector<std::string> channels;
+  for (std::size_t c = 0; c < words.channels.size(); ++c)
+    channels.push_back(
+        fmt::format("{} {:.4g} ± {:.4g}", words.channels[c], words.mean[c], words.deviation[c]));
+  return data::list_of(channels);
+}
+
+void check_type(const data::Signature& model, const data::Description& description) {
+  if (model.images.type == description.images.type) return;
+  throw UsageError(
+      {fmt::format(
+           "the model was trained on pixels of type {}, the dataset has {}: its mean and deviation do not "
+           "serve",
+           data::pixel_type_name(model.images.type), data::pixel_type_name(description.images.type)),
+       fmt::format("dataset {}", description.name), "give --normalisation data, or convert the images anew"});
+}
+
+/// Decides whose statistics pixels are normalised with, and says so.
+void choose_statistics(const ModelSource& source, bool is_known, const data::Signature& words,
+                       const data::Description& description, TrainedModel& trained) {
+  if (trained.config.data.normalisation != augment::Normalisation::dataset) {
+    log_info(fmt::format("pixels are normalised as in training: {}",
+                         trained.config.data.normalisation == augment::Normalisation::image
+                             ? "each image with its own mean and deviation"
+                             : "with those of ImageNet"));
+    return;
+  }
+  if (source.normalisation == "data" || !is_known || words.mean.empty()) {
+    log_info(fmt::format("pixels are normalised with mean and deviation of the dataset {}{}",
+                         description.name,
+                         source.normalisation == "data" ? "" : ": those of training are not known"));
+    return;
+  }
+  check_type(words, description);
+  trained.mean = words.mean;
+  trained.deviation = words.deviation;
+  log_info("pixels are normalised with mean and deviation of the model's training: " +
+           statistics_text(words));
+}
+
+/// The label that the model learnt, unless the command line or the configuration names one.
+void choose_label(Head head, const data::Description& description, TrainedModel& trained) {
+  const std::string& learnt = trained.signature.label;
+  const bool has_label = std::any_of(description.labels.begin(), description.labels.end(),
+                                     [&](const data::LabelColumn& column) { return column.name == learnt; });
+  if (trained.config.data.label.empty() && (has_label || head == Head::needed))
+    trained.config.data.label = learnt;
+}
+
+/// Images of another size have another grid, to which the position table is interpolated.
+void check_size(const TrainedModel& trained, const data::Description& description) {
+  const data::ImageLayout& images = description.images;
+  (void)nn::vit_shape(trained.config.model, trained.config.context, {}, images.channels, images.height,
+                      images.width, 0);
+}
+
+/// Collective.
+data::Dataset open_plain(const TrainedModel& trained, const std::string& split,
+                         const std::vector<std::string>& labels, comm::Communicator& ranks) {
+  const auto wanted = [&](const data::Description&) { return labels; };
+  data::Dataset dataset = data::Dataset::open(trained.config.data.path, split, wanted, ranks);
+  if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
+  return dataset;
+}
+
+/// Those asked for, else all but `besides`.
+std::vector<std::string> names_to_score(const data::Description& description,
+                                        const std::vector<std::string>& asked, const std::string& besides) {
+  std::vector<std::string> names = asked;
+  if (names.empty()) {
+    for (const data::Split& split : description.splits) {
+      if (split.name != besides) names.push_back(split.name);
+    }
+  }
+  return data::with_images(description, names);
 }
 
 }  // namespace
@@ -78,35 +240,86 @@ void add_model_options(CLI::App& command, ModelSource& source) {
   weights->needs(model);
   model->needs(weights);
   command.add_option("--data", source.data, "folder of the dataset; without it that of the configuration");
+  command
+      .add_option(
+          "--normalisation", source.normalisation,
+          "whose mean and deviation pixels are normalised with: model, those of its training; data, those "
+          "of the dataset")
+      ->check(CLI::IsMember({"model", "data"}))
+      ->capture_default_str();
   command.add_option("OVERRIDE", source.overrides,
                      "KEY=VALUE, replaces an option of the configuration: eval.context_images=64");
 }
 
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks) {
   TrainedModel trained;
-  std::optional<checkpoint::Store> store;
-  std::string prefix;
+  Stored stored;
+  bool with_head = false;
   comm::together(ranks, [&] {
     if (source.run.empty() && source.weights.empty()) {
       throw UsageError(
           {"which model?", "command line", "give --run RUN, or --weights FILE with --model CONFIG"});
     }
     trained.config = read_config(source);
-    const bool learns_classes = trained.config.method != train::MethodName::dino;
-    const bool with_head = head == Head::needed || (head == Head::where_there_is && learns_classes);
-    trained.model = make_model(trained.config, with_head);
-    if (source.run.empty()) {
-      load_file(source, *trained.model, with_head);
-    } else {
-      store.emplace(fs::path(source.run) / "checkpoints", ranks);
-      trained.step = chosen_step(source, *store);
-      prefix = train::backbone_prefix(store->contents(trained.step), source.part);
-    }
-    if (!source.data.empty()) trained.config.data.path = source.data;
+    with_head = wants_head(trained.config, head);
+    stored = find_stored(source, trained, ranks);
   });
-  if (store) train::load_checkpoint_weights(*trained.model, *store, trained.step, prefix);
+  const fs::path trained_at = trained.config.data.path;
+  if (!source.data.empty()) trained.config.data.path = source.data;
+  const data::Description description = data::Description::read(trained.config.data.path, ranks);
+  trained.signature = stored.signature
+                          ? *stored.signature
+                          : assumed_signature(source, trained, with_head, description, trained_at, ranks);
+  data::Signature words;
+  comm::together(ranks, [&] {
+    if (!with_head) trained.signature.classes.clear();
+    if (head == Head::needed && trained.signature.classes.empty()) {
+      throw DataError({"the weights have no head to score", source.run.empty() ? source.weights : source.run,
+                       "write its features with cohort extract"});
+    }
+    check_size(trained, description);
+    words = data::in_words_of(description, trained.signature);
+    choose_label(head, description, trained);
+    choose_statistics(source, stored.signature.has_value(), words, description, trained);
+  });
+  trained.model = load_model(source, trained, stored, words, ranks);
   trained.model->to(train::use_device(trained.config.device, ranks));
   return trained;
+}
+
+data::Dataset open_split(const TrainedModel& trained, const std::string& split,
+                         const std::vector<std::string>& labels, comm::Communicator& ranks) {
+  data::Dataset dataset = open_plain(trained, split, labels, ranks);
+  comm::together(ranks, [&] {
+    if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
+      throw UsageError(*why_not);
+  });
+  return dataset;
+}
+
+std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
+                                              const std::vector<std::string>& asked,
+                                              const std::string& besides, const std::string& label,
+                                              comm::Communicator& ranks) {
+  const data::Description description = data::Description::read(trained.config.data.path, ranks);
+  std::vector<std::string> names;
+  comm::together(ranks, [&] { names = names_to_score(description, asked, besides); });
+  std::vector<data::Dataset> datasets;
+  for (const std::string& name : names) {
+    data::Dataset dataset = open_plain(trained, name, {label}, ranks);
+    comm::together(ranks, [&] {
+      const auto why_not = train::obstacle(trained.config, dataset, label, trained.signature);
+      if (why_not && !asked.empty()) throw UsageError(*why_not);
+      if (why_not) return log_warning("passed over: " + why_not->text().what);
+      datasets.push_back(std::move(dataset));
+    });
+  }
+  comm::together(ranks, [&] {
+    if (!datasets.empty()) return;
+    throw UsageError({"the dataset has no split to score", trained.config.data.path.string(),
+                      "give --split NAME; cohort-data inspect lists the splits"});
+  });
+  return datasets;
 }
 
 }  // namespace cohort::jobs

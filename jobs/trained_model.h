@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/data/dataset.h"
+#include "cohort/data/signature.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
 
@@ -16,19 +18,25 @@ namespace cohort::jobs {
 /// Which weights a command works with: a run folder, or a safetensors file and the configuration of its
 /// model.
 struct ModelSource {
-  std::string run, weights, config, data, part;
-  std::int64_t step = 0;  ///< of the run's checkpoint; 0: the newest
-  std::vector<std::string> overrides;
+  std::string run{}, weights{}, config{}, data{}, part{};
+  std::string normalisation = "model";  ///< whose mean and deviation: "model" or "data"
+  std::int64_t step = 0;                ///< of the run's checkpoint; 0: the newest
+  std::vector<std::string> overrides{};
 };
 
-/// --run, --step, --part, --weights, --model, --data and key=value overrides. Throws CLI::ParseError while
-/// parsing when they contradict.
+/// --run, --step, --part, --weights, --model, --data, --normalisation and key=value overrides. Throws
+/// CLI::ParseError while parsing when they contradict.
 void add_model_options(CLI::App& command, ModelSource& source);
 
+/// A model in the words of the dataset that it is to work on: channels and context values are matched by
+/// name.
 struct TrainedModel {
-  train::RunConfig config;  ///< data.path: the dataset to work on
+  train::RunConfig
+      config;  ///< data.path: the dataset to work on; data.label: the model's, if the dataset has it
   std::shared_ptr<nn::VisionTransformer> model;
-  std::int64_t step = 0;  ///< steps it was trained for; 0: not known
+  data::Signature signature;            ///< what it was trained on, in the order of its outputs and rows
+  std::vector<double> mean, deviation;  ///< that pixels are normalised with; empty: the dataset's
+  std::int64_t step = 0;                ///< steps it was trained for; 0: not known
 };
 
 /// Whether logits are wanted.
@@ -41,7 +49,21 @@ enum class Head {
 /// config.yaml of a run's folder. Throws DataError when there is none.
 std::filesystem::path config_of_run(const std::string& run);
 
-/// Collective. Throws UsageError or DataError.
+/// Collective. Says with whose statistics pixels are normalised. Throws UsageError (also: the dataset has
+/// other channels, another pixel type, or not the model's context keys) or DataError.
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks);
+
+/// Collective. A split of the dataset to work on, with the statistics of the model and the label columns
+/// `labels`. Throws UsageError (also: no images; contexts that a dictionary has no token for) or DataError.
+data::Dataset open_split(const TrainedModel& trained, const std::string& split,
+                         const std::vector<std::string>& labels, comm::Communicator& ranks);
+
+/// Collective. The splits `asked` for, else all others of the dataset but `besides`, to be scored by `label`.
+/// Those without images are passed over with a warning, as are, unless they are asked for, those that
+/// open_split() refuses or that have no labels. Throws UsageError (also: none is left) or DataError.
+std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
+                                              const std::vector<std::string>& asked,
+                                              const std::string& besides, const std::string& label,
+                                              comm::Communicator& ranks);
 
 }  // namespace cohort::jobs

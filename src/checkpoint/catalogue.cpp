@@ -113,8 +113,9 @@ void sort_and_check(const std::string& name, SavedTensor& tensor) {
 }
 
 Meta meta_from(const json& object) {
-  return {integer_of(object.at("step")), integer_of(object.at("epoch")), unsigned_of(object.at("seed")),
-          object.at("config"), object.at("dataset")};
+  return {integer_of(object.at("step")),  integer_of(object.at("epoch")),
+          unsigned_of(object.at("seed")), object.at("config"),
+          object.at("dataset"),           object.contains("trained_on") ? object["trained_on"].dump() : ""};
 }
 
 }  // namespace
@@ -154,6 +155,7 @@ std::string meta_text(const Contents& contents) {
                  {"dataset", contents.meta.dataset},
                  {"file_bytes", contents.file_bytes},
                  {"tensors", to_json(contents.tensors)}};
+  if (!contents.meta.trained_on.empty()) object["trained_on"] = json::parse(contents.meta.trained_on);
   object["checksum"] = checksum_text(checksum(bytes_of(object.dump())));
   return object.dump(1) + "\n";
 }

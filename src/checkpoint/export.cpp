@@ -1,5 +1,6 @@
 #include "cohort/checkpoint/export.h"
 
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -31,7 +32,9 @@ void export_safetensors(const Location& checkpoint, const std::string& prefix,
                      "see what it holds: cohort checkpoint inspect"});
   }
   StateReader reader(folder / kState, contents);
-  write_safetensors(file, headers, {{"format", "pt"}}, [&](std::size_t index, const WriteBytes& write) {
+  std::map<std::string, std::string> metadata{{"format", "pt"}};
+  if (!contents.meta.trained_on.empty()) metadata[kTrainedOn] = contents.meta.trained_on;
+  write_safetensors(file, headers, metadata, [&](std::size_t index, const WriteBytes& write) {
     const auto& [name, tensor] = *saved[index];
     for (const SavedSlice& slice : tensor.slices) {
       reader.visit(name, tensor, slice,

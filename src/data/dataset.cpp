@@ -154,6 +154,13 @@ Dataset::~Dataset() = default;
 const Description& Dataset::description() const noexcept {
   return impl_->description;
 }
+void Dataset::use_statistics(std::vector<double> mean, std::vector<double> deviation) {
+  const auto channels = static_cast<std::size_t>(impl_->description.images.channels);
+  COHORT_CHECK(mean.size() == channels && deviation.size() == channels, "{} means for {} channels",
+               mean.size(), channels);
+  impl_->description.mean = std::move(mean);
+  impl_->description.deviation = std::move(deviation);
+}
 const std::string& Dataset::split() const noexcept {
   return impl_->split;
 }

@@ -15,9 +15,11 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
+#include "cohort/core/log.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
+#include "cohort/data/pixel_type.h"
 
 #include "support/json.h"
 
@@ -139,9 +141,7 @@ std::vector<double> read_numbers(const Node& node, std::int64_t count) {
 
 PixelType read_pixel_type(const Node& node) {
   const std::string name = node.text();
-  for (const PixelType type : {PixelType::u8, PixelType::u16, PixelType::f32}) {
-    if (name == pixel_type_name(type)) return type;
-  }
+  if (const auto type = pixel_type_of(name)) return *type;
   node.fail(fmt::format("is '{}', none of u8, u16, f32", name));
 }
 
@@ -422,6 +422,18 @@ void Description::write(const std::filesystem::path& folder) const {
 const Split& Description::split(std::string_view wanted) const {
   return find(splits, wanted, "split", name);
 }
+std::vector<std::string> with_images(const Description& description, const std::vector<std::string>& splits) {
+  std::vector<std::string> found;
+  for (const std::string& name : splits) {
+    if (description.split(name).rows() > 0) {
+      found.push_back(name);
+    } else {
+      log_warning(fmt::format("split '{}' has no images and is passed over", name));
+    }
+  }
+  return found;
+}
+
 const LabelColumn& Description::label(std::string_view wanted) const {
   return find(labels, wanted, "label", name);
 }

@@ -7,6 +7,13 @@ std::string_view pixel_type_name(PixelType type) noexcept {
   return type == PixelType::u16 ? "u16" : "f32";
 }
 
+std::optional<PixelType> pixel_type_of(std::string_view name) noexcept {
+  for (const PixelType type : {PixelType::u8, PixelType::u16, PixelType::f32}) {
+    if (name == pixel_type_name(type)) return type;
+  }
+  return std::nullopt;
+}
+
 std::int64_t pixel_type_bytes(PixelType type) noexcept {
   if (type == PixelType::u8) return 1;
   return type == PixelType::u16 ? 2 : 4;

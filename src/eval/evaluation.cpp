@@ -8,6 +8,7 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/grouping.h"
+#include "cohort/data/signature.h"
 
 #include "support/json.h"
 
@@ -73,8 +74,10 @@ Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
   const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
   const std::string key = keys.empty() ? "" : keys.front();
   const data::Description& description = dataset.description();
-  Evaluation evaluation{dataset.split(), columns.label, description.label(columns.label).classes, key, {}};
-  const auto& labels = dataset.labels(columns.label);
+  const std::vector<std::string>& classes =
+      columns.classes.empty() ? description.label(columns.label).classes : columns.classes;
+  Evaluation evaluation{dataset.split(), columns.label, classes, key, {}};
+  const std::vector<std::int32_t> labels = data::labels_by_name(dataset, columns.label, classes);
   if (key.empty()) {
     evaluation.scores = score(logits, labels, {}, {});
   } else {

@@ -78,19 +78,19 @@ void write_indices(Target& target, hid_t parent, const std::string& name,
 }
 
 /// UTF-8 of one fixed length, padded with zeros: contiguous, and every reader knows it.
-void write_ids(Target& target, const std::vector<std::string>& ids) {
+void write_texts(Target& target, const std::string& name, const std::vector<std::string>& texts) {
   std::size_t width = 1;
-  for (const std::string& id : ids) width = std::max(width, id.size());
-  std::string padded(width * ids.size(), '\0');
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    std::memcpy(padded.data() + i * width, ids[i].data(), ids[i].size());
+  for (const std::string& text : texts) width = std::max(width, text.size());
+  std::string padded(width * texts.size(), '\0');
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    std::memcpy(padded.data() + i * width, texts[i].data(), texts[i].size());
   const hdf5::Type type(hdf5::check_hdf5(H5Tcopy(H5T_C_S1), "H5Tcopy", target.where));
   hdf5::check_hdf5(H5Tset_size(type.get(), width), "H5Tset_size", target.where);
   hdf5::check_hdf5(H5Tset_cset(type.get(), H5T_CSET_UTF8), "H5Tset_cset", target.where);
   hdf5::check_hdf5(H5Tset_strpad(type.get(), H5T_STR_NULLPAD), "H5Tset_strpad", target.where);
-  const std::vector<std::int64_t> shape{static_cast<std::int64_t>(ids.size())};
+  const std::vector<std::int64_t> shape{static_cast<std::int64_t>(texts.size())};
   const auto kept = std::make_shared<std::string>(std::move(padded));
-  add_values(target, target.file, "id", type.get(), shape, {kept, kept->data()}, kept->size());
+  add_values(target, target.file, name, type.get(), shape, {kept, kept->data()}, kept->size());
 }
 
 void write_columns(Target& target, const data::Dataset& dataset) {
@@ -114,7 +114,8 @@ void write_context_tokens(Target& target, const at::Tensor& tokens, const std::v
 }  // namespace
 
 void write_features(const std::filesystem::path& file, const data::Dataset& dataset,
-                    const Prediction& prediction, const std::vector<std::string>& keys) {
+                    const Prediction& prediction, const std::vector<std::string>& keys,
+                    const std::vector<std::string>& classes) {
   if (file.has_parent_path()) make_writable_folder(file.parent_path());
   const std::filesystem::path beside = file.string() + ".partial";
   const RemovedUnlessKept partial{beside};
@@ -123,7 +124,8 @@ void write_features(const std::filesystem::path& file, const data::Dataset& data
   write_tensor(target, target.file, "features", prediction.features);
   if (prediction.patches.defined()) write_tensor(target, target.file, "patch_tokens", prediction.patches);
   if (prediction.logits.defined()) write_tensor(target, target.file, "logits", prediction.logits);
-  write_ids(target, dataset.ids());
+  if (prediction.logits.defined()) write_texts(target, "logit_classes", classes);
+  write_texts(target, "id", dataset.ids());
   write_columns(target, dataset);
   if (prediction.context.defined()) write_context_tokens(target, prediction.context, keys);
   made.save();

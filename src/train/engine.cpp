@@ -9,13 +9,15 @@
 #include "cohort/shard/ema.h"
 #include "cohort/train/model.h"
 
+#include "train/learning_rate.h"
+
 namespace cohort::train {
 namespace {
 
 shard::ShardedModel::Options engine_options(const RunConfig& config, const method::Part& part,
-                                            at::Device device) {
+                                            const data::Signature& signature, at::Device device) {
   return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
-          first_values(config, part)};
+          first_values(config, part, signature)};
 }
 
 shard::OptimizerConfig optimizer_options(const RunConfig& config, const method::HeldParameters& held,
@@ -23,14 +25,6 @@ shard::OptimizerConfig optimizer_options(const RunConfig& config, const method::
   shard::OptimizerConfig options = config.optimizer;
   options.hold = {held.prefix, held.epochs * steps_per_epoch};
   return options;
-}
-
-double learning_rate(const RunConfig& config, const method::Step& step, std::int64_t warmup_steps) {
-  const ScheduleConfig& schedule = config.schedule;
-  double peak = config.optimizer.lr;
-  if (schedule.reference_batch > 0)
-    peak *= static_cast<double>(step.global_images) / static_cast<double>(schedule.reference_batch);
-  return warmup_cosine(peak, schedule.lr_end, step.step, step.total_steps, warmup_steps);
 }
 
 double weight_decay(const RunConfig& config, const method::Step& step) {
@@ -45,14 +39,14 @@ Engine::ShardedPart::ShardedPart(method::Part which, shard::ShardedModel::Option
                                  comm::DeviceMesh& mesh)
     : part(std::move(which)), model(part.model, std::move(options), mesh) {}
 
-Engine::Engine(const RunConfig& config, method::Method& method, at::Device device,
-               std::int64_t steps_per_epoch, comm::Communicator& ranks)
+Engine::Engine(const RunConfig& config, method::Method& method, const data::Signature& signature,
+               at::Device device, std::int64_t steps_per_epoch, comm::Communicator& ranks)
     : config_(config),
       method_(method),
       mesh_(ranks, shard::shards_of(config.sharding, ranks)),
-      warmup_steps_(config.schedule.warmup_steps + config.schedule.warmup_epochs * steps_per_epoch) {
+      steps_per_epoch_(steps_per_epoch) {
   for (const method::Part& part : method_.parts())
-    parts_.emplace_back(part, engine_options(config_, part, device), mesh_);
+    parts_.emplace_back(part, engine_options(config_, part, signature, device), mesh_);
   optimizer_ = shard::make_optimizer(trained().model.shards(),
                                      optimizer_options(config_, method_.held_at_first(), steps_per_epoch),
                                      [this](auto values) { return trained().model.squared_norms(values); });
@@ -83,7 +77,7 @@ double Engine::clip_gradients() {
 
 double Engine::update(const method::Step& step, double gradient_norm) {
   const TraceSpan span(TraceKind::optimizer, "update");
-  const double lr = learning_rate(config_, step, warmup_steps_);
+  const double lr = learning_rate(config_, step.step, step.total_steps, steps_per_epoch_);
   optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
   trained().model.parameters_changed();
   return lr;

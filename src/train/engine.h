@@ -24,8 +24,9 @@ class Engine {
  public:
   /// Parts get their first values (first_values()). `method` and `ranks` outlive this. Throws UsageError or
   /// DataError, the same on every rank (sharding.shard_size; model.weights).
-  Engine(const RunConfig& config, method::Method& method, at::Device device, std::int64_t steps_per_epoch,
-         comm::Communicator& ranks);
+  /// `signature`: what the parts are trained on.
+  Engine(const RunConfig& config, method::Method& method, const data::Signature& signature, at::Device device,
+         std::int64_t steps_per_epoch, comm::Communicator& ranks);
 
   void begin_step(std::int64_t backward_passes);
   void finish_backward();
@@ -57,7 +58,7 @@ class Engine {
   const RunConfig config_;
   method::Method& method_;
   comm::DeviceMesh mesh_;
-  std::int64_t warmup_steps_;
+  std::int64_t steps_per_epoch_;
   std::deque<ShardedPart> parts_;  // ShardedModel does not move
   std::unique_ptr<shard::Optimizer> optimizer_;
 };

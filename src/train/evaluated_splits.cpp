@@ -8,41 +8,25 @@
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
+#include "cohort/data/signature.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {
 namespace {
 
-bool has_dictionary(const nn::ContextConfig& context) {
-  if (context.keys.empty()) return false;
-  return context.amortization == nn::Amortization::dictionary ||
-         context.amortization == nn::Amortization::dictionary_layer;
-}
-
-std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
-  if (config.method == MethodName::dino && config.eval.neighbours.empty()) return {};
+/// Those of eval.splits, else all but the training split.
+std::vector<std::string> wanted_splits(const RunConfig& config, const data::Description& description) {
   if (!config.eval.splits.empty()) return config.eval.splits;
   std::vector<std::string> names;
   for (const data::Split& split : description.splits) {
-    if (split.name != config.data.train_split && split.rows() > 0) names.push_back(split.name);
+    if (split.name != config.data.train_split) names.push_back(split.name);
   }
   return names;
 }
 
-/// "module 'module_03'": a context of `evaluated` without images in `training`.
-std::optional<std::string> unseen_context(const RunConfig& config, const data::Dataset& training,
-                                          const data::Dataset& evaluated) {
-  for (const std::string& key : config.context.keys) {
-    const data::ContextColumn& column = training.description().context(key);
-    std::vector<bool> seen(column.values.size());
-    for (const data::ContextRun& run : training.context_runs(key).runs())
-      seen[static_cast<std::size_t>(run.context)] = true;
-    for (const data::ContextRun& run : evaluated.context_runs(key).runs()) {
-      const auto index = static_cast<std::size_t>(run.context);
-      if (!seen[index]) return fmt::format("{} '{}'", key, column.values[index]);
-    }
-  }
-  return std::nullopt;
+std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
+  if (config.method == MethodName::dino && config.eval.neighbours.empty()) return {};
+  return data::with_images(description, wanted_splits(config, description));
 }
 
 /// A copy of its own, because the loader's threads read the training split meanwhile.
@@ -68,38 +52,35 @@ std::optional<data::Dataset> open_bank(const RunConfig& config, const data::Data
 
 EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training,
                                  comm::Communicator& ranks) {
-  const std::vector<std::string> names = split_names(config, training.description());
-  if (names.empty()) return;
+  std::vector<std::string> names;
+  std::optional<data::Signature> signature;
   comm::together(ranks, [&] {
+    names = split_names(config, training.description());
+    if (names.empty()) return;
+    signature = signature_of(config, training);
     columns_ = {
         scored_column(config, training.description()),
         eval::evaluation_group_key(training_group_key(config), config.context.keys, training.description())};
   });
+  if (names.empty()) return;
   const data::Dataset::LabelsOf label = [&](const data::Description&) {
     return std::vector<std::string>{columns_.label};
   };
   bank_ = open_bank(config, label, ranks);
-  for (const std::string& name : names)
-    add(data::Dataset::open(config.data.path, name, label, ranks), config, training);
+  for (const std::string& name : names) {
+    data::Dataset dataset = data::Dataset::open(config.data.path, name, label, ranks);
+    comm::together(ranks, [&] { add(std::move(dataset), config, *signature); });
+  }
 }
 
-void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Dataset& training) {
-  const auto unseen =
-      has_dictionary(config.context) ? unseen_context(config, training, dataset) : std::nullopt;
-  if (!unseen) {
+void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature) {
+  const auto why_not = obstacle(config, dataset, columns_.label, signature);
+  if (!why_not) {
     datasets_.push_back(std::move(dataset));
     return;
   }
-  if (!config.eval.splits.empty()) {
-    throw UsageError(
-        {fmt::format(
-             "split '{}' has images of {}, of which training sees none: a dictionary has no token for it",
-             dataset.split(), *unseen),
-         "eval.splits, context.amortization",
-         "choose context.amortization=mean_linear, or take the split out of eval.splits"});
-  }
-  log_warning(fmt::format("split '{}' is not evaluated: a dictionary has no token for {}",
-                          printable(dataset.split()), printable(*unseen)));
+  if (!config.eval.splits.empty()) throw UsageError(*why_not);
+  log_warning("not evaluated: " + printable(why_not->text().what));
 }
 
 std::vector<std::string> EvaluatedSplits::names() const {

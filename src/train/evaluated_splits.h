@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cohort/data/dataset.h"
+#include "cohort/data/signature.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/train/run_config.h"
 
@@ -13,8 +14,9 @@ namespace cohort::train {
 /// that learns no classes, unless eval.neighbours judges its features.
 class EvaluatedSplits {
  public:
-  /// Collective. A dictionary of contexts cannot serve contexts that training never sees: such a split is
-  /// refused when eval.splits names it, and left out with a warning otherwise. Throws UsageError (also: fewer
+  /// Collective. A split without labels has nothing to score, and a dictionary of contexts cannot serve
+  /// contexts that training never sees: such a split is refused when eval.splits names it, and left out with
+  /// a warning otherwise. One without images is passed over with a warning. Throws UsageError (also: fewer
   /// labelled training images than eval.neighbours) or DataError.
   EvaluatedSplits(const RunConfig& config, const data::Dataset& training, comm::Communicator& ranks);
 
@@ -27,7 +29,7 @@ class EvaluatedSplits {
   [[nodiscard]] const data::Dataset* bank() const noexcept { return bank_ ? &*bank_ : nullptr; }
 
  private:
-  void add(data::Dataset dataset, const RunConfig& config, const data::Dataset& training);
+  void add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature);
 
   eval::EvaluationColumns columns_;
   std::optional<data::Dataset> bank_;

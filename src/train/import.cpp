@@ -1,12 +1,15 @@
 #include "cohort/train/import.h"
 
 #include <cstddef>
+#include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/checkpoint/export.h"
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
@@ -40,10 +43,17 @@ void refuse_run(const RunConfig& config, const fs::path& checkpoints, comm::Comm
   throw UsageError({"the folder already holds checkpoints", checkpoints.string(), "choose another run"});
 }
 
-std::shared_ptr<nn::VisionTransformer> model_of(const RunConfig& config,
-                                                const data::Description& description) {
-  const std::int64_t classes = description.labels.empty() ? 0 : number_of_classes(config, description);
-  return build_model_without_values(config, description, classes);
+/// What the configuration's model is for; a dataset may have no labels here.
+data::Signature wanted_signature(const RunConfig& config, const data::Description& description) {
+  if (!description.labels.empty()) return signature_of(config, description);
+  return data::signature_of(description, "", config.context.keys);
+}
+
+/// What the fitted weights say of themselves: their statistics are those that they were trained with.
+data::Signature fitted_signature(data::Signature wanted, const std::optional<data::Signature>& before) {
+  wanted.mean.clear();
+  wanted.deviation.clear();
+  return before ? data::with_statistics_of(*before, std::move(wanted)) : wanted;
 }
 
 /// Values of the model's parameters, f32, one at a time: fitted ones, random where there are none. Those that
@@ -72,9 +82,11 @@ class ImportedValues {
   std::vector<checkpoint::TensorHeader> headers_;
 };
 
-void write_file(const fs::path& out, const ImportedValues& values) {
+void write_file(const fs::path& out, const ImportedValues& values, const data::Signature& signature) {
+  const std::map<std::string, std::string> metadata{
+      {"format", "pt"}, {checkpoint::kTrainedOn, data::signature_text(signature)}};
   checkpoint::write_safetensors(
-      out, values.headers(), {{"format", "pt"}}, [&](std::size_t index, const checkpoint::WriteBytes& write) {
+      out, values.headers(), metadata, [&](std::size_t index, const checkpoint::WriteBytes& write) {
         const at::Tensor tensor = values[index];
         write(std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()));
       });
@@ -95,7 +107,7 @@ std::vector<checkpoint::Slice> share_of(const ImportedValues& values, std::size_
 eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& config, const fs::path& out,
                                    comm::Communicator& ranks) {
   eval::FittedWeights fitted;
-  checkpoint::Meta meta{0, 0, config.seed, dump_run_config(config), ""};
+  checkpoint::Meta meta{0, 0, config.seed, dump_with_absolute_paths(config), ""};
   std::vector<checkpoint::Slice> share;
   bool file = false;
   comm::together(ranks, [&] {
@@ -104,14 +116,17 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
   });
   const auto description = data::Description::read(config.data.path, ranks);
   comm::together(ranks, [&] {
-    const auto model = model_of(config, description);
-    fitted = eval::fitted_weights(*model, checkpoint::read_safetensors(weights), weights.string(),
-                                  eval::Misfits::list);
+    const data::Signature signature = wanted_signature(config, description);
+    const auto model = build_model_without_values(config, signature);
+    const checkpoint::Safetensors stored = checkpoint::read_safetensors(weights);
+    fitted = eval::fitted_weights(*model, stored, weights.string(), eval::Misfits::list, &signature);
     const ImportedValues values(*model, fitted, config.seed);
     if (file) {
-      if (ranks.rank() == 0) write_file(out, values);
+      if (ranks.rank() == 0)
+        write_file(out, values, fitted_signature(signature, eval::signature_in(stored, weights.string())));
     } else {
       meta.dataset = dataset_identity(description, config.data.train_split);
+      meta.trained_on = data::signature_text(signature);
       share =
           share_of(values, static_cast<std::size_t>(ranks.rank()), static_cast<std::size_t>(ranks.size()));
     }

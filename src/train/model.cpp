@@ -1,5 +1,6 @@
 #include "cohort/train/model.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -43,61 +44,128 @@ std::string scored_column(const RunConfig& config, const data::Description& desc
                     fmt::format("set data.label to one of {}", join(names, ", "))});
 }
 
+data::Signature signature_of(const RunConfig& config, const data::Description& description) {
+  const std::string label = config.method == MethodName::dino ? "" : label_column(config, description);
+  return data::signature_of(description, label, config.context.keys);
+}
+
+data::Signature signature_of(const RunConfig& config, const data::Dataset& training) {
+  const std::string label =
+      config.method == MethodName::dino ? "" : label_column(config, training.description());
+  return data::signature_of(training, label, config.context.keys);
+}
+
+bool has_dictionary(const nn::ContextConfig& context) {
+  if (context.keys.empty()) return false;
+  return context.amortization == nn::Amortization::dictionary ||
+         context.amortization == nn::Amortization::dictionary_layer;
+}
+
+std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
+                                   const std::string& label, const data::Signature& signature) {
+  const std::string where = config.data.path.string();
+  if (dataset.rows() == 0)
+    return UsageError(
+        {fmt::format("split '{}' has no images", dataset.split()), where, "choose another split"});
+  if (has_dictionary(config.context)) {
+    const std::string unseen = data::context_without_token(dataset, signature);
+    if (!unseen.empty()) {
+      return UsageError(
+          {fmt::format(
+               "split '{}' has images of {}, of which training sees none: a dictionary has no token for it",
+               dataset.split(), unseen),
+           where, "choose context.amortization=mean_linear, or take the split out (eval.splits, --split)"});
+    }
+  }
+  if (label.empty()) return std::nullopt;
+  const std::vector<std::int32_t>& labels = dataset.labels(label);
+  if (std::any_of(labels.begin(), labels.end(), [](std::int32_t value) { return value >= 0; }))
+    return std::nullopt;
+  return UsageError(
+      {fmt::format("split '{}' has no image with a label '{}'", dataset.split(), label), where,
+       "choose another label column (data.label), or take the split out (eval.splits, --split)"});
+}
+
 namespace {
 
-nn::VitShape shape_of(const RunConfig& config, const data::Description& description, std::int64_t classes) {
+/// A run's configuration with overrides may ask for other keys than its model has.
+void check_keys(const RunConfig& config, const data::Signature& signature) {
+  std::vector<std::string> keys;
+  for (const data::Signature::Context& context : signature.contexts) keys.push_back(context.name);
+  if (keys == config.context.keys) return;
+  throw UsageError({fmt::format("context.keys is [{}], the model was trained with [{}]",
+                                join(config.context.keys, ", "), join(keys, ", ")),
+                    "context.keys", "leave the keys of the model as they are"});
+}
+
+nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature) {
+  check_keys(config, signature);
   std::vector<std::int64_t> vocabulary;
-  for (const std::string& key : config.context.keys) {
-    vocabulary.push_back(static_cast<std::int64_t>(description.context(key).values.size()));
-  }
-  const data::ImageLayout& images = description.images;
+  for (const data::Signature::Context& context : signature.contexts)
+    vocabulary.push_back(std::ssize(context.values));
+  const data::ImageLayout& images = signature.images;
   return nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels, images.height,
-                       images.width, classes);
+                       images.width, std::ssize(signature.classes));
+}
+
+bool has_head(const std::map<std::string, at::Tensor>& values) {
+  return values.contains("head.weight");
+}
+
+/// What starts from something else than the file says, a line each.
+void tell(const std::string& weights, const checkpoint::Safetensors& file, const eval::FittedWeights& fitted,
+          const data::Signature& signature) {
+  for (const std::string& how : fitted.adapted) log_info(fmt::format("{}: {}", weights, how));
+  const auto before = eval::signature_in(file, weights);
+  if (before && !before->mean.empty() && before->mean != signature.mean) {
+    log_info(
+        fmt::format("{}: was trained with other means and deviations than those of this dataset, which "
+                    "data.normalisation uses here",
+                    weights));
+  }
+  if (!before && (signature.classes.size() + signature.contexts.size() > 0 || signature.channels.size() > 1))
+    log_warning(
+        fmt::format("{} does not say what it was trained on: classes, context values and channels go by "
+                    "position",
+                    weights));
+  if (signature.classes.empty() || has_head(fitted.values)) return;
+  const auto why = std::find_if(fitted.skipped.begin(), fitted.skipped.end(),
+                                [](const std::string& line) { return line.starts_with("head.weight"); });
+  log_info(fmt::format("{}: no head for {} classes, so that it starts from random weights{}", weights,
+                       signature.classes.size(), why == fitted.skipped.end() ? "" : " (" + *why + ")"));
 }
 
 std::map<std::string, at::Tensor> stored_values(const std::string& weights,
-                                                const nn::VisionTransformer& model) {
-  auto fitted = eval::fitted_weights(model, checkpoint::read_safetensors(weights), weights);
-  for (const std::string& how : fitted.adapted) log_info(fmt::format("{}: {}", weights, how));
-  auto values = std::move(fitted.values);
-  const std::int64_t classes = model.shape().classes;
-  if (classes > 0 && values.size() < model.named_parameters().size()) {
-    log_info(
-        fmt::format("{}: no head for {} classes, so that it starts from random weights", weights, classes));
-  }
-  return values;
+                                                const nn::VisionTransformer& model,
+                                                const data::Signature& signature) {
+  const checkpoint::Safetensors file = checkpoint::read_safetensors(weights);
+  auto fitted = eval::fitted_weights(model, file, weights, eval::Misfits::refuse, &signature);
+  tell(weights, file, fitted, signature);
+  return std::move(fitted.values);
 }
 
 }  // namespace
 
 std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
-                                                   const data::Description& description,
-                                                   std::int64_t classes) {
-  auto model = std::make_shared<nn::VisionTransformer>(shape_of(config, description, classes), config.seed);
+                                                   const data::Signature& signature) {
+  auto model = std::make_shared<nn::VisionTransformer>(shape_of(config, signature), config.seed);
   if (config.model.weights.empty()) return model;
   const at::NoGradGuard no_gradients;
   auto parameters = model->named_parameters();
-  for (const auto& [name, values] : stored_values(config.model.weights, *model))
+  for (const auto& [name, values] : stored_values(config.model.weights, *model, signature))
     parameters[name].copy_(values);
   return model;
 }
 
 std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
-                                                                  const data::Description& description,
-                                                                  std::int64_t classes) {
-  return std::make_shared<nn::VisionTransformer>(shape_of(config, description, classes));
-}
-
-std::int64_t number_of_classes(const RunConfig& config, const data::Description& description) {
-  if (config.method == MethodName::dino) return 0;
-  return std::ssize(description.label(label_column(config, description)).classes);
+                                                                  const data::Signature& signature) {
+  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature));
 }
 
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts) {
-  const auto backbone = [&] {
-    return build_model_without_values(config, description, number_of_classes(config, description));
-  };
+  const data::Signature signature = signature_of(config, description);
+  const auto backbone = [&] { return build_model_without_values(config, signature); };
   if (config.method == MethodName::supervised) {
     std::vector<double> weights;
     if (config.supervised.class_weights == method::ClassWeights::balanced)
@@ -114,13 +182,14 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
   return method::make_dino(network(), network(), config.dino, config.context.scope);
 }
 
-shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part) {
+shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,
+                                       const data::Signature& signature) {
   const nn::Initialiser random(*part.model, config.seed);
   const std::string prefix = part.model == part.backbone ? "" : kBackbone;
   std::optional<std::map<std::string, at::Tensor>> stored;
-  return [random, stored, prefix, model = part.backbone, weights = config.model.weights.string()](
+  return [random, stored, prefix, signature, model = part.backbone, weights = config.model.weights.string()](
              const std::string& name, at::Tensor& values) mutable {
-    if (!weights.empty() && !stored) stored = stored_values(weights, *model);
+    if (!weights.empty() && !stored) stored = stored_values(weights, *model, signature);
     const std::string inner = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
     if (stored && stored->contains(inner)) {
       values.copy_(stored->at(inner));

@@ -175,6 +175,14 @@ std::string dump_run_config(const RunConfig& config) {
   return config::dump(config::Fields(copy), false);
 }
 
+std::string dump_with_absolute_paths(const RunConfig& config) {
+  RunConfig copy = config;
+  for (std::filesystem::path* path : {&copy.run_dir, &copy.data.path, &copy.model.weights}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
+  }
+  return dump_run_config(copy);
+}
+
 std::string config_document() {
   RunConfig defaults;
   return std::string(kDocumentHead) + config::markdown(config::Fields(defaults));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <exception>
 #include <span>
 #include <string_view>
@@ -15,10 +16,14 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 
+#include "train/learning_rate.h"
+
 namespace cohort::train {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr double kSameRate = 0.01;  // relative: less is no jump
 
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
@@ -124,14 +129,45 @@ Start newest_intact(const RunFolder& folder, comm::Communicator& ranks) {
   return {};
 }
 
-void check_fit(const RunConfig& config, const RunFolder& folder, const Start& start,
-               const std::string& dataset, comm::Communicator& ranks) {
+/// What the checkpoint's dataset and the run's know differently. Statistics count where they are used.
+std::vector<std::string> data_differences(const checkpoint::Meta& meta, const RunConfig& config,
+                                          const Material& material) {
+  std::vector<std::string> found;
+  if (meta.dataset != material.identity)
+    found.push_back(fmt::format("dataset: {} -> {}", meta.dataset, material.identity));
+  if (meta.trained_on.empty()) return found;
+  data::Signature before = data::parse_signature(meta.trained_on, "meta.json of the checkpoint");
+  if (config.data.normalisation != augment::Normalisation::dataset)
+    before.mean.clear(), before.deviation.clear();
+  for (std::string& difference : data::differences(before, material.signature))
+    found.push_back(std::move(difference));
+  return found;
+}
+
+/// A longer run has another schedule.
+void tell_learning_rate(const RunConfig& before, const RunConfig& now, std::int64_t step,
+                        std::int64_t steps_per_epoch) {
+  const std::int64_t old_steps = planned_steps(before, steps_per_epoch),
+                     steps = planned_steps(now, steps_per_epoch);
+  if (step >= steps) return;
+  const double old_rate = learning_rate(before, std::min(step, old_steps), old_steps, steps_per_epoch),
+               rate = learning_rate(now, step, steps, steps_per_epoch);
+  if (std::abs(rate - old_rate) <= kSameRate * old_rate) return;
+  log_warning(fmt::format(
+      "the learning rate jumps at step {}: {:.3g} by the checkpoint's schedule of {} steps, {:.3g} "
+      "by the new one of {}",
+      step + 1, old_rate, old_steps, rate, steps));
+}
+
+void check_fit(const RunConfig& config, const RunFolder& folder, const Start& start, const Material& material,
+               comm::Communicator& ranks) {
   const checkpoint::Store store(start.checkpoints, ranks);
   const checkpoint::Meta meta = store.contents(start.step).meta;
   write_file_atomically(folder.resumed_from(), meta.config);
-  Differences found = differences(load_run_config(folder.resumed_from()), config);
-  if (meta.dataset != dataset)
-    found.forbidden.insert(found.forbidden.begin(), fmt::format("dataset: {} -> {}", meta.dataset, dataset));
+  const RunConfig before = load_run_config(folder.resumed_from());
+  Differences found = differences(before, config);
+  const std::vector<std::string> of_data = data_differences(meta, config, material);
+  found.forbidden.insert(found.forbidden.begin(), of_data.begin(), of_data.end());
   if (!found.forbidden.empty()) {
     throw UsageError(
         {fmt::format("the configuration does not fit the checkpoint: {}", join(found.forbidden, "; ")),
@@ -139,6 +175,7 @@ void check_fit(const RunConfig& config, const RunFolder& folder, const Start& st
          "restore the values, or train a new run: another run_dir, or --overwrite"});
   }
   for (const std::string& change : found.allowed) log_info("changed since the checkpoint: " + change);
+  if (start.step > 0) tell_learning_rate(before, config, start.step, material.steps_per_epoch);
 }
 
 }  // namespace
@@ -157,7 +194,7 @@ Differences differences(const RunConfig& before, const RunConfig& now) {
   return found;
 }
 
-Start choose_start(const RunConfig& config, bool overwrite, const std::string& dataset,
+Start choose_start(const RunConfig& config, bool overwrite, const Material& material,
                    comm::Communicator& ranks) {
   const RunFolder folder{config.run_dir};
   Start start;
@@ -172,7 +209,7 @@ Start choose_start(const RunConfig& config, bool overwrite, const std::string& d
     start.checkpoints = ranks.broadcast_text(start.checkpoints.string());
   }
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0 && !start.checkpoints.empty()) check_fit(config, folder, start, dataset, ranks);
+    if (ranks.rank() == 0 && !start.checkpoints.empty()) check_fit(config, folder, start, material, ranks);
   });
   return start;
 }

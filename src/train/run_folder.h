@@ -5,6 +5,7 @@
 
 #include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
+#include "cohort/data/signature.h"
 #include "cohort/train/run_config.h"
 
 namespace cohort::train {
@@ -33,16 +34,23 @@ struct Start {
   std::filesystem::path checkpoints;  ///< folder of the checkpoints to load `step` from; empty: a new run
 };
 
+/// What a run is to be trained on, which a checkpoint to go on from must fit.
+struct Material {
+  std::string identity;  ///< dataset_identity()
+  data::Signature signature;
+  std::int64_t steps_per_epoch = 0;
+};
+
 /// Collective. Makes the folder and decides from config.resume and what the folder holds:
 ///  auto   the newest checkpoint whose every value matches its checksum; damaged ones are named in a warning
 ///         and left alone; a new run if there is no checkpoint (a run killed before its first one begins
 ///         again)
 ///  never  a new run; refuses a folder that already holds one
 ///  PATH   that checkpoint (step-… folder), in a folder that holds no run yet
-/// `overwrite` first removes what an earlier run left in the folder. A checkpoint must fit: `dataset`
-/// (dataset_identity) and the keys that decide what a step is (must_match). Throws UsageError or DataError
-/// (every checkpoint is damaged) on every rank.
-Start choose_start(const RunConfig& config, bool overwrite, const std::string& dataset,
+/// `overwrite` first removes what an earlier run left in the folder. A checkpoint must fit: the dataset with
+/// its names and statistics, and the keys that decide what a step is (must_match). A learning rate that jumps
+/// is logged. Throws UsageError or DataError (every checkpoint is damaged) on every rank.
+Start choose_start(const RunConfig& config, bool overwrite, const Material& material,
                    comm::Communicator& ranks);
 
 /// Keys of two configurations that differ, as "optimizer.lr: 0.001 -> 0.002".

@@ -31,6 +31,7 @@
 #include "train/engine.h"
 #include "train/environment.h"
 #include "train/judgement.h"
+#include "train/learning_rate.h"
 #include "train/numerics.h"
 #include "train/parts.h"
 #include "train/rank_times.h"
@@ -58,6 +59,11 @@ const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
   check_same_program(program_identity(), ranks);
   check_same_options(config, ranks);
   return config;
+}
+
+Material material_of(const RunConfig& config, const TrainingData& data) {
+  return {dataset_identity(data.dataset().description(), config.data.train_split),
+          signature_of(config, data.dataset()), data.steps_per_epoch()};
 }
 
 // What `body` returns; the time it takes is a span of the trace.
@@ -99,7 +105,8 @@ struct Trainer::Impl {
   RunFolder folder{config.run_dir};
   std::unique_ptr<Parts> parts;
   std::int64_t total_steps;
-  std::string dataset;
+  Material material;
+  std::string trained_on;  // material.signature as checkpoints carry it
   Start start;
   bool complete = false;
   Engine engine;
@@ -118,11 +125,11 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
     : config(checked(run_config, all_ranks)),
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
-      total_steps(config.train.max_steps > 0 ? config.train.max_steps
-                                             : config.train.epochs * parts->data.steps_per_epoch()),
-      dataset(dataset_identity(parts->data.dataset().description(), config.data.train_split)),
-      start(choose_start(config, overwrite, dataset, ranks)),
-      engine(config, *parts->method, parts->device, parts->data.steps_per_epoch(), ranks),
+      total_steps(planned_steps(config, parts->data.steps_per_epoch())),
+      material(material_of(config, parts->data)),
+      trained_on(data::signature_text(material.signature)),
+      start(choose_start(config, overwrite, material, ranks)),
+      engine(config, *parts->method, material.signature, parts->device, material.steps_per_epoch, ranks),
       saver(folder.checkpoints(), ranks, config.checkpoint),
       record(folder,
              {total_steps, parts->data.global_images(), config.train.log_every_steps,
@@ -156,7 +163,7 @@ void Trainer::Impl::open_run_folder() {
     start_log_file(folder.log());
     std::filesystem::remove_all(folder.failure());
     if (complete) return;
-    write_file_atomically(folder.config(), dump_run_config(config));
+    write_file_atomically(folder.config(), dump_with_absolute_paths(config));
     record.begin(start.step, evaluation_due(start.step), config.train.tensorboard, where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
@@ -362,7 +369,8 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   stages.enter(steps_done, Stage::checkpoint);
   comm::together(ranks, [&] { record.sync(); });
   saver.save(state_to_save(state(), ranks),
-             {steps_done, epoch_of(steps_done), config.seed, dump_run_config(config), dataset});
+             {steps_done, epoch_of(steps_done), config.seed, dump_with_absolute_paths(config),
+              material.identity, trained_on});
   stages.pause();
   request.saved();
 }

@@ -63,6 +63,14 @@ TEST(Catalogue, NumbersAreWholeAndFit) {
   EXPECT_EQ(answer_with("file_bytes", 1e300), kDamaged);
 }
 
+TEST(Catalogue, SaysWhatTheModelWasTrainedOnIfThatIsKnown) {
+  Contents contents{{1, 0, 7, "depth: 6\n", "nuclei"}, {}, 4096};
+  EXPECT_EQ(parse_meta(meta_text(contents), "meta.json").meta.trained_on, "");
+
+  contents.meta.trained_on = R"({"classes":["cat","dog"],"mean":[0.1,0.333333333333333]})";
+  EXPECT_EQ(parse_meta(meta_text(contents), "meta.json").meta.trained_on, contents.meta.trained_on);
+}
+
 TEST(Catalogue, NestingEnds) {
   const std::string deep(1'000'000, '[');
   EXPECT_EQ(answer_to(R"({"format":"cohort-checkpoint","version":1,"x":)" + deep +

@@ -27,6 +27,22 @@ TEST_F(StoreTest, ExportWritesTheTensorsBelowAPrefix) {
   });
 }
 
+TEST_F(StoreTest, ExportSaysWhatTheModelWasTrainedOn) {
+  Store store(folder_, ranks_);
+  Meta known = meta(4);
+  known.trained_on = R"({"classes":["cat","dog"]})";
+  save(store, 3);
+  store.save(state(4, ranks_.rank(), ranks_.size()), known);
+
+  on_rank_0([&] {
+    const auto file = folder_ / "weights.safetensors";
+    export_safetensors({folder_, 4}, "/model/", file);
+    EXPECT_EQ(read_safetensors(file).metadata.at(kTrainedOn), known.trained_on);
+    export_safetensors({folder_, 3}, "/model/", file);
+    EXPECT_EQ(read_safetensors(file).metadata.count(kTrainedOn), 0U);
+  });
+}
+
 TEST_F(StoreTest, ExportTakesTheAverageWhereThereIsOne) {
   Store store(folder_, ranks_);
   const std::vector<std::int64_t> shape{ranks_.size(), 6};

@@ -176,7 +176,7 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   const Prediction prediction = predict_test_split(model, dataset, world);
   if (world.rank() != 0) return;
 
-  write_features(folder.path() / "f.h5", dataset, prediction, {"site"});
+  write_features(folder.path() / "f.h5", dataset, prediction, {"site"}, {});
 
   const std::string where = "f.h5";
   const hdf5::File file = hdf5::open_file(folder.path() / "f.h5");

@@ -1,13 +1,17 @@
 #include "cohort/eval/weights.h"
 
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "cohort/checkpoint/export.h"
 #include "cohort/core/error.h"
+#include "cohort/nn/position.h"
 
 #include "support/small_model.h"
 
@@ -159,6 +163,186 @@ TEST(Weights, ATableOfChannelsHasTwoLayouts) {
   EXPECT_TRUE(load_weights(to, file, "file"));
 
   EXPECT_EQ(difference(from, to, "patch_embed.channel_embed.weight"), 0.0);
+}
+
+using Names = std::vector<std::string>;
+
+/// What a model of this shape was trained on: channels c0 …, classes k0 …, sites s0 ….
+data::Signature signature_of(const nn::VitShape& shape) {
+  const auto names = [](const char* letter, std::int64_t count) {
+    Names all;
+    for (std::int64_t i = 0; i < count; ++i) all.push_back(letter + std::to_string(i));
+    return all;
+  };
+  data::Signature signature{.label = "kind", .classes = names("k", shape.classes)};
+  for (std::size_t k = 0; k < shape.context.keys.size(); ++k)
+    signature.contexts.push_back({shape.context.keys[k], names("s", shape.vocabulary[k])});
+  signature.channels = names("c", shape.channels);
+  signature.images = {data::PixelType::u8, shape.channels, shape.height, shape.width};
+  return signature;
+}
+
+checkpoint::Safetensors named_weights(const nn::VisionTransformer& model) {
+  checkpoint::Safetensors weights = weights_of(model);
+  weights.metadata[checkpoint::kTrainedOn] = data::signature_text(signature_of(model.shape()));
+  return weights;
+}
+
+at::Tensor rows(const at::Tensor& values, std::vector<std::int64_t> places, std::int64_t dimension = 0) {
+  return values.index_select(dimension, testing::indices(std::move(places)));
+}
+
+TEST(Weights, TheHeadGoesByTheNamesOfItsClasses) {
+  const nn::VisionTransformer from(shape(8, 3), 1), to(shape(8, 3), 2);
+  data::Signature wanted = signature_of(to.shape());
+  wanted.classes = {"k2", "k0", "k1"};
+
+  const FittedWeights fitted = fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+
+  const auto parameters = from.named_parameters();
+  EXPECT_TRUE(at::equal(fitted.values.at("head.weight"), rows(parameters["head.weight"], {2, 0, 1})));
+  EXPECT_TRUE(at::equal(fitted.values.at("head.bias"), rows(parameters["head.bias"], {2, 0, 1})));
+}
+
+TEST(Weights, AHeadOfOtherClassesOrOfAnotherLabelIsNotTaken) {
+  const nn::VisionTransformer from(shape(8, 3), 1), to(shape(8, 3), 2);
+  data::Signature other_class = signature_of(to.shape()), other_label = other_class;
+  other_class.classes = {"k0", "k1", "new"};
+  other_label.label = "grade";
+
+  for (const data::Signature& wanted : {other_class, other_label}) {
+    const FittedWeights fitted = fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+    EXPECT_FALSE(fitted.values.contains("head.weight"));
+    EXPECT_TRUE(fitted.values.contains("norm.weight"));
+    ASSERT_EQ(fitted.skipped.size(), 2U);
+    EXPECT_NE(fitted.skipped.front().find("'kind': k0, k1, k2"), std::string::npos) << fitted.skipped.front();
+  }
+}
+
+TEST(Weights, RowsOfADictionaryGoToTheirContexts) {
+  nn::VitShape small = testing::small_shape({"site"}, nn::Amortization::dictionary_layer, {3}), large = small;
+  large.vocabulary = {4};
+  const nn::VisionTransformer from(small, 1), to(large, 2);
+  data::Signature wanted = signature_of(large);
+  wanted.contexts[0].values = {"s2", "new", "s0", "s1"};
+
+  const FittedWeights fitted = fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+
+  for (const std::string name : {"cin.model.site.weight", "cin_blocks.1.model.site.weight"}) {
+    const at::Tensor moved = fitted.values.at(name);
+    EXPECT_TRUE(at::equal(rows(moved, {0, 2, 3}), rows(from.named_parameters()[name], {2, 0, 1}))) << name;
+    EXPECT_EQ(moved[1].abs().max().item<double>(), 0.0) << name;
+  }
+  EXPECT_EQ(fitted.adapted.front(), "cin.model.site.weight: 3 of 4 rows by name, zeros for new");
+}
+
+TEST(Weights, FiltersGoToTheirChannels) {
+  nn::VitShape three = shape(8, 2), two = three;
+  three.channels = 3;
+  two.channels = 2;
+  const nn::VisionTransformer from(three, 1), permuted(three, 2), fewer(two, 3);
+  data::Signature same = signature_of(three), some = signature_of(two), others = same;
+  same.channels = {"c1", "c2", "c0"};
+  some.channels = {"c2", "c0"};
+  others.channels = {"x", "y", "z"};
+  const std::string name = "patch_embed.proj.weight";
+  const at::Tensor filters = from.named_parameters()[name];
+
+  const auto fit = [&](const nn::VisionTransformer& to, const data::Signature& wanted) {
+    return fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+  };
+
+  EXPECT_TRUE(at::equal(fit(permuted, same).values.at(name), rows(filters, {1, 2, 0}, 1)));
+  EXPECT_TRUE(at::allclose(fit(fewer, some).values.at(name), rows(filters, {2, 0}, 1) * 1.5));
+  const FittedWeights unknown = fit(permuted, others);
+  EXPECT_TRUE(at::equal(unknown.values.at(name), filters));
+  EXPECT_EQ(unknown.adapted, Names{name + ": channels c0, c1, c2 -> x, y, z, by position"});
+}
+
+TEST(Weights, EmbeddingsOfChannelsGoByName) {
+  nn::VitShape of_channels = shape(8, 0);
+  of_channels.family = nn::Family::channelvit;
+  of_channels.channels = 3;
+  const nn::VisionTransformer from(of_channels, 1), to(of_channels, 2);
+  data::Signature wanted = signature_of(of_channels);
+  wanted.channels = {"c2", "c1", "c0"};
+  const std::string name = "patch_embed.channel_embed.weight";
+
+  const auto fitted = fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+
+  EXPECT_TRUE(at::equal(fitted.values.at(name), from.named_parameters()[name].flip(0)));
+}
+
+TEST(Weights, PositionsOfContextTokensGoByKey) {
+  nn::VitShape two_keys = testing::small_shape({"site", "day"}, nn::Amortization::mean, {3, 2}),
+               turned = testing::small_shape({"day", "slide", "site"}, nn::Amortization::mean, {2, 5, 3});
+  const nn::VisionTransformer from(two_keys, 1), to(turned, 2);
+  const data::Signature wanted = signature_of(turned);
+
+  const auto fitted = fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+
+  const at::Tensor before = from.named_parameters()["pos_embed"], after = fitted.values.at("pos_embed");
+  EXPECT_TRUE(at::equal(rows(after, {0, 1, 3}, 1), rows(before, {0, 2, 1}, 1)));
+  EXPECT_EQ(after.select(1, 2).abs().max().item<double>(), 0.0);
+  EXPECT_TRUE(at::equal(after.narrow(1, 4, 4), before.narrow(1, 3, 4)));
+}
+
+nn::VitShape shape_of_size(std::int64_t height, std::int64_t width) {
+  nn::VitShape result = shape(8, 2);
+  result.height = height;
+  result.width = width;
+  return result;
+}
+
+// 2 x 8 patches are as many as 4 x 4.
+TEST(Weights, PositionsAreThoseOfTheTrueGrid) {
+  const nn::VisionTransformer from(shape_of_size(8, 32), 1), same(shape_of_size(8, 32), 2),
+      square(shape_of_size(16, 16), 2), large(shape_of_size(24, 24), 2);
+  const at::Tensor table = from.named_parameters()["pos_embed"];
+
+  const auto fit = [&](const nn::VisionTransformer& to) {
+    const data::Signature wanted = signature_of(to.shape());
+    return fitted_weights(to, named_weights(from), "file", Misfits::refuse, &wanted);
+  };
+
+  EXPECT_TRUE(at::equal(fit(same).values.at("pos_embed"), table));
+  EXPECT_TRUE(fit(same).adapted.empty());
+  for (const auto& [to, side] : {std::pair(&square, 4), std::pair(&large, 6)}) {
+    const FittedWeights fitted = fit(*to);
+    const at::Tensor expected =
+        nn::interpolate_positions(table, 2, {2, 8}, {side, side}, nn::PositionInterpolation::reference);
+    EXPECT_TRUE(at::equal(fitted.values.at("pos_embed"), expected));
+    EXPECT_EQ(fitted.adapted, Names{fmt::format("pos_embed: 2 x 8 patches -> {} x {}, bicubic", side, side)});
+  }
+}
+
+TEST(Weights, AGridThatNobodySaysIsASquareOrTheModelsOwnOrRefused) {
+  const nn::VisionTransformer wide(shape_of_size(8, 32), 1), square(shape_of_size(16, 16), 1),
+      large(shape_of_size(24, 24), 2), flat(shape_of_size(8, 24), 1);
+
+  const auto own = fitted_weights(wide, weights_of(square), "file"),
+             as_square = fitted_weights(large, weights_of(wide), "file");
+
+  EXPECT_TRUE(at::equal(own.values.at("pos_embed"), square.named_parameters()["pos_embed"]));
+  EXPECT_EQ(own.adapted,
+            Names{"pos_embed: 2 x 8 patches, taken for the model's own grid: the file does not say"});
+  EXPECT_EQ(as_square.adapted,
+            Names{"pos_embed: 4 x 4 patches -> 6 x 6, bicubic, taken for a square: the file does not say"});
+  EXPECT_THROW((void)fitted_weights(large, weights_of(flat), "file"), DataError);
+}
+
+TEST(Weights, AFileWhoseTensorsContradictItsNamesIsRefused) {
+  const nn::VisionTransformer model(shape(8, 2), 1);
+  const auto refused = [&](const std::function<void(data::Signature&)>& change) {
+    data::Signature said = signature_of(model.shape());
+    const data::Signature wanted = said;
+    change(said);
+    checkpoint::Safetensors weights = weights_of(model);
+    weights.metadata[checkpoint::kTrainedOn] = data::signature_text(said);
+    EXPECT_THROW((void)fitted_weights(model, weights, "file", Misfits::refuse, &wanted), DataError);
+  };
+  refused([](data::Signature& said) { said.images.height = 16; });
+  refused([](data::Signature& said) { said.channels = {"c0", "c1"}; });
 }
 
 TEST(Weights, ListsWhatIsMissingAndSkipped) {

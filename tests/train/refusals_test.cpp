@@ -1,4 +1,5 @@
 // Runs that cannot be: one message, the same on every rank, before anything is trained.
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -90,6 +91,27 @@ TEST_F(Refusals, OfADictionaryThatMeetsNewContexts) {
 
   expect_has(refusal(ExitCode::usage, named), "site 'e'");
   EXPECT_EQ(refusal(ExitCode::usage, dictionary), "");
+}
+
+// Before anything is trained.
+TEST_F(Refusals, OfASplitWithoutLabelsThatIsToBeScored) {
+  data::Description description = testing::tiny_description();
+  std::vector<data::Row> rows = testing::tiny_rows();
+  for (data::Row& row : rows) {
+    if (row.split == 1) row.labels = {-1};
+  }
+  description.splits.push_back({"empty", {}});
+  const auto pixels = [](std::int64_t index, std::span<std::byte> out) {
+    std::fill(out.begin(), out.end(), static_cast<std::byte>(index));
+  };
+  (void)data::write_dataset(folder.path() / "unlabelled", description, rows, pixels, {}, world);
+  const auto unlabelled = [&](RunConfig& c) { c.data.path = folder.path() / "unlabelled"; };
+
+  expect_has(refusal(ExitCode::usage, [&](RunConfig& c) { unlabelled(c), c.eval.splits = {"test"}; }),
+             "split 'test' has no image with a label 'corner'");
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "run"));
+  EXPECT_EQ(refusal(ExitCode::usage, [&](RunConfig& c) { unlabelled(c), c.eval.splits = {"empty"}; }), "");
+  EXPECT_EQ(refusal(ExitCode::usage, [&](RunConfig& c) { unlabelled(c), c.run_dir /= "default"; }), "");
 }
 
 TEST_F(Refusals, OfARunFolderThatCannotBeWritten) {

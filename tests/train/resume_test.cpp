@@ -116,6 +116,53 @@ TEST_F(Resume, ListsAllThatDoesNotFitTheDatasetToo) {
     EXPECT_NE(message.find(difference), std::string::npos) << difference << " is not in: " << message;
 }
 
+TEST_F(Resume, RefusesOtherMeansWithBothNumbers) {
+  RunConfig config = finished_run();
+  config.train.max_steps = 20;
+  data::Description description = data::Description::read(config.data.path);
+  const double mean = description.mean.front();
+  description.mean.front() = 1.5;
+  on_first_rank([&] { description.write(config.data.path); });
+
+  const std::string message = refusal(config, ExitCode::usage);
+
+  EXPECT_NE(message.find(fmt::format("mean: {:.9g} -> 1.5", mean)), std::string::npos) << message;
+}
+
+TEST_F(Resume, TellsOfALearningRateThatJumps) {
+  RunConfig config = finished_run();
+  config.train.max_steps = 20;
+  ::testing::internal::CaptureStderr();
+  { const Trainer trainer(config, world); }
+  const std::string longer = ::testing::internal::GetCapturedStderr();
+  config.train.max_steps = 12;
+  ::testing::internal::CaptureStderr();
+  { const Trainer trainer(config, world); }
+  const std::string same = ::testing::internal::GetCapturedStderr();
+
+  if (world.rank() != 0) return;
+  EXPECT_NE(longer.find("jumps at step 13: 1e-06 by the checkpoint's schedule of 12 steps, "),
+            std::string::npos)
+      << longer;
+  EXPECT_NE(longer.find("by the new one of 20"), std::string::npos) << longer;
+  EXPECT_EQ(same.find("jumps"), std::string::npos) << same;
+}
+
+TEST_F(Resume, RecordsOfARunMeanTheSameFromAnyWorkingFolder) {
+  RunConfig config = tiny_run(folder.path(), "run");
+  config.train.max_steps = 1;
+  config.data.path = fs::relative(config.data.path);
+  config.run_dir = fs::relative(config.run_dir);
+  ASSERT_TRUE(config.data.path.is_relative());
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+
+  const RunConfig recorded = load_run_config(folder.path() / "run" / "config.yaml");
+
+  EXPECT_EQ(recorded.data.path, fs::absolute(config.data.path).lexically_normal());
+  EXPECT_EQ(recorded.run_dir, fs::absolute(config.run_dir).lexically_normal());
+}
+
 TEST_F(Resume, StartsFromImportedWeights) {
   const RunConfig first = finished_run();
   RunConfig config = tiny_run(folder.path(), "second");
@@ -150,7 +197,7 @@ TEST_F(Resume, AnImportFillsWhatIsMissingAsInAFreshModel) {
   world.barrier();
 
   EXPECT_FALSE(fitted.missing.empty());
-  const auto fresh = build_model(config, data::Description::read(config.data.path), 2);
+  const auto fresh = build_model(config, signature_of(config, data::Description::read(config.data.path)));
   const auto stored = checkpoint::read_safetensors(weights), in_file = checkpoint::read_safetensors(file);
   Trainer trainer(config, world);
   const auto started = trainer.model().named_parameters();

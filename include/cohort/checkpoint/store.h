@@ -49,6 +49,9 @@ struct Meta {
   std::string config;  ///< the resolved configuration, YAML
   std::string
       dataset;  ///< name and checksum of the dataset's vocabulary and shards: what a resume must match
+  /// What the model knows of its training data, a JSON object (data/signature.h); empty: not known, as of
+  /// checkpoints that older programs wrote.
+  std::string trained_on{};
 };
 
 /// A slice as it lies in state.h5, with the checksum of its values.

@@ -36,6 +36,8 @@ class Dataset {
   ~Dataset();
 
   [[nodiscard]] const Description& description() const noexcept;
+  /// From here on description() says these, per channel in stored units: those that a model was trained with.
+  void use_statistics(std::vector<double> mean, std::vector<double> deviation);
   [[nodiscard]] const std::string& split() const noexcept;
   [[nodiscard]] std::int64_t rows() const noexcept;
   /// A context column as runs of rows, read shard by shard at first use and kept: small, however many rows

@@ -92,4 +92,7 @@ struct Description {
   [[nodiscard]] const ContextColumn& context(std::string_view name) const;
 };
 
+/// Those of `splits` that have images; a warning names each of the others. Throws UsageError: no such split.
+std::vector<std::string> with_images(const Description& description, const std::vector<std::string>& splits);
+
 }  // namespace cohort::data

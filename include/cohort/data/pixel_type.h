@@ -1,10 +1,15 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "cohort/data/description.h"
 
 namespace cohort::data {
+
+/// The type of this name (pixel_type_name); nothing for others.
+std::optional<PixelType> pixel_type_of(std::string_view name) noexcept;
 
 /// Bytes of one value.
 std::int64_t pixel_type_bytes(PixelType type) noexcept;

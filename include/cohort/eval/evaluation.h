@@ -25,9 +25,13 @@ struct EvaluationColumns {
   /// Groups images (as in sampler.group_by, several keys are possible) and, the first one, names the contexts
   /// of the scores; empty: neither.
   std::string context_key;
+  /// What the columns of the logits stand for, matched with the dataset's classes by name; empty: the
+  /// dataset's classes, in their order.
+  std::vector<std::string> classes{};
 };
 
-/// score() of `logits` [N, classes], in dataset order, with the names of `dataset`. Throws DataError.
+/// score() of `logits` [N, classes], in dataset order, with the names of `dataset`. Throws UsageError (an
+/// image has a class that is none of columns.classes) or DataError.
 Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
                          const EvaluationColumns& columns);
 

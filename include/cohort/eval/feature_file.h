@@ -8,9 +8,11 @@ namespace cohort::eval {
 
 /// HDF5 for other tools, everything in dataset order: /features [N, D] f32, /patch_tokens [N, P, D] f32 and
 /// /logits [N, classes] f32 if there are any, /id [N] text, /labels/<name> [N] i32, /context/<key> [N] i32,
-/// /context_tokens/<key> [N, D] f32. Written beside and renamed into place. One rank calls it. `keys`: the
-/// context keys of the model, in order. Throws DataError.
+/// /context_tokens/<key> [N, D] f32, /logit_classes [classes] text. Labels and contexts are numbers of
+/// dataset.json, columns of the logits those of `classes`. Written beside and renamed into place. One rank
+/// calls it. `keys`: the context keys of the model, in order. Throws DataError.
 void write_features(const std::filesystem::path& file, const data::Dataset& dataset,
-                    const Prediction& prediction, const std::vector<std::string>& keys);
+                    const Prediction& prediction, const std::vector<std::string>& keys,
+                    const std::vector<std::string>& classes);
 
 }  // namespace cohort::eval

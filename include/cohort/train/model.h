@@ -1,13 +1,15 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include <ATen/core/Tensor.h>
 
 #include "cohort/checkpoint/store.h"
-#include "cohort/data/description.h"
+#include "cohort/core/error.h"
+#include "cohort/data/signature.h"
 #include "cohort/method/method.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
@@ -21,29 +23,39 @@ std::string label_column(const RunConfig& config, const data::Description& descr
 /// The column that answers are compared with: that of label_column(), also under a method that needs none.
 std::string scored_column(const RunConfig& config, const data::Description& description);
 
-/// The model of a configuration for images and vocabularies of `description`, on the CPU, with random weights
-/// or those of model.weights. `classes` 0: no head. Throws UsageError or DataError.
-std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
-                                                   const data::Description& description,
-                                                   std::int64_t classes);
+/// What a run of this configuration learns of a dataset: under dino no label. Throws UsageError.
+data::Signature signature_of(const RunConfig& config, const data::Description& description);
+/// The same, with the contexts of which the training split has no image.
+data::Signature signature_of(const RunConfig& config, const data::Dataset& training);
+
+/// The model of a configuration for what `signature` says, on the CPU, with random weights or those of
+/// model.weights. No classes: no head. Throws UsageError (also: context keys other than those of the
+/// configuration) or DataError.
+std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config, const data::Signature& signature);
 
 /// The same without memory for the weights: for shard::ShardedModel.
 std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
-                                                                  const data::Description& description,
-                                                                  std::int64_t classes);
+                                                                  const data::Signature& signature);
 
-/// Classes that the configuration's model has a head for: those of the label column; 0 under dino.
-std::int64_t number_of_classes(const RunConfig& config, const data::Description& description);
+/// Whether context tokens are rows of a table, which knows the contexts of training alone.
+bool has_dictionary(const nn::ContextConfig& context);
 
 /// The method of a configuration, its models without values.
 /// `label_counts`: training images of each class, for supervised.class_weights.
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts);
 
-/// Writes the first values of each parameter of a part's model: those of model.weights in the backbone,
-/// random ones where there are none, the same for all parts. Reads the file when it is first called, so that
-/// errors come then.
-shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part);
+/// Why a model that was trained on `signature` cannot work on the images of a split, or be scored by its
+/// `label` (empty: it is not): no images, no labels, contexts for which its dictionary has no trained token.
+/// Nothing when it can.
+std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
+                                   const std::string& label, const data::Signature& signature);
+
+/// Writes the first values of each parameter of a part's model: those of model.weights in the backbone, by
+/// name (eval::fitted_weights), random ones where there are none, the same for all parts. Reads the file when
+/// it is first called, so that errors come then. `signature`: what the part is trained on.
+shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,
+                                       const data::Signature& signature);
 
 /// How names of a part's backbone begin in checkpoints: "/model/", "/teacher/backbone.". `part` empty: model,
 /// or teacher. Throws UsageError when the checkpoint has no such part.

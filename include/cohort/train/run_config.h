@@ -234,6 +234,10 @@ RunConfig load_run_config(const std::filesystem::path& file, std::span<const std
 /// The resolved configuration as YAML that load_run_config() reads back to the same values.
 std::string dump_run_config(const RunConfig& config);
 
+/// The same for the records of a run: folders and files are absolute, and mean the same from any working
+/// folder.
+std::string dump_with_absolute_paths(const RunConfig& config);
+
 /// docs/config.md: every key, from the structs above.
 std::string config_document();
 

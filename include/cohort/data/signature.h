@@ -1,0 +1,67 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cohort/data/dataset.h"
+#include "cohort/data/description.h"
+
+namespace cohort::data {
+
+/// What a model knows of the data that it was trained on: the names behind the numbers of its outputs, rows
+/// and inputs. Checkpoints and exported weights carry it, so that another dataset is matched by name.
+struct Signature {
+  struct Context {
+    std::string name;
+    std::vector<std::string> values;    ///< row i of a dictionary is that of values[i]
+    std::vector<std::string> unseen{};  ///< those of `values` without an image to train on
+  };
+  std::string label{};                 ///< column that was learnt; empty: none
+  std::vector<std::string> classes{};  ///< output i of the head is that of classes[i]; empty: no head
+  std::vector<Context> contexts{};     ///< in the order of the model's keys
+  std::vector<std::string> channels{};
+  ImageLayout images{};                     ///< height and width give the grid of the position table
+  std::vector<double> mean{}, deviation{};  ///< per channel, in stored units; empty: not known
+};
+
+/// Of a model that learns `label` (empty: none) with the context keys `keys`. Throws UsageError: no such
+/// column.
+Signature signature_of(const Description& description, const std::string& label,
+                       const std::vector<std::string>& keys);
+/// The same, with the contexts of which `training` has no image.
+Signature signature_of(const Dataset& training, const std::string& label,
+                       const std::vector<std::string>& keys);
+
+/// JSON (docs/formats/checkpoint.md), and back. Throws DataError naming `where`: damaged or of another shape.
+std::string signature_text(const Signature& signature);
+Signature parse_signature(const std::string& text, const std::string& where);
+
+/// Where each of `wanted` stands in `names`; -1: nowhere.
+std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names);
+
+/// "cat, dog", of many the first ones.
+std::string list_of(std::span<const std::string> names);
+
+/// The model in the words of another dataset: its channels, statistics and context values in the order of
+/// `description`. Label, classes and the size of the position table stay. Throws UsageError: channels that
+/// are not the model's, or no such context key.
+Signature in_words_of(const Description& description, const Signature& model);
+
+/// `wanted` with the statistics of `model` for its channels, by name; as it is when the model does not know
+/// them, or when pixels are of another type.
+Signature with_statistics_of(const Signature& model, Signature wanted);
+
+/// "site 'e'": a context of `dataset` for which a dictionary of `model` has no token that was trained; empty:
+/// there is none.
+std::string context_without_token(const Dataset& dataset, const Signature& model);
+
+/// The labels of `dataset` [rows] as numbers of `classes`, by name; -1: none. Throws UsageError when an image
+/// has a class that is not among them.
+std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
+                                         std::span<const std::string> classes);
+
+/// What two trainings know differently, a sentence each: "classes of 'grade': cat, dog -> dog, cat".
+std::vector<std::string> differences(const Signature& before, const Signature& now);
+
+}  // namespace cohort::data

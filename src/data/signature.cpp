@@ -1,0 +1,253 @@
+#include "cohort/data/signature.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+#include "cohort/data/pixel_type.h"
+
+#include "support/json.h"
+
+namespace cohort::data {
+namespace {
+
+Json to_json(const Signature::Context& context) {
+  return {{"name", context.name}, {"values", context.values}, {"unseen", context.unseen}};
+}
+
+Signature::Context context_from(const Json& json) {
+  return {json.at("name"), json.at("values"), json.at("unseen")};
+}
+
+Signature signature_from(const Json& json) {
+  Signature signature{.label = json.at("label"), .classes = json.at("classes")};
+  for (const Json& context : json.at("contexts")) signature.contexts.push_back(context_from(context));
+  signature.channels = json.at("channels").get<std::vector<std::string>>();
+  signature.images = {pixel_type_of(json.at("type").get<std::string>()).value(),
+                      std::ssize(signature.channels), integer_of(json.at("height")),
+                      integer_of(json.at("width"))};
+  signature.mean = json.at("mean").get<std::vector<double>>();
+  signature.deviation = json.at("deviation").get<std::vector<double>>();
+  return signature;
+}
+
+bool are_unique(std::span<const std::string> names) {
+  return std::set<std::string_view>(names.begin(), names.end()).size() == names.size();
+}
+
+bool is_whole(const Signature& signature) {
+  const std::size_t channels = signature.channels.size(), known = signature.mean.size();
+  const bool has_sizes = signature.images.height > 0 && signature.images.width > 0;
+  const bool has_statistics = known == signature.deviation.size() && (known == 0 || known == channels);
+  return has_sizes && has_statistics && channels > 0 && are_unique(signature.channels) &&
+         are_unique(signature.classes) &&
+         std::all_of(signature.contexts.begin(), signature.contexts.end(),
+                     [](const auto& context) { return are_unique(context.values); });
+}
+
+bool has_unknown(std::span<const std::int64_t> places) {
+  return std::find(places.begin(), places.end(), -1) != places.end();
+}
+
+/// `values` in the order of `places`.
+template <class Value>
+std::vector<Value> rearranged(const std::vector<Value>& values, std::span<const std::int64_t> places) {
+  std::vector<Value> moved;
+  if (values.empty()) return moved;
+  for (const std::int64_t place : places) moved.push_back(values[static_cast<std::size_t>(place)]);
+  return moved;
+}
+
+[[noreturn]] void refuse_channels(const Description& description, const Signature& model) {
+  throw UsageError({fmt::format("the model was trained on images with the channels {}; the dataset has {}",
+                                list_of(model.channels), list_of(description.channels)),
+                    fmt::format("dataset {}", description.name),
+                    "channels are matched by name: use a dataset with those of the model"});
+}
+
+/// Which values have an image.
+std::vector<bool> occurring(const Dataset& dataset, const std::string& key) {
+  std::vector<bool> occurs(dataset.description().context(key).values.size());
+  for (const ContextRun& run : dataset.context_runs(key).runs())
+    occurs[static_cast<std::size_t>(run.context)] = true;
+  return occurs;
+}
+
+void add_difference(std::vector<std::string>& found, const std::string& what, const std::string& before,
+                    const std::string& now) {
+  if (before != now) found.push_back(fmt::format("{}: {} -> {}", what, before, now));
+}
+
+void add_difference(std::vector<std::string>& found, const std::string& what,
+                    const std::vector<std::string>& before, const std::vector<std::string>& now) {
+  if (before != now) found.push_back(fmt::format("{}: {} -> {}", what, list_of(before), list_of(now)));
+}
+
+void add_difference(std::vector<std::string>& found, const std::string& what,
+                    const std::vector<double>& before, const std::vector<double>& now) {
+  if (before != now && !before.empty())
+    found.push_back(fmt::format("{}: {:.9g} -> {:.9g}", what, fmt::join(before, ", "), fmt::join(now, ", ")));
+}
+
+std::string size_text(const ImageLayout& images) {
+  return fmt::format("{} x {} of type {}", images.height, images.width, pixel_type_name(images.type));
+}
+
+}  // namespace
+
+Signature signature_of(const Description& description, const std::string& label,
+                       const std::vector<std::string>& keys) {
+  Signature signature{.label = label};
+  if (!label.empty()) signature.classes = description.label(label).classes;
+  for (const std::string& key : keys) signature.contexts.push_back({key, description.context(key).values});
+  signature.channels = description.channels;
+  signature.images = description.images;
+  signature.mean = description.mean;
+  signature.deviation = description.deviation;
+  return signature;
+}
+
+Signature signature_of(const Dataset& training, const std::string& label,
+                       const std::vector<std::string>& keys) {
+  Signature signature = signature_of(training.description(), label, keys);
+  for (Signature::Context& context : signature.contexts) {
+    const std::vector<bool> occurs = occurring(training, context.name);
+    for (std::size_t i = 0; i < occurs.size(); ++i) {
+      if (!occurs[i]) context.unseen.push_back(context.values[i]);
+    }
+  }
+  return signature;
+}
+
+std::string signature_text(const Signature& signature) {
+  Json contexts = Json::array();
+  for (const Signature::Context& context : signature.contexts) contexts.push_back(to_json(context));
+  return Json{{"label", signature.label},
+              {"classes", signature.classes},
+              {"contexts", std::move(contexts)},
+              {"channels", signature.channels},
+              {"mean", signature.mean},
+              {"deviation", signature.deviation},
+              {"type", pixel_type_name(signature.images.type)},
+              {"height", signature.images.height},
+              {"width", signature.images.width}}
+      .dump();
+}
+
+Signature parse_signature(const std::string& text, const std::string& where) {
+  const DataError damaged({"what the model says of its training data is damaged", where,
+                           "export the weights again, or use another checkpoint"});
+  if (is_nested_deeply(text)) throw damaged;
+  try {
+    Signature signature = signature_from(Json::parse(text));
+    if (!is_whole(signature)) throw damaged;
+    return signature;
+  } catch (const Json::exception&) {
+    throw damaged;
+  } catch (const std::out_of_range&) {
+    throw damaged;
+  } catch (const std::bad_optional_access&) {
+    throw damaged;
+  }
+}
+
+std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names) {
+  std::unordered_map<std::string_view, std::int64_t> known;
+  for (std::size_t i = 0; i < names.size(); ++i) known.emplace(names[i], static_cast<std::int64_t>(i));
+  std::vector<std::int64_t> places;
+  places.reserve(wanted.size());
+  for (const std::string& name : wanted) {
+    const auto found = known.find(name);
+    places.push_back(found == known.end() ? -1 : found->second);
+  }
+  return places;
+}
+
+std::string list_of(std::span<const std::string> names) {
+  constexpr std::size_t kMost = 12;
+  if (names.empty()) return "none";
+  const std::string shown = join(names.first(std::min(names.size(), kMost)), ", ");
+  return names.size() <= kMost ? shown
+                               : fmt::format("{} … ({} in all)", shown, format_count(std::ssize(names)));
+}
+
+Signature in_words_of(const Description& description, const Signature& model) {
+  const std::vector<std::int64_t> channels = places_of(description.channels, model.channels);
+  if (channels.size() != model.channels.size() || has_unknown(channels)) refuse_channels(description, model);
+  Signature words = model;
+  words.channels = description.channels;
+  words.mean = rearranged(model.mean, channels);
+  words.deviation = rearranged(model.deviation, channels);
+  for (Signature::Context& context : words.contexts)
+    context.values = description.context(context.name).values;
+  return words;
+}
+
+Signature with_statistics_of(const Signature& model, Signature wanted) {
+  const std::vector<std::int64_t> channels = places_of(wanted.channels, model.channels);
+  if (model.images.type != wanted.images.type || has_unknown(channels)) return wanted;
+  wanted.mean = rearranged(model.mean, channels);
+  wanted.deviation = rearranged(model.deviation, channels);
+  return wanted;
+}
+
+std::string context_without_token(const Dataset& dataset, const Signature& model) {
+  for (const Signature::Context& context : model.contexts) {
+    const std::vector<std::string>& values = dataset.description().context(context.name).values;
+    const std::vector<std::int64_t> known = places_of(values, context.values),
+                                    unseen = places_of(values, context.unseen);
+    const std::vector<bool> occurs = occurring(dataset, context.name);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (occurs[i] && (known[i] < 0 || unseen[i] >= 0))
+        return fmt::format("{} '{}'", context.name, values[i]);
+    }
+  }
+  return "";
+}
+
+std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
+                                         std::span<const std::string> classes) {
+  const std::vector<std::string>& names = dataset.description().label(label).classes;
+  const std::vector<std::int64_t> places = places_of(names, classes);
+  std::vector<std::int32_t> labels = dataset.labels(label);
+  for (std::int32_t& value : labels) {
+    if (value < 0) continue;
+    const std::int64_t place = places[static_cast<std::size_t>(value)];
+    if (place < 0) {
+      const std::string& name = names[static_cast<std::size_t>(value)];
+      throw UsageError(
+          {fmt::format(
+               "split '{}' has images of class '{}', which the model does not know: its classes are {}, "
+               "those of '{}' are {}",
+               dataset.split(), name, list_of(classes), label, list_of(names)),
+           fmt::format("dataset {}", dataset.description().name),
+           fmt::format("{}; classes are matched by name", did_you_mean(name, classes))});
+    }
+    value = static_cast<std::int32_t>(place);
+  }
+  return labels;
+}
+
+std::vector<std::string> differences(const Signature& before, const Signature& now) {
+  std::vector<std::string> found;
+  add_difference(found, "label", before.label, now.label);
+  add_difference(found, fmt::format("classes of '{}'", before.label), before.classes, now.classes);
+  for (std::size_t k = 0; k < std::min(before.contexts.size(), now.contexts.size()); ++k) {
+    const Signature::Context &old_context = before.contexts[k], &context = now.contexts[k];
+    add_difference(found, "context key", old_context.name, context.name);
+    add_difference(found, fmt::format("values of '{}'", context.name), old_context.values, context.values);
+  }
+  add_difference(found, "channels", before.channels, now.channels);
+  add_difference(found, "images", size_text(before.images), size_text(now.images));
+  add_difference(found, "mean", before.mean, now.mean);
+  add_difference(found, "deviation", before.deviation, now.deviation);
+  return found;
+}
+
+}  // namespace cohort::data
