@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <deque>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
 #include "commands.h"
@@ -42,7 +43,8 @@ std::int64_t integer_in(const nlohmann::json& line, const char* key, std::int64_
 RunProgress read_progress(const fs::path& run) {
   RunProgress progress;
   std::deque<std::pair<double, double>> recent;  // seconds, images
-  std::ifstream lines(run / "metrics.jsonl");
+  const fs::path file = run / "metrics.jsonl";
+  std::istringstream lines(fs::exists(file) ? read_file(file, kMostRecords, Links::refuse) : "");
   std::string line;
   while (std::getline(lines, line) && !lines.eof()) {  // a last line without its end is being written
     const auto json = nlohmann::json::parse(line, nullptr, false);

@@ -215,6 +215,7 @@ JobScript plan_stage(const std::string& stage, const Plan& plan) {
 /// business.
 fs::path write_script(const std::string& stage, const std::string& text, const Plan& plan) {
   const fs::path file = plan.base / "slurm" / (stage + ".sbatch");
+  refuse_no_folder(file.parent_path());
   make_writable_folder(file.parent_path());
   write_file_atomically(file, text);
   fs::permissions(file, fs::perms::owner_all);

@@ -10,6 +10,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/eval/weights.h"
 #include "cohort/train/model.h"
@@ -222,6 +223,7 @@ fs::path config_of_run(const std::string& run) {
     throw DataError({"not the folder of a run: it has no config.yaml", run,
                      "give the folder that cohort train wrote (run_dir)"});
   }
+  refuse_no_file(file);
   return file;
 }
 

@@ -19,7 +19,7 @@ namespace cohort::checkpoint {
 void export_safetensors(const Location& checkpoint, const std::string& prefix,
                         const std::filesystem::path& file) {
   const std::filesystem::path folder = checkpoint.folder / folder_name(checkpoint.step);
-  const Contents contents = parse_meta(read_file(folder / kMeta), (folder / kMeta).string());
+  const Contents contents = parse_meta(read_meta(folder), (folder / kMeta).string());
   std::vector<TensorHeader> headers;
   std::vector<const Catalogue::value_type*> saved;
   for (const auto& entry : contents.tensors) {

@@ -90,7 +90,19 @@ std::vector<fs::path> partial_paths(const fs::path& folder) {
   return paths;
 }
 
+std::string read_meta(const fs::path& checkpoint) {
+  try {
+    refuse_no_folder(checkpoint);
+    refuse_no_file(checkpoint / kMeta);
+    refuse_no_file(checkpoint / kState);
+  } catch (const DataError& error) {
+    throw Damaged(error.text().what, error.text().where);
+  }
+  return read_file(checkpoint / kMeta, kMostRecords, Links::refuse);
+}
+
 void begin_checkpoint(const fs::path& folder, const fs::path& partial) {
+  refuse_no_folder(folder);
   const bool is_new = !fs::exists(folder);
   make_writable_folder(folder);
   if (is_new) sync_folder(folder / "..");  // of what use were checkpoints in a folder without a name

@@ -19,6 +19,10 @@ std::filesystem::path partial_of(const std::filesystem::path& target);
 std::vector<std::int64_t> steps_in(const std::filesystem::path& folder, bool complete);
 std::vector<std::filesystem::path> partial_paths(const std::filesystem::path& folder);
 
+/// The text of a checkpoint's meta.json. Throws Damaged when the checkpoint's folder or one of its files is a
+/// link, FIFO or device, DataError when it cannot be read.
+std::string read_meta(const std::filesystem::path& checkpoint);
+
 /// Makes the folder of checkpoints and an empty one to write the next into; removes what a killed run left.
 void begin_checkpoint(const std::filesystem::path& folder, const std::filesystem::path& partial);
 /// From the files in the partial folder to the newest checkpoint.

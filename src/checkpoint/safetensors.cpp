@@ -5,7 +5,6 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -13,6 +12,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <unistd.h>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -51,13 +51,8 @@ struct Entry {
 
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& file) : file_(file), stream_(file, std::ios::binary) {
-    if (!stream_ || std::filesystem::is_directory(file)) {
-      throw DataError(
-          {"cannot read the file", file.string(), "check that it exists and that you may read it"});
-    }
-    file_bytes_ = std::filesystem::file_size(file);
-  }
+  explicit Reader(const std::filesystem::path& file)
+      : file_(file), descriptor_(open_file(file)), file_bytes_(std::filesystem::file_size(file)) {}
 
   Safetensors read() {
     const nlohmann::json header = read_header();
@@ -71,7 +66,7 @@ class Reader {
       }
     }
     check_layout(entries);
-    mapping_ = std::make_shared<FileMapping>(file_, file_bytes_);
+    mapping_ = std::make_shared<FileMapping>(descriptor_, file_bytes_, file_);
     for (const Entry& entry : entries) content.tensors.emplace_back(entry.name, read_tensor(entry));
     return content;
   }
@@ -82,21 +77,21 @@ class Reader {
                      "the file is damaged or not in the safetensors format: copy or download it again"});
   }
 
-  void read_bytes(void* target, std::uint64_t count) {
-    stream_.read(static_cast<char*>(target), static_cast<std::streamsize>(count));
-    if (static_cast<std::uint64_t>(stream_.gcount()) != count) refuse("the file ended while it was read");
+  void read_bytes(void* target, std::uint64_t count, std::uint64_t offset) const {
+    const ssize_t read = ::pread(descriptor_.get(), target, count, static_cast<off_t>(offset));
+    if (read != static_cast<ssize_t>(count)) refuse("the file ended while it was read");
   }
 
   nlohmann::json read_header() {
     std::uint64_t length = 0;
     if (file_bytes_ < kLengthBytes)
       refuse(fmt::format("{} bytes are too few for a safetensors file", file_bytes_));
-    read_bytes(&length, kLengthBytes);
+    read_bytes(&length, kLengthBytes, 0);
     if (length > kLargestHeader || length > file_bytes_ - kLengthBytes) {
       refuse(fmt::format("a header of {} bytes does not fit into a file of {} bytes", length, file_bytes_));
     }
     std::string text(length, '\0');
-    read_bytes(text.data(), length);
+    read_bytes(text.data(), length, kLengthBytes);
     data_bytes_ = file_bytes_ - kLengthBytes - length;
     return parse_header(text);
   }
@@ -203,7 +198,7 @@ class Reader {
   }
 
   std::filesystem::path file_;
-  std::ifstream stream_;
+  FileDescriptor descriptor_;
   std::uint64_t file_bytes_ = 0, data_bytes_ = 0;
   std::shared_ptr<FileMapping> mapping_;
 };

@@ -120,15 +120,14 @@ std::vector<std::string> Store::unfinished() const {
 }
 
 Contents Store::contents(std::int64_t step) const {
-  const fs::path file = path_of(step) / kMeta;
-  return parse_meta(read_file(file), file.string());
+  return parse_meta(read_meta(path_of(step)), (path_of(step) / kMeta).string());
 }
 
 void Store::load(std::int64_t step, std::vector<Slice>& state) {
   const fs::path folder = path_of(step), file = folder / kMeta;
   std::string text;
   comm::together(*ranks_, [&] {
-    if (ranks_->rank() == 0) text = read_file(file);
+    if (ranks_->rank() == 0) text = read_meta(folder);
   });
   text = ranks_->broadcast_text(std::move(text));
   const Contents contents = parse_meta(text, file.string());

@@ -100,7 +100,8 @@ void append_operations(SignalText& text) noexcept {
 void write_fatal_report(const SignalText& text) noexcept {
   if (report_file[0] == 0) return;
   ::mkdir(report_folder.data(), 0777);
-  const int descriptor = ::open(report_beside.data(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int descriptor =
+      ::open(report_beside.data(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor < 0) return;
   text.write_to(descriptor);
   std::array<void*, 64> frames{};

@@ -111,7 +111,7 @@ class FileReader {
 
   [[nodiscard]] std::optional<YAML::Node> parse() const {
     try {
-      const std::string text = read_file(file_);
+      const std::string text = read_file(file_, kMostSettings);
       refuse_several_documents(text);
       const YAML::Node root = YAML::Load(text);
       return root.IsDefined() ? std::optional(root) : std::nullopt;

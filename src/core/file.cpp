@@ -4,11 +4,13 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 #include <vector>
 
 #include "cohort/core/error.h"
+#include "cohort/core/text.h"
 
 namespace cohort {
 namespace {
@@ -20,13 +22,47 @@ DataError system_error(const char* action, const std::filesystem::path& file, in
       {fmt::format("cannot {}: {}", action, std::strerror(error)), file.string(), disk_remedy(error)});
 }
 
-void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& file) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw system_error("write the file", file, errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
+const char* kind_of(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+      return "file";
+    case S_IFDIR:
+      return "folder";
+    case S_IFLNK:
+      return "link";
+    case S_IFIFO:
+      return "FIFO";
+    case S_IFSOCK:
+      return "socket";
+    default:
+      return "device";
   }
+}
+
+/// Nothing there: whoever opens it says so.
+void refuse_other_kind(const std::filesystem::path& path, mode_t wanted, Links links) {
+  struct stat status {};
+  const auto look = links == Links::follow ? ::stat : ::lstat;
+  if (look(path.c_str(), &status) != 0 || (status.st_mode & S_IFMT) == wanted) return;
+  if (S_ISDIR(status.st_mode)) throw system_error("read the file", path, EISDIR);
+  throw DataError({fmt::format("not a regular {}, but a {}", kind_of(wanted), kind_of(status.st_mode)),
+                   path.string(), "remove it, or put in its place what it stands for"});
+}
+
+/// Waits for nobody, as one would at a FIFO that is put there after the first look.
+FileDescriptor open_regular(const std::filesystem::path& file, int flags, Links links, const char* action) {
+  refuse_other_kind(file, S_IFREG, links);
+  if (links == Links::refuse) flags |= O_NOFOLLOW;
+  FileDescriptor descriptor(::open(file.c_str(), flags | O_CLOEXEC | O_NONBLOCK, 0644));
+  struct stat status {};
+  if (!descriptor || ::fstat(descriptor.get(), &status) != 0) throw system_error(action, file, errno);
+  if (!S_ISREG(status.st_mode)) throw system_error(action, file, EINVAL);
+  return descriptor;
+}
+
+DataError too_large(const std::filesystem::path& file, std::uint64_t most) {
+  return DataError({fmt::format("the file is larger than {}, the most that is read", format_bytes(most)),
+                    file.string(), "check that it is the file that was meant"});
 }
 
 void sync_path(const std::filesystem::path& path, int flags, const char* action) {
@@ -68,9 +104,34 @@ std::string disk_remedy(int error, std::string otherwise) {
   }
 }
 
-std::string read_file(const std::filesystem::path& file) {
-  const FileDescriptor descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!descriptor) throw system_error("read the file", file, errno);
+FileDescriptor open_file(const std::filesystem::path& file, Links links) {
+  return open_regular(file, O_RDONLY, links, "read the file");
+}
+
+FileDescriptor open_to_append(const std::filesystem::path& file) {
+  return open_regular(file, O_WRONLY | O_APPEND | O_CREAT, Links::refuse, "write the file");
+}
+
+void refuse_no_file(const std::filesystem::path& path) {
+  refuse_other_kind(path, S_IFREG, Links::refuse);
+}
+
+void refuse_no_folder(const std::filesystem::path& path) {
+  refuse_other_kind(path, S_IFDIR, Links::refuse);
+}
+
+void write_all(const FileDescriptor& to, std::span<const std::byte> bytes, const std::filesystem::path& file,
+               const char* action) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(to.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw system_error(action, file, errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+std::string read_file(const std::filesystem::path& file, std::uint64_t most, Links links) {
+  const FileDescriptor descriptor = open_file(file, links);
   std::string content;
   for (std::size_t done = 0;;) {
     if (content.size() - done < kReadBytes) content.resize(std::max(2 * content.size(), done + kReadBytes));
@@ -78,14 +139,28 @@ std::string read_file(const std::filesystem::path& file) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw system_error("read the file", file, errno);
     done += static_cast<std::size_t>(count);
+    if (done > most) throw too_large(file, most);
     if (count == 0) return content.resize(done), content;
   }
 }
 
+namespace {
+
+/// In place of what has that name, such as the remains of a process that had the same number.
+int create_anew(const std::filesystem::path& file) {
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const int descriptor = ::open(file.c_str(), kFlags, 0644);
+  if (descriptor >= 0 || errno != EEXIST) return descriptor;
+  ::unlink(file.c_str());
+  return ::open(file.c_str(), kFlags, 0644);
+}
+
+}  // namespace
+
 AtomicFile::AtomicFile(std::filesystem::path file)
     : file_(std::move(file)),
       beside_(file_.string() + fmt::format(".{}.partial", ::getpid())),
-      descriptor_(::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
+      descriptor_(create_anew(beside_)) {
   if (!descriptor_) throw system_error("create the file", beside_, errno);
 }
 
@@ -94,7 +169,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
-  write_all(descriptor_.get(), bytes, beside_);
+  write_all(descriptor_, bytes, beside_);
 }
 
 void AtomicFile::commit() {
@@ -122,7 +197,7 @@ void copy_sparse(const FileDescriptor& from, const std::filesystem::path& to) {
     const ssize_t count = ::pread(from.get(), part.data(), wanted, at);
     if (count <= 0) throw system_error("read what is to be written", to, count < 0 ? errno : EIO);
     if (::lseek(target.get(), at, SEEK_SET) < 0) throw system_error("write the file", to, errno);
-    write_all(target.get(), std::span(part).first(static_cast<std::size_t>(count)), to);
+    write_all(target, std::span(part).first(static_cast<std::size_t>(count)), to);
     at += count;
   }
   if (::ftruncate(target.get(), end) != 0) throw system_error("write the file", to, errno);

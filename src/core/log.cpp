@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
+#include <cstdio>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
+#include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -33,6 +35,30 @@ spdlog::logger& logger() {
   }();
   return *instance;
 }
+
+/// Lines that cannot be written are said to be missing, once: a log is no reason to end a run, whose metrics
+/// and checkpoints on the same disk are.
+class LogFile final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit LogFile(std::filesystem::path file) : file_(std::move(file)), descriptor_(open_to_append(file_)) {}
+
+ private:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    try {
+      write_all(descriptor_, std::as_bytes(std::span(line.data(), line.size())), file_, "write the log");
+    } catch (const DataError& error) {
+      if (!std::exchange(failed_, true))
+        fmt::print(stderr, "warning: {}: {}; lines are missing there\n", file_.string(), error.text().what);
+    }
+  }
+  void flush_() override {}
+
+  std::filesystem::path file_;
+  FileDescriptor descriptor_;
+  bool failed_ = false;
+};
 
 struct LogHistory {
   std::mutex mutex;
@@ -65,15 +91,9 @@ void set_log_rank(int rank, int size) {
 
 void start_log_file(const std::filesystem::path& file) {
   if (log_rank != 0) return;
-  errno = 0;
-  try {
-    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
-    sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
-    logger().sinks().push_back(std::move(sink));
-  } catch (const spdlog::spdlog_ex& error) {
-    throw DataError(
-        {fmt::format("cannot write the log: {}", error.what()), file.string(), disk_remedy(errno)});
-  }
+  auto sink = std::make_shared<LogFile>(file);
+  sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  logger().sinks().push_back(std::move(sink));
 }
 
 void log_info(std::string_view message) {

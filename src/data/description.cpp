@@ -339,7 +339,7 @@ std::string read_text(const std::filesystem::path& folder) {
     throw DataError({"the folder holds no dataset.json", folder.string(),
                      "it is not a dataset, or its conversion did not finish: run cohort-data convert again"});
   }
-  return read_file(file);
+  return read_file(file, kMostRecords);
 }
 
 Description parse_text(const std::string& content, const std::filesystem::path& folder) {

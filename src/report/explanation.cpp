@@ -49,15 +49,32 @@ std::string image_caption(const json& image) {
       {image.at("id").get<std::string>(), contexts_text(image.at("contexts")), answer_text(image)});
 }
 
-/// A file of the folder itself, whatever the name says.
-std::string picture(const fs::path& folder, const json& name) {
-  return read_file(folder / fs::path(name.get<std::string>()).filename());
-}
+/// The pictures of the folder `explain`, which may name one of them many times.
+class Pictures {
+ public:
+  explicit Pictures(fs::path folder) : folder_(std::move(folder)) {}
 
-ExplainedImage read_image(const fs::path& folder, const json& image) {
-  ExplainedImage read{image_caption(image), picture(folder, image.at("maps")), "", {}};
+  /// A file of the folder itself, whatever the name says.
+  std::string read(const json& name) {
+    const fs::path file = folder_ / fs::path(name.get<std::string>()).filename();
+    std::string png = read_png(file);
+    left_ -= std::min<std::uint64_t>(left_, png.size());
+    if (left_ > 0) return png;
+    throw DataError({fmt::format("the pictures take more than {}", format_bytes(kMostPictures)),
+                     file.string(), "explain fewer images: cohort explain --images"});
+  }
+
+ private:
+  static constexpr std::uint64_t kMostPictures = std::uint64_t{1} << 30;
+
+  fs::path folder_;
+  std::uint64_t left_ = kMostPictures;
+};
+
+ExplainedImage read_image(Pictures& pictures, const json& image) {
+  ExplainedImage read{image_caption(image), pictures.read(image.at("maps")), "", {}};
   if (!image.contains("nearest_pictures")) return read;
-  read.nearest_pictures = picture(folder, image.at("nearest_pictures"));
+  read.nearest_pictures = pictures.read(image.at("nearest_pictures"));
   for (const json& near : image.at("nearest"))
     read.nearest.push_back(caption(
         {image_caption(near), fmt::format("similarity {:.4f}", near.at("similarity").get<double>())}));
@@ -144,12 +161,14 @@ std::optional<Explanation> read_explanation(const fs::path& run) {
   const fs::path folder = run / "explain", file = folder / "explain.json";
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return std::nullopt;
+  refuse_no_folder(folder);
   try {
-    const json content = json::parse(read_file(file));
+    const json content = json::parse(read_file(file, kMostRecords, Links::refuse));
+    Pictures pictures(folder);
     Explanation explanation;
     explanation.split = content.at("split").get<std::string>();
     explanation.columns = content.at("columns").get<std::vector<std::string>>();
-    for (const json& image : content.at("images")) explanation.images.push_back(read_image(folder, image));
+    for (const json& image : content.at("images")) explanation.images.push_back(read_image(pictures, image));
     if (content.contains("context_tokens")) {
       for (const json& map : content.at("context_tokens")) explanation.contexts.push_back(read_map(map));
     }
@@ -158,6 +177,12 @@ std::optional<Explanation> read_explanation(const fs::path& run) {
     throw DataError({fmt::format("the explanation is damaged: {}", error.what()), file.string(),
                      "run cohort explain again, or remove the folder"});
   }
+}
+
+std::string read_png(const fs::path& file) {
+  std::string png = read_file(file, kMostPicture, Links::refuse);
+  if (png.starts_with("\x89PNG\r\n\x1a\n")) return png;
+  throw DataError({"not a PNG picture", file.string(), "remove the file, or run again what makes it"});
 }
 
 std::string explanation_html(const Explanation& explanation) {

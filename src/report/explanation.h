@@ -36,6 +36,9 @@ struct Explanation {
 /// Nothing when there is none. Throws DataError when it is damaged, or a picture is missing.
 std::optional<Explanation> read_explanation(const std::filesystem::path& run);
 
+/// A picture in a run folder. Throws DataError when it is none, or takes more than kMostPicture.
+std::string read_png(const std::filesystem::path& file);
+
 /// HTML: pictures as data in the page, and a map of the contexts of each key.
 std::string explanation_html(const Explanation& explanation);
 

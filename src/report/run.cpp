@@ -180,7 +180,7 @@ void add_line(Run& run, const Line& line) {
 }
 
 void read_metrics(Run& run, const std::filesystem::path& file) {
-  const std::string text = read_file(file);
+  const std::string text = read_file(file, kMostRecords, Links::refuse);
   std::size_t number = 1;
   for (std::size_t begin = 0; begin < text.size(); ++number) {
     const std::size_t end = text.find('\n', begin);
@@ -238,7 +238,7 @@ void flatten(const YAML::Node& map, const std::string& prefix, int& left,
 }
 
 void read_config(Run& run, const std::filesystem::path& file) {
-  run.config_text = read_file(file);
+  run.config_text = read_file(file, kMostSettings, Links::refuse);
   try {
     int left = 10'000;
     flatten(YAML::Load(run.config_text), "", left, run.config);
@@ -299,7 +299,7 @@ Run read_run(const std::filesystem::path& folder) {
   read_metrics(run, metrics);
   read_judgements(run, folder);
   run.explanation = read_explanation(folder);
-  if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_file(folder / "views.png");
+  if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_png(folder / "views.png");
   return run;
 }
 

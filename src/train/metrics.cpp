@@ -1,8 +1,9 @@
 #include "cohort/train/metrics.h"
 
 #include <cerrno>
-#include <cstring>
+#include <span>
 #include <string_view>
+#include <sys/stat.h>
 
 #include <fmt/format.h>
 
@@ -87,23 +88,28 @@ std::string features_line(const eval::FeatureStatistics& features) {
                      features.deviation, features.effective_rank);
 }
 
-MetricsFile::MetricsFile(std::filesystem::path file) : file_(std::move(file)), stream_(file_, std::ios::app) {
-  if (!stream_) {
-    throw DataError({fmt::format("cannot open the metrics: {}", std::strerror(errno)), file_.string(),
-                     disk_remedy(errno)});
-  }
-}
+MetricsFile::MetricsFile(std::filesystem::path file)
+    : file_(std::move(file)), descriptor_(open_to_append(file_)) {}
 
 void MetricsFile::write(const std::string& line) {
-  stream_ << line << '\n' << std::flush;
-  if (!stream_) {
-    throw DataError({fmt::format("cannot write the metrics: {}", std::strerror(errno)), file_.string(),
-                     disk_remedy(errno)});
-  }
+  const std::string whole = line + '\n';
+  write_all(descriptor_, std::as_bytes(std::span(whole)), file_, "write the metrics");
 }
 
 void MetricsFile::sync() {
+  refuse_other_file();
   sync_file(file_);
+}
+
+// Lines that go into a file without a name, or with another one, are lost.
+void MetricsFile::refuse_other_file() const {
+  struct stat mine {
+  }, there{};
+  const bool found = ::stat(file_.c_str(), &there) == 0;
+  if (::fstat(descriptor_.get(), &mine) != 0 || (!found && errno != ENOENT)) return;  // the sync says why
+  if (found && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino) return;
+  throw DataError({"the metrics of the run at work were removed or replaced", file_.string(),
+                   "leave the folder of a run alone until it ends; run the same command again"});
 }
 
 KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation) {
@@ -111,7 +117,7 @@ KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, b
   if (!std::filesystem::exists(file)) return kept;
   std::string content;
   std::size_t number = 0;
-  const std::string text = read_file(file);
+  const std::string text = read_file(file, kMostRecords, Links::refuse);
   for (const std::string_view line : whole_lines(text)) {
     const Json json = parse_line(file, ++number, line);
     if (!is_kept(json, step, drop_evaluation)) continue;
@@ -126,7 +132,7 @@ KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, b
 
 bool has_ended(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return false;
-  const std::string text = read_file(file);
+  const std::string text = read_file(file, kMostRecords, Links::refuse);
   const auto lines = whole_lines(text);
   return !lines.empty() && parse_line(file, lines.size(), lines.back())["kind"] == "end";
 }

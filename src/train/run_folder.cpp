@@ -58,6 +58,15 @@ void remove_run(const RunFolder& folder) {
   }
 }
 
+/// Links, FIFOs and devices in the place of what a run writes, before anything is trained.
+void refuse_special_files(const RunFolder& folder) {
+  for (const fs::path& each : {folder.checkpoints(), folder.tensorboard(), folder.failure()})
+    refuse_no_folder(each);
+  for (const fs::path& each : {folder.config(), folder.metrics(), folder.log(), folder.weights(),
+                               folder.report(), folder.trace(), folder.resumed_from(), folder.views()})
+    refuse_no_file(each);
+}
+
 void refuse_existing_run(const RunConfig& config, const RunFolder& folder, const checkpoint::Store& store) {
   if (!fs::exists(folder.metrics()) && !store.latest()) return;
   throw UsageError(
@@ -84,6 +93,7 @@ Start prepare_folder(const RunConfig& config, bool overwrite, const RunFolder& f
   }
   make_writable_folder(folder.path);
   if (overwrite) remove_run(folder);
+  refuse_special_files(folder);
   if (config.resume == "auto") return {};
   refuse_existing_run(config, folder, store);
   return config.resume == "never" ? Start{} : start_from_path(config);

@@ -110,7 +110,7 @@ std::vector<std::string> kept_lines(const fs::path& metrics) {
   std::vector<std::string> lines;
   std::error_code ignored;
   if (!fs::exists(metrics, ignored)) return lines;
-  const std::string text = read_file(metrics);
+  const std::string text = read_file(metrics, kMostRecords, Links::refuse);
   for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1)
     lines.push_back(text.substr(begin, end - begin));
   return lines;
@@ -127,6 +127,7 @@ void remove_others(const fs::path& folder, const fs::path& kept) {
 }  // namespace
 
 TensorBoard::TensorBoard(const fs::path& folder, const fs::path& metrics, double seconds) {
+  refuse_no_folder(folder);
   make_writable_folder(folder);
   const double start = wall_clock();
   file_ = folder / fmt::format("{}{:.6f}.{}.{}", kPrefix, start, host_name(), getpid());

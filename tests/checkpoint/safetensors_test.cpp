@@ -203,7 +203,19 @@ TEST_F(SafetensorsTest, RefusesDamagedLayouts) {
 }
 
 TEST_F(SafetensorsTest, NamesAMissingFile) {
-  EXPECT_EQ(refusal(), "cannot read the file");
+  EXPECT_EQ(refusal(), "cannot read the file: No such file or directory");
+}
+
+TEST_F(SafetensorsTest, AFileThatIsCutWhileItIsReadEndsTheProcessWithAMessage) {
+  write_safetensors(file_, {{{"a", at::ones({1 << 16})}}, {}});
+
+  EXPECT_EXIT(
+      {
+        const Safetensors read = read_safetensors(file_);
+        std::filesystem::resize_file(file_, 4096);
+        std::exit(read.tensors[0].second.sum().item<float>() > 0 ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(3), "cohort: the file got shorter while it was read\n  where: .*\n  fix: ");
 }
 
 TEST_F(SafetensorsTest, RefusesNamesAndDtypesThatTheFormatCannotHold) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 
 #include "../support/temporary_folder.h"
 #include "example_options.h"
@@ -273,6 +274,15 @@ TEST_F(Load, RefusesWhatIsNoConfiguration) {
 TEST_F(Load, RefusesAFileThatCannotBeRead) {
   expect_text(refusal([&] { load(folder.path() / "none.yaml", fields); }),
               "cannot read the file: No such file or directory", "none.yaml", "check the path");
+}
+
+TEST_F(Load, RefusesWhatHasNoEnd) {
+  expect_text(refusal([&] { load("/dev/zero", fields); }), "not a regular file, but a device", "/dev/zero",
+              "remove it, or put in its place what it stands for");
+  const auto large = folder.write("large.yaml", "");
+  std::filesystem::resize_file(large, kMostSettings + 1);
+  expect_text(refusal([&] { load(large, fields); }), "the file is larger than 4.0 MiB, the most that is read",
+              "large.yaml", "check that it is the file that was meant");
 }
 
 TEST_F(Load, AnAliasOfItsOwnSectionEnds) {

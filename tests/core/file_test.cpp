@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <functional>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -80,6 +82,58 @@ TEST(ReadFile, NamesFileAndReason) {
   EXPECT_EQ(text.where, missing.string());
   EXPECT_EQ(text.fix, "check the path");
   EXPECT_EQ(refusal([&] { read_file(folder.path()); }).what, "cannot read the file: Is a directory");
+}
+
+TEST(ReadFile, RefusesWhatIsNoFileWithoutWaiting) {
+  const TemporaryFolder folder;
+  const auto fifo = folder.path() / "fifo", link = folder.path() / "link";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/zero", link);
+
+  const Error::Text text = refusal([&] { read_file(fifo); });
+
+  EXPECT_EQ(text.what, "not a regular file, but a FIFO");
+  EXPECT_EQ(text.where, fifo.string());
+  EXPECT_EQ(refusal([&] { read_file("/dev/zero"); }).what, "not a regular file, but a device");
+  EXPECT_EQ(refusal([&] { read_file(link); }).what, "not a regular file, but a device");
+  EXPECT_EQ(refusal([&] { open_to_append(fifo); }).what, "not a regular file, but a FIFO");
+}
+
+TEST(ReadFile, FollowsLinksOnlyWhereTheyAreTheUsersOwn) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", "content"), link = folder.path() / "link";
+  std::filesystem::create_symlink(file, link);
+
+  EXPECT_EQ(read_file(link), "content");
+  for (const auto& action : std::initializer_list<std::function<void()>>{
+           [&] { read_file(link, kAnySize, Links::refuse); }, [&] { open_to_append(link); },
+           [&] { refuse_no_file(link); }})
+    EXPECT_EQ(refusal(action).what, "not a regular file, but a link");
+  EXPECT_EQ(refusal([&] { refuse_no_folder(link); }).what, "not a regular folder, but a link");
+  EXPECT_NO_THROW(refuse_no_folder(folder.path()));
+  EXPECT_NO_THROW(refuse_no_file(folder.path() / "none"));
+  EXPECT_EQ(read_file(file), "content");
+}
+
+TEST(ReadFile, RefusesMoreThanTheMost) {
+  const TemporaryFolder folder;
+  const auto file = folder.write("file", std::string(2048, 'x'));
+
+  EXPECT_EQ(read_file(file, 2048).size(), 2048U);
+  EXPECT_EQ(refusal([&] { read_file(file, 2047); }).what,
+            "the file is larger than 2.0 KiB, the most that is read");
+}
+
+TEST(WriteFile, ALinkBesideIsReplacedNotFollowed) {
+  const TemporaryFolder folder;
+  const auto secret = folder.write("secret", "old"), file = folder.path() / "file";
+  std::filesystem::create_symlink(secret, folder.path() / fmt::format("file.{}.partial", ::getpid()));
+  std::filesystem::create_symlink(secret, file);
+
+  write_file_atomically(file, "new");
+
+  EXPECT_EQ(read_file(secret), "old");
+  EXPECT_EQ(read_file(file, kAnySize, Links::refuse), "new");
 }
 
 TEST(WriteFile, ReplacesTheContentAndLeavesNothingBeside) {

@@ -1,10 +1,14 @@
 #include "cohort/core/log.h"
 
+#include <sys/stat.h>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
+#include "../support/faults.h"
 #include "../support/temporary_folder.h"
 
 namespace cohort {
@@ -61,6 +65,34 @@ TEST_F(Log, AFileThatCannotBeOpenedIsADataError) {
   const cohort::testing::TemporaryFolder folder;
 
   EXPECT_THROW(start_log_file(folder.path()), DataError);
+}
+
+TEST_F(Log, WritesThroughNoLinkAndWaitsForNoFifo) {
+  const cohort::testing::TemporaryFolder folder;
+  const auto secret = folder.write("secret", "old"), link = folder.path() / "link",
+             fifo = folder.path() / "fifo";
+  std::filesystem::create_symlink(secret, link);
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+
+  EXPECT_THROW(start_log_file(link), DataError);
+  EXPECT_THROW(start_log_file(fifo), DataError);
+  EXPECT_EQ(read_file(secret), "old");
+}
+
+TEST_F(Log, SaysOnceThatLinesAreMissingInTheFile) {
+  const cohort::testing::TemporaryFolder folder;
+  const auto file = folder.write("log.txt", std::string(4096, 'x'));  // more than is printed here
+  const std::string text = printed([&] {
+    start_log_file(file);
+    const cohort::testing::FileSizeLimit limit(4096);
+    log_info("one");
+    log_info("two");
+  });
+
+  EXPECT_EQ(text,
+            fmt::format("one\nwarning: {}: cannot write the log: File too large; lines are missing there\n"
+                        "two\n",
+                        file.string()));
 }
 
 TEST_F(Log, OtherRanksWriteNoFile) {

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -237,10 +239,12 @@ TEST(Html, ShowsWhatWasTakenForWhat) {
       std::string::npos);
 }
 
+const std::string kPng = "\x89PNG\r\n\x1a\n";
+
 /// As cohort explain writes it.
 void write_explanation(const TemporaryFolder& folder, const std::string& maps) {
-  folder.write("run/explain/maps_01.png", "maps");
-  folder.write("run/explain/nearest_01.png", "nearest");
+  folder.write("run/explain/maps_01.png", kPng + "maps");
+  folder.write("run/explain/nearest_01.png", kPng + "nearest");
   folder.write("run/explain/explain.json",
                fmt::format(R"({{"split":"test","step":3,"columns":["image","rollout"],)"
                            R"("images":[{{"id":"<a>","contexts":{{"module":"m1"}},"label":"yes","maps":"{}",)"
@@ -255,15 +259,15 @@ TEST(Html, ShowsWhatTheModelLooksAt) {
   const TemporaryFolder folder;
   const Paths runs{write_run(folder, "run", step_line(1, 0.5))};
   write_explanation(folder, "maps_01.png");
-  folder.write("run/views.png", "views");
+  folder.write("run/views.png", kPng + "views");
 
   const std::string html = html_of(folder, runs);
 
   EXPECT_EQ(first_imbalance(html), "");
   EXPECT_NE(html.find("&lt;a&gt; · module m1 · yes, answered no (0.88)"), std::string::npos);
-  EXPECT_NE(html.find("src=\"data:image/png;base64,bWFwcw==\""), std::string::npos);
-  EXPECT_NE(html.find("src=\"data:image/png;base64,bmVhcmVzdA==\""), std::string::npos);
-  EXPECT_NE(html.find("base64,dmlld3M="), std::string::npos);
+  EXPECT_NE(html.find("src=\"data:image/png;base64,iVBORw0KGgptYXBz\""), std::string::npos);
+  EXPECT_NE(html.find("src=\"data:image/png;base64,iVBORw0KGgpuZWFyZXN0\""), std::string::npos);
+  EXPECT_NE(html.find("base64,iVBORw0KGgp2aWV3cw=="), std::string::npos);
   EXPECT_NE(html.find("<li>b · similarity 0.5000</li>"), std::string::npos);
   EXPECT_NE(html.find("<title>m1, test</title>"), std::string::npos);
   EXPECT_NE(html.find("second component, 25.0 %"), std::string::npos);
@@ -274,7 +278,7 @@ TEST(Html, AnExplanationIsReadFromItsFolderAloneAndDamageIsNamed) {
   const Paths runs{write_run(folder, "run", step_line(1, 0.5))};
   folder.write("run/maps_01.png", "secret");
   write_explanation(folder, "../../run/maps_01.png");
-  EXPECT_NE(html_of(folder, runs).find("base64,bWFwcw=="), std::string::npos) << "maps, not secret";
+  EXPECT_NE(html_of(folder, runs).find("base64,iVBORw0KGgptYXBz"), std::string::npos) << "maps, not secret";
 
   write_explanation(folder, "maps_02.png");
   EXPECT_THROW(html_of(folder, runs), DataError);
@@ -287,6 +291,42 @@ TEST(Html, AnExplanationIsReadFromItsFolderAloneAndDamageIsNamed) {
     EXPECT_NE(std::string(error.what()).find("the explanation is damaged"), std::string::npos)
         << error.what();
   }
+}
+
+/// Why the page cannot be made.
+std::string refusal_of(const TemporaryFolder& folder, const Paths& runs) {
+  try {
+    html_of(folder, runs);
+  } catch (const DataError& error) {
+    return error.text().what + ": " + error.text().where;
+  }
+  return "";
+}
+
+TEST(Html, ShowsNoFileBehindALinkAndNothingThatIsNoPicture) {
+  const TemporaryFolder folder;
+  const Paths runs{write_run(folder, "run", step_line(1, 0.5))};
+  write_explanation(folder, "maps_01.png");
+  const auto explain = folder.path() / "run" / "explain", maps = explain / "maps_01.png";
+  const auto secret = folder.write("secret", kPng + "secret");
+
+  std::filesystem::remove(maps);
+  std::filesystem::create_symlink(secret, maps);
+  EXPECT_EQ(refusal_of(folder, runs), "not a regular file, but a link: " + maps.string());
+  std::filesystem::remove(maps);
+  ASSERT_EQ(::mkfifo(maps.c_str(), 0600), 0);
+  EXPECT_EQ(refusal_of(folder, runs), "not a regular file, but a FIFO: " + maps.string());
+  std::filesystem::remove(maps);
+  folder.write("run/explain/maps_01.png", "a secret as it is");
+  EXPECT_EQ(refusal_of(folder, runs), "not a PNG picture: " + maps.string());
+  folder.write("run/explain/maps_01.png", kPng);
+  std::filesystem::resize_file(maps, kMostPicture + 1);
+  EXPECT_EQ(refusal_of(folder, runs),
+            "the file is larger than 64.0 MiB, the most that is read: " + maps.string());
+
+  std::filesystem::rename(explain, folder.path() / "elsewhere");
+  std::filesystem::create_directory_symlink(folder.path() / "elsewhere", explain);
+  EXPECT_EQ(refusal_of(folder, runs), "not a regular folder, but a link: " + explain.string());
 }
 
 TEST(Html, TheBusiestRankComesFirst) {

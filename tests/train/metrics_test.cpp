@@ -1,6 +1,7 @@
 #include "cohort/train/metrics.h"
 
 #include <string>
+#include <sys/stat.h>
 
 #include <gtest/gtest.h>
 
@@ -79,6 +80,33 @@ TEST(Metrics, ADamagedLineIsNamed) {
 TEST(Metrics, AFileThatCannotBeOpenedIsRefused) {
   const testing::TemporaryFolder folder;
   EXPECT_THROW(MetricsFile(folder.path() / "missing" / "metrics.jsonl"), DataError);
+}
+
+TEST(Metrics, AreReadAndWrittenThroughNoLinkOrFifo) {
+  const testing::TemporaryFolder folder;
+  const auto secret = folder.write("secret", kStep1 + "\n"), link = folder.path() / "link",
+             fifo = folder.path() / "fifo";
+  std::filesystem::create_symlink(secret, link);
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+
+  for (const auto& file : {link, fifo}) {
+    EXPECT_THROW((void)MetricsFile(file), DataError);
+    EXPECT_THROW((void)trim_metrics(file, 1, false), DataError);
+    EXPECT_THROW((void)has_ended(file), DataError);
+  }
+}
+
+TEST(Metrics, ThatAreRemovedOrReplacedMeanwhileAreNoticedBeforeACheckpoint) {
+  const testing::TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  MetricsFile file(path);
+  file.write(kStep1);
+  EXPECT_NO_THROW(file.sync());
+
+  std::filesystem::rename(path, folder.path() / "moved");
+  EXPECT_THROW(file.sync(), DataError);
+  folder.write("metrics.jsonl", kStep1 + "\n");
+  EXPECT_THROW(file.sync(), DataError);
 }
 
 TEST(Metrics, LinesOfOtherTypesAreRefused) {

@@ -3,6 +3,8 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <string_view>
+#include <sys/stat.h>
 
 #include <gtest/gtest.h>
 
@@ -120,6 +122,39 @@ TEST_F(Refusals, OfARunFolderThatCannotBeWritten) {
 
   expect_has(refusal(ExitCode::data, [&](RunConfig& c) { c.run_dir = folder.path() / "file" / "run"; }),
              "file");
+}
+
+TEST_F(Refusals, OfFilesInTheRunFolderThatAreNoFiles) {
+  const auto run = folder.path() / "run", secret = folder.path() / "secret";
+  if (world.rank() == 0) {
+    std::filesystem::create_directory(run);
+    std::filesystem::create_directory(folder.path() / "elsewhere");
+    std::ofstream(secret) << "old";
+  }
+  for (const char* name : {"metrics.jsonl", "log.txt", "checkpoints", "tensorboard"}) {
+    SCOPED_TRACE(name);
+    const bool is_folder = std::string_view(name).find('.') == std::string_view::npos;
+    world.barrier();
+    if (world.rank() == 0)
+      std::filesystem::create_symlink(is_folder ? folder.path() / "elsewhere" : secret, run / name);
+    world.barrier();
+    const std::string message = refusal(ExitCode::data, [](RunConfig&) {});
+    expect_has(message, is_folder ? "not a regular folder, but a link" : "not a regular file, but a link");
+    expect_has(message, name);
+    world.barrier();
+    if (world.rank() != 0) continue;
+    std::filesystem::remove(run / name);
+    ASSERT_EQ(::mkfifo((run / name).c_str(), 0600), 0);
+  }
+  world.barrier();
+  expect_has(refusal(ExitCode::data, [](RunConfig&) {}), "but a FIFO");
+  EXPECT_EQ(refusal(
+                ExitCode::data, [](RunConfig&) {}, true),
+            "")
+      << "--overwrite removes them";
+  if (world.rank() == 0) {
+    EXPECT_TRUE(std::filesystem::is_empty(folder.path() / "elsewhere"));
+  }
 }
 
 TEST_F(Refusals, OfAResumeThatDoesNotFit) {

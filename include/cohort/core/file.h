@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -20,11 +21,39 @@ using FileDescriptor = Handle<FileDescriptorTraits>;
 /// `otherwise` for those that say nothing of the disk.
 std::string disk_remedy(int error, std::string otherwise = "check the path and the permissions");
 
-/// The whole file. Throws DataError naming the file and the system's reason.
-std::string read_file(const std::filesystem::path& file);
+/// Whether a name that is a link is followed: yes for what the user names, no for what lies in a run folder,
+/// which may come from somebody else.
+enum class Links { follow, refuse };
+
+/// Opens a regular file for reading. Whatever else has that name (a folder, FIFO, device or socket, and with
+/// Links::refuse a link) is refused, at once. Throws DataError.
+FileDescriptor open_file(const std::filesystem::path& file, Links links = Links::follow);
+
+/// The same for writing behind its end, without links; a file that is not there is made.
+FileDescriptor open_to_append(const std::filesystem::path& file);
+
+/// Throws DataError when there is something at `path` that is no regular file, or with refuse_no_folder() no
+/// folder, itself: a link, FIFO or device. For what libraries open by its name.
+void refuse_no_file(const std::filesystem::path& path);
+void refuse_no_folder(const std::filesystem::path& path);
+
+/// The most that is read whole of a file that may come from somebody else: of settings; of records and
+/// descriptions, which grow with a run or a dataset; of a picture.
+inline constexpr std::uint64_t kMostSettings = std::uint64_t{4} << 20, kMostRecords = std::uint64_t{2} << 30,
+                               kMostPicture = std::uint64_t{64} << 20, kAnySize = ~std::uint64_t{0};
+
+/// The whole file, opened by open_file(). Throws DataError naming the file and the system's reason, also when
+/// it has more than `most` bytes.
+std::string read_file(const std::filesystem::path& file, std::uint64_t most = kAnySize,
+                      Links links = Links::follow);
+
+/// All bytes. Throws DataError naming `file`: "cannot write the metrics: No space left on device".
+void write_all(const FileDescriptor& to, std::span<const std::byte> bytes, const std::filesystem::path& file,
+               const char* action = "write the file");
 
 /// A file that appears whole or not at all: readers see the old content or the new, never half. It is written
-/// beside, and removed unless commit() was called. Not movable.
+/// beside, and removed unless commit() was called. A link of that name is replaced, not followed. Not
+/// movable.
 class AtomicFile {
  public:
   /// Throws DataError.

@@ -1,11 +1,11 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cohort/core/file.h"
 #include "cohort/eval/feature_statistics.h"
 
 namespace cohort::train {
@@ -51,12 +51,15 @@ class MetricsFile {
   explicit MetricsFile(std::filesystem::path file);
   /// Throws DataError (disk full).
   void write(const std::string& line);
-  /// Makes all lines durable; before a checkpoint, which must not be newer than its lines.
+  /// Makes all lines durable; before a checkpoint, which must not be newer than its lines. Throws DataError,
+  /// also when the file was removed or replaced since it was opened.
   void sync();
 
  private:
+  void refuse_other_file() const;
+
   std::filesystem::path file_;
-  std::ofstream stream_;
+  FileDescriptor descriptor_;
 };
 
 /// What is left of a run's metrics when it goes on from a checkpoint.
