@@ -22,6 +22,8 @@ void prefer_environment() {
   constexpr int kKeep = 0;
   setenv("OMPI_MCA_mpi_yield_when_idle", "1",
          kKeep);  // more ranks than cores: 10 us instead of 20 ms a collective
+  // It overruns 256 bytes with the name of a file, from 203 characters on; shared file pointers are not used.
+  setenv("OMPI_MCA_sharedfp", "^lockedfile", kKeep);
 }
 
 std::string library_version() {
