@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return program.exit(help);
+    return comm::run_alone("cohort-data", [&] { return program.exit(help), ExitCode::done; });
   } catch (const CLI::ParseError& error) {
     const std::string text = error.what();
     action = [text](comm::Communicator&) -> ExitCode {

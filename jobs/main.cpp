@@ -85,7 +85,8 @@ int run_program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      return comm::run_alone("cohort", [&] { return app.exit(error), ExitCode::done; });
     return refuse(argc, argv, app, error);
   }
   return run(argc, argv, job);

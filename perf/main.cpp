@@ -400,7 +400,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return comm::run_alone("cohort-perf", [&] { return app.exit(help), ExitCode::done; });
   } catch (const CLI::ParseError& error) {
     wrong_usage = error.what();
   }

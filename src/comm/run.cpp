@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -75,13 +77,24 @@ int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
   end_job(failure);
 }
 
+/// What was printed has gone out: a full disk shows at the flush. `error` of the system is lost when it came
+/// earlier.
+void check_output() {
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0) return;
+  throw DataError(of_output(errno == 0 ? EIO : errno).text);
+}
+
 int run_on(const Session& session, const std::string& program,
            const std::function<ExitCode(Communicator&)>& body) {
   const MpiComm meeting_point = duplicate_comm(MPI_COMM_WORLD);
   std::exception_ptr error;
   try {
     Communicator world = session.world();
-    return static_cast<int>(body(world));
+    const ExitCode code = body(world);
+    together(world, check_output);
+    return static_cast<int>(code);
   } catch (...) {
     error = std::current_exception();
   }
@@ -101,7 +114,9 @@ int run_ranks(int& argc, char**& argv, const std::string& program,
 
 int run_alone(const std::string& program, const std::function<ExitCode()>& body) {
   try {
-    return static_cast<int>(body());
+    const ExitCode code = body();
+    if (code == ExitCode::done) check_output();
+    return static_cast<int>(code);
   } catch (...) {
     const Failure failure = describe(std::current_exception());
     say(message(program, failure));

@@ -3,6 +3,7 @@
 // HDF5 handles and checks for the .cpp files of layers that read or write HDF5. Header only; never included
 // by a public header. The library is not thread-safe as Debian builds it: code that may run while a
 // checkpoint is written in the background (reading shards, checkpoints themselves) holds Lock.
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -92,6 +93,8 @@ Result check_hdf5(Result result, std::string_view call, const std::string& where
   if (result >= 0) return result;
   const std::string reason = deepest_error();
   const int error = system_error_in(reason);
+  if (error == ENOMEM)
+    throw MemoryError({fmt::format("out of memory: {} failed", call), where, "use a node with more memory"});
   throw DataError({fmt::format("{} failed: {}", call, error == 0 ? reason : std::strerror(error)), where,
                    disk_remedy(error, fix)});
 }
