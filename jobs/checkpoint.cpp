@@ -17,6 +17,7 @@
 #include "cohort/train/import.h"
 #include "cohort/train/model.h"
 #include "cohort/train/run_config.h"
+#include "cohort/train/run_owner.h"
 
 #include "commands.h"
 
@@ -135,6 +136,7 @@ void export_weights(const CheckpointOptions& options, const checkpoint::Location
 }
 
 ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ranks) {
+  const auto owners = train::own_runs_of({options.out}, "cohort checkpoint export", ranks);
   return with_newest(options, ranks,
                      [&](const checkpoint::Location& location) { export_weights(options, location, ranks); });
 }
@@ -150,7 +152,19 @@ void print_list(const std::string& title, const std::vector<std::string>& entrie
   for (const std::string& entry : entries) fmt::print("  {}\n", printable(entry));
 }
 
+/// The run that a first checkpoint, runs/NAME/checkpoints/step-00000000, is made for; of a file, that around
+/// it.
+std::vector<std::unique_ptr<train::RunOwner>> own_imported(const fs::path& out, comm::Communicator& ranks) {
+  constexpr const char* kProgram = "cohort checkpoint import";
+  const fs::path checkpoints = out.parent_path();
+  if (checkpoints.filename() != "checkpoints") return train::own_runs_of({out}, kProgram, ranks);
+  std::vector<std::unique_ptr<train::RunOwner>> owners;
+  owners.push_back(train::own_run(checkpoints.parent_path(), kProgram, ranks));
+  return owners;
+}
+
 ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ranks) {
+  const auto owner = own_imported(options.out, ranks);
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
   const eval::FittedWeights fitted = train::import_weights(options.source, *config, options.out, ranks);

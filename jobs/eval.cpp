@@ -7,6 +7,7 @@
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/train/model.h"
+#include "cohort/train/run_owner.h"
 
 #include "commands.h"
 #include "trained_model.h"
@@ -50,6 +51,7 @@ std::vector<data::Dataset> open_splits(const EvalOptions& options, const Trained
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
+  const auto owners = train::own_runs_of({options.out}, "cohort eval", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;

@@ -18,6 +18,7 @@
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/picture.h"
 #include "cohort/train/model.h"
+#include "cohort/train/run_owner.h"
 
 #include "commands.h"
 #include "support/json.h"
@@ -221,6 +222,7 @@ void save_maps(const fs::path& file, const Material& material, const eval::Expla
 
 void write_explanation(const ExplainOptions& options, const TrainedModel& trained, const Material& material,
                        const eval::Explanation& explanation, const fs::path& folder) {
+  refuse_no_folder(folder);
   make_writable_folder(folder);
   const std::int64_t count = std::ssize(material.rows),
                      neighbours = material.train ? std::min(options.neighbours, material.train->rows()) : 0;
@@ -265,6 +267,9 @@ Material open_material(const ExplainOptions& options, const TrainedModel& traine
 }
 
 ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks) {
+  const fs::path folder =
+      options.out.empty() ? fs::path(options.model.run) / "explain" : fs::path(options.out);
+  const auto owners = train::own_runs_of({folder / "explain.json"}, "cohort explain", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::where_there_is, ranks);
   const train::RunConfig& config = trained.config;
   Material material = open_material(options, trained, ranks);
@@ -280,8 +285,6 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
   }
   const eval::Explanation explanation = eval::explain(*trained.model, material.test, material.rows, key,
                                                       config.eval, config.data.normalisation, ranks);
-  const fs::path folder =
-      options.out.empty() ? fs::path(options.model.run) / "explain" : fs::path(options.out);
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) write_explanation(options, trained, material, explanation, folder);
   });

@@ -11,6 +11,7 @@
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/explain.h"
 #include "cohort/eval/feature_file.h"
+#include "cohort/train/run_owner.h"
 
 #include "commands.h"
 #include "features.h"
@@ -45,6 +46,7 @@ void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const E
 }
 
 ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ranks) {
+  const auto owners = train::own_runs_of({options.out}, "cohort extract", ranks);
   const TrainedModel trained =
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;

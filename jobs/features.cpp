@@ -12,16 +12,11 @@
 #include "cohort/train/model.h"
 
 namespace cohort::jobs {
-namespace {
-
-/// Where the scores go: nowhere, when they are of weights in a file, or of another part than a report shows.
 std::filesystem::path score_file(const FeatureOptions& options, const std::string& name) {
   if (!options.out.empty()) return options.out;
   const bool is_of_run = !options.model.run.empty() && options.model.part.empty();
   return is_of_run ? std::filesystem::path(options.model.run) / name : std::filesystem::path();
 }
-
-}  // namespace
 
 void add_feature_options(CLI::App& command, FeatureOptions& options) {
   add_model_options(command, options.model);

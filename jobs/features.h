@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,11 @@ struct JudgedFeatures {
   std::uint64_t seed = 0;
 };
 
+/// Where the scores go: options.out, or else `name` in the folder of the run that the features are of, where
+/// cohort report finds them; nowhere (empty) when they are of weights in a file, or of another part than a
+/// report shows.
+std::filesystem::path score_file(const FeatureOptions& options, const std::string& name);
+
 /// Collective. Throws UsageError or DataError.
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks);
 
@@ -44,8 +50,7 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
 /// whose features are not finite.
 void check_finite(const at::Tensor& features, const data::Dataset& dataset);
 
-/// Collective. Prints the evaluations on rank 0, and writes them, a JSON object a line, to options.out, or
-/// else to `name` in the folder of the run that the features are of, where cohort report finds them.
+/// Collective. Prints the evaluations on rank 0, and writes them, a JSON object a line, to score_file().
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,
              const std::string& name, std::int64_t step, comm::Communicator& ranks);
 

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "cohort/train/run_owner.h"
+
 #include "commands.h"
 #include "features.h"
 
@@ -16,6 +18,7 @@ struct KnnOptions {
 };
 
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
+  const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);
   const std::string& label = judged.columns.label;
   std::vector<eval::Evaluation> evaluations;

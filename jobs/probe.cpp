@@ -10,6 +10,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/train/run_owner.h"
 
 #include "commands.h"
 #include "features.h"
@@ -122,6 +123,8 @@ void save_probe(const std::string& file, const eval::Probe& probe) {
 }
 
 ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
+  const auto owners = train::own_runs_of(
+      {score_file(options.features, options.kind + "_probe.jsonl"), options.save}, "cohort probe", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);
   std::size_t deciding = 0;
   comm::together(ranks, [&] { deciding = deciding_split(options, judged); });

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "cohort/train/run_owner.h"
+
 #include "commands.h"
 
 namespace cohort::jobs {
@@ -18,6 +20,7 @@ struct ReportOptions {
 };
 
 ExitCode report_runs(const ReportOptions& options) {
+  const auto owners = train::own_runs_of({options.out}, "cohort report");
   fmt::print("{}", options.seeds ? report::seed_table(options.runs) : report::table(options.runs));
   if (options.out.empty()) return ExitCode::done;
   report::write_html(options.runs, options.out);

@@ -15,6 +15,7 @@
 #include "cohort/report/report.h"
 #include "cohort/train/model.h"
 #include "cohort/train/run_config.h"
+#include "cohort/train/run_owner.h"
 #include "cohort/train/trainer.h"
 
 #include "commands.h"
@@ -77,6 +78,18 @@ train::RunConfig config_to_finetune(const TrainOptions& options) {
   return config;
 }
 
+/// Once the exit code is decided, nothing but the end of the process is left to be stopped.
+class SignalsAtTheEnd {
+ public:
+  explicit SignalsAtTheEnd(const train::StopConfig& config) : config_(config) {}
+  SignalsAtTheEnd(const SignalsAtTheEnd&) = delete;
+  SignalsAtTheEnd& operator=(const SignalsAtTheEnd&) = delete;
+  ~SignalsAtTheEnd() { train::ignore_stop_signals(config_); }
+
+ private:
+  const train::StopConfig& config_;
+};
+
 /// Rank 0 writes the backbone of the run to fine-tune to where training looks for its first weights, unless
 /// it goes on from a checkpoint of its own, which has all of them.
 void export_start(const TrainOptions& options, const train::RunConfig& config, comm::Communicator& ranks) {
@@ -101,10 +114,15 @@ ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {
       return;
     }
     config = config_to_finetune(options);
-    if (ranks.rank() == 0) export_start(options, *config, ranks);
+  });
+  const auto owner =
+      train::own_run(config->run_dir, options.from.empty() ? "cohort train" : "cohort finetune", ranks);
+  comm::together(ranks, [&] {
+    if (!options.from.empty() && ranks.rank() == 0) export_start(options, *config, ranks);
   });
   comm::Session::set_timeout(config->comm.timeout);
   train::Trainer trainer(*config, ranks, options.overwrite);
+  const SignalsAtTheEnd signals(config->train.stop);
   const ExitCode code = trainer.run();
   if (code == ExitCode::done) report_run(config->run_dir, ranks);
   return code;
@@ -142,7 +160,8 @@ void add_train(CLI::App& app, Job& job) {
   command->footer(
       "Exit codes: 0 done, 2 bad usage or configuration, 3 bad or missing data, 4 not finite, 5 a rank "
       "failed,\n"
-      "75 stopped after a checkpoint, by a signal, the end of a Slurm job's time or the file STOP in the "
+      "6 out of memory, 75 stopped after a checkpoint, by a signal, the end of a Slurm job's time or the "
+      "file STOP in the "
       "run's "
       "folder:\nrun the same command again to go on. On a cluster: cohort submit.");
   command->callback([options, &job] { choose(options, job); });

@@ -11,6 +11,7 @@
 #include <mpi.h>
 
 #include "cohort/comm/flight_recorder.h"
+#include "cohort/comm/session.h"
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 #include "cohort/core/log_history.h"
@@ -159,6 +160,11 @@ void end_job(const Failure& failure, std::chrono::milliseconds launcher) {
   say(fmt::format("[rank {}/{}] {}{}", process().rank, process().size, text, log_text(kShownLines)));
   std::this_thread::sleep_for(launcher);
   abort_job(static_cast<int>(failure.code));
+}
+
+void end_job(const Error& error) {
+  set_failure_folder({});
+  end_job(Failure{Failure::Kind::error, error.exit_code(), error.text()});
 }
 
 void expect_end_of_job(const Failure& failure) {

@@ -1,8 +1,11 @@
 #include "comm/failure.h"
 
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <new>
 #include <stdexcept>
+#include <system_error>
 
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -36,6 +39,22 @@ std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
+/// `where`: what asked for it; may be empty.
+Failure out_of_memory(const std::string& where) {
+  return {Failure::Kind::error,
+          ExitCode::out_of_memory,
+          {"out of memory", where,
+           "use fewer images at once (sampler.images_per_group, train.micro_batches), or fewer ranks on a "
+           "node"}};
+}
+
+/// fmt::print() throws it when the output cannot be written.
+Failure of_the_system(const std::system_error& error) {
+  if (std::ferror(stdout) != 0) return of_output(error.code().value());
+  if (error.code() == std::errc::not_enough_memory) return out_of_memory(error.what());
+  return {Failure::Kind::other, ExitCode::bug, {error.what(), {}, {}}};
+}
+
 Failure describe_unmarked(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -43,16 +62,20 @@ Failure describe_unmarked(const std::exception_ptr& error) {
     return {Failure::Kind::error, known.exit_code(), known.text()};
   } catch (const Bug& bug) {
     return {Failure::Kind::bug, ExitCode::bug, {bug.what(), {}, {}}};
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("");
+  } catch (const c10::OutOfMemoryError& torch) {
+    return out_of_memory(first_line(torch.what_without_backtrace()));
   } catch (const c10::Error& torch) {
-    return {Failure::Kind::other, ExitCode::bug, {first_line(torch.what_without_backtrace()), {}, {}}};
+    const std::string text = first_line(torch.what_without_backtrace());
+    if (text.find("allocate memory") != std::string::npos) return out_of_memory(text);
+    return {Failure::Kind::other, ExitCode::bug, {text, {}, {}}};
   } catch (const std::filesystem::filesystem_error& disk) {
     return {Failure::Kind::error,
             ExitCode::data,
             {disk.code().message(), disk.path1().string(), disk_remedy(disk.code().value())}};
-  } catch (const std::bad_alloc&) {
-    return {Failure::Kind::other,
-            ExitCode::bug,
-            {"out of memory", {}, "lower the batch size, or run on more memory"}};
+  } catch (const std::system_error& refused) {
+    return of_the_system(refused);
   } catch (const std::exception& other) {
     return {Failure::Kind::other, ExitCode::bug, {other.what(), {}, {}}};
   } catch (...) {
@@ -61,6 +84,13 @@ Failure describe_unmarked(const std::exception_ptr& error) {
 }
 
 }  // namespace
+
+Failure of_output(int error) {
+  return {Failure::Kind::error,
+          ExitCode::data,
+          {fmt::format("cannot write the output: {}", std::strerror(error)), "standard output",
+           disk_remedy(error, "check where the output goes")}};
+}
 
 Failure describe(const std::exception_ptr& error) {
   Failure failure = describe_unmarked(error);
@@ -102,6 +132,8 @@ void throw_agreed(const Failure& failure) {
       throw Agreed<NumericalError>(failure.text);
     case ExitCode::rank_failed:
       throw Agreed<RankError>(failure.text);
+    case ExitCode::out_of_memory:
+      throw Agreed<MemoryError>(failure.text);
     default:
       throw Agreed<Error>(failure.code, failure.text);
   }

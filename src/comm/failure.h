@@ -16,6 +16,8 @@ struct Failure {
 };
 
 Failure describe(const std::exception_ptr& error);
+/// Standard output cannot be written; `error`: of the system.
+Failure of_output(int error);
 /// Puts "rank 2 of 4" in front of the place.
 void add_rank(Failure& failure, int rank, int size);
 

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <string_view>
 #include <thread>
@@ -77,6 +79,15 @@ int leave(MPI_Comm comm, const std::string& program, const Failure& failure) {
   end_job(failure);
 }
 
+/// What was printed has gone out: a full disk shows at the flush. `error` of the system is lost when it came
+/// earlier.
+void check_output() {
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0) return;
+  throw DataError(of_output(errno == 0 ? EIO : errno).text);
+}
+
 int run_on(const Session& session, const std::string& program, const std::vector<std::string>& words,
            const std::function<ExitCode(Communicator&)>& body) {
   const MpiComm meeting_point = duplicate_comm(MPI_COMM_WORLD);
@@ -85,7 +96,9 @@ int run_on(const Session& session, const std::string& program, const std::vector
     (void)cpu_capability();  // refuses what it cannot be before there is work to lose
     Communicator world = session.world();
     check_same_command(program, words, world);
-    return static_cast<int>(body(world));
+    const ExitCode code = body(world);
+    together(world, check_output);
+    return static_cast<int>(code);
   } catch (...) {
     error = std::current_exception();
   }
@@ -113,7 +126,9 @@ int run_without_ranks(int& argc, char**& argv, const std::string& program,
 
 int run_alone(const std::string& program, const std::function<ExitCode()>& body) {
   try {
-    return static_cast<int>(body());
+    const ExitCode code = body();
+    if (code == ExitCode::done) check_output();
+    return static_cast<int>(code);
   } catch (...) {
     const Failure failure = describe(std::current_exception());
     say(message(program, failure));

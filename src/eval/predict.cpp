@@ -89,11 +89,48 @@ void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16,
   if (output.context.defined()) rows.context.push_back(keep(output.context));
 }
 
+/// Where the ranks meet, so that all of them go on or all throw the same: before each pass when they may be
+/// asked to stop, and behind the last one.
+class Meetings {
+ public:
+  /// `passes`: of the rank that has most.
+  Meetings(comm::Communicator& ranks, const AskedToStop& asked_to_stop, std::int64_t passes)
+      : ranks_(ranks), asked_(asked_to_stop), left_(asked_to_stop ? passes : 0) {}
+
+  void before_pass() {
+    if (!asked_) return;
+    --left_;
+    meet(asked_() ? std::make_exception_ptr(Error(ExitCode::stopped, {"asked to stop", "evaluation", ""}))
+                  : nullptr);
+  }
+  void behind_all() {
+    while (left_ > 0) before_pass();
+    meet(nullptr);
+  }
+  /// What this rank met between two meetings. Throws, on every rank.
+  void fail(const std::exception_ptr& error) {
+    if (meeting_) std::rethrow_exception(error);
+    meet(error);
+  }
+
+ private:
+  void meet(const std::exception_ptr& error) {
+    meeting_ = true;
+    ranks_.agree(error);
+    meeting_ = false;
+  }
+
+  comm::Communicator& ranks_;
+  const AskedToStop& asked_;
+  std::int64_t left_;
+  bool meeting_ = false;  // stays true once a meeting has thrown
+};
+
 /// `extra` more passes, whose results nobody keeps, help other ranks with theirs when forward passes are
 /// collective.
 Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
                 std::int64_t extra, augment::Normalisation normalisation, bool bf16,
-                const FeatureChoice& choice) {
+                const FeatureChoice& choice, Meetings& meetings) {
   const data::BatchColumns columns{model.shape().context.keys, ""};
   const auto view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
@@ -103,13 +140,19 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
       0, static_cast<std::int64_t>(passes.size()), {});
   const at::NoGradGuard no_gradients;
   Rows rows;
-  for (std::size_t i = 0; i < passes.size(); ++i) run_pass(model, loader.next(), bf16, choice, rows);
+  for (std::size_t i = 0; i < passes.size(); ++i) {
+    meetings.before_pass();
+    run_pass(model, loader.next(), bf16, choice, rows);
+  }
   if (extra == 0) return rows;
   const data::Group single{.rows = {0}};
   Workers alone(1);
   const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, *view, alone);
   Rows unused;
-  for (; extra > 0; --extra) run_pass(model, batch, bf16, choice, unused);
+  for (; extra > 0; --extra) {
+    meetings.before_pass();
+    run_pass(model, batch, bf16, choice, unused);
+  }
   return rows;
 }
 
@@ -117,7 +160,7 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
 
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks, const FeatureChoice& choice) {
+                   comm::Communicator& ranks, const FeatureChoice& choice, const AskedToStop& asked_to_stop) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   data::StepPlan plan;
@@ -128,14 +171,17 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
     passes = passes_of(share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()));
   });
   Rows local;
-  if (model.runner().is_collective()) {
-    // Ranks wait for each other inside a pass: an error on one of them ends the job.
-    const std::int64_t extra = ranks.max(std::ssize(passes)) - std::ssize(passes);
-    local = run_passes(model, dataset, passes, extra, normalisation, bf16, choice);
-  } else {
-    comm::together(ranks,
-                   [&] { local = run_passes(model, dataset, passes, 0, normalisation, bf16, choice); });
+  const bool collective = model.runner().is_collective();
+  const std::int64_t most = ranks.max(std::ssize(passes));
+  Meetings meetings(ranks, asked_to_stop, most);
+  try {
+    local = run_passes(model, dataset, passes, collective ? most - std::ssize(passes) : 0, normalisation,
+                       bf16, choice, meetings);
+  } catch (...) {
+    if (collective) throw;  // ranks wait for each other inside a pass: an error on one of them ends the job
+    meetings.fail(std::current_exception());
   }
+  meetings.behind_all();
   const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
 
   const nn::VitShape& shape = model.shape();

@@ -94,6 +94,8 @@ Result check_hdf5(Result result, std::string_view call, const std::string& where
   if (result >= 0) return result;
   const std::string reason = deepest_error();
   const int error = system_error_in(reason);
+  if (error == ENOMEM)
+    throw MemoryError({fmt::format("out of memory: {} failed", call), where, "use a node with more memory"});
   throw DataError({fmt::format("{} failed: {}", call, error == 0 ? reason : std::strerror(error)), where,
                    disk_remedy(error, fix)});
 }

@@ -7,10 +7,10 @@
 namespace cohort::train {
 
 Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
-                comm::Communicator& ranks) {
+                comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
   const auto predict = [&](const data::Dataset& dataset) {
     return eval::predict(model, dataset, splits.columns().context_key, config.eval, config.data.normalisation,
-                         config.precision == Precision::bf16, ranks);
+                         config.precision == Precision::bf16, ranks, {}, asked_to_stop);
   };
   Judgement judgement;
   at::Tensor bank;

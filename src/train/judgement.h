@@ -22,6 +22,6 @@ struct Judgement {
 
 /// Collective. Throws UsageError or DataError.
 Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
-                comm::Communicator& ranks);
+                comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop);
 
 }  // namespace cohort::train

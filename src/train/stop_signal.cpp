@@ -39,6 +39,12 @@ std::vector<std::string> stop_signal_names() {
   return names;
 }
 
+void ignore_signals(std::span<const std::string> names) {
+  struct sigaction action {};
+  action.sa_handler = SIG_IGN;
+  for (const std::string& name : names) sigaction(stop_signal_number(name).value(), &action, nullptr);
+}
+
 StopSignal::StopSignal(std::span<const std::string> names) {
   stop_received = false;
   struct sigaction action {};
@@ -53,8 +59,11 @@ StopSignal::StopSignal(std::span<const std::string> names) {
 
 // The other way round: of a signal that was named twice the first one knows what was there before.
 StopSignal::~StopSignal() {
-  for (auto replaced = replaced_.rbegin(); replaced != replaced_.rend(); ++replaced)
-    sigaction(replaced->number, &replaced->before, nullptr);
+  for (auto replaced = replaced_.rbegin(); replaced != replaced_.rend(); ++replaced) {
+    struct sigaction now {};
+    sigaction(replaced->number, nullptr, &now);
+    if (now.sa_handler == remember_stop) sigaction(replaced->number, &replaced->before, nullptr);
+  }
 }
 
 bool StopSignal::received() const noexcept {

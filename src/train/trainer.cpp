@@ -43,6 +43,7 @@
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_request.h"
+#include "train/stop_signal.h"
 #include "train/training_views.h"
 
 namespace cohort::train {
@@ -64,6 +65,13 @@ const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
 Material material_of(const RunConfig& config, const TrainingData& data) {
   return {dataset_identity(data.dataset().description(), config.data.train_split),
           signature_of(config, data.dataset()), data.steps_per_epoch()};
+}
+
+/// A checkpoint has all values: the weights that a new run would begin with are not asked for, and may be
+/// gone.
+RunConfig config_from(const Start& start, RunConfig config) {
+  if (!start.checkpoints.empty()) config.model.weights.clear();
+  return config;
 }
 
 // What `body` returns; the time it takes is a span of the trace.
@@ -91,7 +99,7 @@ struct Trainer::Impl {
   void show_views(const data::Batch& batch);
   void record_rank_times(std::int64_t steps_done);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
-  void evaluate(std::int64_t steps_done);
+  bool evaluate(std::int64_t steps_done);
   void save(std::int64_t steps_done);
   ExitCode leave(std::int64_t steps_done);
   void finish();
@@ -129,7 +137,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       material(material_of(config, parts->data)),
       trained_on(data::signature_text(material.signature)),
       start(choose_start(config, overwrite, material, ranks)),
-      engine(config, *parts->method, material.signature, parts->device, material.steps_per_epoch, ranks),
+      engine(config_from(start, config), *parts->method, material.signature, parts->device, material.steps_per_epoch, ranks),
       saver(folder.checkpoints(), ranks, config.checkpoint),
       record(folder,
              {total_steps, parts->data.global_images(), config.train.log_every_steps,
@@ -180,7 +188,7 @@ ExitCode Trainer::Impl::run() {
   if (!start.checkpoints.empty()) {
     log_info(fmt::format("going on from {}",
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
-    if (evaluation_due(start.step)) evaluate(start.step);
+    if (evaluation_due(start.step) && !evaluate(start.step)) return leave(start.step);
   }
   const auto make = [this](std::int64_t step, Workers& workers) {
     return parts->data.batch(step, ranks.rank(), ranks.size(), workers);
@@ -195,9 +203,12 @@ ExitCode Trainer::Impl::run() {
     const bool last = done == total_steps;
     if (step == start.step) stages.take();  // it warms everything up
     if (last || stop || done % kRankTimesEvery == 0) record_rank_times(done);
-    if (last || stop || save_now || saver.is_due(done)) save(done);
+    const bool saved = last || stop || save_now || saver.is_due(done);
+    if (saved) save(done);
     if (stop && !last) return leave(done);
-    if (evaluation_due(done)) evaluate(done);
+    if (!evaluation_due(done) || evaluate(done)) continue;
+    if (!saved) save(done);
+    return leave(done);
   }
   trace.finish();
   finish();
@@ -347,12 +358,20 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
   return steps_done == total_steps || (every > 0 && steps_done % every == 0);
 }
 
-void Trainer::Impl::evaluate(std::int64_t steps_done) {
+// False, on every rank: one of them was asked to stop meanwhile. The evaluation is then made when the run
+// goes on.
+bool Trainer::Impl::evaluate(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::evaluation, "evaluate");
   stages.enter(steps_done, Stage::evaluation);
   record.clear_terminal();
-  const Judgement judgement = judge(*parts->model, parts->splits, config, ranks);
-  if (!speaks()) return;
+  Judgement judgement;
+  try {
+    judgement = judge(*parts->model, parts->splits, config, ranks, [this] { return request.look().stop; });
+  } catch (const Error& error) {
+    if (error.exit_code() != ExitCode::stopped) throw;
+    return false;
+  }
+  if (!speaks()) return true;
   const std::int64_t epoch = epoch_of(steps_done - 1);
   if (judgement.features) {
     record.write(features_json(*judgement.features, steps_done, epoch));
@@ -362,6 +381,7 @@ void Trainer::Impl::evaluate(std::int64_t steps_done) {
     record.write(eval::evaluation_json(evaluation, steps_done, epoch));
     log_info(eval::evaluation_line(evaluation));
   }
+  return true;
 }
 
 void Trainer::Impl::save(std::int64_t steps_done) {
@@ -419,6 +439,10 @@ Trainer::~Trainer() = default;
 
 ExitCode Trainer::run() {
   return impl_->run();
+}
+
+void ignore_stop_signals(const StopConfig& config) {
+  ignore_signals(config.signals);
 }
 
 std::int64_t Trainer::first_step() const noexcept {

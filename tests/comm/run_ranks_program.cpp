@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "cohort/comm/flight_recorder.h"
@@ -66,6 +67,11 @@ ExitCode diverges(Communicator& ranks, const std::function<void(bool is_one)>& c
   ranks.barrier();
   call(ranks.rank() == 1);
   std::this_thread::sleep_for(std::chrono::minutes(5));
+  return ExitCode::done;
+}
+
+ExitCode print(int lines) {
+  for (int i = 0; i < lines; ++i) fmt::print("line {}\n", i);
   return ExitCode::done;
 }
 
@@ -176,6 +182,12 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
        return waits_for_rank_one(ranks, [] { torch::zeros({2, 3}).mm(torch::zeros({2, 3})); });
      }},
     {"memory", [](Communicator& ranks) { return waits_for_rank_one(ranks, [] { throw std::bad_alloc(); }); }},
+    {"allocates",
+     [](Communicator& ranks) {
+       return waits_for_rank_one(ranks, [] { torch::empty({std::int64_t{1} << 56}, torch::kByte); });
+     }},
+    {"prints", [](Communicator&) { return print(1); }},
+    {"prints_much", [](Communicator&) { return print(100'000); }},
     {"timeout",
      [](Communicator& ranks) {
        Communicator other = ranks.duplicate("other");
@@ -191,6 +203,7 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
 int main(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (argc > 2) comm::set_failure_folder(argv[2]);
+  if (name == "alone_prints") return comm::run_alone("prog", [] { return print(1); });
   if (name == "alone") return comm::run_alone("prog", []() -> ExitCode { fail(); });
   return comm::run_ranks(argc, argv, "prog", [&](Communicator& ranks) { return kCases.at(name)(ranks); });
 }

@@ -69,14 +69,34 @@ TEST(RunRanks, ErrorsAgreedByAPartOfTheRanksEndTheJob) {
 TEST(RunRanks, NamesOtherExceptions) {
   const std::pair<const char*, const char*> cases[] = {
       {"bug", "[rank 1/3] prog: sum is 2"},
-      {"torch", "[rank 1/3] prog: mat1 and mat2 shapes cannot be multiplied"},
-      {"memory", "[rank 1/3] prog: out of memory"}};
+      {"torch", "[rank 1/3] prog: mat1 and mat2 shapes cannot be multiplied"}};
   for (const auto& [name, message] : cases) {
     const Outcome outcome = run(name);
     EXPECT_EQ(outcome.exit_code, 1);
     EXPECT_TRUE(outcome.says(message)) << outcome.output;
     EXPECT_EQ(outcome.says("a defect of Cohort"), name == std::string("bug")) << outcome.output;
     EXPECT_FALSE(outcome.says("frame #")) << outcome.output;
+  }
+}
+
+TEST(RunRanks, MemoryHasACodeOfItsOwn) {
+  for (const char* name : {"memory", "allocates"}) {
+    const Outcome outcome = run(name);
+    EXPECT_EQ(outcome.exit_code, 6);
+    EXPECT_TRUE(outcome.says("[rank 1/3] prog: out of memory\n")) << outcome.output;
+    EXPECT_TRUE(outcome.says("  fix:   use fewer images")) << outcome.output;
+  }
+}
+
+// Few lines meet the full disk in the last flush, many before.
+TEST(RunRanks, OutputThatCannotBeWrittenIsAnError) {
+  for (const char* name : {"alone_prints", "prints", "prints_much"}) {
+    const Outcome outcome = spawn(fmt::format("sh -c '{} {} >/dev/full'", RUN_RANKS_PROGRAM, name));
+    EXPECT_EQ(outcome.exit_code, 3) << name;
+    EXPECT_EQ(outcome.output.find("prog: cannot write the output: No space left on device\n"
+                                  "  where: standard output\n"),
+              0U)
+        << outcome.output;
   }
 }
 

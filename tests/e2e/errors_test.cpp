@@ -1,14 +1,19 @@
 // What users get to see when something is wrong: one message, the documented exit code, on any number of
 // ranks.
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "support/faults.h"
+#include "support/job.h"
 #include "support/spawn.h"
 #include "support/temporary_folder.h"
 
@@ -217,6 +222,60 @@ TEST(Errors, SigtermSavesACheckpointAndGoesOn) {
 
   const Outcome resumed = test::spawn(on_ranks(1, train(run, "train.max_steps=1")), kPatienceSeconds);
   EXPECT_EQ(resumed.exit_code, 0) << resumed.output;
+}
+
+std::string content(const fs::path& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// The numbers of the steps in metrics.jsonl, each behind a comma.
+std::string steps_in(const fs::path& run) {
+  std::ifstream lines(run / "metrics.jsonl");
+  std::string steps;
+  for (std::string line; std::getline(lines, line);) {
+    const std::string start = R"({"kind":"step","step":)";
+    if (line.starts_with(start))
+      steps += "," + line.substr(start.size(), line.find(',', start.size()) - start.size());
+  }
+  return steps;
+}
+
+// The name is as long as one that made Open MPI overrun a buffer (203 characters) at the first checkpoint.
+TEST(Errors, ARunFolderHasOneOwnerUntilThatIsKilled) {
+  const testing::TemporaryFolder folder;
+  const fs::path run = folder.path() / std::string(210 - folder.path().string().size(), 'r');
+  testing::Job first(train(run, "train.max_steps=1000000 checkpoint.every_steps=5 eval.every_epochs=0"),
+                     folder.path() / "first.txt");
+  while (content(run / "metrics.jsonl").find("\"step\":10,") == std::string::npos && !first.has_ended())
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_FALSE(first.has_ended()) << first.output();
+
+  for (const char* command : {"", "--overwrite"}) {
+    const Outcome second = test::spawn(train(run, command), kPatienceSeconds);
+    EXPECT_EQ(second.exit_code, 2) << second.output;
+    EXPECT_EQ(second.occurrences(
+                  fmt::format("the run folder is in use by cohort train, process {} on ", first.process())),
+              1)
+        << second.output;
+  }
+  const Outcome page =
+      test::spawn(fmt::format("{} report {} --out {}/page.html", COHORT_PROGRAM, run.string(), run.string()));
+  EXPECT_EQ(page.exit_code, 2) << page.output;
+  EXPECT_FALSE(first.has_ended()) << first.output();
+
+  kill(first.process(), SIGKILL);
+  first.wait(std::chrono::seconds(kPatienceSeconds));
+  std::ofstream(run / "STOP") << "";
+  const Outcome resumed =
+      test::spawn(train(run, "train.max_steps=1000000 eval.every_epochs=0"), kPatienceSeconds);
+
+  EXPECT_EQ(resumed.exit_code, 75) << resumed.output;
+  EXPECT_FALSE(fs::exists(run / "owner.json"));
+  const std::string steps = steps_in(run);
+  std::string expected;
+  for (auto i = 1; expected.size() < steps.size(); ++i) expected += fmt::format(",{}", i);
+  EXPECT_EQ(steps, expected) << "each step once";
 }
 
 }  // namespace

@@ -60,6 +60,37 @@ class Resume : public ::testing::Test {
   testing::SharedFolder folder{world};
 };
 
+TEST_F(Resume, NeedsNoneOfTheWeightsThatTheRunBeganWith) {
+  RunConfig config = finished_run();
+  on_first_rank(
+      [&] { fs::rename(config.run_dir / "weights.safetensors", folder.path() / "first.safetensors"); });
+  config.run_dir = folder.path() / "second";
+  config.model.weights = folder.path() / "first.safetensors";
+  config.train.max_steps = 6;
+  ASSERT_EQ(Trainer(config, world).run(), ExitCode::done);
+  on_first_rank([&] { fs::remove(folder.path() / "first.safetensors"); });
+  config.train.max_steps = 7;
+
+  Trainer trainer(config, world);
+
+  EXPECT_EQ(trainer.first_step(), 6);
+  EXPECT_EQ(trainer.run(), ExitCode::done);
+  world.barrier();
+}
+
+// A link, as somebody else's checkpoint may have, is damage: nothing is read through it.
+TEST_F(Resume, ACheckpointThatPointsElsewhereIsDamaged) {
+  RunConfig config = finished_run();
+  on_first_rank([&] {
+    const fs::path state = checkpoint(config, 12) / "state.h5", moved = folder.path() / "state.h5";
+    fs::rename(state, moved);
+    fs::create_symlink(moved, state);
+  });
+
+  EXPECT_EQ(Trainer(config, world).first_step(), 6);
+  world.barrier();
+}
+
 TEST_F(Resume, TakesTheNewestIntactCheckpoint) {
   const RunConfig config = finished_run();
   const auto weights = checkpoint::read_safetensors(config.run_dir / "weights.safetensors");

@@ -135,6 +135,46 @@ TEST_F(Stop, ASignalDuringASaveLeavesThatCheckpointAndALastOne) {
   }
 }
 
+// The signal comes in the save before the evaluation of step 2.
+TEST_F(Stop, AnEvaluationIsGivenUpAndMadeWhenTheRunGoesOn) {
+  RunConfig calm = run("calm"), config = run("evaluation");
+  for (RunConfig* each : {&calm, &config}) {
+    each->eval.every_epochs = 1;
+    each->checkpoint = {.async = false, .every_steps = 2, .keep_last = 99};
+  }
+  ASSERT_EQ(train(calm), ExitCode::done);
+  {
+    std::optional<SignalDuringSave> signal;
+    if (world.rank() == 0) signal.emplace(false);
+    ASSERT_EQ(train(config), ExitCode::stopped);
+  }
+  EXPECT_EQ(steps_of(config.run_dir, "step"), "1 2 ");
+  EXPECT_EQ(steps_of(config.run_dir, "evaluation"), "");
+  EXPECT_EQ(steps_of(config.run_dir, "stop"), "2 ");
+  EXPECT_EQ(store(config).latest(), 2);
+  world.barrier();
+
+  ASSERT_EQ(train(config), ExitCode::done);
+
+  EXPECT_EQ(steps_of(config.run_dir, "evaluation"), steps_of(calm.run_dir, "evaluation"));
+  expect_same_weights(calm, config);
+}
+
+TEST_F(Stop, OnceTheExitCodeIsDecidedSignalsDoNothing) {
+  RunConfig config = run("end");
+  config.train.max_steps = 1;
+  {
+    Trainer trainer(config, world);
+    ASSERT_EQ(trainer.run(), ExitCode::done);
+    ignore_stop_signals(config.train.stop);
+  }
+  std::raise(SIGTERM);
+  std::raise(SIGUSR2);
+  ::signal(SIGTERM, SIG_DFL);
+  ::signal(SIGUSR2, SIG_DFL);
+  world.barrier();
+}
+
 /// While it lives, this process belongs to a Slurm job that ends at this time, in seconds since 1970.
 class InSlurmJob {
  public:

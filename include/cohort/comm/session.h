@@ -31,12 +31,16 @@ class Session {
   bool owns_mpi_ = false;
 };
 
+/// From any thread, whatever the ranks are doing: ends the job of all of them with the message of `error`,
+/// and writes nothing into the failure folder.
+[[noreturn]] void end_job(const Error& error);
+
 /// The body of every main() that uses ranks: starts the session, runs `body`, turns exceptions into one
 /// message and an exit code. Ranks that were given another `program` or other words on the command line are
 /// refused first, with both. Errors that all ranks agreed on (Communicator::agree) leave every rank normally
 /// and rank 0 alone speaks; an error on one rank is printed by that rank, which then ends the job with
-/// MPI_Abort, so that nobody hangs. `program` opens each message: "cohort train". Holds the only catch-all of
-/// the code base.
+/// MPI_Abort, so that nobody hangs. Output that could not be written (a full disk) is an error as well.
+/// `program` opens each message: "cohort train". Holds the only catch-all of the code base.
 int run_ranks(int& argc, char**& argv, const std::string& program,
               const std::function<ExitCode(Communicator&)>& body);
 

@@ -16,6 +16,7 @@ enum class ExitCode : int {
   data = 3,
   numerical = 4,
   rank_failed = 5,
+  out_of_memory = 6,
   stopped = 75
 };
 
@@ -51,6 +52,10 @@ struct NumericalError : Error {
 /// Another rank died, hung or threw: exit code 5.
 struct RankError : Error {
   explicit RankError(Text text) : Error(ExitCode::rank_failed, std::move(text)) {}
+};
+/// There is not enough memory: exit code 6.
+struct MemoryError : Error {
+  explicit MemoryError(Text text) : Error(ExitCode::out_of_memory, std::move(text)) {}
 };
 
 /// A broken promise between two parts of Cohort. Carries the source line; never the user's fault.

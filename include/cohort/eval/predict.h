@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -48,12 +49,18 @@ struct Prediction {
   double images_per_second = 0.0;  ///< over all ranks
 };
 
+/// Whether this rank was asked to stop.
+using AskedToStop = std::function<bool()>;
+
 /// Collective. Every image of the split exactly once, its context token inferred from groups of
 /// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
 /// result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32
-/// output, all of it on every rank. Precondition: choice.layer is less than the model's depth.
+/// output, all of it on every rank. `asked_to_stop`: asked before each pass of the model; once
+/// it is true on one rank, every rank throws an Error with ExitCode::stopped. Precondition: choice.layer is
+/// less than the model's depth.
 Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks, const FeatureChoice& choice = {});
+                   comm::Communicator& ranks, const FeatureChoice& choice = {},
+                   const AskedToStop& asked_to_stop = {});
 
 }  // namespace cohort::eval

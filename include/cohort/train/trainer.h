@@ -13,9 +13,10 @@ class VisionTransformer;
 
 namespace cohort::train {
 
-/// Trains one configuration to its end, in a run folder (docs/architecture.md names its files). The loop and
-/// nothing else: what it uses is built from the configuration, one short function a part. Not movable; one at
-/// a time in a process, since it listens to SIGTERM and SIGUSR2 while it runs.
+/// Trains one configuration to its end, in a run folder (docs/formats/run.md names its files), which the
+/// caller owns (own_run() in train/run_owner.h). The loop and nothing else: what it uses is built from the
+/// configuration, one short function a part. Not movable; one at a time in a process, since it listens to
+/// SIGTERM and SIGUSR2 while it runs.
 class Trainer {
  public:
   /// Collective. Opens the dataset, makes model and optimizer, and restores the checkpoint to go on from, if
@@ -44,5 +45,9 @@ class Trainer {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// For the end of a program, whose exit code is decided: the signals of train.stop.signals do nothing from
+/// here on. A Trainer that goes away afterwards leaves that as it is.
+void ignore_stop_signals(const StopConfig& config);
 
 }  // namespace cohort::train
