@@ -4,6 +4,7 @@
 #include <ctime>
 #include <fstream>
 #include <string>
+#include <sys/resource.h>
 
 #include "comm/activity.h"
 #include "comm/operation_history.h"
@@ -13,8 +14,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kLongestLook = 2s;         // more time between two looks: it was stopped meanwhile
-constexpr std::int64_t kBusyShare = 100;  // one part in so many is what idle threads use
+constexpr auto kLongestLook = 2s;               // more time between two looks: it was stopped meanwhile
+constexpr std::int64_t kBusyShare = 100;        // one part in so many is what idle threads use
+constexpr std::int64_t kRareInterruptions = 1;  // between two looks; a starved thread has more
 constexpr std::int64_t kIdleBytes = std::int64_t{64} << 10;  // a second: beats of the watchdog over TCP
 
 std::chrono::nanoseconds time_of(clockid_t clock) {
@@ -45,6 +47,9 @@ Standstill::Signs Standstill::signs() {
   now.is_waiting = now.is_waiting || blocking_call() != nullptr;
   now.stage_since = activity().since;
   now.busy = time_of(CLOCK_PROCESS_CPUTIME_ID) - time_of(CLOCK_THREAD_CPUTIME_ID);
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  now.interruptions = usage.ru_nivcsw;
   now.bytes = number_in("/proc/self/io", "rchar:") + number_in("/proc/self/io", "wchar:");
   return now;
 }
@@ -57,6 +62,7 @@ std::chrono::nanoseconds Standstill::look() {
   const bool is_still = !now.is_waiting && now.operations == before_.operations &&
                         now.stage_since == before_.stage_since &&
                         now.busy - before_.busy < passed / kBusyShare &&
+                        now.interruptions - before_.interruptions <= kRareInterruptions &&
                         static_cast<double>(now.bytes - before_.bytes) < seconds * kIdleBytes &&
                         number_in("/proc/self/status", "TracerPid:") == 0;
   before_ = now;

@@ -18,6 +18,7 @@ class Standstill {
     bool is_waiting = false;      // for other ranks: they have time-outs of their own
     std::int64_t stage_since = 0;
     std::chrono::nanoseconds busy{0};
+    std::int64_t interruptions = 0;  // by others that want the processor: there was something to do
     std::int64_t bytes = 0;
   };
   static Signs signs();
