@@ -106,6 +106,20 @@ TEST(Scores, ThreeClassesAreThoseOfScikitLearn) {
   EXPECT_EQ(scores.confusion, (std::vector<std::int64_t>{2, 1, 0, 1, 2, 0, 1, 0, 2}));
 }
 
+// Classes of one size would hide what weighs by labels and what by answers. Of four images of the first class
+// three are right, of two of the second both.
+TEST(Scores, UnequalClassesByHand) {
+  const Scores scores =
+      score(logits_of_margins({-1, -1, -1, 1, 1, 1}), Labels{0, 0, 0, 0, 1, 1}, {}, kNoNames);
+
+  const double first = 6.0 / 7, second = 4.0 / 5;
+  EXPECT_NEAR(scores.f1_macro, (first + second) / 2, 1e-12);
+  EXPECT_NEAR(scores.f1_weighted, (4 * first + 2 * second) / 6, 1e-12);
+  EXPECT_NEAR(scores.kappa, (5.0 / 6 - 0.5) / (1 - 0.5), 1e-12) << "by chance (4 * 3 + 2 * 3) / 36";
+  EXPECT_NEAR(scores.balanced_accuracy, (3.0 / 4 + 1) / 2, 1e-12);
+  EXPECT_NEAR(scores.majority, 4.0 / 6, 1e-12);
+}
+
 TEST(Scores, CalibrationErrorByHand) {
   // Two answers of probability 0.5, one of them right; one of e²/(1 + e²), wrong.
   const double sure = std::exp(2.0) / (1 + std::exp(2.0));
