@@ -186,13 +186,13 @@ shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Pa
                                        const data::Signature& signature) {
   const nn::Initialiser random(*part.model, config.seed);
   const std::string prefix = part.model == part.backbone ? "" : kBackbone;
-  std::optional<std::map<std::string, at::Tensor>> stored;
+  const auto stored = std::make_shared<std::optional<std::map<std::string, at::Tensor>>>();  // of all copies
   return [random, stored, prefix, signature, model = part.backbone, weights = config.model.weights.string()](
-             const std::string& name, at::Tensor& values) mutable {
-    if (!weights.empty() && !stored) stored = stored_values(weights, *model, signature);
+             const std::string& name, at::Tensor& values) {
+    if (!weights.empty() && !*stored) *stored = stored_values(weights, *model, signature);
     const std::string inner = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
-    if (stored && stored->contains(inner)) {
-      values.copy_(stored->at(inner));
+    if (*stored && (*stored)->contains(inner)) {
+      values.copy_((*stored)->at(inner));
     } else {
       random(name, values);
     }

@@ -2,6 +2,7 @@
 #include "jobs/trained_model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -23,6 +24,7 @@
 #include "cohort/train/trainer.h"
 
 #include "checkpoint/catalogue.h"
+#include "jobs/features.h"
 #include "support/ranks.h"
 #include "support/tiny_dataset.h"
 
@@ -267,6 +269,33 @@ TEST_F(OtherDataset, SplitsThatCannotBeScoredArePassedOver) {
   expect_has(
       refusal(ExitCode::usage, [&] { open_scored_splits(other_data, {"test"}, "train", "corner", world); }),
       {"split 'test' has no image with a label 'corner'"});
+}
+
+TEST_F(OtherDataset, ImagesOfAnotherSizeHaveAnotherGrid) {
+  const std::string run = trained_run(config("run"));
+  Words wide, odd;
+  wide.width = 32;
+  odd.width = 10;
+
+  const TrainedModel trained = load(run, other(wide, "wide"));
+  const auto found = answers(trained, "test");
+
+  EXPECT_EQ(trained.model->shape().width, 8) << "the table is of the grid that it was trained for";
+  for (const auto& [id, logits] : found) EXPECT_TRUE(logits.isfinite().all().item<bool>()) << id;
+  const fs::path there = other(odd, "odd");
+  expect_has(refusal(ExitCode::usage, [&] { load(run, there); }),
+             {"patches of 4 x 4 pixels do not divide images of 8 x 10"});
+}
+
+TEST_F(OtherDataset, FeaturesThatAreNotFiniteAreRefusedWithTheImage) {
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "own", "test");
+  at::Tensor features = at::zeros({dataset.rows(), 4});
+  check_finite(features, dataset);
+  features[3][1] = NAN;
+  features[5][0] = INFINITY;
+
+  expect_has(refusal(ExitCode::numerical, [&] { check_finite(features, dataset); }),
+             {"2 of 12 images", "'" + dataset.ids()[3] + "'"});
 }
 
 TEST_F(OtherDataset, ExportedWeightsCarryTheNames) {
