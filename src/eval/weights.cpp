@@ -78,13 +78,21 @@ StoredTable with_rows_of_keys(const at::Tensor& stored, const nn::VitShape& shap
   return result;
 }
 
+/// How images of this size were cut into `count` square patches; nothing when they cannot be.
+std::optional<nn::PatchGrid> grid_of_patches(const data::ImageLayout& images, std::int64_t count) {
+  const auto pixels = static_cast<double>(images.height * images.width);
+  const std::int64_t patch = count > 0 ? std::llround(std::sqrt(pixels / static_cast<double>(count))) : 0;
+  if (patch == 0 || images.height % patch != 0 || images.width % patch != 0) return std::nullopt;
+  const nn::PatchGrid grid = grid_of(images.height, images.width, patch);
+  return grid.count() == count ? std::optional(grid) : std::nullopt;
+}
+
 /// Nothing when the file contradicts itself.
 std::optional<StoredTable> table_of(const at::Tensor& stored, const nn::VitShape& shape,
                                     const Signature& from) {
-  const nn::PatchGrid grid = grid_of(from.images.height, from.images.width, shape.patch_size);
   const std::int64_t prefix = shape.registers > 0 ? 0 : 1 + std::ssize(from.contexts);
-  if (stored.size(1) != prefix + grid.count()) return std::nullopt;
-  return with_rows_of_keys(stored, shape, from, grid);
+  const auto grid = grid_of_patches(from.images, stored.size(1) - prefix);
+  return grid ? std::optional(with_rows_of_keys(stored, shape, from, *grid)) : std::nullopt;
 }
 
 /// The grid of a table of which nobody says it: the model's own when it has as many patches, else a square.

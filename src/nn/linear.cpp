@@ -85,6 +85,11 @@ at::Tensor narrow(const at::Tensor& weight) {
   return at::autocast::cached_cast(at::kBFloat16, weight, at::kCPU);
 }
 
+// A bias that is left out is no input, and cannot be asked about.
+bool needs_bias_gradient(AutogradContext& context) {
+  return context.saved_data["shifts"].toBool() && context.needs_input_grad(2);
+}
+
 // What autocast makes of a linear layer, without autograd's records of its casts. All uses of a weight under
 // autocast come here: autocast's copy of it, kept until the scope ends, has no gradient.
 struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
@@ -93,6 +98,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
     const at::Tensor values = input.to(at::kBFloat16), matrix = narrow(weight);
     context->save_for_backward({values, matrix});
     context->saved_data["type"] = input.scalar_type();
+    context->saved_data["shifts"] = bias.has_value();
     return product(values, matrix, bias ? std::optional(bias->to(at::kBFloat16)) : std::nullopt);
   }
 
@@ -107,7 +113,7 @@ struct NarrowLinear : torch::autograd::Function<NarrowLinear> {
     }
     if (context->needs_input_grad(1))
       weight_gradient = narrow_product(rows.t(), saved[0].reshape({-1, saved[0].size(-1)}));
-    if (context->needs_input_grad(2)) bias_gradient = column_sums(rows);
+    if (needs_bias_gradient(*context)) bias_gradient = column_sums(rows);
     return {input_gradient, weight_gradient, bias_gradient};
   }
 };
@@ -116,6 +122,7 @@ struct LargeLinear : torch::autograd::Function<LargeLinear> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias) {
     context->save_for_backward({input, weight});
+    context->saved_data["shifts"] = bias.has_value();
     return product(input, weight, bias);
   }
 
@@ -127,7 +134,7 @@ struct LargeLinear : torch::autograd::Function<LargeLinear> {
     if (context->needs_input_grad(1)) {
       weight_gradient = gradient_of_weight(rows, saved[0].reshape({-1, saved[0].size(-1)}));
     }
-    if (context->needs_input_grad(2)) bias_gradient = rows.sum(0);
+    if (needs_bias_gradient(*context)) bias_gradient = rows.sum(0);
     return {input_gradient, weight_gradient, bias_gradient};
   }
 };

@@ -466,6 +466,12 @@ class DescriptionForRanks : public ::testing::Test {
     return folder_.path() / fmt::format("of-{}", world_.rank());
   }
   [[nodiscard]] bool is_last() const { return world_.rank() == world_.size() - 1; }
+  [[nodiscard]] static Description complete_description() {
+    Description description = testing::tiny_description();
+    description.mean = {100.0};
+    description.deviation = {40.0};
+    return description;
+  }
   void write(const Description& description) const {
     std::filesystem::create_directory(mine());
     description.write(mine());
@@ -486,12 +492,12 @@ class DescriptionForRanks : public ::testing::Test {
 };
 
 TEST_F(DescriptionForRanks, CopiesThatSayTheSameAreOneDataset) {
-  write(testing::tiny_description());
+  write(complete_description());
   EXPECT_EQ(Description::read(mine(), world_).name, "tiny");
 }
 
 TEST_F(DescriptionForRanks, AnotherDatasetOnOneRankIsRefused) {
-  Description description = testing::tiny_description();
+  Description description = complete_description();
   if (is_last() && world_.size() > 1) description.contexts[0].values[0] = "z";  // as long as before
   write(description);
   const std::string text = refusal<UsageError>();
@@ -503,7 +509,7 @@ TEST_F(DescriptionForRanks, AnotherDatasetOnOneRankIsRefused) {
 }
 
 TEST_F(DescriptionForRanks, ARankThatDoesNotSeeItIsNamed) {
-  if (!is_last()) write(testing::tiny_description());
+  if (!is_last()) write(complete_description());
   const std::string text = refusal<DataError>();
   EXPECT_TRUE(text.starts_with("there is no such dataset")) << text;
   EXPECT_EQ(
@@ -515,7 +521,7 @@ TEST_F(DescriptionForRanks, ARankThatDoesNotSeeItIsNamed) {
 // One rank reads what all ranks see: with 1,000 ranks a file of 10⁵ names would be read 1,000 times.
 TEST_F(DescriptionForRanks, ASharedFileIsReadByRankZeroAlone) {
   constexpr std::int64_t kBytes = 1 << 20;
-  Description description = testing::tiny_description();
+  Description description = complete_description();
   description.license = std::string(kBytes, 'x');
   if (world_.rank() == 0) description.write(folder_.path());
   world_.barrier();

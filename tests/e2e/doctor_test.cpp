@@ -57,7 +57,7 @@ TEST_F(Doctor, OnFourRanksOneLineACheckSpeaksForAll) {
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
   const auto found = statuses(outcome);
-  EXPECT_EQ(found.size(), 16U);
+  EXPECT_EQ(found.size(), 17U);
   for (const char* name : {"launcher", "all-reduce", "versions", "run folder", "shared file", "file locks"})
     EXPECT_EQ(found.at(name), "ok") << outcome.output;
   EXPECT_TRUE(nothing_is_left());

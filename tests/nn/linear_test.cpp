@@ -89,6 +89,22 @@ TEST(Linear, UnderAutocastSumsOfBf16ProductsAreRoundedOnce) {
   expect_rounded(bias.grad(), flat.sum(0));
 }
 
+TEST(Linear, NeedsNoBias) {
+  for (const bool narrow : {false, true}) {
+    const at::Tensor x = bf16_values({8, 132, 192}, 4).requires_grad_(),
+                     weight = bf16_values({160, 192}, 5).requires_grad_();
+    at::autocast::set_autocast_enabled(at::kCPU, narrow);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    const at::Tensor y = nn::linear(x, weight, at::Tensor());
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+    y.sum().backward();
+    expect_rounded(y, at::linear(x.to(at::kDouble), weight.to(at::kDouble)));
+    expect_rounded(x.grad(), weight.to(at::kDouble).sum(0).expand_as(x));
+    expect_rounded(weight.grad(), x.to(at::kDouble).sum({0, 1}).expand_as(weight));
+  }
+}
+
 TEST(Linear, MultipliesLayersOfBf16WithoutAutocast) {
   torch::nn::Linear layer(192, 160);
   layer->to(at::kBFloat16);

@@ -22,8 +22,8 @@ namespace fs = std::filesystem;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr const char* kBadImage = "1-2-07";
 
-/// The tiny dataset in f32, one pixel of which is not a number. The first split, whose statistics normalise
-/// images, is without it.
+/// The tiny dataset in f32, one pixel of which is not a number. The first split, whose statistics the dataset
+/// has, is without it.
 void write_dataset_with_a_bad_image(const fs::path& folder, comm::Communicator& ranks) {
   data::Description description = testing::tiny_description();
   description.images.type = data::PixelType::f32;
@@ -57,6 +57,7 @@ class NumericsRun : public ::testing::Test {
     config.eval.every_epochs = 0;
     config.eval.splits = {"test"};
     config.numerics.on_trouble = policy;
+    config.data.normalisation = augment::Normalisation::image;
     return config;
   }
 

@@ -1,5 +1,6 @@
 // Runs that cannot be: one message, the same on every rank, before anything is trained.
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -131,7 +132,8 @@ TEST_F(Refusals, OfFilesInTheRunFolderThatAreNoFiles) {
     std::filesystem::create_directory(folder.path() / "elsewhere");
     std::ofstream(secret) << "old";
   }
-  for (const char* name : {"metrics.jsonl", "log.txt", "checkpoints", "tensorboard"}) {
+  constexpr std::array kNames{"metrics.jsonl", "log.txt", "checkpoints", "tensorboard"};
+  for (const char* name : kNames) {
     SCOPED_TRACE(name);
     const bool is_folder = std::string_view(name).find('.') == std::string_view::npos;
     world.barrier();
@@ -142,9 +144,10 @@ TEST_F(Refusals, OfFilesInTheRunFolderThatAreNoFiles) {
     expect_has(message, is_folder ? "not a regular folder, but a link" : "not a regular file, but a link");
     expect_has(message, name);
     world.barrier();
-    if (world.rank() != 0) continue;
-    std::filesystem::remove(run / name);
-    ASSERT_EQ(::mkfifo((run / name).c_str(), 0600), 0);
+    if (world.rank() == 0) std::filesystem::remove(run / name);
+  }
+  for (const char* name : kNames) {
+    if (world.rank() == 0) ASSERT_EQ(::mkfifo((run / name).c_str(), 0600), 0);
   }
   world.barrier();
   expect_has(refusal(ExitCode::data, [](RunConfig&) {}), "but a FIFO");
