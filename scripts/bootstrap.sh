@@ -20,7 +20,7 @@ PACKAGES=(
 TEST_PACKAGES=(
   chromium fonts-dejavu-core                         # draws reports
   slurmctld slurmd slurm-client munge libpmix-dev    # a cluster of its own
-  patchelf                                           # a bundle
+  dwz patchelf                                       # a bundle
 )
 LIBRARIES=(libc10.so libtorch_cpu.so libgomp.so.1)  # what the CPU build loads of the wheel's lib/
 

@@ -25,7 +25,7 @@ main() {
   done
   local build=$ROOT/build/$preset
   [ -x "$build/bin/cohort" ] || fail 2 "there is no build in $build" "run cmake --preset $preset && cmake --build --preset $preset"
-  install_packages patchelf
+  install_packages dwz patchelf
   begin 4
   local about version name
   about=$("$build/bin/cohort" --version)  # cohort 0.1.0 (LibTorch 2.11.0, CPU)
@@ -44,18 +44,19 @@ main() {
   copy_texts "$bundle" "$version" "$(sed 's/.*LibTorch \([0-9.]*\).*/\1/' <<<"$about")"
   step "archive"
   mkdir -p "$out"
-  tar -C "$STAGING" --owner=0 --group=0 --sort=name -czf "$out/$name.tar.gz" "$name"
+  tar -C "$STAGING" --owner=0 --group=0 --sort=name -I "gzip -9" -cf "$out/$name.tar.gz" "$name"
   local bytes
   bytes=$(stat -c %s "$out/$name.tar.gz")
   say "      $out/$name.tar.gz: $((bytes / 1000000)) MB"
   [ "$bytes" -le "$LIMIT" ] || fail 3 "the bundle is larger than $((LIMIT / 1000000)) MB" "see what is large: tar -tvzf $out/$name.tar.gz | sort -k3n"
 }
 
-# install_file FROM TO FOLDER: a copy that looks for libraries in FOLDER alone. Cohort's own keep their line tables, for crash reports.
+# install_file FROM TO FOLDER: a copy that looks for libraries in FOLDER alone. Cohort's own keep their line tables, for crash reports,
+# each entry once.
 install_file() {
   cp -L -- "$1" "$2"
   chmod u+w "$2"
-  [[ $(basename "$2") == *cohort* ]] || strip --strip-unneeded "$2"
+  if [[ $(basename "$2") == *cohort* ]]; then dwz "$2"; else strip --strip-unneeded "$2"; fi
   # shellcheck disable=SC2016  # the loader expands it
   patchelf --set-rpath "$3" "$2"
 }

@@ -101,7 +101,7 @@ TEST(Linear, NeedsNoBias) {
     y.sum().backward();
     expect_rounded(y, at::linear(x.to(at::kDouble), weight.to(at::kDouble)));
     expect_rounded(x.grad(), weight.to(at::kDouble).sum(0).expand_as(x));
-    expect_rounded(weight.grad(), x.to(at::kDouble).sum({0, 1}).expand_as(weight));
+    expect_rounded(weight.grad(), x.to(at::kDouble).sum(at::IntArrayRef{0, 1}).expand_as(weight));
   }
 }
 
