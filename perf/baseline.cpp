@@ -9,6 +9,7 @@
 
 #include "cohort/core/file.h"
 
+#include "core/student.h"
 #include "statistics.h"
 #include "support/json.h"
 

@@ -6,6 +6,8 @@
 
 #include "cohort/core/error.h"
 
+#include "core/student.h"
+
 namespace cohort::perf {
 namespace {
 
@@ -28,35 +30,6 @@ std::vector<double> logarithms(std::span<const double> values) {
   std::vector<double> result;
   for (const double value : values) result.push_back(std::log(value));
   return result;
-}
-
-// DLMF 8.17.22, evaluated from the front (modified Lentz); converges fast for x below the mean.
-double beta_fraction(double x, double a, double b) {
-  constexpr double kTiny = 1e-300;
-  double c = 1, d = 1 - (a + b) * x / (a + 1);
-  d = 1 / (std::abs(d) < kTiny ? kTiny : d);
-  double result = d;
-  for (int m = 1; m <= 300; ++m) {
-    for (const double term : {m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-                              -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))}) {
-      d = 1 + term * d;
-      c = 1 + term / c;
-      d = 1 / (std::abs(d) < kTiny ? kTiny : d);
-      if (std::abs(c) < kTiny) c = kTiny;
-      result *= c * d;
-    }
-    if (std::abs(c * d - 1) < 1e-14) break;
-  }
-  return result;
-}
-
-/// Regularised incomplete beta function I_x(a, b).
-double incomplete_beta(double x, double a, double b) {
-  if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
-  if (x > (a + 1) / (a + b + 2)) return 1 - incomplete_beta(1 - x, b, a);
-  const double front =
-      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
-  return front * beta_fraction(x, a, b) / a;
 }
 
 }  // namespace
@@ -88,20 +61,6 @@ std::vector<double> block_medians(std::span<const double> values, std::size_t bl
     medians.push_back(median({piece.begin(), piece.end()}));
   }
   return medians;
-}
-
-double student_tail(double t, double degrees) {
-  return incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5);
-}
-
-double student_quantile(double tail, double degrees) {
-  double low = 0, high = 1;
-  while (student_tail(high, degrees) > tail && high < 1e12) high *= 2;
-  for (int i = 0; i < 200; ++i) {
-    const double middle = (low + high) / 2;
-    (student_tail(middle, degrees) > tail ? low : high) = middle;
-  }
-  return high;
 }
 
 Interval mean_interval(std::span<const double> values, double error) {

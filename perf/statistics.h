@@ -17,11 +17,6 @@ double spread(const std::vector<double>& values);
 /// pieces hardly are (the method of batch means: Law and Kelton, Simulation Modeling and Analysis).
 std::vector<double> block_medians(std::span<const double> values, std::size_t blocks);
 
-/// Two-sided tail of Student's t distribution: how likely |T| >= t is.
-double student_tail(double t, double degrees);
-/// The t whose two-sided tail is `tail`.
-double student_quantile(double tail, double degrees);
-
 /// An estimate and its confidence interval.
 struct Interval {
   double value = 0, low = 0, high = 0;

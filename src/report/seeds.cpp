@@ -8,6 +8,7 @@
 #include "cohort/core/error.h"
 #include "cohort/report/report.h"
 
+#include "core/student.h"
 #include "run.h"
 #include "text_table.h"
 
@@ -26,22 +27,13 @@ struct Mean {
   double value, half;
 };
 
-/// Two-sided 95 % quantile of Student's t distribution (NIST/SEMATECH e-Handbook, 1.3.6.7.2).
-double student_95(std::size_t degrees) {
-  constexpr std::array kQuantiles{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                  2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-                                  2.080,  2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
-  return degrees <= kQuantiles.size() ? kQuantiles.at(degrees - 1)
-                                      : 1.960 + 2.5 / static_cast<double>(degrees);
-}
-
 Mean mean_of(const std::vector<double>& values) {
   const auto count = static_cast<double>(values.size());
   double mean = 0, squares = 0;
   for (const double value : values) mean += value / count;
   for (const double value : values) squares += (value - mean) * (value - mean);
   if (values.size() < 2) return {mean, std::nan("")};
-  return {mean, student_95(values.size() - 1) * std::sqrt(squares / (count - 1) / count)};
+  return {mean, student_quantile(0.05, count - 1) * std::sqrt(squares / (count - 1) / count)};
 }
 
 /// "finetuned" for the run "finetuned-3" of seed 3.
