@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/locale/encoding_utf.hpp>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,8 @@
 
 namespace cohort::data_prep {
 namespace {
+
+namespace conv = boost::locale::conv;
 
 constexpr std::string_view kLineEnds = "\r\n";
 
@@ -34,19 +37,16 @@ char separator_of(std::string_view content) {
 
 /// UTF-16 as UTF-8; `is_big`: the high byte comes first.
 std::string from_utf16(std::string_view content, bool is_big, const std::string& file) {
-  std::string text;
-  const auto unit = [&](std::size_t at) -> std::uint32_t {
-    const auto first = static_cast<unsigned char>(content[at]),
-               second = static_cast<unsigned char>(content[at + 1]);
-    return is_big ? first << 8U | second : second << 8U | first;
-  };
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(content[at]); };
+  std::u16string units;
   for (std::size_t at = 0; at + 1 < content.size(); at += 2) {
-    std::uint32_t point = unit(at);
-    const bool is_pair = point >= 0xD800 && point < 0xDC00 && at + 3 < content.size();
-    if (is_pair) point = 0x10000 + ((point - 0xD800) << 10U) + (unit(at += 2) - 0xDC00);
-    append_utf8(text, point);
+    const unsigned high = byte(is_big ? at : at + 1), low = byte(is_big ? at + 1 : at);
+    units += static_cast<char16_t>(high << 8U | low);
   }
-  if (content.size() % 2 == 0 && is_utf8(text)) return text;
+  try {
+    if (content.size() % 2 == 0) return conv::utf_to_utf<char>(units, conv::stop);
+  } catch (const conv::conversion_error&) {
+  }
   throw DataError({"the table is damaged UTF-16", file, "save it as UTF-8"});
 }
 

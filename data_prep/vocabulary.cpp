@@ -56,7 +56,7 @@ namespace {
 std::string look_of(const std::string& name) {
   const std::size_t first = name.find_first_not_of(" \t"), last = name.find_last_not_of(" \t");
   if (first == std::string::npos) return "";
-  return in_small_letters(decomposed(name.substr(first, last - first + 1)));
+  return folded(name.substr(first, last - first + 1));
 }
 
 bool means_missing(const std::string& name) {

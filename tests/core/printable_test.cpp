@@ -35,13 +35,35 @@ TEST(Printable, LinesStayLines) {
   EXPECT_EQ(printable_lines("a\n\tb\x1b[0m\n"), "a\n\tb\\x1b[0m\n");
 }
 
-TEST(Decomposed, TheTwoWaysToWriteANameAreOne) {
-  EXPECT_EQ(decomposed("Z\xC3\xBCrich"), "Zu\xCC\x88rich");
-  EXPECT_EQ(decomposed("Zu\xCC\x88rich"), "Zu\xCC\x88rich");
-  EXPECT_EQ(decomposed("\xE1\xBB\x87"), "e\xCC\xA3\xCC\x82") << "two marks";
-  EXPECT_EQ(decomposed("\xED\x95\x9C"), "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB") << "Hangul";
-  EXPECT_EQ(decomposed("\xE3\x81\x8C"), "\xE3\x81\x8B\xE3\x82\x99");
-  EXPECT_EQ(decomposed("plain \xFF"), "plain \xFF");
+TEST(Folded, TheWaysToWriteANameAreOne) {
+  EXPECT_EQ(folded("Z\xC3\xBCrich"), folded("Zu\xCC\x88rich"));
+  EXPECT_EQ(folded("\xE1\xBB\x87"), folded("e\xCC\xA3\xCC\x82")) << "two marks";
+  EXPECT_EQ(folded("\xE1\xBB\x87"), folded("e\xCC\x82\xCC\xA3")) << "the other one first";
+  EXPECT_EQ(folded("\xED\x95\x9C"), folded("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB")) << "Hangul";
+  EXPECT_EQ(folded("\xE3\x81\x8C"), folded("\xE3\x81\x8B\xE3\x82\x99"));
+  EXPECT_EQ(folded("\xC2\xB5m"), folded("\xCE\xBCm")) << "micro sign and Greek letter";
+  EXPECT_EQ(folded("ÄRZTIN Straße"), folded("ärztin STRASSE"));
+  EXPECT_EQ(folded("ΣΊΣΥΦΟΣ"), folded("σίσυφος"));
+  EXPECT_EQ(folded("a\xE2\x80\x8B"
+                   "b"),
+            "ab")
+      << "a blank that is not seen";
+  EXPECT_EQ(folded("plain \xFF"), "plain \xFF");
+  EXPECT_EQ(folded(""), "");
+  EXPECT_NE(folded("a"), folded("\xC3\xA4"));
+}
+
+TEST(AppendUtf8, IsUtf8ForCodePointsAlone) {
+  const auto text_of = [](std::uint32_t point) {
+    std::string text;
+    append_utf8(text, point);
+    return text;
+  };
+  EXPECT_EQ(text_of('a'), "a");
+  EXPECT_EQ(text_of(0xFC), "ü");
+  EXPECT_EQ(text_of(0x5317), "北");
+  EXPECT_EQ(text_of(0x1F52C), "🔬");
+  for (const std::uint32_t point : {0xD83DU, 0x110000U, 0xFFFFFFFFU}) EXPECT_FALSE(is_utf8(text_of(point)));
 }
 
 TEST(DisplayWidth, IsThatOfATerminal) {
@@ -49,6 +71,10 @@ TEST(DisplayWidth, IsThatOfATerminal) {
   EXPECT_EQ(display_width("Zürich"), 6U);
   EXPECT_EQ(display_width("Zu\xCC\x88rich"), 6U) << "a combining mark";
   EXPECT_EQ(display_width("北京"), 4U);
+  EXPECT_EQ(display_width("สวัสดี"), 4U) << "signs above and below in other scripts";
+  EXPECT_EQ(display_width("שָׁלוֹם"), 4U);
+  EXPECT_EQ(display_width("\xF0\x97\x80\x80"), 2U) << "Tangut";
+  EXPECT_EQ(display_width("\xF0\x9F\x95\x86"), 1U) << "a picture that is not wide";
 }
 
 TEST(PrintableName, IsCutByWidth) {

@@ -84,6 +84,12 @@ TEST_F(TableFile, EncodingsAreReadOrNamed) {
 
   EXPECT_NE(message_of([&] { read(utf16(text.substr(1), false)); }).find("UTF-16 without a byte order mark"),
             std::string::npos);
+  const char16_t half = 0xD83D;
+  for (const std::u16string& rest : {std::u16string(u"A\n"), std::u16string(1, half), std::u16string()}) {
+    const std::u16string damaged = u"\uFEFFpath\n" + std::u16string(1, half) + rest;
+    EXPECT_NE(message_of([&] { read(utf16(damaged, false)); }).find("damaged UTF-16"), std::string::npos);
+  }
+  EXPECT_NE(message_of([&] { read(utf16(text, true) + "x"); }).find("damaged UTF-16"), std::string::npos);
   const std::string latin1 = message_of([&] { read("path,ort\na.png,Bonn\nb.png,K\xF6ln\n"); });
   EXPECT_NE(latin1.find("the table is not UTF-8, but Latin-1"), std::string::npos) << latin1;
   EXPECT_NE(latin1.find("t.csv:3\n"), std::string::npos) << latin1;
@@ -122,7 +128,8 @@ TEST(Vocabulary, DoubtsAreSaid) {
                   .find(fmt::format("label 'x' has the value '{}', a value like any other", missing)),
               std::string::npos);
   for (const auto& [one, other] :
-       {std::pair("Z\xC3\xBCrich", "Zu\xCC\x88rich"), std::pair("Cat", "cat"), std::pair("cat", "cat ")})
+       {std::pair("Z\xC3\xBCrich", "Zu\xCC\x88rich"), std::pair("Cat", "cat"), std::pair("cat", "cat "),
+        std::pair("ÄRZTIN", "ärztin"), std::pair("10 \xC2\xB5m", "10 \xCE\xBCm")})
     EXPECT_NE(join(doubts_about("label 'x'", {one, "dog", other}), "\n")
                   .find(fmt::format("'{}' and '{}'", one, other)),
               std::string::npos);

@@ -9,7 +9,7 @@ namespace cohort {
 // Names come from others: from tables, folders and archives. On a terminal they must neither steer it nor
 // break a table or a message.
 
-/// Appends a code point, which is not checked.
+/// Appends a code point. What is none, or half of a surrogate pair, makes the text no UTF-8.
 void append_utf8(std::string& text, std::uint32_t point);
 bool is_utf8(std::string_view text) noexcept;
 
@@ -20,9 +20,10 @@ std::string printable(std::string_view text);
 /// The same for text of several lines: line ends and tabs stay.
 std::string printable_lines(std::string_view text);
 
-/// Canonical decomposition (NFD) of UTF-8, without sorting marks that follow each other: "ü" becomes "u" and
-/// its mark, as some file systems write names. The same text, written in two ways, becomes the same.
-std::string decomposed(std::string_view text);
+/// What is alike for texts that a reader takes for one (NFKC_Casefold, Unicode Standard 3.13): that differ in
+/// case, in how their characters are written (accents as marks of their own, µ as a sign or a Greek letter,
+/// full width), or in what is not seen. Text that is not UTF-8 stays.
+std::string folded(std::string_view text);
 
 /// Columns that printable text takes on a terminal: East Asian characters take two, combining marks none.
 std::size_t display_width(std::string_view text) noexcept;

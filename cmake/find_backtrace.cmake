@@ -1,0 +1,15 @@
+# libbacktrace, which reads lines of code from debug information, also in signal handlers. Debian's GCC comes with it, other builds of
+# GCC mostly do not. Gives cohort_backtrace; empty without it: reports of crashes then have addresses alone.
+find_path(COHORT_BACKTRACE_INCLUDE backtrace.h HINTS ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
+find_library(COHORT_BACKTRACE_LIBRARY backtrace HINTS ${CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES})
+add_library(cohort_backtrace INTERFACE)
+if(COHORT_BACKTRACE_INCLUDE AND COHORT_BACKTRACE_LIBRARY)
+  target_link_libraries(cohort_backtrace INTERFACE ${COHORT_BACKTRACE_LIBRARY})
+  target_compile_definitions(cohort_backtrace INTERFACE COHORT_BACKTRACE=1)
+  if(NOT COHORT_BACKTRACE_INCLUDE IN_LIST CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES)
+    target_include_directories(cohort_backtrace SYSTEM INTERFACE ${COHORT_BACKTRACE_INCLUDE})
+  endif()
+  message(STATUS "Lines in reports of crashes: by ${COHORT_BACKTRACE_LIBRARY}")
+else()
+  message(STATUS "Lines in reports of crashes: none, as libbacktrace was not found")
+endif()
