@@ -28,6 +28,7 @@ using Block = std::array<char, kBlock>;
 struct Ahead {
   std::optional<std::string> name, target;
   std::optional<std::uint64_t> bytes;
+  bool is_sparse = false;  // its content has holes that are not in the archive
 };
 
 /// A member that stands for another.
@@ -84,6 +85,7 @@ void read_pax(std::string_view records, Ahead& ahead) {
     const std::string_view key = record.substr(0, equals), value = record.substr(equals + 1);
     if (key == "path") ahead.name = value;
     if (key == "linkpath") ahead.target = value;
+    if (key.starts_with("GNU.sparse.")) ahead.is_sparse = true;
     if (key == "size") std::from_chars(value.data(), value.data() + value.size(), ahead.bytes.emplace());
   }
 }
@@ -159,7 +161,7 @@ class Members {
            std::uint64_t bytes) {
     constexpr char kHardLink = '1', kSymbolicLink = '2', kFolder = '5', kGlobalPax = 'g', kVolume = 'V';
     const std::filesystem::path folder = std::filesystem::path(name).parent_path();
-    const bool is_file = type == '0' || type == '7' || type == '\0';
+    const bool is_file = (type == '0' || type == '7' || type == '\0') && !ahead_.is_sparse;
     if (is_file && !name.ends_with('/'))  // ancient archives mark folders so
       files.push_back({name, offset, bytes});
     else if (type == kHardLink)

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kEndSize = 22, kCentralSize = 46, kLocalSize = 30, kEnd64Size = 56, kLocator64Size = 20;
 constexpr std::uint32_t kUse64 = 0xFFFFFFFF;
+constexpr std::uint16_t kEncrypted = 1;
 
 [[noreturn]] void damaged(const std::string& what, const std::filesystem::path& file) {
   throw DataError({what, file.string(), "fetch or make the file again"});
@@ -40,23 +41,39 @@ std::string read_at(std::ifstream& stream, std::uint64_t offset, std::uint64_t s
   return bytes;
 }
 
+/// Where the record at the end of the archive stands in its last bytes: the comment, whose length it tells,
+/// is behind it, and may look like one.
+std::size_t find_end(std::string_view tail) {
+  std::size_t at = tail.rfind("PK\5\6");
+  while (at != std::string_view::npos && at + kEndSize + number<std::uint16_t>(tail, at + 20) > tail.size())
+    at = at == 0 ? std::string_view::npos : tail.rfind("PK\5\6", at - 1);
+  return at;
+}
+
+struct Directory {
+  std::string bytes;
+  std::uint64_t entries = 0;
+};
+
 /// The central directory.
-std::string read_directory(std::ifstream& stream, const std::filesystem::path& file) {
+Directory read_directory(std::ifstream& stream, const std::filesystem::path& file) {
   const std::uint64_t size = std::filesystem::file_size(file);
   const std::uint64_t tail_size = std::min<std::uint64_t>(size, 65535 + kEndSize + kLocator64Size);
   const std::string tail = read_at(stream, size - tail_size, tail_size, file);
-  const std::size_t end = tail.rfind("PK\5\6");
+  const std::size_t end = find_end(tail);
   if (end == std::string::npos) damaged("the file is not a zip archive, or it was cut off", file);
-  std::uint64_t directory_size = number<std::uint32_t>(tail, end + 12),
+  std::uint64_t entries = number<std::uint16_t>(tail, end + 10),
+                directory_size = number<std::uint32_t>(tail, end + 12),
                 offset = number<std::uint32_t>(tail, end + 16);
   const bool has64 = end >= kLocator64Size && tail.compare(end - kLocator64Size, 4, "PK\6\7") == 0;
   if (has64) {
     const std::string end64 =
         read_at(stream, number<std::uint64_t>(tail, end - kLocator64Size + 8), kEnd64Size, file);
+    entries = number<std::uint64_t>(end64, 32);
     directory_size = number<std::uint64_t>(end64, 40);
     offset = number<std::uint64_t>(end64, 48);
   }
-  return read_at(stream, offset, directory_size, file);
+  return {read_at(stream, offset, directory_size, file), entries};
 }
 
 /// Values too large for their 32-bit field stand in the extra field with id 1, in this order.
@@ -110,11 +127,11 @@ Zip Zip::open(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) damaged("the archive cannot be opened", file);
   Zip zip(file);
-  const std::string all = read_directory(stream, file);
-  for (std::string_view rest = all; rest.size() >= kCentralSize && rest.starts_with("PK\1\2");) {
+  const Directory directory = read_directory(stream, file);
+  for (std::string_view rest = directory.bytes; rest.size() >= kCentralSize && rest.starts_with("PK\1\2");) {
     Entry entry{number<std::uint32_t>(rest, 42), number<std::uint32_t>(rest, 20),
                 number<std::uint32_t>(rest, 24), number<std::uint32_t>(rest, 16),
-                number<std::uint16_t>(rest, 10)};
+                number<std::uint16_t>(rest, 10), (number<std::uint16_t>(rest, 8) & kEncrypted) != 0};
     const std::size_t name = number<std::uint16_t>(rest, 28), extra = number<std::uint16_t>(rest, 30);
     const std::size_t comment = number<std::uint16_t>(rest, 32);
     if (kCentralSize + name + extra + comment > rest.size())
@@ -124,6 +141,8 @@ Zip Zip::open(const std::filesystem::path& file) {
       damaged(fmt::format("the archive has two entries called '{}'", rest.substr(kCentralSize, name)), file);
     rest.remove_prefix(kCentralSize + name + extra + comment);
   }
+  if (zip.entries_.size() != directory.entries)
+    damaged("the archive's directory is damaged, or something stands before the archive in its file", file);
   return zip;
 }
 
@@ -131,6 +150,7 @@ std::string Zip::read(const std::string& name) const {
   const auto found = entries_.find(name);
   if (found == entries_.end()) damaged(fmt::format("the archive has no entry '{}'", name), file_);
   const Entry& entry = found->second;
+  if (entry.is_encrypted) damaged(fmt::format("entry '{}' is encrypted", name), file_);
   std::ifstream stream(file_, std::ios::binary);
   const std::string local = read_at(stream, entry.offset, kLocalSize, file_);
   const std::uint64_t start =

@@ -14,12 +14,13 @@ class Zip {
                   size = 0;  ///< of the local header; bytes in the archive and unpacked
     std::uint32_t crc = 0;
     std::uint16_t method = 0;
+    bool is_encrypted = false;
   };
   /// Throws DataError: missing, not a zip archive, damaged directory.
   static Zip open(const std::filesystem::path& file);
 
   [[nodiscard]] const std::map<std::string, Entry>& entries() const noexcept { return entries_; }
-  /// Unpacked. Throws DataError: no such entry, unknown method, wrong checksum.
+  /// Unpacked. Throws DataError: no such entry, encrypted, unknown method, wrong checksum.
   [[nodiscard]] std::string read(const std::string& name) const;
 
  private:

@@ -112,6 +112,48 @@ TEST(Untrusted, AnArchiveEntryCannotClaimMoreThanDeflateCanPack) {
             "the archive is damaged: an entry cannot be as large as it says");
 }
 
+TEST(Untrusted, TheEndOfAnArchiveIsNotWhatItsCommentSays) {
+  const testing::TemporaryFolder folder;
+  std::string archive = zip_of("abc", 3);
+  const std::string comment = "a PK\5\6 of the comment, with 22 bytes behind it";
+  archive.replace(archive.size() - 2, 2, little(comment.size(), 2) + comment);
+
+  EXPECT_EQ(Zip::open(folder.write("x.npz", archive)).read("x.npy"), "abc");
+}
+
+TEST(Untrusted, AnArchiveBehindSomethingElseIsNotAnEmptyOne) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("x.npz", "#!/bin/sh\n" + zip_of("abc", 3));
+
+  EXPECT_EQ(answer_to([&] { (void)Zip::open(file); }),
+            "the archive's directory is damaged, or something stands before the archive in its file");
+}
+
+TEST(Untrusted, AnEncryptedEntryIsNamed) {
+  const testing::TemporaryFolder folder;
+  std::string archive = zip_of("abc", 3);
+  archive[archive.find("PK\1\2") + 8] = 1;
+  const Zip zip = Zip::open(folder.write("x.npz", archive));
+
+  EXPECT_EQ(answer_to([&] { (void)zip.read("x.npy"); }), "entry 'x.npy' is encrypted");
+}
+
+// GNU tar --format=posix --sparse: the member has a map of its holes, and what is between them.
+TEST(Untrusted, SparseMembersAreLeftOut) {
+  const testing::TemporaryFolder folder;
+  const std::string records = "22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n";
+  const auto file =
+      folder.write("x.tar", testing::tar_header("pax", 'x', records.size()) + testing::padded(records) +
+                                testing::tar_file("GNUSparseFile.1/a.png", "1\n0\n3\nabc") +
+                                testing::tar_file("b.png", "ab") + testing::tar_end());
+
+  LeftOut left_out;
+  const auto entries = read_tar(file, left_out);
+
+  ASSERT_EQ(entries.size(), 1U);
+  EXPECT_EQ(entries.front().name, "b.png");
+}
+
 std::string png_chunk(const std::string& type, const std::string& content) {
   const std::string body = type + content;
   const void* bytes = body.data();
