@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/locale/encoding_utf.hpp>
 
+#include <boost/locale/encoding_utf.hpp>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets everything that Cohort needs on a Debian 12 machine. Runs again in under a second when all of it is there.
 # usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
-#   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 660 MB to download, 780 MB on disk
+#   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 670 MB to download, 920 MB on disk
 #   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
 #   --cuda     for the preset 'cuda': LibTorch with CUDA, NCCL and cuDNN, the same environment as --python; and nvcc, unless
 #              there is one: 100 MB to download, 260 MB on disk

@@ -175,11 +175,10 @@ void expect_end_of_job(const Failure& failure) {
   }).detach();
 }
 
-void report_for_others() {
+void report_for_others(const std::vector<std::string>& stack) {
   std::string text = "another rank has met a failure and asks; this one goes on\n";
-  const auto frames = stack_of_main_thread();
-  if (!frames.empty()) text += "  stack of the main thread, innermost first:\n";
-  for (const std::string& frame : frames) text += "    " + frame + "\n";
+  if (!stack.empty()) text += "  stack of the main thread, innermost first:\n";
+  for (const std::string& call : stack) text += "    " + call + "\n";
   write_report(text, false);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "comm/failure.h"
 
@@ -24,7 +25,7 @@ void expect_end_of_job(const Failure& failure);
 void say(const std::string& text);
 
 /// On a rank that others ask because they have met a failure: writes what it is doing into the failure
-/// folder, with the stack of its main thread. Not from that thread.
-void report_for_others();
+/// folder, with the stack of its main thread, a line a call. Replaces what an earlier call has written.
+void report_for_others(const std::vector<std::string>& stack);
 
 }  // namespace cohort::comm

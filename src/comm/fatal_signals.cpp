@@ -6,12 +6,8 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
-#include <cxxabi.h>
-#include <execinfo.h>
 #include <fcntl.h>
-#include <memory>
 #include <pthread.h>
 #include <string_view>
 #include <sys/stat.h>
@@ -78,6 +74,8 @@ class SignalText {
   std::size_t used_ = 0;
 };
 
+constexpr std::size_t kOfTheHandler = 3;  // take_stack(), the handler, and what the system calls it through
+
 void append(SignalText& text, const OperationHistory& history, const OperationRecord& record) noexcept {
   text << record.operation.text() << " of " << record.bytes << " B (operation " << record.sequence
        << " of communicator '" << history.name() << "'), "
@@ -97,18 +95,33 @@ void append_operations(SignalText& text) noexcept {
   }
 }
 
-void write_fatal_report(const SignalText& text) noexcept {
+void append(SignalText& text, const CallPlace& place) noexcept {
+  text << "  " << (place.function != nullptr ? place.function : "?");
+  if (place.file != nullptr) text << " at " << place.file << ":" << std::int64_t{place.line};
+  text << "\n";
+}
+
+/// Lines of code, as far as they can be found: the rest of the report is on the disk by now.
+void write_places(const Stack& stack, int descriptor) noexcept {
+  static SignalText text;
+  text << "places of these addresses (c++filt makes names readable):\n";
+  visit_places(
+      stack, [](void* all, const CallPlace& place) { append(*static_cast<SignalText*>(all), place); }, &text);
+  text.write_to(descriptor);
+}
+
+void write_fatal_report(const SignalText& text, const Stack& stack) noexcept {
   if (report_file[0] == 0) return;
   ::mkdir(report_folder.data(), 0777);
   const int descriptor =
       ::open(report_beside.data(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor < 0) return;
   text.write_to(descriptor);
-  std::array<void*, 64> frames{};
-  ::backtrace_symbols_fd(frames.data(), ::backtrace(frames.data(), frames.size()), descriptor);
+  write_addresses(stack, descriptor);
   ::fsync(descriptor);
-  ::close(descriptor);
   ::rename(report_beside.data(), report_file.data());
+  write_places(stack, descriptor);
+  ::close(descriptor);
 }
 
 void on_fatal_signal(int number) {
@@ -118,41 +131,29 @@ void on_fatal_signal(int number) {
   while (met->number != number) ++met;
   if (!reported.test_and_set()) {
     static SignalText text;  // not on a stack that may be at its end
+    static Stack stack;
+    take_stack(stack, kOfTheHandler);
     const Activity now = activity();
     text << "[rank " << rank_for_signals << "/" << size_for_signals << "] cohort: " << met->name
          << " in step " << now.step << ", " << now.stage << "\n";
     append_operations(text);
     text.write_to(STDERR_FILENO);
-    write_fatal_report(text);
+    write_fatal_report(text, stack);
   }
   ::sigaction(number, &met->before, nullptr);
   errno = error;
   ::raise(number);  // pending until this handler returns
 }
 
-std::array<void*, 64> stack_frames{};
-std::atomic<int> stack_depth{0};  // 0: not taken yet
+Stack main_stack;
+std::atomic<bool> has_main_stack{false};
 const int kStackSignal = SIGRTMIN + 5;
 
 void on_stack_signal(int) {
   const int error = errno;
-  const int depth = ::backtrace(stack_frames.data(), static_cast<int>(stack_frames.size()));
-  stack_depth.store(depth, std::memory_order_release);
+  take_stack(main_stack, kOfTheHandler);
+  has_main_stack.store(true, std::memory_order_release);
   errno = error;
-}
-
-struct Free {
-  void operator()(void* memory) const noexcept { std::free(memory); }
-};
-
-/// "libx.so(_Z3foov+0x12) [0x7f…]" with the name as it is written in C++.
-std::string readable(const std::string& frame) {
-  const std::size_t begin = frame.find('(') + 1, end = frame.find('+', begin);
-  if (begin == 0 || end == std::string::npos || begin == end) return frame;
-  int status = 0;
-  const std::unique_ptr<char, Free> name(
-      abi::__cxa_demangle(frame.substr(begin, end - begin).c_str(), nullptr, nullptr, &status));
-  return status == 0 ? frame.substr(0, begin) + name.get() + frame.substr(end) : frame;
 }
 
 }  // namespace
@@ -163,8 +164,7 @@ void report_fatal_signals(int rank, int size) {
   rank_for_signals = rank;
   size_for_signals = size;
   main_thread = ::pthread_self();
-  std::array<void*, 1> frame{};
-  (void)::backtrace(frame.data(), 1);  // loads what it needs now, not in a handler
+  prepare_stacks();
   struct sigaction action {};
   action.sa_handler = on_fatal_signal;
   action.sa_flags = SA_ONSTACK;
@@ -184,18 +184,12 @@ void set_fatal_report(const std::string& folder, const std::string& file) {
   keep(report_file, file);
 }
 
-std::vector<std::string> stack_of_main_thread() {
-  constexpr std::size_t kOfTheHandler = 2;
-  stack_depth = 0;
+Stack stack_of_main_thread() {
+  has_main_stack = false;
   if (::pthread_kill(main_thread, kStackSignal) != 0) return {};
-  for (int waited = 0; stack_depth.load(std::memory_order_acquire) == 0 && waited < 500; ++waited)
+  for (int waited = 0; !has_main_stack.load(std::memory_order_acquire) && waited < 500; ++waited)
     std::this_thread::sleep_for(1ms);
-  const int depth = stack_depth.load(std::memory_order_acquire);
-  const std::unique_ptr<char*, Free> frames(::backtrace_symbols(stack_frames.data(), depth));
-  std::vector<std::string> lines;
-  for (auto i = kOfTheHandler; frames && i < static_cast<std::size_t>(depth); ++i)
-    lines.push_back(readable(frames.get()[i]));
-  return lines;
+  return has_main_stack.load(std::memory_order_acquire) ? main_stack : Stack{};
 }
 
 }  // namespace cohort::comm

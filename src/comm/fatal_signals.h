@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
-#include <vector>
+
+#include "comm/stack.h"
 
 namespace cohort::comm {
 
@@ -12,8 +13,8 @@ void report_fatal_signals(int rank, int size);
 /// Where that goes as well: `file`, in `folder`, which is made then.
 void set_fatal_report(const std::string& folder, const std::string& file);
 
-/// The stack of the main thread, a line a frame, innermost first; empty when it does not react. Interrupts
-/// its system calls. Not from the main thread itself.
-std::vector<std::string> stack_of_main_thread();
+/// The stack of the main thread; empty when it does not react. Interrupts its system calls. Not from the main
+/// thread itself.
+Stack stack_of_main_thread();
 
 }  // namespace cohort::comm

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <numeric>
 #include <poll.h>
@@ -20,6 +19,7 @@
 #include "cohort/core/text.h"
 
 #include "comm/end_job.h"
+#include "comm/fatal_signals.h"
 
 namespace cohort::comm {
 namespace {
@@ -201,6 +201,18 @@ void Watchdog::look_around(Standstill& standstill) {
   if (!divergence.empty()) end_job(describe(std::make_exception_ptr(Bug(divergence))));
   if (report) report_for_others();
   if (all_still) end_still_job();
+}
+
+// At once with addresses, as others may end this process within the second that lines of code take to be
+// found.
+void Watchdog::report_for_others() {
+  const Stack stack = stack_of_main_thread();
+  comm::report_for_others(addresses_of(stack));
+  if (is_naming_.exchange(true)) return;
+  naming_ = std::jthread([this, stack] {
+    comm::report_for_others(places_of(stack));
+    is_naming_ = false;
+  });
 }
 
 void Watchdog::tell_whether_still(bool is_still) {

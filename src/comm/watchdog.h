@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -66,6 +67,7 @@ class Watchdog {
   void watch(const std::stop_token& stop);
   void look_around(Standstill& standstill);
   void tell_whether_still(bool is_still);
+  void report_for_others();
   [[noreturn]] void end_still_job();
   void pause();  // until the neighbour dies or a moment has passed
   void tell_of_neighbour();
@@ -112,7 +114,9 @@ class Watchdog {
   std::vector<bool> still_ranks_;  // rank 0: those that do nothing
   std::string divergence_;         // what is to be told of it
   bool report_due_ = false;        // another rank asks: it has met a failure
-  std::jthread thread_;            // last: it uses all of the above
+  std::atomic<bool> is_naming_{false};
+  std::jthread naming_;  // finds the lines of code of a stack
+  std::jthread thread_;  // last: it uses all of the above
 };
 
 }  // namespace cohort::comm

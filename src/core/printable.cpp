@@ -4,9 +4,9 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
-#include <utf8proc.h>
 
 #include <fmt/format.h>
+#include <utf8proc.h>
 
 namespace cohort {
 namespace {

@@ -95,6 +95,9 @@ TEST_F(LostRanks, FatalSignalsAreReportedByTheRankItself) {
     const std::string line = fmt::format("[rank 1/3] cohort: {} in step 7, backward\n", signal);
     EXPECT_TRUE(outcome.says(line)) << outcome.output;
     expect_text(report(1), {line, "barrier of 0 B (operation 2 of communicator 'world'), done", "libc.so"});
+#ifdef COHORT_BACKTRACE
+    expect_text(report(1), {"rank_one", "/tests/comm/run_ranks_program.cpp:"});
+#endif
   }
 }
 

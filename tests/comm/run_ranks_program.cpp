@@ -89,8 +89,16 @@ const std::map<std::string, std::function<ExitCode(Communicator&)>> kCases{
        return rank_one(
            ranks, [] { std::raise(SIGKILL); }, std::chrono::minutes(5));
      }},
-    {"segfaults", [](Communicator& ranks) { return rank_one(ranks, [] { std::raise(SIGSEGV); }); }},
-    {"aborts", [](Communicator& ranks) { return rank_one(ranks, [] { std::abort(); }); }},
+    {"segfaults",
+     [](Communicator& ranks) {
+       return rank_one(
+           ranks, [] { std::raise(SIGSEGV); }, std::chrono::minutes(5));
+     }},
+    {"aborts",
+     [](Communicator& ranks) {
+       return rank_one(
+           ranks, [] { std::abort(); }, std::chrono::minutes(5));
+     }},
     {"does_not_split",
      [](Communicator& ranks) {
        comm::Session::set_timeout(std::chrono::seconds(1));
