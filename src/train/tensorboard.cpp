@@ -1,6 +1,5 @@
 #include "train/tensorboard.h"
 
-#include <array>
 #include <bit>
 #include <chrono>
 #include <cstring>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include <boost/crc.hpp>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
@@ -22,16 +22,6 @@ namespace fs = std::filesystem;
 static_assert(std::endian::native == std::endian::little, "records are written as memory has them");
 
 constexpr std::string_view kPrefix = "events.out.tfevents.";
-
-constexpr std::array<std::uint32_t, 256> make_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t byte = 0; byte < table.size(); ++byte) {
-    std::uint32_t value = byte;
-    for (int bit = 0; bit < 8; ++bit) value = (value >> 1U) ^ ((value & 1U) != 0 ? 0x82F63B78U : 0U);
-    table.at(byte) = value;
-  }
-  return table;
-}
 
 /// As TFRecord keeps checksums.
 std::uint32_t masked(std::uint32_t crc) {
@@ -167,11 +157,9 @@ void TensorBoard::flush() {
 }
 
 std::uint32_t crc32c(std::span<const std::byte> bytes) noexcept {
-  static constexpr std::array<std::uint32_t, 256> kTable = make_table();
-  std::uint32_t crc = 0xFFFFFFFFU;
-  for (const std::byte byte : bytes)
-    crc = (crc >> 8U) ^ kTable[(crc ^ static_cast<std::uint32_t>(byte)) & 0xFFU];
-  return ~crc;
+  boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
+  crc.process_bytes(bytes.data(), bytes.size());
+  return crc.checksum();
 }
 
 }  // namespace cohort::train
