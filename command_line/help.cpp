@@ -138,6 +138,9 @@ std::string describe(const CLI::Option& option) {
   const std::string check = after_type(option.get_type_name());
   if (const std::size_t at = check.find(" in ["); at != std::string::npos)
     text += fmt::format(" ({})", check.substr(at + 5, check.find(']', at) - at - 5));
+  for (const CLI::Option* other : option.get_needs()) text += fmt::format(" (needs {})", other->get_name());
+  for (const CLI::Option* other : option.get_excludes())
+    text += fmt::format(" (not with {})", other->get_name());
   return option.get_required() ? text + " (required)" : text;
 }
 

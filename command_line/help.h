@@ -18,7 +18,7 @@ std::string argument_name(const CLI::Option& option);
 std::string value_name(const CLI::Option& option);
 /// The choices among its values; empty: any value.
 std::vector<std::string> choices_of(const CLI::Option& option);
-/// Its description, default value, and whether it is required.
+/// Its description, default value and range, which options it needs or excludes, and whether it is required.
 std::string describe(const CLI::Option& option);
 /// "cohort eval [OPTIONS] CONFIG [OVERRIDE...]"
 std::string usage(const CLI::App& command);

@@ -23,8 +23,11 @@ using perf::Output;
 using Benchmark = std::function<ExitCode(comm::Communicator&)>;
 
 void add_output(CLI::App* command, Output& output) {
-  command->add_flag("--json", output.json, "JSON Lines instead of the table (docs/profiling.md)");
-  command->add_option("--html", output.page, "write tables and pictures into this file")->type_name("FILE");
+  command->add_flag("--json", output.json, "JSON Lines instead of the table (docs/profiling.md)")
+      ->group("Output");
+  command->add_option("--html", output.page, "write tables and pictures into this file")
+      ->type_name("FILE")
+      ->group("Output");
 }
 
 void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark& chosen) {
