@@ -4,6 +4,22 @@ set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
 
 install(TARGETS libcohort EXPORT cohort LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS cohort cohort-data cohort-perf RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+# Manual pages and completion, written by the programs themselves. Not with sanitizers, under which a program ends differently.
+if(NOT COHORT_SANITIZE)
+  set(share ${PROJECT_BINARY_DIR}/share)
+  foreach(program cohort cohort-data cohort-perf)
+    add_custom_command(OUTPUT ${share}/${program}.written DEPENDS ${program}
+      COMMAND ${program} docs share ${share} COMMAND ${CMAKE_COMMAND} -E touch ${share}/${program}.written)
+    list(APPEND written ${share}/${program}.written)
+  endforeach()
+  add_custom_target(cohort_share ALL DEPENDS ${written})
+  install(DIRECTORY ${share}/ DESTINATION ${CMAKE_INSTALL_DATADIR} PATTERN "*.written" EXCLUDE)
+endif()
+
+add_custom_target(uninstall COMMAND ${CMAKE_COMMAND} -DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt
+  -P ${PROJECT_SOURCE_DIR}/cmake/uninstall.cmake)
+
 install(DIRECTORY include/cohort DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY configs slurm DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DATADIR}/cohort)

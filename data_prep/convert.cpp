@@ -6,15 +6,16 @@
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/count_progress.h"
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/terminal.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/counts.h"
 #include "data_prep/fingerprint.h"
 #include "data_prep/image_file.h"
-#include "data_prep/progress.h"
 #include "data_prep/recheck.h"
 #include "data_prep/remarks.h"
 #include "data_prep/skip.h"
@@ -235,7 +236,7 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
   const data::ImageLayout layout = plan.description.images;
   Remarks remarks;
   const data::PixelSource images = pixel_source(source, options, layout, remarks);
-  Progress progress(ranks.size());
+  CountProgress progress("writing", std::ssize(plan.rows), ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
     counts.add(remarks);
@@ -251,7 +252,8 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
     shards += split.shards.size();
     for (const auto& shard : split.shards) bytes += shard.bytes;
   }
-  fmt::print("{}{} images ({}) in {} shards, {}: {}\n", count_table(written, plan.rows, options.all_contexts),
+  fmt::print("{}{} images ({}) in {} shards, {}: {}\n",
+             count_table(written, plan.rows, options.all_contexts, terminal_columns()),
              format_count(static_cast<std::int64_t>(plan.rows.size())), layout_text(layout), shards,
              format_bytes(bytes), printable(options.out.string()));
 }
@@ -334,7 +336,8 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   Plan plan;
   comm::together(ranks, [&] { plan = make_plan(source, options); });
   if (options.dry_run) {
-    if (ranks.rank() == 0) fmt::print("{}", count_table(plan.description, plan.rows, options.all_contexts));
+    if (ranks.rank() == 0)
+      fmt::print("{}", count_table(plan.description, plan.rows, options.all_contexts, terminal_columns()));
     return ExitCode::done;
   }
   bool same = false;

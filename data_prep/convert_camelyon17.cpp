@@ -121,21 +121,20 @@ void add_convert_camelyon17(CLI::App& convert, Action& action) {
   common.name = "camelyon17";
   common.license = "CC0 1.0, https://wilds.stanford.edu/datasets/#camelyon17";
   common.classes = {"0,1"};
-  CLI::App& command = *convert.add_subcommand(
-      "wilds-camelyon17",
-      "Camelyon17-WILDS, labelled or unlabelled: contexts hospital and slide, label tumor");
+  CLI::App& command = add_command(
+      convert,
+      {"wilds-camelyon17",
+       "Camelyon17-WILDS, labelled or unlabelled: contexts hospital and slide, label tumor",
+       {"mpirun -n 16 cohort-data convert wilds-camelyon17 --root camelyon17_v1.0 --out data/camelyon17"},
+       endings_on_ranks(),
+       "Splits: hospital 2 is test, hospital 1 val; of the other three, train and id_val as the benchmark "
+       "has them. Unlabelled patches: test_unlabeled, val_unlabeled, train_unlabeled."});
   command
       .add_option("--root", options->root,
                   "folder of the unpacked archive: camelyon17_v1.0 or camelyon17_unlabeled_v1.0")
       ->required()
       ->type_name("DIR");
   common.add_to(command);
-  command.footer(
-      "Splits: hospital 2 is test, hospital 1 val; of the other three, train and id_val as the benchmark has "
-      "them. "
-      "Unlabelled patches: test_unlabeled, val_unlabeled, train_unlabeled.\n"
-      "Example:\n"
-      "  mpirun -n 16 cohort-data convert wilds-camelyon17 --root camelyon17_v1.0 --out data/camelyon17");
   choose_on<CamelyonOptions>(command, action, options, run);
 }
 

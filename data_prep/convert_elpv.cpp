@@ -123,8 +123,13 @@ void add_convert_elpv(CLI::App& convert, Action& action) {
   common.shard_size = "2MiB";  // small as it is, several ranks shall have something to write and to read
   common.classes = {"functional,defective"};
   common.hold_out = {4, 4};
-  CLI::App& command =
-      *convert.add_subcommand("elpv", "elpv-dataset 1.0.0: photos of solar cells, context = module");
+  CLI::App& command = add_command(
+      convert, {"elpv",
+                "Photos of solar cells, elpv-dataset 1.0.0: context module",
+                {"mpirun -n 2 cohort-data convert elpv elpv_dataset-1.0.0-py3-none-any.whl --out data/elpv"},
+                endings_on_ranks(),
+                "Splits: every 4th module (0, 4 … 40) is unseen_test; of the others every 4th image is "
+                "seen_test, the rest train."});
   command
       .add_option("source", options->source,
                   "the wheel elpv_dataset-1.0.0-py3-none-any.whl, or a folder it was unpacked to")
@@ -139,11 +144,6 @@ void add_convert_elpv(CLI::App& convert, Action& action) {
   command.add_flag("--dry-run", common.dry_run,
                    "only show how many images each split, label and context would get");
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
-  command.footer(
-      "Splits: every 4th module (0, 4 … 40) is unseen_test; of the others every 4th image is seen_test, the "
-      "rest train.\n"
-      "Example:\n"
-      "  mpirun -n 2 cohort-data convert elpv elpv_dataset-1.0.0-py3-none-any.whl --out data/elpv");
   choose_on<ElpvOptions>(command, action, options, run);
 }
 

@@ -105,17 +105,17 @@ void add_convert_fmow(CLI::App& convert, Action& action) {
   ConvertOptions& common = options->common;
   common.name = "fmow";
   common.license = "FMoW Challenge Public License, https://github.com/fMoW/dataset/blob/master/LICENSE";
-  CLI::App& command = *convert.add_subcommand(
-      "wilds-fmow", "FMoW-WILDS, satellite images: contexts region, year and country, label category");
+  CLI::App& command =
+      add_command(convert, {"wilds-fmow",
+                            "FMoW-WILDS, satellite images: contexts region, year and country, label category",
+                            {"mpirun -n 16 cohort-data convert wilds-fmow --root fmow_v1.1 --out data/fmow"},
+                            endings_on_ranks(),
+                            "Splits are the benchmark's: train, id_val and id_test before 2013, val from "
+                            "2013 to 2015, test from 2016; images that it does not use are left out."});
   command.add_option("--root", options->root, "folder of the unpacked archive: fmow_v1.1")
       ->required()
       ->type_name("DIR");
   common.add_to(command);
-  command.footer(
-      "Splits are the benchmark's: train, id_val and id_test before 2013, val from 2013 to 2015, test from "
-      "2016; images that it does not use are left out.\n"
-      "Example:\n"
-      "  mpirun -n 16 cohort-data convert wilds-fmow --root fmow_v1.1 --out data/fmow");
   choose_on<FmowOptions>(command, action, options, convert_fmow);
 }
 

@@ -291,8 +291,13 @@ ExitCode convert_stacks(const Hdf5Options& options, comm::Communicator& ranks) {
 
 void add_convert_hdf5(CLI::App& convert, Action& action) {
   auto options = std::make_shared<Hdf5Options>();
-  CLI::App& command = *convert.add_subcommand(
-      "hdf5", "HDF5 files with many images each: patches of slides, as CLAM writes them");
+  CLI::App& command =
+      add_command(convert, {"hdf5",
+                            "HDF5 files with many images each: patches of slides, as CLAM writes them",
+                            {"mpirun -n 8 cohort-data convert hdf5 patches/*.h5 --table slides.csv --label "
+                             "tumour --context hospital --out data/slides"},
+                            endings_on_ranks(),
+                            "Contexts of the table come before that of the files."});
   command.add_option("files", options->files, "the files; the name of each is a context")
       ->required()
       ->type_name("FILE");
@@ -313,13 +318,6 @@ void add_convert_hdf5(CLI::App& convert, Action& action) {
       ->capture_default_str();
   options->columns.add_to(command, "column");
   options->common.add_to(command);
-  command.footer(
-      "Contexts of the table come before that of the files.\n"
-      "Example:\n"
-      "  mpirun -n 8 cohort-data convert hdf5 patches/*.h5 --table slides.csv --label tumour --context "
-      "hospital "
-      "\\\n"
-      "    --split split --out data/slides");
   choose_on<Hdf5Options>(command, action, options, convert_stacks);
 }
 

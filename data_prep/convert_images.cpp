@@ -148,8 +148,15 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
 
 void add_convert_images(CLI::App& convert, Action& action) {
   auto options = std::make_shared<ImagesOptions>();
-  CLI::App& command =
-      *convert.add_subcommand("images", "a folder tree: folder names give split, context and label");
+  CLI::App& command = add_command(
+      convert,
+      {"images",
+       "A folder tree, whose names of folders give split, context and label",
+       {"cohort-data convert images photos --layout context:hospital/label --resize 96 --out data/photos",
+        "mpirun -n 4 cohort-data convert images photos --hold-out-contexts 5 --hold-out-images 5 --out "
+        "data/photos"},
+       endings_on_ranks(),
+       "The first example is for files such as photos/hospitalA/benign/17.png."});
   command.add_option("root", options->root, "the folder")->required()->type_name("FOLDER");
   command
       .add_option(
@@ -158,10 +165,6 @@ void add_convert_images(CLI::App& convert, Action& action) {
           "context:hospital")
       ->capture_default_str();
   options->common.add_to(command);
-  command.footer(
-      "Example, for photos/hospitalA/benign/17.png:\n"
-      "  mpirun -n 4 cohort-data convert images photos --layout context:hospital/label --resize 96 \\\n"
-      "    --hold-out-contexts 5 --hold-out-images 5 --out data/photos");
   choose_on<ImagesOptions>(command, action, options, run);
 }
 

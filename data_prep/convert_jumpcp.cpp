@@ -169,8 +169,15 @@ void add_convert_jumpcp(CLI::App& convert, Action& action) {
   ConvertOptions& common = options->common;
   common.name = "jumpcp";
   common.license = "CC0 1.0, https://github.com/jump-cellpainting/2024_Chandrasekaran_NatureMethods_CPJUMP1";
-  CLI::App& command = *convert.add_subcommand(
-      "jump-cp", "JUMP-CP single cells: contexts plate, well and field, label target of the perturbation");
+  CLI::App& command = add_command(
+      convert, {"jump-cp",
+                "JUMP-CP single cells: contexts plate, well and field, label target of the perturbation",
+                {"mpirun -n 16 cohort-data convert jump-cp --root jumpcp --plate BR00116991.pq --plate "
+                 "BR00116993.pq --out data/jumpcp"},
+                endings_on_ranks(),
+                "Splits are those of the publications, cell by cell: numpy.random.RandomState(0).permutation "
+                "over the cells of all plates. Of several lines of the metadata for one sample the last one "
+                "counts. Cells of wells that the platemap does not know have no label."});
   command
       .add_option("--root", options->root, "folder with the plates' tables, cells and platemap_and_metadata/")
       ->required()
@@ -202,15 +209,6 @@ void add_convert_jumpcp(CLI::App& convert, Action& action) {
       ->check(CLI::IsMember({"contextvit", "channelvit", "none"}))
       ->capture_default_str();
   common.add_to(command);
-  command.footer(
-      "Splits are those of the publications, cell by cell: numpy.random.RandomState(0).permutation over the "
-      "cells of all "
-      "plates.\nOf several lines of the metadata for one sample the last one counts. Cells of wells that the "
-      "platemap does not know have no label.\n"
-      "Example:\n"
-      "  mpirun -n 16 cohort-data convert jump-cp --root jumpcp --plate BR00116991.pq --plate BR00116993.pq "
-      "\\\n"
-      "    --plate BR00117000.pq --out data/jumpcp");
   choose_on<JumpcpOptions>(command, action, options, run);
 }
 

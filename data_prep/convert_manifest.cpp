@@ -96,7 +96,12 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
 void add_convert_manifest(CLI::App& convert, Action& action) {
   auto options = std::make_shared<ManifestOptions>();
   CLI::App& command =
-      *convert.add_subcommand("manifest", "a table (CSV, tabs or blanks) with a line for each image");
+      add_command(convert, {"manifest",
+                            "A table (CSV, tabs or blanks) with a line for each image",
+                            {"cohort-data convert manifest slides.csv --label tumour --context hospital "
+                             "--split split --out data/slides"},
+                            endings_on_ranks(),
+                            "The example is for a table with the header path,hospital,tumour,split."});
   command.add_option("file", options->file, "the table; its first line names the columns")
       ->required()
       ->type_name("FILE");
@@ -106,10 +111,6 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--id", options->id, "column with the ids (default: the image files)");
   options->columns.add_to(command, "column");
   options->common.add_to(command);
-  command.footer(
-      "Example, for a table with the header path,hospital,tumour,split:\n"
-      "  cohort-data convert manifest slides.csv --label tumour --context hospital --split split --out "
-      "data/slides");
   choose_on<ManifestOptions>(command, action, options, run);
 }
 

@@ -108,18 +108,17 @@ ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
 void add_convert_npz(CLI::App& convert, Action& action) {
   auto options = std::make_shared<NpzOptions>();
   CLI::App& command =
-      *convert.add_subcommand("npz", "arrays of a NumPy archive; every rank holds the images in memory");
+      add_command(convert, {"npz",
+                            "Arrays of a NumPy archive; every rank holds the images in memory",
+                            {"cohort-data convert npz crops.npz --images X --labels y=micronucleus "
+                             "--contexts context=experiment --out data/nuclei"},
+                            endings_on_ranks()});
   command.add_option("file", options->file, "the archive")->required()->type_name("FILE");
   command.add_option("--images", options->images, "array with the images")->required()->type_name("ARRAY");
   command.add_option("--axes", options->axes, "its dimensions: NHW, NHWC or NCHW (default: NHW or NHWC)");
   options->columns.add_to(command, "array");
   command.add_option("--id", options->id, "array with the ids of the images (default: their numbers)");
   options->common.add_to(command);
-  command.footer(
-      "Example:\n"
-      "  cohort-data convert npz crops.npz --images X --labels y=micronucleus --contexts context=experiment "
-      "\\\n"
-      "    --split split --out data/nuclei");
   choose_on<NpzOptions>(command, action, options, run);
 }
 

@@ -231,7 +231,15 @@ ExitCode run(const WebdatasetOptions& options, comm::Communicator& ranks) {
 
 void add_convert_webdataset(CLI::App& convert, Action& action) {
   auto options = std::make_shared<WebdatasetOptions>();
-  CLI::App& command = *convert.add_subcommand("webdataset", "tar shards: the files of a sample share a name");
+  CLI::App& command =
+      add_command(convert, {"webdataset",
+                            "Tar shards, in which the files of a sample share a name",
+                            {"mpirun -n 8 cohort-data convert webdataset shards/*.tar --label cls=grade "
+                             "--context json:hospital=hospital --out data/web"},
+                            endings_on_ranks(),
+                            "A part is the ending of a file (cls: its text), a key of a JSON file "
+                            "(json:site), or 'archive', the name of the shard. Endings count in small "
+                            "letters. Samples without an image are left out and counted."});
   command.add_option("archives", options->archives, "the shards, uncompressed")
       ->required()
       ->type_name("TAR")
@@ -243,14 +251,6 @@ void add_convert_webdataset(CLI::App& convert, Action& action) {
       ->type_name("ENDING");
   options->columns.add_to(command, "part");
   options->common.add_to(command);
-  command.footer(
-      "A part is the ending of a file (cls: its text), a key of a JSON file (json:site), or 'archive', the "
-      "name of the "
-      "shard. Endings count in small letters. Samples without an image are left out and counted.\n"
-      "Example:\n"
-      "  mpirun -n 8 cohort-data convert webdataset shards/*.tar --label cls=grade --context "
-      "json:hospital=hospital "
-      "--out data/web");
   choose_on<WebdatasetOptions>(command, action, options, run);
 }
 

@@ -97,12 +97,18 @@ class CountTable {
     for (std::size_t split = 0; split < description.splits.size(); ++split) add_split(split);
   }
 
-  [[nodiscard]] std::string text() const {
-    std::vector<std::size_t> widths(lines_.front().size(), 8);
-    widths[0] = 5, widths[1] = 7;
-    for (const TableLine& line : lines_) {
-      for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], display_width(line[i]));
+  /// Takes columns of classes away from the right until `columns` are enough; how many.
+  std::size_t fit(std::size_t columns) {
+    const std::size_t before = lines_.front().size();
+    while (lines_.front().size() > 3 && columns_of(widths()) > columns) {
+      const std::size_t last = lines_.front().size() - 1;
+      for (TableLine& line : lines_) line.resize(std::min(line.size(), last));
     }
+    return before - lines_.front().size();
+  }
+
+  [[nodiscard]] std::string text() const {
+    const std::vector<std::size_t> widths = this->widths();
     std::string text;
     for (const TableLine& line : lines_) {
       for (std::size_t i = 0; i < line.size(); ++i) {
@@ -124,6 +130,20 @@ class CountTable {
   }
 
  private:
+  [[nodiscard]] static std::size_t columns_of(const std::vector<std::size_t>& widths) {
+    return std::accumulate(widths.begin(), widths.end(), 2 * (widths.size() - 1));
+  }
+
+  /// Of the columns. What stands in the middle of cut lines takes the room of several.
+  [[nodiscard]] std::vector<std::size_t> widths() const {
+    std::vector<std::size_t> widths(lines_.front().size(), 8);
+    widths[0] = 5, widths[1] = 7;
+    for (const TableLine& line : lines_) {
+      for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], display_width(line[i]));
+    }
+    return widths;
+  }
+
   [[nodiscard]] TableLine heading() const {
     TableLine line{"split", "context", "images"};
     for (const ClassColumn& column : columns_) {
@@ -187,8 +207,13 @@ class CountTable {
 
 }  // namespace
 
-std::string count_table(const data::Description& description, std::span<const data::Row> rows, bool all) {
-  return CountTable(description, rows, all).text();
+std::string count_table(const data::Description& description, std::span<const data::Row> rows, bool all,
+                        std::optional<std::size_t> columns) {
+  CountTable table(description, rows, all);
+  const std::size_t gone = columns ? table.fit(*columns) : 0;
+  if (gone == 0) return table.text();
+  return table.text() +
+         fmt::format("for a wider terminal, or a file: {} more class{}\n", gone, gone == 1 ? "" : "es");
 }
 
 }  // namespace cohort::data_prep

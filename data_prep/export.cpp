@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/count_progress.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
@@ -17,7 +18,6 @@
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/options.h"
-#include "data_prep/progress.h"
 #include "data_prep/table.h"
 
 namespace cohort::data_prep {
@@ -153,18 +153,19 @@ class ImageTable {
 class Files {
  public:
   Files(const ExportOptions& options, std::string format, comm::Communicator& ranks)
-      : options_(options), format_(std::move(format)), ranks_(ranks), progress_(ranks.size()) {}
+      : options_(options), format_(std::move(format)), ranks_(ranks) {}
 
   /// The images of this rank.
   void write(const data::Dataset& dataset) {
     const data::ImageLayout& layout = dataset.description().images;
     std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
     const std::int64_t rows = dataset.rows(), step = ranks_.size();
+    CountProgress progress("exporting " + dataset.split(), rows, ranks_.size());
     for (std::int64_t row = ranks_.rank(); row < rows; row += step) {
       dataset.read(row, image);
       const std::filesystem::path file = options_.out / file_of(dataset.split(), dataset.id(row), format_);
       write_image(file, content_of(format_, layout, image));
-      if (ranks_.rank() == 0) progress_.show(row / step + 1, (rows + step - 1) / step);
+      if (ranks_.rank() == 0) progress.show(row / step + 1, (rows + step - 1) / step);
     }
   }
 
@@ -172,7 +173,6 @@ class Files {
   const ExportOptions& options_;
   std::string format_;
   comm::Communicator& ranks_;
-  Progress progress_;
 };
 
 void prepare_target(const std::filesystem::path& out) {
@@ -232,7 +232,12 @@ ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
 void add_export(CLI::App& program, Action& action) {
   auto options = std::make_shared<ExportOptions>();
   CLI::App& command =
-      *program.add_subcommand("export", "write the images of a dataset as files, and images.csv");
+      add_command(program, {"export",
+                            "Write the images of a dataset as files, and images.csv",
+                            {"mpirun -n 4 cohort-data export data/elpv --out elpv-files"},
+                            endings_on_ranks(),
+                            "The way back: cohort-data convert manifest elpv-files/images.csv --id id "
+                            "--split split --label condition --context module --out data/elpv-again"});
   command.add_option("dataset", options->dataset, "the folder")->required()->type_name("DIR");
   command.add_option("--out", options->out, "new folder")->required()->type_name("DIR");
   command.add_option("--split", options->splits, "split to export; may be repeated; without it all")
@@ -245,12 +250,6 @@ void add_export(CLI::App& program, Action& action) {
       "--quote-formulas", options->quotes_formulas,
       "write ' before cells of images.csv that begin with = + - or @, which spreadsheets compute; "
       "names that are read from it have it as well");
-  command.footer(
-      "Example, and the way back:\n"
-      "  mpirun -n 4 cohort-data export data/elpv --out elpv-files\n"
-      "  cohort-data convert manifest elpv-files/images.csv --id id --split split --label condition "
-      "--context "
-      "module --out data/elpv-again");
   choose_on<ExportOptions>(command, action, options, run);
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/printable.h"
+#include "cohort/core/terminal.h"
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
@@ -67,7 +68,7 @@ void print_dataset(const std::filesystem::path& folder, bool all) {
   std::vector<data::Row> rows;
   for (std::size_t split = 0; split < description.splits.size(); ++split)
     append_rows(folder, description, split, rows);
-  fmt::print("\n{}", count_table(description, rows, all));
+  fmt::print("\n{}", count_table(description, rows, all, terminal_columns()));
 }
 
 }  // namespace
@@ -76,7 +77,12 @@ void add_inspect(CLI::App& program, Action& action) {
   auto folder = std::make_shared<std::filesystem::path>();
   auto sheets = std::make_shared<ContactSheetOptions>();
   auto all = std::make_shared<bool>(false);
-  CLI::App& command = *program.add_subcommand("inspect", "show what a dataset holds");
+  CLI::App& command = add_command(
+      program,
+      {"inspect",
+       "Show what a dataset holds",
+       {"cohort-data inspect data/elpv", "mpirun -n 4 cohort-data inspect data/elpv --contact-sheets sheets"},
+       endings_on_ranks()});
   command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
   add_all_contexts(command, *all);
   CLI::Option* out =
@@ -92,10 +98,6 @@ void add_inspect(CLI::App& program, Action& action) {
   command.add_option("--channels", sheets->channels, "one channel to show, or three as red, green and blue")
       ->delimiter(',')
       ->needs(out);
-  command.footer(
-      "Example:\n"
-      "  cohort-data inspect data/elpv\n"
-      "  mpirun -n 4 cohort-data inspect data/elpv --contact-sheets sheets");
   command.callback([folder, sheets, all, &action] {
     action = [folder, sheets, all](comm::Communicator& ranks) {
       comm::together(ranks, [&] {

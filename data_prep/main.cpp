@@ -1,8 +1,12 @@
 // The program `cohort-data`: makes, shows and checks datasets. Every sub-command stands in a file of its own.
-#include <CLI/CLI.hpp>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
 
 #include "cohort/comm/session.h"
 
+#include "command_line/docs.h"
 #include "data_prep/options.h"
 
 namespace {
@@ -11,8 +15,11 @@ using namespace cohort;
 
 void add_commands(CLI::App& program, data_prep::Action& action) {
   program.require_subcommand(1);
-  CLI::App& convert =
-      *program.add_subcommand("convert", "make a dataset; under mpirun all ranks write shards");
+  CLI::App& convert = command_line::add_command(
+      program, {"convert",
+                "Make a dataset; under mpirun all ranks write shards",
+                {"mpirun -n 4 cohort-data convert images photos --layout context/label --out data/mine"},
+                command_line::endings_on_ranks()});
   convert.require_subcommand(1);
   data_prep::add_convert_images(convert, action);
   data_prep::add_convert_manifest(convert, action);
@@ -31,30 +38,32 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_synth(program, action);
 }
 
-/// "cohort-data convert npz": opens every message.
-std::string called(const CLI::App& program) {
-  std::string name = program.get_name();
-  for (const CLI::App* chosen : program.get_subcommands()) name += " " + called(*chosen);
-  return name;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App program("Makes, shows and checks Cohort datasets: sharded HDF5 and dataset.json.", "cohort-data");
-  program.set_version_flag("--version", "cohort-data " COHORT_VERSION);
+  command_line::Command program({"cohort-data",
+                                 "Makes, shows and checks Cohort datasets: sharded HDF5 and dataset.json",
+                                 {"cohort-data convert images photos --layout context/label --out data/mine",
+                                  "cohort-data inspect data/mine"},
+                                 command_line::endings_on_ranks()});
   data_prep::Action action;
+  std::function<ExitCode()> alone;
   add_commands(program, action);
+  command_line::add_docs(program, [&](std::function<ExitCode()> print) { alone = std::move(print); });
+  const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return comm::run_without_ranks(argc, argv, called(program),
-                                   [&] { return static_cast<ExitCode>(program.exit(help)); });
+    alone = [&program, help] { return static_cast<ExitCode>(program.exit(help)); };
   } catch (const CLI::ParseError& error) {
-    const std::string text = error.what();
-    action = [text](comm::Communicator&) -> ExitCode {
-      throw UsageError({text, "command line", "see --help of the sub-command"});
+    action = [text =
+                  command_line::explain(program, arguments, error)](comm::Communicator& ranks) -> ExitCode {
+      ranks.agree(std::make_exception_ptr(UsageError(text)));
+      return ExitCode::usage;
     };
   }
-  return comm::run_ranks(argc, argv, called(program), action);
+  const std::string name = command_line::full_name(command_line::chosen_command(program));
+  // A copy: `docs check` parses command lines, which chooses anew.
+  if (const auto chosen = alone) return comm::run_without_ranks(argc, argv, name, chosen);
+  return comm::run_ranks(argc, argv, name, action);
 }

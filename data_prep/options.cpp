@@ -71,6 +71,7 @@ void add_all_contexts(CLI::App& command, bool& all) {
 }
 
 void ConvertOptions::add_shards_to(CLI::App& command) {
+  command.option_defaults()->group("Shards");
   command.add_option("--shard-size", shard_size, "largest size of one shard; with a codec about that")
       ->capture_default_str();
   command
@@ -82,6 +83,7 @@ void ConvertOptions::add_shards_to(CLI::App& command) {
           "--jpeg-quality", jpeg_quality,
           "of --codec jpeg; without it JPEG files that need no change are kept byte for byte, others get 95")
       ->check(CLI::Range(1, 100));
+  command.option_defaults()->group("Options");
 }
 
 std::optional<std::pair<std::int64_t, std::int64_t>> ConvertOptions::size() const {

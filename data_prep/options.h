@@ -8,15 +8,17 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
 #include "cohort/data/description.h"
 
+#include "command_line/command.h"
 #include "data_prep/vocabulary.h"
 
 namespace cohort::data_prep {
+
+using command_line::add_command;
+using command_line::endings_on_ranks;
 
 /// What the chosen sub-command does; collective.
 using Action = std::function<ExitCode(comm::Communicator& ranks)>;

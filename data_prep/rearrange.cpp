@@ -254,7 +254,12 @@ void add_options(CLI::App& command, RearrangeOptions& options) {
 void add_merge(CLI::App& program, Action& action) {
   auto options = std::make_shared<RearrangeOptions>();
   CLI::App& command =
-      *program.add_subcommand("merge", "make one dataset of several with images of one layout");
+      add_command(program, {"merge",
+                            "Make one dataset of several with images of one layout",
+                            {"mpirun -n 4 cohort-data merge data/site_a data/site_b --out data/both"},
+                            endings_on_ranks(),
+                            "Splits, classes and contexts of one name are one. An image of a dataset without "
+                            "some label has none of it; every dataset needs the first one's context keys."});
   command.add_option("datasets", options->datasets, "the folders")
       ->required()
       ->type_name("DIR")
@@ -262,19 +267,17 @@ void add_merge(CLI::App& program, Action& action) {
   add_options(command, *options);
   command.add_flag("--prefix-ids", options->prefix_ids,
                    "put the name of its dataset before the id of each image, where ids would be alike");
-  command.footer(
-      "Splits, classes and contexts of one name are one. An image of a dataset without some label has none "
-      "of it; "
-      "every dataset needs the first one's context keys.\n"
-      "Example:\n"
-      "  mpirun -n 4 cohort-data merge data/site_a data/site_b --out data/both");
   choose_on<RearrangeOptions>(command, action, options, run);
 }
 
 void add_split(CLI::App& program, Action& action) {
   auto options = std::make_shared<RearrangeOptions>();
-  CLI::App& command =
-      *program.add_subcommand("split", "make a dataset of some images of another, or with other splits");
+  CLI::App& command = add_command(
+      program, {"split",
+                "Make a dataset of some images of another, or with other splits",
+                {"cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules",
+                 "mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8"},
+                endings_on_ranks()});
   options->datasets.resize(1);
   command.add_option("dataset", options->datasets.front(), "the folder")->required()->type_name("DIR");
   add_options(command, *options);
@@ -283,10 +286,6 @@ void add_split(CLI::App& program, Action& action) {
       "new splits: 'unseen_test' is the first and every N-th value after it of the first context key");
   command.add_option("--hold-out-images", options->common.hold_out.images,
                      "new splits: 'seen_test' is every N-th image of each context that is not held out");
-  command.footer(
-      "Examples:\n"
-      "  cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules\n"
-      "  mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8");
   choose_on<RearrangeOptions>(command, action, options, run);
 }
 

@@ -5,11 +5,11 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/count_progress.h"
 #include "cohort/core/file.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
-#include "data_prep/progress.h"
 #include "data_prep/table.h"
 
 namespace cohort::data_prep {
@@ -50,9 +50,9 @@ std::string problems_of_rank(const Source& source, const ConvertOptions& options
   std::optional<data::ImageLayout> layout = first_layout(source, options);
   if (!layout)
     throw DataError({"not one of the images can be read", source.where, "check the path and the options"});
-  Progress progress(size);
   std::string lines;
   const auto images = std::ssize(source.ids);
+  CountProgress progress("looking for damaged images", images, size);
   for (std::int64_t i = rank; i < images; i += size) {
     const std::string problem = problem_of(source, options, i, layout);
     if (!problem.empty()) lines += fmt::format("{}\t{}\n", i, problem);

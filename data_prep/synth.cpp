@@ -124,8 +124,12 @@ void add_synth(CLI::App& program, Action& action) {
   ConvertOptions& common = options->common;
   common.license = "none: made by cohort-data synth";
   common.resize = "64";
-  CLI::App& command = *program.add_subcommand(
-      "synth", "images whose classes differ little and whose contexts differ as much as asked for");
+  CLI::App& command = add_command(
+      program, {"synth",
+                "Make images whose classes differ little and whose contexts differ as much as asked for",
+                {"mpirun -n 4 cohort-data synth --contexts 1000 --images-per-context 500 --size 96 --out "
+                 "data/synthetic"},
+                endings_on_ranks()});
   command.add_option("--out", common.out, "folder of the new dataset")->required()->type_name("DIR");
   const auto add = [&](const char* name, std::int64_t& value, const char* text) {
     command.add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
@@ -153,10 +157,6 @@ void add_synth(CLI::App& program, Action& action) {
   common.add_shards_to(command);
   common.add_statistics_to(command);
   command.add_flag("--overwrite", common.overwrite, "replace the dataset that is in the folder");
-  command.footer(
-      "Example:\n"
-      "  mpirun -n 4 cohort-data synth --contexts 1000 --images-per-context 500 --size 96 --out "
-      "data/synthetic");
   choose_on<SynthOptions>(command, action, options, run);
 }
 

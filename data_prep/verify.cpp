@@ -2,11 +2,13 @@
 #include "data_prep/verify.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <ATen/Functions.h>
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
+#include "cohort/core/count_progress.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/shard_reader.h"
@@ -112,10 +114,15 @@ ExitCode verify(const std::filesystem::path& folder, comm::Communicator& ranks) 
   std::int64_t shards = 0, rows = 0;
   const data::Description description = data::Description::read(folder, ranks);
   comm::together(ranks, [&] {
+    const std::int64_t all =
+        std::accumulate(description.splits.begin(), description.splits.end(), std::int64_t{0},
+                        [](std::int64_t sum, const data::Split& split) { return sum + split.rows(); });
+    CountProgress progress("checking", all, ranks.size());
     for (const data::Split& split : description.splits) {
-      rows += split.rows();
       for (const data::ShardEntry& entry : split.shards) {
+        rows += entry.rows;
         if (shards++ % ranks.size() == ranks.rank()) check_shard(folder, description, entry, findings);
+        if (ranks.rank() == 0) progress.show(rows, all);
       }
     }
   });
@@ -132,10 +139,13 @@ ExitCode verify(const std::filesystem::path& folder, comm::Communicator& ranks) 
 
 void add_verify(CLI::App& program, Action& action) {
   auto folder = std::make_shared<std::filesystem::path>();
-  CLI::App& command =
-      *program.add_subcommand("verify", "check every byte of a dataset; exit code 3 if something is damaged");
+  CLI::App& command = add_command(
+      program,
+      {"verify",
+       "Check every byte of a dataset",
+       {"mpirun -n 8 cohort-data verify data/elpv"},
+       command_line::with(endings_on_ranks(), {ExitCode::data, "something is damaged, or cannot be read"})});
   command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
-  command.footer("Example:\n  mpirun -n 8 cohort-data verify data/elpv");
   command.callback(
       [folder, &action] { action = [folder](comm::Communicator& ranks) { return verify(*folder, ranks); }; });
 }

@@ -178,8 +178,8 @@ ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ra
 }
 
 CLI::App* add(CLI::App& parent, Job& job, const std::string& name, const std::string& description,
-              std::function<ExitCode(comm::Communicator&)> run) {
-  CLI::App* command = parent.add_subcommand(name, description);
+              const std::string& example, std::function<ExitCode(comm::Communicator&)> run) {
+  CLI::App* command = &add_command(parent, {name, description, {example}, command_line::endings_on_ranks()});
   command->callback([&job, name, run = std::move(run)] {
     job.program = "cohort checkpoint " + name;
     job.with_ranks = run;
@@ -196,9 +196,13 @@ void add_source(CLI::App* command, CheckpointOptions& options) {
 
 void add_checkpoint(CLI::App& app, Job& job) {
   const auto options = std::make_shared<CheckpointOptions>();
-  CLI::App* command = app.add_subcommand("checkpoint", "Look into checkpoints; weights in and out");
+  CLI::App* command = &add_command(app, {"checkpoint",
+                                         "Look into checkpoints, and take weights in and out",
+                                         {"cohort checkpoint inspect runs/x"},
+                                         command_line::endings_on_ranks()});
   command->require_subcommand(1);
-  add_source(add(*command, job, "inspect", "What a checkpoint holds; of a run, the newest",
+  add_source(add(*command, job, "inspect", "Show what a checkpoint holds; of a run, the newest",
+                 "cohort checkpoint inspect runs/x",
                  [options](comm::Communicator& ranks) {
                    return with_newest(*options, ranks, [&](const checkpoint::Location& location) {
                      inspect(location, ranks);
@@ -206,14 +210,17 @@ void add_checkpoint(CLI::App& app, Job& job) {
                  }),
              *options);
   add_source(add(*command, job, "verify", "Compare every value with its checksum; of a run, all checkpoints",
+                 "cohort checkpoint verify runs/x",
                  [options](comm::Communicator& ranks) { return verify(*options, ranks); }),
              *options);
   CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under timm's names",
+                          "cohort checkpoint export runs/x --out weights.safetensors",
                           [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
   add_source(to_file, *options);
   add_export_options(to_file, *options);
   CLI::App* from_file =
       add(*command, job, "import", "Fit weights with timm's names to the model of a configuration",
+          "cohort checkpoint import vit.safetensors --config configs/base.yaml --out start.safetensors",
           [options](comm::Communicator& ranks) { return import_weights(*options, ranks); });
   from_file->add_option("WEIGHTS", options->source, "safetensors file")->required();
   from_file->add_option("--config", options->config, "configuration of the model")->required();
@@ -228,6 +235,7 @@ void add_export(CLI::App& app, Job& job) {
   const auto options = std::make_shared<CheckpointOptions>();
   CLI::App* command =
       add(app, job, "export", "Write the weights of a run as safetensors: short for cohort checkpoint export",
+          "cohort export --run runs/x --out weights.safetensors",
           [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
   command->add_option("--run", options->source, "folder of a run or of a checkpoint")->required();
   add_export_options(command, *options);

@@ -3,11 +3,13 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "cohort/comm/session.h"
 
+#include "command_line/command.h"
+
 namespace cohort::jobs {
+
+using command_line::add_command;
 
 /// What a command line asks for: exactly one of the two functions is set once it was parsed.
 struct Job {

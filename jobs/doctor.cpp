@@ -153,16 +153,21 @@ ExitCode examine(const DoctorOptions& options, comm::Communicator& ranks) {
 
 void add_doctor(CLI::App& app, Job& job) {
   const auto options = std::make_shared<DoctorOptions>();
-  CLI::App* command =
-      app.add_subcommand("doctor", "Check a cluster before a long job: start it as the job will be started");
+  using command_line::with;
+  CLI::App* command = &add_command(
+      app, {"doctor",
+            "Check a cluster before a long job: start it as the job will be started",
+            {"mpirun -n 4 cohort doctor --run-dir runs/x --data data/mine"},
+            with(with(with(command_line::endings_on_ranks(),
+                           {ExitCode::done, "nothing failed; warnings may have been given"}),
+                      {ExitCode::data, "a check of data, disk or host failed"}),
+                 {ExitCode::rank_failed, "a check of the communication between ranks failed first"}),
+            "docs/doctor.md explains the checks."});
   command->add_option("--run-dir", options->run_dir, "folder of the run to come; it is not made")
       ->capture_default_str();
   command->add_option("--data", options->data,
                       "folder of the dataset: are its shards there, how fast is it read");
   command->add_flag("--json", options->json, "one JSON object instead of lines");
-  command->footer(
-      "Exit codes: 0 nothing failed (warnings may have been given), 3 a check of data, disk or host failed, "
-      "5 one of the\ncommunication between ranks failed first. docs/doctor.md explains the checks.");
   command->callback([options, &job] {
     job.program = "cohort doctor";
     job.with_ranks = [options](comm::Communicator& ranks) { return examine(*options, ranks); };

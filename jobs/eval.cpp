@@ -62,7 +62,8 @@ ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
         eval::evaluate(*trained.model, dataset, columns, config.eval, config.data.normalisation,
                        config.precision == train::Precision::bf16, ranks);
     lines += eval::evaluation_json(evaluation, trained.step, 0) + "\n";
-    if (ranks.rank() == 0) fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts));
+    if (ranks.rank() == 0)
+      fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts, terminal_columns()));
   }
   comm::together(ranks, [&] {
     if (ranks.rank() == 0 && !options.out.empty()) write_file_atomically(options.out, lines);
@@ -74,8 +75,12 @@ ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
 
 void add_eval(CLI::App& app, Job& job) {
   const auto options = std::make_shared<EvalOptions>();
-  CLI::App* command =
-      app.add_subcommand("eval", "Score a model on splits of a dataset, over all images and per context");
+  CLI::App* command = &add_command(
+      app,
+      {"eval",
+       "Score a model on splits of a dataset, over all images and per context",
+       {"cohort eval --run runs/x --split test", "mpirun -n 4 cohort eval --run runs/x --out scores.jsonl"},
+       command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command
       ->add_option("--split", options->splits,

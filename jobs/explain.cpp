@@ -297,8 +297,11 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
 
 void add_explain(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ExplainOptions>();
-  CLI::App* command = app.add_subcommand(
-      "explain", "Show what a model looks at: attention, saliency, nearest images, tokens of contexts");
+  CLI::App* command = &add_command(
+      app, {"explain",
+            "Show what a model looks at: attention, saliency, nearest images, tokens of contexts",
+            {"cohort explain --run runs/x --split test --images 16"},
+            command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command->add_option(
       "--split", options->split,

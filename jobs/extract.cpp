@@ -71,8 +71,11 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
 
 void add_extract(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ExtractOptions>();
-  CLI::App* command = app.add_subcommand(
-      "extract", "Write the features of a split, with ids, labels and contexts, to an HDF5 file");
+  CLI::App* command =
+      &add_command(app, {"extract",
+                         "Write the features of a split, with ids, labels and contexts, to an HDF5 file",
+                         {"mpirun -n 4 cohort extract --run runs/x --split test --out features.h5"},
+                         command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command->add_option("--split", options->split, "split whose images are used")->required();
   command

@@ -74,7 +74,7 @@ void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOpti
     if (ranks.rank() != 0) return;
     std::string lines;
     for (const eval::Evaluation& evaluation : evaluations) {
-      fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts));
+      fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts, terminal_columns()));
       lines += eval::evaluation_json(evaluation, step, 0) + "\n";
     }
     const std::filesystem::path file = score_file(options, name);

@@ -36,8 +36,11 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
 
 void add_knn(CLI::App& app, Job& job) {
   const auto options = std::make_shared<KnnOptions>();
-  CLI::App* command = app.add_subcommand(
-      "knn", "Judge features without training: classify by the nearest images of the training split");
+  CLI::App* command = &add_command(
+      app, {"knn",
+            "Judge features without training: classify by the nearest images of the training split",
+            {"cohort knn --run runs/x", "mpirun -n 4 cohort knn --run runs/x --k 5,20 --split test"},
+            command_line::endings_on_ranks()});
   add_feature_options(*command, options->features);
   command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")
       ->delimiter(',')

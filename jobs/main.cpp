@@ -4,52 +4,25 @@
 #include <string_view>
 #include <vector>
 
-#include <fmt/format.h>
-#include <torch/version.h>
-
-#include "cohort/core/error.h"
 #include "cohort/core/memory.h"
-#include "cohort/core/text.h"
 
 #include "commands.h"
 
 namespace cohort::jobs {
 namespace {
 
-#ifdef COHORT_CUDA
-constexpr std::string_view kBuild = "CUDA";
-#else
-constexpr std::string_view kBuild = "CPU";
-#endif
-
-/// What is wrong with a command line, and what to type instead.
-Error::Text explain(std::span<char*> arguments, const CLI::App& app, const CLI::ParseError& error) {
-  const auto chosen = app.get_subcommands();
-  if (!chosen.empty())
-    return {error.what(), "command line", fmt::format("cohort {} --help", chosen.front()->get_name())};
-  if (arguments.size() < 2) return {"which command?", "command line", "cohort --help"};
-  std::vector<std::string> known;
-  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
-  return {fmt::format("unknown command '{}'", arguments[1]), "command line",
-          did_you_mean(arguments[1], known)};
-}
-
-/// "cohort train": opens every message.
-std::string called(const CLI::App& app) {
-  const auto chosen = app.get_subcommands();
-  return chosen.empty() ? "cohort" : "cohort " + chosen.front()->get_name();
-}
-
 /// One message from rank 0, on however many ranks the program was started.
 int refuse(int& argc, char**& argv, const CLI::App& app, const CLI::ParseError& error) {
-  const Error::Text text = explain({argv, static_cast<std::size_t>(argc)}, app, error);
-  return comm::run_ranks(argc, argv, called(app), [&](comm::Communicator& ranks) {
-    ranks.agree(std::make_exception_ptr(UsageError(text)));
-    return ExitCode::usage;
-  });
+  const Error::Text text = command_line::explain(app, {argv, static_cast<std::size_t>(argc)}, error);
+  return comm::run_ranks(argc, argv, command_line::full_name(command_line::chosen_command(app)),
+                         [&](comm::Communicator& ranks) {
+                           ranks.agree(std::make_exception_ptr(UsageError(text)));
+                           return ExitCode::usage;
+                         });
 }
 
-int run(int& argc, char**& argv, const Job& job) {
+/// A copy of the job: `cohort docs check` parses command lines, which choose anew.
+int run(int& argc, char**& argv, Job job) {
   if (job.alone) return comm::run_without_ranks(argc, argv, job.program, job.alone);
   return comm::run_ranks(argc, argv, job.program, job.with_ranks);
 }
@@ -70,10 +43,12 @@ std::vector<std::string> words_for_others(int& argc, std::span<char*> arguments)
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app{"Trains contextual vision transformers on HPC clusters"};
+  command_line::Command app({"cohort",
+                             "Trains contextual vision transformers on HPC clusters",
+                             {"mpirun -n 4 cohort train configs/base.yaml data.path=data/mine",
+                              "cohort eval --run runs/x --split test", "cohort report runs/x runs/y"},
+                             command_line::endings_of_training()});
   app.require_subcommand(1);
-  app.set_version_flag("--version",
-                       fmt::format("cohort {} (LibTorch {}, {})", COHORT_VERSION, TORCH_VERSION, kBuild));
   Job job;
   for (const auto add :
        {add_train, add_finetune, add_eval, add_extract, add_knn, add_probe, add_explain, add_export,
@@ -90,7 +65,7 @@ int run_program(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
-      return comm::run_without_ranks(argc, argv, called(app),
+      return comm::run_without_ranks(argc, argv, command_line::full_name(command_line::chosen_command(app)),
                                      [&] { return static_cast<ExitCode>(app.exit(error)); });
     }
     return refuse(argc, argv, app, error);

@@ -153,8 +153,11 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
 void add_probe(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ProbeOptions>();
   options->config.hidden = 512;
-  CLI::App* command = app.add_subcommand(
-      "probe", "Judge features: train a classifier on those of the training split, the model stays as it is");
+  CLI::App* command = &add_command(
+      app, {"probe",
+            "Judge features: train a classifier on those of the training split, the model stays as it is",
+            {"cohort probe --run runs/x", "mpirun -n 4 cohort probe --run runs/x --kind mlp --split test"},
+            command_line::endings_on_ranks()});
   add_feature_options(*command, options->features);
   command->add_option("--kind", options->kind, "linear, or mlp with one hidden layer")
       ->check(CLI::IsMember({"linear", "mlp"}))

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/terminal.h"
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
@@ -21,7 +22,9 @@ struct ReportOptions {
 
 ExitCode report_runs(const ReportOptions& options) {
   const auto owners = train::own_runs_of({options.out}, "cohort report");
-  fmt::print("{}", options.seeds ? report::seed_table(options.runs) : report::table(options.runs));
+  const auto columns = terminal_columns();
+  fmt::print(
+      "{}", options.seeds ? report::seed_table(options.runs, columns) : report::table(options.runs, columns));
   if (options.out.empty()) return ExitCode::done;
   report::write_html(options.runs, options.out);
   fmt::print("{}\n", options.out);
@@ -32,8 +35,12 @@ ExitCode report_runs(const ReportOptions& options) {
 
 void add_report(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ReportOptions>();
-  CLI::App* command =
-      app.add_subcommand("report", "Compare runs: a table, and a page with curves and scores per context");
+  CLI::App* command = &add_command(
+      app,
+      {"report",
+       "Compare runs: a table, and a page with curves and scores per context",
+       {"cohort report runs/x runs/y --out report.html", "cohort report --seeds runs/x-seed1 runs/x-seed2"},
+       command_line::endings_alone()});
   command->add_option("RUN", options->runs, "folders of runs")->required();
   command->add_option("--out", options->out, "HTML page to write");
   command->add_flag(

@@ -147,13 +147,15 @@ ExitCode show_status(const std::vector<std::string>& folders) {
 
 void add_status(CLI::App& app, Job& job) {
   const auto folders = std::make_shared<std::vector<std::string>>(1, "runs");
-  CLI::App* command = app.add_subcommand("status", "How far runs are: job, state, steps, rate, time left");
+  CLI::App* command = &add_command(
+      app,
+      {"status",
+       "Show how far runs are: job, state, steps, rate, time left",
+       {"cohort status", "cohort status runs/x"},
+       command_line::with(command_line::endings_alone(), {ExitCode::data, "there is no run"}),
+       "The state is Slurm's (RUNNING, PENDING …), - where there is none; the rate is over all ranks, of the "
+       "last 20 steps; the time left leaves evaluation out."});
   command->add_option("RUN", *folders, "folders of runs, or folders with runs in them; without any: runs");
-  command->footer(
-      "The state is Slurm's (RUNNING, PENDING …), - where there is none; the rate is over all ranks, of the "
-      "last 20 steps;\n"
-      "the time left leaves evaluation out.\n"
-      "Exit codes: 0 shown, 3 there is no run.");
   command->callback([folders, &job] {
     job.program = "cohort status";
     job.alone = [folders] { return show_status(*folders); };

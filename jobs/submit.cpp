@@ -299,8 +299,19 @@ ExitCode submit(const SubmitOptions& options) {
 
 void add_submit(CLI::App& app, Job& job) {
   const auto options = std::make_shared<SubmitOptions>();
-  CLI::App* command =
-      app.add_subcommand("submit", "Hand training, and what comes before and after it, to Slurm");
+  using command_line::with;
+  CLI::App* command = &add_command(
+      app,
+      {"submit",
+       "Hand training, and what comes before and after it, to Slurm",
+       {"cohort submit configs/x.yaml --nodes 4 --gpus-per-node 8 --time 12h",
+        "cohort submit configs/x.yaml --time 2h --array optimizer.lr=1e-3,3e-4 --stage verify,train,report",
+        "cohort submit x.yaml --stage convert,train --time 1h -- images photos --out data/x"},
+       with(with(command_line::endings_alone(), {ExitCode::done, "submitted"}),
+            {ExitCode::usage, "bad usage, configuration or site file, or Slurm refuses"}),
+       "What stands behind -- goes to the program of the first stage. Scripts and logs land in the run's "
+       "folder, in slurm/. A job that is preempted, or whose time ends, saves and goes back into the queue "
+       "(docs/operations.md)."});
   command->add_option("CONFIG", options->config, "configuration file (YAML), as for cohort train")
       ->required();
   command->add_option("OVERRIDE", options->overrides,
@@ -339,14 +350,6 @@ void add_submit(CLI::App& app, Job& job) {
                       "settings of the cluster (slurm/site.yaml is a template); without it $COHORT_SITE, or "
                       "~/.config/cohort/site.yaml");
   command->add_flag("--dry-run", options->dry_run, "print the script; write and submit nothing");
-  command->footer(
-      "What stands behind -- goes to the program of the first stage: cohort submit x.yaml --stage "
-      "convert,train --time 1h\n"
-      "-- images photos --out data/x. Scripts and logs land in the run's folder, in slurm/. A job that is "
-      "preempted, or\n"
-      "whose time ends, saves and goes back into the queue (docs/operations.md).\n"
-      "Exit codes: 0 submitted, 2 bad usage, configuration or site file, or Slurm refuses, 3 a file cannot "
-      "be written.");
   command->callback([options, &job] {
     options->rest = job.rest;
     job.program = "cohort submit";

@@ -11,6 +11,7 @@
 #include "cohort/config/load.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/terminal.h"
 #include "cohort/core/text.h"
 #include "cohort/report/report.h"
 #include "cohort/train/model.h"
@@ -51,7 +52,7 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
     if (ranks.rank() != 0) return;
     const std::vector<std::filesystem::path> runs{run};
     report::write_html(runs, run / "report.html");
-    fmt::print("{}report in {}\n", report::table(runs), (run / "report.html").string());
+    fmt::print("{}report in {}\n", report::table(runs, terminal_columns()), (run / "report.html").string());
   });
 }
 
@@ -146,8 +147,15 @@ void choose(const std::shared_ptr<TrainOptions>& options, Job& job) {
 
 void add_train(CLI::App& app, Job& job) {
   const auto options = std::make_shared<TrainOptions>();
-  CLI::App* command =
-      app.add_subcommand("train", "Train a model; on several ranks: mpirun -n 4 cohort train CONFIG");
+  CLI::App* command = &add_command(
+      app,
+      {"train",
+       "Train a model; under mpirun or srun on several ranks",
+       {"mpirun -n 4 cohort train configs/base.yaml data.path=data/mine optimizer.lr=1e-3",
+        "cohort train configs/base.yaml --print-config"},
+       command_line::endings_of_training(),
+       "It stops after a checkpoint at a signal, at the end of a Slurm job's time, or when the file STOP is "
+       "in the run's folder. On a cluster: cohort submit."});
   command->add_option("CONFIG", options->config, "configuration file (YAML)");
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
@@ -157,21 +165,16 @@ void add_train(CLI::App& app, Job& job) {
                     "explain every option of a configuration, and stop (also: --help config)");
   command->add_flag("--overwrite", options->overwrite,
                     "remove an earlier run in the run folder and begin again");
-  command->footer(
-      "Exit codes: 0 done, 2 bad usage or configuration, 3 bad or missing data, 4 not finite, 5 a rank "
-      "failed,\n"
-      "6 out of memory, 75 stopped after a checkpoint, by a signal, the end of a Slurm job's time or the "
-      "file STOP in the "
-      "run's "
-      "folder:\nrun the same command again to go on. On a cluster: cohort submit.");
   command->callback([options, &job] { choose(options, job); });
 }
 
 void add_finetune(CLI::App& app, Job& job) {
   const auto options = std::make_shared<TrainOptions>();
-  CLI::App* command = app.add_subcommand(
-      "finetune",
-      "Train from the backbone of a run, of any method, in a new run with its model and contexts");
+  CLI::App* command = &add_command(
+      app, {"finetune",
+            "Train from the backbone of a run, of any method, in a new run with its model and contexts",
+            {"mpirun -n 4 cohort finetune new.yaml --from runs/x optimizer.layer_decay=0.75"},
+            command_line::endings_of_training()});
   command->add_option("CONFIG", options->config, "configuration file (YAML) of the new run")->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.layer_decay=0.75");

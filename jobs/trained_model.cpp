@@ -228,6 +228,7 @@ fs::path config_of_run(const std::string& run) {
 }
 
 void add_model_options(CLI::App& command, ModelSource& source) {
+  command.option_defaults()->group("Model and data");
   CLI::Option* run =
       command.add_option("--run", source.run, "folder of a run; its newest checkpoint is used");
   command.add_option("--step", source.step, "checkpoint of the run to use instead of the newest")
@@ -251,6 +252,7 @@ void add_model_options(CLI::App& command, ModelSource& source) {
       ->capture_default_str();
   command.add_option("OVERRIDE", source.overrides,
                      "KEY=VALUE, replaces an option of the configuration: eval.context_images=64");
+  command.option_defaults()->group("Options");
 }
 
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks) {

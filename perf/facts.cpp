@@ -1,31 +1,21 @@
 #include "facts.h"
 
-#include <array>
 #include <cstdlib>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include <mpi.h>
 #include <torch/version.h>
 
 #include "cohort/core/command.h"
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 
-#include "commit.h"
+#include "command_line/version.h"
 
 namespace cohort::perf {
 namespace {
-
-std::string mpi_version() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
-  int length = 0;
-  MPI_Get_library_version(text.data(), &length);
-  const std::string whole = text.data();
-  return whole.substr(0, whole.find(','));
-}
 
 std::string compiler() {
 #ifdef __clang__
@@ -53,7 +43,7 @@ std::string command_line() {
 
 Json facts_of_process() {
   return {{"version", COHORT_VERSION},
-          {"commit", kCommit},
+          {"commit", command_line::commit()},
           {"date", utc_time()},
           {"host", host_name()},
           {"processor", processor_name()},
@@ -64,7 +54,7 @@ Json facts_of_process() {
           {"threads", at::get_num_threads()},
           {"compiler", compiler()},
           {"libtorch", TORCH_VERSION},
-          {"mpi", mpi_version()},
+          {"mpi", command_line::mpi_library()},
           {"command", command_line()}};
 }
 

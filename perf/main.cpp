@@ -1,30 +1,41 @@
 #include <exception>
 #include <functional>
+#include <span>
 #include <string>
-
-#include <CLI/CLI.hpp>
+#include <utility>
 
 #include "cohort/comm/session.h"
 #include "cohort/core/memory.h"
 
 #include "baseline.h"
 #include "benchmarks.h"
+#include "command_line/docs.h"
 #include "plan/plan.h"
 
 namespace {
 
 using namespace cohort;
+using command_line::add_command;
+using command_line::endings_alone;
+using command_line::endings_on_ranks;
+using command_line::with;
 using perf::Output;
 using Benchmark = std::function<ExitCode(comm::Communicator&)>;
 
 void add_output(CLI::App* command, Output& output) {
-  command->add_flag("--json", output.json, "JSON Lines instead of the table (docs/profiling.md)");
-  command->add_option("--html", output.page, "write tables and pictures into this file")->type_name("FILE");
+  command->add_flag("--json", output.json, "JSON Lines instead of the table (docs/profiling.md)")
+      ->group("Output");
+  command->add_option("--html", output.page, "write tables and pictures into this file")
+      ->type_name("FILE")
+      ->group("Output");
 }
 
 void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand(
-      "collectives", "Collectives over sizes, dtypes and devices, against plain MPI and copies");
+  auto* command =
+      &add_command(app, {"collectives",
+                         "Collectives over sizes, dtypes and devices, against plain MPI and copies",
+                         {"mpirun -n 4 cohort-perf collectives --op all_reduce --max 64M"},
+                         endings_on_ranks()});
   command->add_option("--op", options.operations, "which: all_reduce all_gather reduce_scatter broadcast")
       ->capture_default_str();
   command->add_option("--dtype", options.types, "which: f32 bf16 f64")->capture_default_str();
@@ -51,8 +62,10 @@ void add_collectives(CLI::App& app, perf::CollectivesOptions& options, Benchmark
 }
 
 void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("data", "Reading a dataset and making views, against pread of the same bytes");
+  auto* command = &add_command(app, {"data",
+                                     "Read a dataset and make views, against pread of the same bytes",
+                                     {"mpirun -n 4 cohort-perf data data/elpv --threads 2"},
+                                     endings_on_ranks()});
   command->alias("loader");
   command->add_option("dataset", options.dataset, "folder of the dataset")->required();
   command->add_option("--split", options.split, "which split")->capture_default_str();
@@ -71,7 +84,11 @@ void add_loader(CLI::App& app, perf::LoaderOptions& options, Benchmark& chosen) 
 }
 
 void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand("sampler", "Planning an epoch for one of many ranks: time and memory");
+  auto* command =
+      &add_command(app, {"sampler",
+                         "Plan an epoch for one of many ranks: time and memory",
+                         {"cohort-perf sampler --images 100000000 --contexts 100000 --ranks 1024"},
+                         endings_on_ranks()});
   const auto add = [&](const char* name, std::int64_t& value, const char* text) {
     command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
   };
@@ -90,15 +107,20 @@ void add_sampler(CLI::App& app, perf::SamplerOptions& options, Benchmark& chosen
 }
 
 void add_recorder(CLI::App& app, Output& output, Benchmark& chosen) {
-  auto* command = app.add_subcommand("recorder", "What the record for reports of failures costs");
+  auto* command = &add_command(app, {"recorder",
+                                     "Measure what the record for reports of failures costs",
+                                     {"mpirun -n 2 cohort-perf recorder"},
+                                     endings_on_ranks()});
   add_output(command, output);
   command->callback(
       [&] { chosen = [&](comm::Communicator& ranks) { return perf::recorder(output, ranks); }; });
 }
 
 void add_views(CLI::App& app, perf::ViewsOptions& options, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("views", "Making the views of DINO's presets, images/s of one thread or device");
+  auto* command = &add_command(app, {"views",
+                                     "Make the views of DINO's presets: images/s of one thread or device",
+                                     {"cohort-perf views --seconds 5"},
+                                     endings_on_ranks()});
   command->add_option("--device", options.device, "that makes them: cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
       ->capture_default_str();
@@ -119,8 +141,10 @@ struct EngineChoice {
 };
 
 void add_engine(CLI::App& app, perf::EngineOptions& options, EngineChoice& choice, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("engine", "Training steps under a sharding strategy: images/s and memory");
+  auto* command = &add_command(app, {"engine",
+                                     "Training steps under a sharding strategy: images/s and memory",
+                                     {"mpirun -n 4 cohort-perf engine --model vit_small --strategy full"},
+                                     endings_on_ranks()});
   command->add_option("--model", options.model, "vit_tiny, vit_small, vit_base or vit_large")
       ->capture_default_str();
   command->add_option("--patch", options.patch, "patch size in pixels")->capture_default_str();
@@ -180,14 +204,20 @@ void add_step_options(CLI::App* command, perf::StepOptions& options) {
 
 void add_step(CLI::App& app, perf::StepOptions& options, Benchmark& chosen) {
   auto* command =
-      app.add_subcommand("step", "Training steps of a configuration: time and memory by stage, FLOP and MFU");
+      &add_command(app, {"step",
+                         "Training steps of a configuration: time and memory by stage, FLOP and MFU",
+                         {"mpirun -n 4 cohort-perf step configs/base.yaml --synthetic 96x96x3"},
+                         endings_on_ranks()});
   add_step_options(command, options);
   command->callback([&] { chosen = [&](comm::Communicator& ranks) { return perf::step(options, ranks); }; });
 }
 
 void add_scaling(CLI::App& app, perf::ScalingOptions& options, std::function<ExitCode()>& chosen) {
-  auto* command = app.add_subcommand(
-      "scaling", "Training steps of a configuration on several numbers of ranks: it starts them itself");
+  auto* command = &add_command(
+      app, {"scaling",
+            "Training steps of a configuration on several numbers of ranks: it starts them itself",
+            {"cohort-perf scaling configs/base.yaml --ranks 1,2,4 --mode weak"},
+            endings_alone()});
   add_step_options(command, options.step);
   command->add_option("--ranks", options.ranks, "numbers of ranks: 1,2,4")
       ->delimiter(',')
@@ -213,8 +243,10 @@ void add_scaling(CLI::App& app, perf::ScalingOptions& options, std::function<Exi
 }
 
 void add_context(CLI::App& app, perf::ContextOptions& options, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("context", "Bytes and time of the context exchange against gathering all patches");
+  auto* command = &add_command(app, {"context",
+                                     "Bytes and time of the context exchange against gathering all patches",
+                                     {"mpirun -n 4 cohort-perf context --width 384"},
+                                     endings_on_ranks()});
   const auto add = [&](const char* name, std::int64_t& value, const char* text) {
     command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
   };
@@ -232,7 +264,12 @@ void add_context(CLI::App& app, perf::ContextOptions& options, Benchmark& chosen
 }
 
 void add_compare(CLI::App& app, perf::CompareOptions& options, std::function<ExitCode()>& chosen) {
-  auto* command = app.add_subcommand("compare", "Whether two results differ by more than their noise");
+  auto* command = &add_command(
+      app, {"compare",
+            "Tell whether two results differ by more than their noise",
+            {"cohort-perf compare before.jsonl after.jsonl --fail-if-slower"},
+            with(endings_alone(),
+                 {ExitCode::bug, "something became worse, with --fail-if-slower; or an unexpected error"})});
   command->add_option("BEFORE", options.before, "output of a command with --json; of several runs is better")
       ->required();
   command->add_option("AFTER", options.after, "the same, of another version, machine or option")->required();
@@ -248,8 +285,12 @@ void add_compare(CLI::App& app, perf::CompareOptions& options, std::function<Exi
 }
 
 void add_gate(CLI::App& app, perf::GateOptions& options, Benchmark& chosen) {
-  auto* command = app.add_subcommand(
-      "gate", "Ratios to peers and limits against a baseline; exit code 1 when one is worse");
+  auto* command = &add_command(
+      app, {"gate",
+            "Compare ratios to peers and limits with a baseline",
+            {"mpirun -n 2 cohort-perf gate perf/baseline.json --seconds 2"},
+            with(endings_on_ranks(),
+                 {ExitCode::bug, "a ratio is worse than the baseline; or an unexpected error"})});
   command->add_option("BASELINE", options.baseline, "JSON file")->capture_default_str();
   command->add_option("--dir", options.folder, "folder that all ranks see, for images that are removed")
       ->capture_default_str();
@@ -268,15 +309,20 @@ struct BaselineFiles {
 };
 
 void add_baseline(CLI::App& app, BaselineFiles& files, std::function<ExitCode()>& chosen) {
-  auto* command = app.add_subcommand("baseline", "Write a baseline from runs of gate (scripts/perf_gate.sh)");
+  auto* command = &add_command(app, {"baseline",
+                                     "Write a baseline from runs of gate (scripts/perf_gate.sh)",
+                                     {"cohort-perf baseline runs.jsonl perf/baseline.json"},
+                                     endings_alone()});
   command->add_option("RUNS", files.runs, "output of several runs of gate --json")->required();
   command->add_option("BASELINE", files.baseline, "JSON file to write")->required();
   command->callback([&] { chosen = [&] { return perf::record_baseline(files.runs, files.baseline); }; });
 }
 
 void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("checkpoint", "Saving and loading checkpoints, against plain writes and reads");
+  auto* command = &add_command(app, {"checkpoint",
+                                     "Save and load checkpoints, against plain writes and reads",
+                                     {"mpirun -n 4 cohort-perf checkpoint --size 1GiB --dir runs"},
+                                     endings_on_ranks()});
   command->add_option("--size", options.bytes, "of the state over all ranks, for example 1GiB")
       ->transform(CLI::AsSizeValue(false));
   command->add_option("--dir", options.folder, "folder to write into; a sub-folder is made and removed")
@@ -290,8 +336,10 @@ void add_checkpoint(CLI::App& app, perf::CheckpointOptions& options, Benchmark& 
 }
 
 void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCode()>& chosen) {
-  auto* command =
-      app.add_subcommand("trace", "What a trace of training steps says of overlap; a picture of it");
+  auto* command = &add_command(app, {"trace",
+                                     "Show what a trace of training steps says of overlap, and draw it",
+                                     {"cohort-perf trace runs/x/trace.json --step 12 --svg step.svg"},
+                                     endings_alone()});
   command->add_option("file", options.file, "trace.json of a run with train.trace.steps")->required();
   command->add_option("--step", options.step, "only this step; else all, and the last one's lanes");
   command->add_option("--svg", options.picture, "draw the timeline of the step into this file");
@@ -300,8 +348,10 @@ void add_trace(CLI::App& app, perf::TraceOptions& options, std::function<ExitCod
 }
 
 void add_calibrate(CLI::App& app, perf::CalibrateOptions& options, Benchmark& chosen) {
-  auto* command =
-      app.add_subcommand("calibrate", "Measures this machine's CPUs for cohort-perf plan --hardware");
+  auto* command = &add_command(app, {"calibrate",
+                                     "Measure this machine's CPUs for cohort-perf plan --hardware",
+                                     {"mpirun -n 2 cohort-perf calibrate --out here.yaml"},
+                                     endings_on_ranks()});
   command->add_option("--out", options.file, "file to write; else the terminal");
   command->add_option("--seconds", options.seconds, "time for each measurement")
       ->check(CLI::PositiveNumber)
@@ -311,8 +361,12 @@ void add_calibrate(CLI::App& app, perf::CalibrateOptions& options, Benchmark& ch
 }
 
 void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode()>& chosen) {
-  auto* command = app.add_subcommand(
-      "plan", "Memory, step time, storage and checkpoints of a run that is not there, without a GPU");
+  auto* command = &add_command(
+      app, {"plan",
+            "Predict memory, step time, storage and checkpoints of a run that is not there, without a GPU",
+            {"cohort-perf plan configs/base.yaml --nodes 128 --gpus-per-node 8 --gpu h100 --network "
+             "infiniband-ndr400"},
+            endings_alone()});
   const auto add = [&](const char* name, auto& value, const char* text) {
     return command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
   };
@@ -347,24 +401,22 @@ void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode(
 }
 
 void add_published(CLI::App& app, std::function<ExitCode()>& chosen) {
-  auto* command =
-      app.add_subcommand("published", "Predictions of cohort-perf plan beside published training runs");
+  auto* command = &add_command(app, {"published",
+                                     "Show predictions of cohort-perf plan beside published training runs",
+                                     {"cohort-perf published"},
+                                     endings_alone()});
   command->callback([&] { chosen = [] { return perf::published(); }; });
-}
-
-/// "cohort-perf step": opens every message.
-std::string called(const CLI::App& app) {
-  const auto chosen = app.get_subcommands();
-  return chosen.empty() ? "cohort-perf" : "cohort-perf " + chosen.front()->get_name();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   keep_freed_memory();
-  CLI::App app("Measures the parts of Cohort on this machine: mpirun -n 4 cohort-perf collectives",
-               "cohort-perf");
-  app.set_version_flag("--version", "cohort-perf " COHORT_VERSION);
+  command_line::Command app({"cohort-perf",
+                             "Measures the parts of Cohort on this machine, and plans runs on others",
+                             {"mpirun -n 4 cohort-perf collectives",
+                              "mpirun -n 4 cohort-perf step configs/base.yaml --synthetic 96x96x3"},
+                             endings_on_ranks()});
   app.require_subcommand(1);
   perf::CollectivesOptions collectives;
   perf::LoaderOptions loader;
@@ -402,21 +454,21 @@ int main(int argc, char** argv) {
   add_calibrate(app, calibrate, chosen);
   add_plan(app, plan, without_ranks);
   add_published(app, without_ranks);
-  std::string wrong_usage;
+  command_line::add_docs(app, [&](std::function<ExitCode()> print) { without_ranks = std::move(print); });
+  const std::span<char* const> arguments(argv, static_cast<std::size_t>(argc));
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return comm::run_without_ranks(argc, argv, called(app),
-                                   [&] { return static_cast<ExitCode>(app.exit(help)); });
+    without_ranks = [&app, help] { return static_cast<ExitCode>(app.exit(help)); };
   } catch (const CLI::ParseError& error) {
-    wrong_usage = error.what();
+    without_ranks = nullptr;
+    chosen = [text = command_line::explain(app, arguments, error)](comm::Communicator& ranks) -> ExitCode {
+      ranks.agree(std::make_exception_ptr(UsageError(text)));
+      return ExitCode::usage;
+    };
   }
-  if (without_ranks && wrong_usage.empty())
-    return comm::run_without_ranks(argc, argv, called(app), without_ranks);
-  return comm::run_ranks(argc, argv, called(app), [&](comm::Communicator& ranks) {
-    comm::together(ranks, [&] {
-      if (!wrong_usage.empty()) throw UsageError({wrong_usage, "command line", "see cohort-perf --help"});
-    });
-    return chosen(ranks);
-  });
+  const std::string name = command_line::full_name(command_line::chosen_command(app));
+  // A copy: `docs check` parses command lines, which chooses anew.
+  if (const auto alone = without_ranks) return comm::run_without_ranks(argc, argv, name, alone);
+  return comm::run_ranks(argc, argv, name, chosen);
 }

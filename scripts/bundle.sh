@@ -28,8 +28,8 @@ main() {
   install_packages dwz patchelf
   begin 4
   local about version name
-  about=$("$build/bin/cohort" --version)  # cohort 0.1.0 (LibTorch 2.11.0, CPU)
-  version=$(cut -d' ' -f2 <<<"$about")
+  about=$("$build/bin/cohort" --version)  # cohort 0.1.0 (commit …), and a line for each library
+  version=$(head -n 1 <<<"$about" | cut -d' ' -f2)
   name=cohort-$version-$preset
   STAGING=$(mktemp -d "${TMPDIR:-/tmp}/cohort-bundle.XXXXXX")
   trap 'rm -rf "$STAGING"' EXIT
@@ -41,7 +41,7 @@ main() {
   copy_mpi "$bundle"
   step "libraries"
   copy_libraries "$build" "$bundle"
-  copy_texts "$bundle" "$version" "$(sed 's/.*LibTorch \([0-9.]*\).*/\1/' <<<"$about")"
+  copy_texts "$bundle" "$version" "$(sed -n 's/^LibTorch *\([0-9.]*\).*/\1/p' <<<"$about")"
   step "archive"
   mkdir -p "$out"
   tar -C "$STAGING" --owner=0 --group=0 --sort=name -I "gzip -9" -cf "$out/$name.tar.gz" "$name"
@@ -69,6 +69,7 @@ copy_programs() {
   done
   install_file "$(readlink -f "$1"/src/libcohort.so)" "$2/lib/$(soname "$1"/src/libcohort.so)" '$ORIGIN'
   cp "$ROOT/scripts/bundle/environment.sh" "$2/libexec/environment.sh"
+  for program in "${PROGRAMS[@]}"; do "$1/bin/$program" docs share "$2/share"; done
 }
 
 copy_mpi() {

@@ -23,7 +23,7 @@ sources() {
     git ls-files -z --cached --others --exclude-standard -- '*.h' '*.cpp' '*.cu' |
       while IFS= read -r -d '' file; do [ ! -f "$file" ] || printf '%s\0' "$file"; done
   else
-    find include src jobs data_prep perf tests \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) -print0
+    find include src command_line jobs data_prep perf tests \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' \) -print0
   fi
 }
 

@@ -1,5 +1,4 @@
 // Does the job consist of the ranks that were asked for, all of the same build?
-#include <array>
 #include <cstdlib>
 #include <map>
 #include <set>
@@ -7,16 +6,19 @@
 
 #include <fmt/format.h>
 #include <hdf5.h>
-#include <mpi.h>
 #include <torch/version.h>
 
 #include "cohort/core/text.h"
 #include "cohort/nn/kernels.h"
 
 #include "check.h"
+#include "command_line/version.h"
 
 namespace cohort::jobs::doctor {
 namespace {
+
+using command_line::hdf5_library;
+using command_line::mpi_library;
 
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
@@ -53,14 +55,6 @@ bool has_loose_fences() {
   return environment("PMIX_NAMESPACE").starts_with("slurm.pmix") && environment("SLURM_PMIX_FENCE") != "ring";
 }
 
-std::string mpi_library() {
-  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
-  int length = 0;
-  MPI_Get_library_version(text.data(), &length);
-  const std::string version(text.data(), static_cast<std::size_t>(length));
-  return version.substr(0, version.find_first_of("\n,"));
-}
-
 /// "4 ranks on 2 hosts": and whether each host has as many.
 Finding spread(const Cluster& cluster, const std::string& how) {
   std::map<std::string, int> ranks_of;
@@ -78,12 +72,6 @@ Finding spread(const Cluster& cluster, const std::string& how) {
   if (numbers.size() == 1) return {Status::ok, what, ""};
   return {Status::warn, fmt::format("{}: {} to {} ranks a host", what, *numbers.begin(), *numbers.rbegin()),
           "start as many ranks on every host (--ntasks-per-node, --npernode)"};
-}
-
-std::string hdf5_library() {
-  unsigned major = 0, minor = 0, release = 0;
-  H5get_libversion(&major, &minor, &release);
-  return fmt::format("{}.{}.{}", major, minor, release);
 }
 
 std::string kernel() {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <thread>
 #include <unistd.h>
@@ -142,6 +143,12 @@ void set_failure_folder(const std::filesystem::path& folder) {
   announce_fatal_report();
 }
 
+std::string launcher_note() {
+  // srun and other launchers do not set it.
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") == nullptr) return {};
+  return "(what mpirun prints below this line is its own; the cause is above)\n";
+}
+
 void say(const std::string& text) {
   std::fflush(stdout);
   std::fputs(text.c_str(), stderr);
@@ -157,7 +164,8 @@ void end_job(const Failure& failure, std::chrono::milliseconds launcher) {
   if (watchdog != nullptr && !watchdog->may_speak()) std::this_thread::sleep_for(kSilentTime);
   if (!process().failure_folder.empty())
     text += fmt::format("  reports of the ranks: {}\n", process().failure_folder.string());
-  say(fmt::format("[rank {}/{}] {}{}", process().rank, process().size, text, log_text(kShownLines)));
+  say(fmt::format("[rank {}/{}] {}{}", process().rank, process().size, text,
+                  log_text(kShownLines) + launcher_note()));
   std::this_thread::sleep_for(launcher);
   abort_job(static_cast<int>(failure.code));
 }

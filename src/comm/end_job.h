@@ -21,6 +21,10 @@ void set_program(const std::string& program);
 /// that takes long, because a destructor waits for the lost rank. Other programs go on.
 void expect_end_of_job(const Failure& failure);
 
+/// Where Open MPI's mpirun started this process: a line that says which lines are its own, as it prints some
+/// below when a job ends with another exit code than 0. Else empty.
+std::string launcher_note();
+
 /// Prints to stderr, after what stdout still holds.
 void say(const std::string& text);
 

@@ -64,7 +64,8 @@ int leave_together(const std::vector<Fate>& fates, int rank, const std::string& 
   const auto has_text = [&](const Fate& fate) {
     return fate.text == fates[static_cast<std::size_t>(rank)].text;
   };
-  if (std::find_if(fates.begin(), fates.end(), has_text) - fates.begin() == rank) say(text);
+  if (std::find_if(fates.begin(), fates.end(), has_text) - fates.begin() == rank)
+    say(text + (rank == 0 ? launcher_note() : ""));
   return static_cast<int>(fates.front().code);
 }
 
@@ -98,6 +99,7 @@ int run_on(const Session& session, const std::string& program, const std::vector
     check_same_command(program, words, world);
     const ExitCode code = body(world);
     together(world, check_output);
+    if (code != ExitCode::done && world.rank() == 0) say(launcher_note());
     return static_cast<int>(code);
   } catch (...) {
     error = std::current_exception();

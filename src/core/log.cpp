@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log_history.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/terminal.h"
 
 namespace cohort {
 namespace {
@@ -100,6 +102,18 @@ void log_info(std::string_view message) {
   const std::string shown = printable_lines(message);
   remember(shown);
   if (log_rank == 0) logger().info(shown);
+}
+
+void log_info(const PartedLine& line) {
+  const std::string full = printable_lines(line.text()), shown = line.text(terminal_columns(STDERR_FILENO));
+  remember(full);
+  if (log_rank != 0) return;
+  const auto& sinks = logger().sinks();
+  for (const auto& sink : sinks) {
+    const std::string& text = sink == sinks.front() ? shown : full;
+    sink->log(spdlog::details::log_msg("cohort", spdlog::level::info, text));
+    sink->flush();
+  }
 }
 
 void log_warning(std::string_view message) {

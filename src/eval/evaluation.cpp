@@ -55,9 +55,51 @@ std::vector<ContextScore> shown_contexts(const Scores& scores, bool all) {
   return contexts;
 }
 
-std::string score_line(const std::string& name, std::size_t width, const ContextScore& score) {
-  return fmt::format("{} {:>7} {:>9.4f} {:>15} {:>10.4f}\n", left_aligned(name, width), score.images,
-                     score.accuracy, interval_text({score.low, score.high}), score.confidence);
+/// Columns of the table that a terminal has room for.
+struct TableLayout {
+  std::size_t name = 24;
+  bool interval = true, confidence = true;
+};
+
+/// `wanted`: columns of the longest name.
+TableLayout layout_of(std::size_t wanted, std::optional<std::size_t> columns) {
+  constexpr std::size_t kNumbers = 8 + 10, kInterval = 16, kConfidence = 11;
+  TableLayout layout;
+  const std::size_t room = columns.value_or(1000);
+  layout.interval = layout.name + kNumbers + kInterval <= room;
+  layout.confidence = layout.name + kNumbers + kInterval + kConfidence <= room;
+  const std::size_t others =
+      kNumbers + (layout.interval ? kInterval : 0) + (layout.confidence ? kConfidence : 0);
+  layout.name = std::clamp(wanted, layout.name, std::max(layout.name, room - std::min(room, others)));
+  return layout;
+}
+
+std::string table_line(const TableLayout& layout, const std::string& name, const std::string& images,
+                       const std::string& accuracy, const std::string& interval,
+                       const std::string& confidence) {
+  std::string line = fmt::format(
+      "{} {:>7} {:>9}", left_aligned(printable_name(name, layout.name), layout.name), images, accuracy);
+  if (layout.interval) line += fmt::format(" {:>15}", interval);
+  if (layout.confidence) line += fmt::format(" {:>10}", confidence);
+  return line + "\n";
+}
+
+std::string score_line(const TableLayout& layout, const std::string& name, const ContextScore& score) {
+  return table_line(layout, name, std::to_string(score.images), fmt::format("{:.4f}", score.accuracy),
+                    interval_text({score.low, score.high}), fmt::format("{:.4f}", score.confidence));
+}
+
+/// With two blanks between them, in as many lines as it takes.
+std::string packed(const std::vector<std::string>& parts, std::optional<std::size_t> columns) {
+  std::string text, line;
+  for (const std::string& part : parts) {
+    if (!line.empty() && columns && display_width(line) + 2 + display_width(part) > *columns) {
+      text += line + "\n";
+      line.clear();
+    }
+    line += (line.empty() ? "" : "  ") + part;
+  }
+  return text + line + "\n";
 }
 
 /// "0.8123 (0.790 … 0.833)".
@@ -132,46 +174,53 @@ std::string evaluation_title(const Evaluation& evaluation) {
   return evaluation.classifier.empty() ? evaluation.split : evaluation.split + ", " + evaluation.classifier;
 }
 
-std::string evaluation_line(const Evaluation& evaluation) {
+PartedLine evaluation_line(const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  std::string line =
-      fmt::format("{}  accuracy {:.4f}  balanced {:.4f}", printable(evaluation_title(evaluation)),
-                  scores.accuracy, scores.balanced_accuracy);
-  if (scores.auc) line += fmt::format("  AUC {:.4f}", *scores.auc);
-  line += fmt::format("  loss {:.4f}  majority {:.4f}", scores.loss, scores.majority);
+  PartedLine line;
+  line.add(printable(evaluation_title(evaluation)), 9);
+  line.add(fmt::format("accuracy {:.4f}", scores.accuracy), 8);
+  line.add(fmt::format("balanced {:.4f}", scores.balanced_accuracy), 7);
+  if (scores.auc) line.add(fmt::format("AUC {:.4f}", *scores.auc), 6);
+  line.add(fmt::format("loss {:.4f}", scores.loss), 4);
+  line.add(fmt::format("majority {:.4f}", scores.majority), 5);
   if (const ContextScore* worst = scores.worst()) {
-    line += fmt::format("  worst {} {:.4f} ({} images)", printable_name(worst->context), worst->accuracy,
-                        worst->images);
+    line.add(fmt::format("worst {} {:.4f} ({} images)", printable_name(worst->context), worst->accuracy,
+                         worst->images),
+             3);
   }
-  return line + fmt::format("  {:.0f} img/s all ranks", evaluation.images_per_second);
+  line.add(fmt::format("{:.0f} img/s all ranks", evaluation.images_per_second), 1);
+  return line;
 }
 
-std::string evaluation_table(const Evaluation& evaluation, bool all) {
+std::string evaluation_table(const Evaluation& evaluation, bool all, std::optional<std::size_t> columns) {
   const Scores& scores = evaluation.scores;
   std::string title = printable_name(evaluation_title(evaluation));
   if (!evaluation.detail.empty()) title += " " + printable_name(evaluation.detail);
   const std::vector<ContextScore> contexts = shown_contexts(scores, all);
   const auto left_out = std::ssize(scores.contexts) - std::ssize(contexts);
-  std::size_t width = std::max<std::size_t>(24, display_width(title));
+  std::size_t width = display_width(title);
   for (const ContextScore& context : contexts)
     width = std::max(width, display_width(printable_name(context.context)));
-  std::string table = fmt::format("{} {:>7} {:>9} {:>15} {:>10}\n", left_aligned(title, width), "images",
-                                  "accuracy", "95 % interval", "confidence");
-  table += score_line("all", width,
+  const TableLayout layout = layout_of(width, columns);
+  std::string table = table_line(layout, title, "images", "accuracy", "95 % interval", "confidence");
+  table += score_line(layout, "all",
                       {"", scores.images, scores.accuracy, scores.accuracy_interval.low,
                        scores.accuracy_interval.high, scores.confidence});
   for (std::size_t i = 0; i < contexts.size(); ++i) {
     if (left_out > 0 && i == kMostContexts / 2) table += fmt::format("… {} more\n", format_count(left_out));
-    table += score_line(printable_name(contexts[i].context), width, contexts[i]);
+    table += score_line(layout, printable_name(contexts[i].context), contexts[i]);
   }
-  table += fmt::format(
-      "balanced accuracy {:.4f}  AUC {}  loss {:.4f}  majority class {:.4f}\n"
-      "F1 macro {:.4f}  F1 weighted {:.4f}  kappa {:.4f}  calibration error {:.4f}",
-      scores.balanced_accuracy, auc_text(scores), scores.loss, scores.majority, scores.f1_macro,
-      scores.f1_weighted, scores.kappa, scores.calibration_error);
+  table +=
+      packed({fmt::format("balanced accuracy {:.4f}", scores.balanced_accuracy), "AUC " + auc_text(scores),
+              fmt::format("loss {:.4f}", scores.loss), fmt::format("majority class {:.4f}", scores.majority)},
+             columns);
+  std::vector<std::string> others{fmt::format("F1 macro {:.4f}", scores.f1_macro),
+                                  fmt::format("F1 weighted {:.4f}", scores.f1_weighted),
+                                  fmt::format("kappa {:.4f}", scores.kappa),
+                                  fmt::format("calibration error {:.4f}", scores.calibration_error)};
   if (evaluation.images_per_second > 0)
-    table += fmt::format("  {:.0f} images/s over all ranks", evaluation.images_per_second);
-  return table + "\n";
+    others.push_back(fmt::format("{:.0f} images/s over all ranks", evaluation.images_per_second));
+  return table + packed(others, columns);
 }
 
 std::string evaluation_group_key(const std::string& group_by, const std::vector<std::string>& model_keys,

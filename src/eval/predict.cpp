@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include "cohort/core/count_progress.h"
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
@@ -130,7 +131,8 @@ class Meetings {
 /// collective.
 Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
                 std::int64_t extra, augment::Normalisation normalisation, bool bf16,
-                const FeatureChoice& choice, Meetings& meetings) {
+                const FeatureChoice& choice, Meetings& meetings,
+                const std::function<void(std::size_t)>& done) {
   const data::BatchColumns columns{model.shape().context.keys, ""};
   const auto view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
@@ -143,6 +145,7 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
   for (std::size_t i = 0; i < passes.size(); ++i) {
     meetings.before_pass();
     run_pass(model, loader.next(), bf16, choice, rows);
+    done(i + 1);
   }
   if (extra == 0) return rows;
   const data::Group single{.rows = {0}};
@@ -174,14 +177,20 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   const bool collective = model.runner().is_collective();
   const std::int64_t most = ranks.max(std::ssize(passes));
   Meetings meetings(ranks, asked_to_stop, most);
+  std::optional<CountProgress> progress;  // gone, with what it drew, before anything else is printed
+  if (ranks.rank() == 0) progress.emplace("evaluating " + dataset.split(), dataset.rows(), ranks.size());
+  const auto pass_done = [&](std::size_t done) {
+    if (progress) progress->show(static_cast<std::int64_t>(done), std::ssize(passes));
+  };
   try {
     local = run_passes(model, dataset, passes, collective ? most - std::ssize(passes) : 0, normalisation,
-                       bf16, choice, meetings);
+                       bf16, choice, meetings, pass_done);
   } catch (...) {
     if (collective) throw;  // ranks wait for each other inside a pass: an error on one of them ends the job
     meetings.fail(std::current_exception());
   }
   meetings.behind_all();
+  progress.reset();
   const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
 
   const nn::VitShape& shape = model.shape();

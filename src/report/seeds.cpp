@@ -146,7 +146,7 @@ std::vector<std::string> difference_line(const Recipe& first, const Recipe& othe
 
 }  // namespace
 
-std::string seed_table(std::span<const std::filesystem::path> folders) {
+std::string seed_table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
   const std::vector<Run> runs = read_runs(folders);
   const std::vector<Recipe> recipes = recipes_of(runs);
   std::vector<std::vector<std::string>> lines{{"split", "recipe", "runs"}, {"", "", ""}};
@@ -163,7 +163,7 @@ std::string seed_table(std::span<const std::filesystem::path> folders) {
     for (const Recipe& recipe : recipes) add(recipe_line(recipe, split));
     for (std::size_t i = 1; i < recipes.size(); ++i) add(difference_line(recipes[0], recipes[i], split));
   }
-  return text_table(lines, sections) +
+  return text_table(lines, sections, columns) +
          "accuracies in percent; mean ± half of the 95 % interval (Student's t) over seeds; differences "
          "between runs of "
          "the same seed\n";

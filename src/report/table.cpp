@@ -18,7 +18,7 @@ std::vector<Texts> heading() {
 
 }  // namespace
 
-std::string table(std::span<const std::filesystem::path> folders) {
+std::string table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
   const std::vector<Run> runs = read_runs(folders);
   const std::vector<ScoreRow> rows = score_rows(runs);
   std::vector<Texts> lines = heading();
@@ -31,7 +31,7 @@ std::string table(std::span<const std::filesystem::path> folders) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     if (i == 0 || rows[i].split != rows[i - 1].split) sections.push_back(i + 2);
   }
-  const std::string text = text_table(lines, sections);
+  const std::string text = text_table(lines, sections, columns);
   const bool has_best = std::any_of(rows.begin(), rows.end(), [](const ScoreRow& row) {
     return std::any_of(row.cells.begin(), row.cells.end(), [](const Cell& cell) { return cell.best; });
   });

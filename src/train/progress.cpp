@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -16,9 +17,11 @@ namespace {
 
 constexpr std::size_t kWindow = 128, kFewest = 8;
 constexpr int kBarWidth = 24;
+constexpr double kUnusual = 3.0;  // standard deviations
 
-std::string z_text(const std::optional<double>& z) {
-  return z ? fmt::format(" ({:+.1f}z)", *z) : "";
+std::string remark(const std::optional<double>& z) {
+  if (!z || std::abs(*z) <= kUnusual) return {};
+  return *z > 0 ? " (unusually high)" : " (unusually low)";
 }
 
 }  // namespace
@@ -53,9 +56,10 @@ void Progress::step(const StepRecord& record) {
   since_line_.comm += record.comm_wait * record.seconds;
   if (seen_ > 1) all_seconds_ += record.seconds;
 
-  const bool due = record.step % options_.every_steps == 0 || record.step == options_.total_steps;
+  const bool due =
+      seen_ == 1 || record.step % options_.every_steps == 0 || record.step == options_.total_steps;
   if (options_.live) {
-    fmt::print(stderr, "\r{}\033[K", bar());
+    fmt::print(stderr, "\r{}\033[K", bar().text(terminal_columns(STDERR_FILENO)));
     drawn_ = true;
   } else if (due) {
     log_info(line());
@@ -69,28 +73,34 @@ void Progress::clear() {
   drawn_ = false;
 }
 
-std::string Progress::line() const {
+PartedLine Progress::line() const {
   const std::int64_t steps = std::max<std::int64_t>(since_line_.steps, 1);
   const double seconds = since_line_.steps > 0 ? since_line_.seconds : last_.seconds;
   const double rate = seconds > 0 ? static_cast<double>(options_.global_images * steps) / seconds : 0.0;
   const double part = seconds > 0 ? 100 / seconds : 0.0;
   const double mean = seen_ > 1 ? all_seconds_ / static_cast<double>(seen_ - 1) : last_.seconds;
   const std::chrono::duration<double> left(mean * static_cast<double>(options_.total_steps - last_.step));
-  return fmt::format(
-      "step {:>5}/{}  loss {:.4f}{}  grad {:.3f}{}  lr {:.2e}  {:.0f} ms (data {:.0f}% comm {:.0f}%)  {} "
-      "img/s all ranks  mem {}  {} left",
-      last_.step, options_.total_steps, last_.loss, z_text(loss_z_), last_.grad_norm, z_text(norm_z_),
-      last_.lr, 1000 * seconds / static_cast<double>(steps), since_line_.data * part, since_line_.comm * part,
-      format_count(std::llround(rate)),
-      format_bytes(static_cast<std::uint64_t>(last_.device_memory_bytes > 0 ? last_.device_memory_bytes
-                                                                            : last_.memory_bytes)),
-      format_duration(left));
+  const std::int64_t memory = last_.device_memory_bytes > 0 ? last_.device_memory_bytes : last_.memory_bytes;
+  PartedLine line;
+  line.add(fmt::format("step {:>5}/{}", last_.step, options_.total_steps), 9);
+  line.add(fmt::format("loss {:.4f}{}", last_.loss, remark(loss_z_)), 8);
+  line.add(fmt::format("grad {:.3f}{}", last_.grad_norm, remark(norm_z_)), 4);
+  line.add(fmt::format("lr {:.2e}", last_.lr), 2);
+  line.add(fmt::format("{:.0f} ms (data {:.0f}% comm {:.0f}%)", 1000 * seconds / static_cast<double>(steps),
+                       since_line_.data * part, since_line_.comm * part),
+           3);
+  line.add(fmt::format("{} img/s all ranks", format_count(std::llround(rate))), 5);
+  line.add("mem " + format_bytes(static_cast<std::uint64_t>(memory)), 1);
+  line.add(format_duration(left) + " left", 7);
+  return line;
 }
 
-std::string Progress::bar() const {
+PartedLine Progress::bar() const {
   const std::int64_t total = std::max<std::int64_t>(options_.total_steps, 1);
   const auto filled = static_cast<std::size_t>(kBarWidth * last_.step / total);
-  return fmt::format("[{}{}] {}", std::string(filled, '#'), std::string(kBarWidth - filled, '-'), line());
+  PartedLine bar = line();
+  bar.add_before(fmt::format("[{}{}]", std::string(filled, '#'), std::string(kBarWidth - filled, '-')), 0);
+  return bar;
 }
 
 }  // namespace cohort::train

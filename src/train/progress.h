@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "cohort/core/terminal.h"
 #include "cohort/train/metrics.h"
 
 namespace cohort::train {
@@ -19,8 +20,9 @@ class RecentValues {
   std::deque<double> values_;
 };
 
-/// "step  12/480  loss 0.6931 (+0.1z)  …": the line of a step. Times and rates are means over the steps since
-/// the last line.
+/// "step  12/480  loss 0.6931  …": the line of a step. "(unusually high)" or "(unusually low)" stands behind
+/// a loss or gradient norm more than three standard deviations from the mean of the 128 steps before it.
+/// Times and rates are means over the steps since the last line.
 class Progress {
  public:
   struct Options {
@@ -34,16 +36,17 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Takes a step in and prints what is due. Rank 0 calls it. The first step, which warms everything up, is
-  /// left out of means.
+  /// Takes a step in and prints what is due: the first step at once. Rank 0 calls it. The first step, which
+  /// warms everything up, is left out of means.
   void step(const StepRecord& record);
   /// Removes the bar, so that other text can be printed; the next step draws it again.
   void clear();
-  /// The line as it would be printed now; for tests.
-  [[nodiscard]] std::string line() const;
+  /// The line as it would be printed now. In a narrow terminal the bar, memory, learning rate, milliseconds,
+  /// gradient norm and rate are left out, in this order.
+  [[nodiscard]] PartedLine line() const;
 
  private:
-  [[nodiscard]] std::string bar() const;
+  [[nodiscard]] PartedLine bar() const;
 
   Options options_;
   StepRecord last_;

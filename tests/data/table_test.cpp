@@ -249,6 +249,21 @@ TEST(CountTable, OfManyContextsAndClassesShowsTheLargestAndSmallest) {
   EXPECT_NE(all.find("kind=class 99"), std::string::npos);
 }
 
+TEST(CountTable, OfANarrowTerminalLeavesClassesOutAndSaysSo) {
+  Source source = three_images();
+  source.labels[0].values = {"a", "b", "c"};
+  const Plan plan = make_plan(source, {});
+
+  const std::string table = count_table(plan.description, plan.rows, false, 50);
+
+  for (const std::string& line : split_text(table, '\n')) EXPECT_LE(display_width(line), 50U) << line;
+  EXPECT_NE(table.find("kind=b"), std::string::npos) << table;
+  EXPECT_EQ(table.find("kind=c"), std::string::npos) << table;
+  EXPECT_TRUE(table.ends_with("for a wider terminal, or a file: 1 more class\n")) << table;
+  EXPECT_EQ(count_table(plan.description, plan.rows, false, 60),
+            count_table(plan.description, plan.rows, false));
+}
+
 TEST(CountTable, NamesOfOthersAreEscapedAndCut) {
   Source source = three_images();
   source.contexts[0].values = {"\x1b[31mred", "a\nb", std::string(300, 'x')};

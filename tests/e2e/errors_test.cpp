@@ -62,6 +62,7 @@ TEST_P(ErrorsOnRanks, UnknownKeySuggestsTheNearest) {
   expect_one_message(outcome, 2, "unknown key", "did you mean");
   EXPECT_TRUE(outcome.says("optimizer.lr")) << outcome.output;
   EXPECT_FALSE(fs::exists(run_folder_));
+  EXPECT_EQ(outcome.occurrences("(what mpirun prints below this line is its own"), 1) << outcome.output;
 }
 
 TEST_P(ErrorsOnRanks, ValueOutOfRangeNamesTheRange) {

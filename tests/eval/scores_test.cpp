@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/random.h"
 #include "cohort/eval/evaluation.h"
 
@@ -54,6 +56,22 @@ TEST(EvaluationTable, OfManyContextsShowsTheWorstAndTheBest) {
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 2 + 5000 + 2);
 }
 
+TEST(EvaluationTable, FitsANarrowTerminal) {
+  Evaluation evaluation{"test", "kind", {"a", "b"}, "site", {}};
+  evaluation.scores.auc = 0.8;
+  evaluation.images_per_second = 12345;
+  evaluation.scores.contexts = {{std::string(35, 'x'), 10, 0.5, 0, 1, 0.5}};
+  for (const std::size_t columns : {48U, 60U, 75U, 80U}) {
+    std::istringstream lines(evaluation_table(evaluation, false, columns));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(display_width(line), columns) << line;
+    EXPECT_LE(display_width(evaluation_line(evaluation).text(columns)), columns);
+  }
+  EXPECT_NE(evaluation_table(evaluation, false, 80).find("confidence"), std::string::npos);
+  const std::string narrow = evaluation_table(evaluation, false, 60);
+  EXPECT_EQ(narrow.find("confidence"), std::string::npos);
+  EXPECT_NE(narrow.find("95 % interval"), std::string::npos);
+}
+
 TEST(EvaluationTable, NamesOfOthersStayInTheirCells) {
   Evaluation evaluation{"te\x1b[2Jst", "kind", {"a", "b"}, "site", {}};
   evaluation.scores.contexts = {{"two\nlines\x07", 10, 0.5, 0, 1, 0.5},
@@ -63,7 +81,7 @@ TEST(EvaluationTable, NamesOfOthersStayInTheirCells) {
   EXPECT_EQ(table.find('\x1b'), std::string::npos);
   EXPECT_NE(table.find("\ntwo\\nlines\\x07 "), std::string::npos) << table;
   EXPECT_EQ(table.find(std::string(50, 'x')), std::string::npos);
-  EXPECT_EQ(evaluation_line(evaluation).find('\n'), std::string::npos);
+  EXPECT_EQ(evaluation_line(evaluation).text().find('\n'), std::string::npos);
 }
 
 TEST(Scores, AucEqualsCountingAllPairsWithTies) {

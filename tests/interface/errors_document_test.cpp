@@ -41,7 +41,7 @@ void collect(const std::string& source, Messages& messages) {
 
 Messages messages_of_the_code(const fs::path& root) {
   Messages messages;
-  for (const char* folder : {"src", "jobs", "data_prep", "perf"}) {
+  for (const char* folder : {"src", "command_line", "jobs", "data_prep", "perf"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const fs::path extension = entry.path().extension();
       if (extension == ".cpp" || extension == ".h") collect(content(entry.path()), messages);

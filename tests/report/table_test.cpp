@@ -1,5 +1,8 @@
+#include <sstream>
+
 #include <gtest/gtest.h>
 
+#include "cohort/core/printable.h"
 #include "cohort/report/report.h"
 
 #include "run_folder.h"
@@ -67,6 +70,20 @@ TEST(Table, ShowsARunWithoutEvaluations) {
   const std::string text = table(Paths{write_run(folder, "früh", "")});
 
   EXPECT_NE(text.find("│ –     │ früh │     –  │       –  │"), std::string::npos) << text;
+}
+
+TEST(Table, OfANarrowTerminalLeavesColumnsOutAndSaysSo) {
+  const TemporaryFolder folder;
+  const Paths runs{write_run(folder, "vit", evaluation_line(3, "test", 0.8))};
+  const std::string wide = table(runs), narrow = table(runs, 60);
+
+  EXPECT_EQ(table(runs, 200), wide);
+  std::istringstream lines(narrow);
+  for (std::string line; std::getline(lines, line) && line.starts_with("│");)
+    EXPECT_LE(display_width(line), 60U) << line;
+  EXPECT_NE(narrow.find("accuracy"), std::string::npos);
+  EXPECT_NE(narrow.find("for a wider terminal, or a file: "), std::string::npos) << narrow;
+  EXPECT_NE(narrow.find(", images/s all ranks\n"), std::string::npos) << narrow;
 }
 
 }  // namespace

@@ -1,8 +1,10 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "cohort/core/terminal.h"
 #include "cohort/eval/predict.h"
 #include "cohort/eval/scores.h"
 
@@ -47,12 +49,15 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
 /// "unseen_test, knn k=20": what was scored.
 std::string evaluation_title(const Evaluation& evaluation);
 
-/// "unseen_test  accuracy 0.8123  …  worst module_03 0.6000": one line.
-std::string evaluation_line(const Evaluation& evaluation);
+/// "unseen_test  accuracy 0.8123  …  worst module_03 0.6000"; in a narrow terminal without rate, worst
+/// context, loss, majority class, AUC and balanced accuracy, in this order.
+PartedLine evaluation_line(const Evaluation& evaluation);
 
 /// For the terminal: a line for all images, then one a context, worst first; of many the worst and the best
-/// alone, unless `all` are wanted.
-std::string evaluation_table(const Evaluation& evaluation, bool all);
+/// alone, unless `all` are wanted. `columns`: of the terminal; names are cut to 24, then confidence and
+/// interval are left out where there are fewer. Nothing: there is none.
+std::string evaluation_table(const Evaluation& evaluation, bool all,
+                             std::optional<std::size_t> columns = std::nullopt);
 
 /// The context key that evaluation groups by: `group_by`, else the model's first key, else the dataset's
 /// first.

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -12,12 +14,15 @@ namespace cohort::report {
 void write_html(std::span<const std::filesystem::path> runs, const std::filesystem::path& output);
 
 /// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC,
-/// majority class, worst context, and images/s. UTF-8, without colour.
-std::string table(std::span<const std::filesystem::path> runs);
+/// majority class, worst context, and images/s. UTF-8, without colour. `columns`: of the terminal; columns of
+/// the table that find no room are left out from the right, and named. Nothing: there is none.
+std::string table(std::span<const std::filesystem::path> runs,
+                  std::optional<std::size_t> columns = std::nullopt);
 
 /// Runs whose configurations differ in `seed` and `run_dir` alone are one recipe: means with 95 % intervals
 /// over its seeds, and differences of other recipes from the first one, by seed. Throws DataError as above,
 /// and UsageError when two runs of a recipe have the same seed.
-std::string seed_table(std::span<const std::filesystem::path> runs);
+std::string seed_table(std::span<const std::filesystem::path> runs,
+                       std::optional<std::size_t> columns = std::nullopt);
 
 }  // namespace cohort::report
