@@ -14,6 +14,8 @@
 #include <torch/csrc/autograd/saved_variable.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "cohort/nn/step_state.h"
+
 namespace cohort::shard {
 namespace {
 
@@ -67,6 +69,7 @@ class Recompute final : public torch::autograd::Node {
     const at::ThreadLocalStateGuard as_in_forward(state_);
     const at::AutoGradMode with_gradients(true);
     const NoAutocastCache no_cache;
+    const nn::RepeatedPass repeated;
     nn::Tensors inputs;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       const at::Tensor input = inputs_[i].unpack();
