@@ -21,15 +21,17 @@ constexpr double kLeastRange = 1e-12;
 /// Keeps what enters each unit while it lives.
 class InputRecorder final : public UnitRunner {
  public:
-  explicit InputRecorder(UnitModel& model) : model_(model), before_(model.runner()) { model.use(*this); }
-  ~InputRecorder() override { model_.use(before_); }
+  explicit InputRecorder(UnitModel& model) : model_(model), before_(model.runner()) {
+    model.use(*this, model.first_unit());
+  }
+  ~InputRecorder() override { model_.use(before_, model_.first_unit()); }
   InputRecorder(const InputRecorder&) = delete;
   InputRecorder& operator=(const InputRecorder&) = delete;
 
-  void begin() override { before_.begin(); }
-  at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body) override {
-    inputs.push_back(input);
-    return before_.run(index, input, body);
+  void begin(std::size_t first_unit) override { before_.begin(first_unit); }
+  Tensors run(std::size_t unit, const Tensors& of_unit, const Body& body) override {
+    inputs.push_back(of_unit.front());
+    return before_.run(unit, of_unit, body);
   }
   [[nodiscard]] bool is_collective() const noexcept override { return before_.is_collective(); }
 

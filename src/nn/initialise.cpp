@@ -15,6 +15,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
+#include "cohort/nn/batch_norm.h"
 
 #include "block.h"
 
@@ -66,7 +67,8 @@ void Initialiser::add(const torch::nn::Module& owner, const std::string& prefix)
 }
 
 Initialiser::Draw Initialiser::draw_of(const torch::nn::Module& owner, const std::string& local_name) {
-  if (owner.as<torch::nn::LayerNorm>() != nullptr || owner.as<torch::nn::BatchNorm1d>() != nullptr)
+  if (owner.as<torch::nn::LayerNorm>() != nullptr || owner.as<torch::nn::BatchNorm1d>() != nullptr ||
+      dynamic_cast<const BatchNorm*>(&owner) != nullptr)
     return {Rule::constant, local_name == "weight" ? 1.0 : 0.0};
   const auto kaiming = [](const at::Tensor& weight) {
     const auto fan_in = c10::multiply_integers(weight.sizes().slice(1));
@@ -78,6 +80,9 @@ Initialiser::Draw Initialiser::draw_of(const torch::nn::Module& owner, const std
   if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") return {Rule::constant, 0.0};
   if (local_name == "weight_g") return {Rule::constant, 1.0};
   if (local_name == "reg_token") return {Rule::truncated_normal, 1e-6};
+  const at::Tensor* parameter = owner.named_parameters(/*recurse=*/false).find(local_name);
+  COHORT_CHECK(parameter != nullptr && parameter->dim() >= 2,
+               "'{}' of a {}: a vector that no rule knows the first values of", local_name, owner.name());
   return {Rule::truncated_normal, 0.02};
 }
 

@@ -165,6 +165,12 @@ VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(to
       finish(*block_contexts_.back());
     }
   }
+  for (std::size_t l = 0; l < blocks_.size(); ++l) {
+    std::vector<std::shared_ptr<Module>> unit;
+    unit.push_back(blocks_[l]);
+    if (!block_contexts_.empty()) unit.push_back(block_contexts_[l]);
+    add_unit(std::move(unit));
+  }
   norm_ = register_module("norm", make_layer_norm(width).ptr());
   if (shape_.classes > 0) head_ = register_module("head", Linear(width, shape_.classes).ptr());
   finish(*this);
@@ -173,7 +179,7 @@ VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(to
 VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions,
                                                      Wanted wanted) {
   Output output;
-  runner().begin();
+  begin();
   const at::Tensor patches = embed_patches(images, conditions);  // [B, N, D]
   if (context_ != nullptr) output.context = context_->forward(patches, conditions);
   const PatchGrid grid = grid_of(images.size(2), images.size(3), shape_.patch_size);
@@ -181,8 +187,7 @@ VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, c
       dropout(assemble(patches, output.context, grid), shape_.dropout, conditions, /*layer=*/0);
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     // By value: a runner may call the body again in the backward pass.
-    tokens = runner().run(l, tokens,
-                          [=, this](const at::Tensor& x) { return run_unit(l, x, conditions, wanted); });
+    tokens = run(l, tokens, [=, this](const at::Tensor& x) { return run_unit(l, x, conditions, wanted); });
   }
   output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
   output.cls = output.tokens.select(1, 0);
@@ -242,16 +247,7 @@ at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& toke
   return at::cat({out.narrow(1, 0, tokens_before_context(shape_)), context, patches}, 1);
 }
 
-std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> VisionTransformer::units() const {
-  std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units;
-  for (std::size_t l = 0; l < blocks_.size(); ++l) {
-    units.push_back({blocks_[l]});
-    if (!block_contexts_.empty()) units.back().push_back(block_contexts_[l]);
-  }
-  return units;
-}
-
-int VisionTransformer::layer_of(const std::string& parameter) const {
+int VisionTransformer::own_layer_of(const std::string& parameter) const {
   const std::size_t dot = parameter.find('.');
   const std::string part = parameter.substr(0, dot);
   if (part == "blocks" || part == "cin_blocks") return std::stoi(parameter.substr(dot + 1)) + 1;

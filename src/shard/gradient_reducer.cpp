@@ -22,6 +22,7 @@ GradientReducer::GradientReducer(std::span<Unit> units, const Options& options, 
   const std::size_t root = units_.size() - 1;
   for (std::size_t unit = root; unit-- > 0;) order_.push_back(unit);
   order_.push_back(root);
+  expected_ = order_;
   for (const std::size_t unit : order_) add_sources(unit);
 }
 
@@ -56,6 +57,7 @@ void GradientReducer::begin_step(int backward_passes) {
   COHORT_CHECK(in_flight_.empty(), "a step begins before the last one has ended: gradients are on their way");
   passes_ = backward_passes;
   pass_ = 0;
+  order_ = expected_;
   if (options_.reproducible) {
     const int ranks = mesh_.world().size();
     tree_.emplace(std::int64_t{backward_passes} * ranks, ranks);
@@ -63,6 +65,12 @@ void GradientReducer::begin_step(int backward_passes) {
     for (auto& [flat, stack] : stacks_) stack.clear();
   }
   begin_pass();
+}
+
+void GradientReducer::expect(std::vector<std::size_t> order) {
+  order.push_back(units_.size() - 1);
+  COHORT_CHECK(order.size() == units_.size(), "an order of {} of {} units", order.size(), units_.size());
+  expected_ = std::move(order);
 }
 
 void GradientReducer::begin_pass() {

@@ -21,8 +21,8 @@ namespace cohort::shard {
 
 /// Takes the gradients of all trained parameters as autograd makes them and reduces those of a unit over the
 /// ranks as soon as they are complete. Reductions start in one order on all ranks, whatever order gradients
-/// become complete in: last unit first, as the backward pass goes; the root unit, which holds the embeddings,
-/// at the end.
+/// become complete in: that of the last backward pass, before the first one last unit first; the root unit,
+/// which holds the embeddings, at the end.
 class GradientReducer {
  public:
   struct Options {
@@ -37,6 +37,9 @@ class GradientReducer {
   ~GradientReducer();
 
   void begin_step(int backward_passes);
+  /// The order in which units become complete, the same on every rank: of the reductions from the next step
+  /// on. `order` has every unit but the root.
+  void expect(std::vector<std::size_t> order);
   /// Collective. No more gradients of this unit will come in this backward pass.
   void complete(std::size_t unit);
   /// Collective. The backward pass is over. After the last one of the step the shards' gradients are final.
@@ -78,10 +81,10 @@ class GradientReducer {
   std::span<Unit> units_;
   Options options_;
   comm::DeviceMesh& mesh_;
-  std::deque<Source> sources_;      // a deque: hooks keep addresses
-  std::vector<Progress> progress_;  // by unit
-  std::vector<std::size_t> order_;  // of the units' reductions
-  std::size_t started_ = 0;         // of order_, in this pass
+  std::deque<Source> sources_;                 // a deque: hooks keep addresses
+  std::vector<Progress> progress_;             // by unit
+  std::vector<std::size_t> order_, expected_;  // of the units' reductions: in this step, in the next
+  std::size_t started_ = 0;                    // of order_, in this pass
   int passes_ = 0, pass_ = 0;
   std::optional<SummationTree> tree_;
   std::vector<int> sums_after_pass_;

@@ -15,6 +15,7 @@
 #include "cohort/core/trace.h"
 #include "cohort/nn/unit_model.h"
 
+#include "call_order.h"
 #include "gradient_reducer.h"
 #include "norms.h"
 #include "recompute.h"
@@ -99,8 +100,9 @@ struct ShardedModel::Impl {
   std::vector<Unit> units;  // the root unit last
   std::vector<FlatShard> shards;
   std::unique_ptr<GradientReducer> reducer;
-  std::vector<int> open;              // by unit: forward passes that the backward pass has not reached
-  std::vector<bool> entered;          // by unit: the backward pass has reached it
+  std::optional<CallOrder> order;     // of the calls in a forward pass
+  std::optional<OpenCalls> calls;     // that the backward pass has not left
+  bool begun = false;                 // the root unit is whole
   std::optional<TraceSpan> backward;  // of the unit that the backward pass is in
   std::chrono::duration<double> wait{};
 
@@ -118,8 +120,8 @@ struct ShardedModel::Impl {
     const bool recomputes = options.config.activation_checkpointing;
     reducer = std::make_unique<GradientReducer>(
         units, GradientReducer::Options{options.reproducible, options.reduce_every_pass, !recomputes}, mesh);
-    open.assign(units.size(), 0);
-    entered.assign(units.size(), false);
+    order.emplace(root());
+    calls.emplace(root());
   }
 
   [[nodiscard]] std::size_t root() const { return units.size() - 1; }
@@ -140,7 +142,7 @@ struct ShardedModel::Impl {
   }
 
   void add_unit(std::vector<NamedParameter> parameters) {
-    const bool is_root = units.size() == model->units().size();
+    const bool is_root = units.size() == model->unit_count();
     const Fill fill = options.fill ? options.fill : current_values(parameters);
     std::stable_partition(parameters.begin(), parameters.end(),
                           [](const NamedParameter& parameter) { return parameter.tensor.requires_grad(); });
@@ -168,42 +170,55 @@ struct ShardedModel::Impl {
     wait += std::chrono::steady_clock::now() - begin;
   }
 
-  // When the gradient of `output` is there, the backward pass is about to enter the unit.
-  void watch(std::size_t unit, const at::Tensor& output) {
-    ++open[unit];
-    output.register_hook([this, unit](const at::Tensor&) { enter_backward(unit); });
+  // When the first gradient of an output is there, the backward pass is about to enter the call. An input
+  // that was passed through belongs to an earlier one.
+  void watch(std::size_t unit, const nn::Tensors& inputs, const nn::Tensors& outputs) {
+    const std::size_t call = calls->add(unit);
+    for (const at::Tensor& output : outputs) {
+      const auto is_output = [&](const at::Tensor& input) { return input.is_same(output); };
+      if (!output.defined() || !output.requires_grad() ||
+          std::any_of(inputs.begin(), inputs.end(), is_output))
+        continue;
+      output.register_hook([this, call](const at::Tensor&) { enter_backward(call); });
+    }
   }
 
-  // Otherwise the span of the first unit would include the embedding's backward pass.
-  void watch_end(const at::Tensor& input) {
-    if (is_tracing() && input.requires_grad())
-      input.register_hook([this](const at::Tensor&) { backward.reset(); });
+  // Otherwise the span of the first call would include the embedding's backward pass.
+  void watch_end(const nn::Tensors& inputs) {
+    if (!is_tracing()) return;
+    for (const at::Tensor& input : inputs) {
+      if (input.defined() && input.requires_grad())
+        input.register_hook([this](const at::Tensor&) { backward.reset(); });
+    }
   }
 
-  void enter_backward(std::size_t unit) {
+  void enter_backward(std::size_t call) {
+    COHORT_CHECK(call < calls->size(), "the backward pass enters call {} of a unit, which it has left", call);
+    if (calls->is_entered(call)) return;
     backward.reset();
-    if (unit + 1 < root()) leave_backward(unit + 1);
+    while (calls->size() > call + 1) leave_backward();
+    calls->enter(call);
+    const std::size_t unit = calls->unit_of(call);
     make_whole(unit);
-    if (unit > 0) units[unit - 1].start_gather(mesh);
-    --open[unit];
-    entered[unit] = true;
+    if (call > 0) units[calls->unit_of(call - 1)].start_gather(mesh);
     backward.emplace(TraceKind::backward, "backward ", static_cast<std::int64_t>(unit));
   }
 
-  // The gradient of the unit's input is complete, so that none of its parameters' is missing.
-  void leave_backward(std::size_t unit) {
-    if (!entered[unit]) return;
-    units[unit].release();
-    if (open[unit] == 0 && reducer->is_open()) reducer->complete(unit);
+  // The gradients of the last call's inputs are complete, so that none of its parameters' is missing.
+  void leave_backward() {
+    const std::size_t call = calls->size() - 1, unit = calls->unit_of(call);
+    const bool entered = calls->is_entered(call), again = call > 0 && calls->unit_of(call - 1) == unit;
+    calls->pop();
+    if (entered && !again) units[unit].release();
+    if (entered && calls->is_done(unit) && reducer->is_open()) reducer->complete(unit);
   }
 
   void end_backward() {
     backward.reset();
-    for (std::size_t unit = 0; unit < units.size(); ++unit) {
-      open[unit] = 0;
-      entered[unit] = false;
-      units[unit].release();
-    }
+    calls->clear();
+    order->end();
+    begun = false;
+    for (Unit& unit : units) unit.release();
   }
 };
 
@@ -214,27 +229,31 @@ ShardedModel::ShardedModel(std::shared_ptr<nn::UnitModel> model, Options options
 
 ShardedModel::~ShardedModel() = default;
 
-void ShardedModel::begin() {
-  impl_->make_whole(impl_->root());
-  if (impl_->root() > 0) impl_->units.front().start_gather(impl_->mesh);
+void ShardedModel::begin(std::size_t first_unit) {
+  Impl& engine = *impl_;
+  engine.make_whole(engine.root());
+  engine.begun = true;
+  engine.order->end();
+  if (first_unit < engine.root()) engine.units[first_unit].start_gather(engine.mesh);
 }
 
-at::Tensor ShardedModel::run(std::size_t index, const at::Tensor& input, const Body& body) {
+nn::Tensors ShardedModel::run(std::size_t unit, const nn::Tensors& inputs, const Body& body) {
   Impl& engine = *impl_;
-  engine.make_whole(index);
-  const bool is_last = index + 1 == engine.root();
-  if (!is_last) engine.units[index + 1].start_gather(engine.mesh);
+  COHORT_CHECK(engine.begun, "unit {} runs outside a forward pass: the model has not called begin()", unit);
+  engine.make_whole(unit);
+  const std::optional<std::size_t> next = engine.order->call(unit);
+  if (next) engine.units[*next].start_gather(engine.mesh);
   const bool records = at::GradMode::is_enabled();
-  if (records && index == 0) engine.watch_end(input);
+  if (records && engine.calls->size() == 0) engine.watch_end(inputs);
   const ShardingConfig& config = engine.options.config;
   std::optional<TraceSpan> span(std::in_place, TraceKind::forward, "forward ",
-                                static_cast<std::int64_t>(index));
-  at::Tensor output = config.activation_checkpointing && records ? recomputed(body, input) : body(input);
+                                static_cast<std::int64_t>(unit));
+  nn::Tensors outputs = config.activation_checkpointing && records ? recomputed(body, inputs) : body(inputs);
   span.reset();
-  if (records && output.requires_grad()) engine.watch(index, output);
-  // The backward pass begins with the last unit.
-  if (!records || (config.reshard_after_forward && !is_last)) engine.units[index].release();
-  return output;
+  if (records) engine.watch(unit, inputs, outputs);
+  // The backward pass begins with the last call.
+  if (next != unit && (!records || (config.reshard_after_forward && next))) engine.units[unit].release();
+  return outputs;
 }
 
 bool ShardedModel::is_collective() const noexcept {
@@ -251,10 +270,16 @@ void ShardedModel::begin_step(int backward_passes) {
 
 void ShardedModel::finish_backward() {
   impl_->reducer->finish_pass();
+  impl_->reducer->expect(impl_->calls->order_of_completion());
   impl_->end_backward();
 }
 
+std::uint64_t ShardedModel::take_calls() noexcept {
+  return impl_->calls->take_digest();
+}
+
 void ShardedModel::parameters_changed() noexcept {
+  impl_->begun = false;
   for (Unit& unit : impl_->units) unit.make_stale();
 }
 

@@ -37,7 +37,7 @@ double weight_decay(const RunConfig& config, const method::Step& step) {
 
 Engine::ShardedPart::ShardedPart(method::Part which, shard::ShardedModel::Options options,
                                  comm::DeviceMesh& mesh)
-    : part(std::move(which)), model(part.model, std::move(options), mesh) {}
+    : part(std::move(which)), model(part.model, std::move(options), mesh), step_states(*part.model) {}
 
 Engine::Engine(const RunConfig& config, method::Method& method, const data::Signature& signature,
                at::Device device, std::int64_t steps_per_epoch, comm::Communicator& ranks)
@@ -64,7 +64,10 @@ Engine::ShardedPart& Engine::named(const std::string& name) {
 }
 
 void Engine::begin_step(std::int64_t backward_passes) {
-  for (ShardedPart& each : parts_) each.model.begin_step(static_cast<int>(backward_passes));
+  for (ShardedPart& each : parts_) {
+    each.model.begin_step(static_cast<int>(backward_passes));
+    each.step_states.begin_step();
+  }
 }
 
 void Engine::finish_backward() {
@@ -85,6 +88,7 @@ double Engine::update(const method::Step& step, double gradient_norm) {
 
 void Engine::after_step(const method::Step& step) {
   const TraceSpan span(TraceKind::optimizer, "after step");
+  for (ShardedPart& each : parts_) each.step_states.finish_step(mesh_.world());
   for (ShardedPart& each : parts_) {
     if (!each.part.is_trained())
       shard::update_ema(each.model, named(each.part.follows).model, method_.decay(step));
@@ -100,7 +104,11 @@ std::chrono::duration<double> Engine::take_wait() noexcept {
 
 TrainingState Engine::state() {
   TrainingState state{{}, optimizer_.get(), method_.buffers()};
-  for (ShardedPart& each : parts_) state.parts.push_back({each.part.name, &each.model});
+  for (ShardedPart& each : parts_) {
+    state.parts.push_back({each.part.name, &each.model});
+    for (const auto& buffer : each.part.model->named_buffers())
+      state.optional.push_back({"/" + each.part.name + "/" + buffer.key(), buffer.value()});
+  }
   return state;
 }
 

@@ -9,6 +9,7 @@
 
 #include "cohort/comm/mesh.h"
 #include "cohort/method/method.h"
+#include "cohort/nn/step_state.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
 #include "cohort/train/run_config.h"
@@ -34,7 +35,8 @@ class Engine {
   double clip_gradients();
   /// Moves the trained part. Returns the learning rate.
   double update(const method::Step& step, double gradient_norm);
-  /// After update(): the other parts follow the trained one, then Method::after_step().
+  /// After update(): running statistics move, the other parts follow the trained one, then
+  /// Method::after_step().
   void after_step(const method::Step& step);
   /// Instead of update(): the step leaves no trace in the weights. `steps_done`: with this one.
   void skip(std::int64_t steps_done) noexcept { optimizer_->set_steps(steps_done); }
@@ -51,6 +53,7 @@ class Engine {
     ShardedPart(method::Part which, shard::ShardedModel::Options options, comm::DeviceMesh& mesh);
     method::Part part;
     shard::ShardedModel model;
+    nn::StepStates step_states;
   };
   [[nodiscard]] ShardedPart& trained();
   [[nodiscard]] ShardedPart& named(const std::string& name);

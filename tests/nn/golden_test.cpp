@@ -81,10 +81,10 @@ void load(nn::VisionTransformer& model, const Golden& golden) {
 // Keeps what went into the first unit and what came out of each.
 class Recorder final : public nn::UnitRunner {
  public:
-  at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body) override {
-    if (index == 0) first_input = input.detach();
-    outputs.push_back(body(input));
-    return outputs.back();
+  nn::Tensors run(std::size_t unit, const nn::Tensors& inputs, const Body& body) override {
+    if (unit == 0) first_input = inputs.front().detach();
+    outputs.push_back(body(inputs).front());
+    return {outputs.back()};
   }
   at::Tensor first_input;
   std::vector<at::Tensor> outputs;

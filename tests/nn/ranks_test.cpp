@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/config/field.h"
+#include "cohort/nn/batch_norm.h"
 #include "cohort/nn/vit.h"
 
 #include "../support/golden.h"
@@ -115,6 +116,57 @@ TEST_F(Ranks, GlobalScopeDependsOnTheOtherRanks) {
   const at::Tensor together = model->forward(piece.images, piece.conditions).context.detach();
   EXPECT_GT(relative_difference(alone, together), 1e-2);
 }
+
+struct Normalised {
+  at::Tensor loss, gradient, weight_gradient, running_mean, running_var;
+};
+
+// Groups first … first + count - 1 of twelve, of two images each; sums over all ranks.
+Normalised normalise(nn::NormScope scope, std::int64_t first, std::int64_t count, comm::Communicator& ranks) {
+  const at::Tensor images = normal_values({kImages, 3, 4, 4}).narrow(0, first * kImagesPerGroup, count * 2);
+  const at::Tensor weight =
+      normal_values({kImages, 3, 4, 4}, 1).narrow(0, first * kImagesPerGroup, count * 2);
+  const at::Tensor x = images.clone().requires_grad_();
+  nn::Conditions conditions;
+  conditions.training = true;
+  conditions.ranks = &ranks;
+  torch::nn::Module model;
+  const auto norm = model.register_module("norm", std::make_shared<nn::BatchNorm>(3, scope));
+  nn::StepStates states(model);
+  states.begin_step();
+  const std::vector<std::int64_t> sizes(static_cast<std::size_t>(count), kImagesPerGroup);
+  at::Tensor loss = (norm->forward(x, conditions, sizes) * weight).square().sum();
+  loss.backward();
+  states.finish_step(ranks);
+  loss = loss.detach();
+  at::Tensor weight_gradient = norm->named_parameters()["weight"].grad();
+  for (at::Tensor* sum : {&loss, &weight_gradient}) ranks.all_reduce(*sum).wait();
+  const auto buffers = norm->named_buffers();
+  return {loss, x.grad(), weight_gradient, buffers["running_mean"], buffers["running_var"]};
+}
+
+class NormRanks : public ::testing::TestWithParam<nn::NormScope> {};
+
+TEST_P(NormRanks, BatchNormalisationIsThatOfOneRank) {
+  comm::Communicator world = test::world(), self = world.split(world.rank(), "alone");
+  const std::int64_t mine = kGroups / world.size(), first = world.rank() * mine;
+
+  const Normalised all = normalise(GetParam(), 0, kGroups, self),
+                   shared = normalise(GetParam(), first, mine, world);
+
+  EXPECT_LE(relative_difference(shared.loss, all.loss), 1e-6);
+  EXPECT_LE(relative_difference(shared.gradient, all.gradient.narrow(0, 2 * first, 2 * mine)), 1e-4);
+  EXPECT_LE(relative_difference(shared.weight_gradient, all.weight_gradient), 1e-5);
+  if (GetParam() == nn::NormScope::group) {
+    EXPECT_TRUE(at::equal(shared.running_mean, all.running_mean));
+    EXPECT_TRUE(at::equal(shared.running_var, all.running_var));
+  } else {
+    EXPECT_LE(relative_difference(shared.running_mean, all.running_mean), 1e-6);
+    EXPECT_LE(relative_difference(shared.running_var, all.running_var), 1e-6);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Scopes, NormRanks, ::testing::Values(nn::NormScope::group, nn::NormScope::all));
 
 }  // namespace
 }  // namespace cohort

@@ -161,10 +161,10 @@ TEST(Vit, OutputHasNoLogitsWithoutAHeadAndNoContextWithoutKeys) {
 class Watcher final : public nn::UnitRunner {
  public:
   explicit Watcher(std::size_t watched) : watched_(watched) {}
-  at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body) override {
-    order.push_back(index);
-    if (index == watched_) seen = input.detach();
-    return body(input);
+  nn::Tensors run(std::size_t unit, const nn::Tensors& inputs, const Body& body) override {
+    order.push_back(unit);
+    if (unit == watched_) seen = inputs.front().detach();
+    return body(inputs);
   }
   std::vector<std::size_t> order;
   at::Tensor seen;

@@ -31,6 +31,7 @@ struct TinyModel : nn::UnitModel {
     embed = register_module("embed", torch::nn::Linear(6, 8));
     for (int i = 0; i < 3; ++i)
       blocks.push_back(register_module("block" + std::to_string(i), std::make_shared<TinyBlock>()));
+    for (const auto& block : blocks) add_unit({block});
     head = register_module("head", torch::nn::Linear(8, 3));
     frozen = register_parameter("frozen", at::zeros({8}), false);
     shift = register_parameter("shift", at::zeros({8}));
@@ -49,24 +50,21 @@ struct TinyModel : nn::UnitModel {
     count.fill_(static_cast<std::int64_t>(phase * 10));
   }
 
-  std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override {
-    return {{blocks[0]}, {blocks[1]}, {blocks[2]}};
-  }
-  int layer_of(const std::string& name) const override {
-    if (name.starts_with("block")) return name[5] - '0' + 1;
-    return name.starts_with("head") ? 4 : 0;
-  }
-
   /// A sum over samples, so that losses of parts add up to the loss of the whole.
   at::Tensor loss(const at::Tensor& images) {
-    runner().begin();
+    begin();
     at::Tensor x = embed(images) * (1.0 + frozen);
     if (use_shift) x = x + shift;
     for (std::size_t step = 0; step < blocks.size(); ++step) {
       const std::size_t i = backwards ? blocks.size() - 1 - step : step;
-      x = runner().run(i, x, [this, i](const at::Tensor& input) { return blocks[i]->forward(input); });
+      x = run(i, x, [this, i](const at::Tensor& input) { return blocks[i]->forward(input); });
     }
     return at::square(head(x)).sum();
+  }
+
+  int own_layer_of(const std::string& name) const override {
+    if (name.starts_with("block")) return name[5] - '0' + 1;
+    return name.starts_with("head") ? 4 : 0;
   }
 
   torch::nn::Linear embed{nullptr}, head{nullptr};

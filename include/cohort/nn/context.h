@@ -7,8 +7,8 @@
 
 #include <torch/nn/module.h>
 
-#include "cohort/comm/communicator.h"
 #include "cohort/config/field.h"
+#include "cohort/nn/conditions.h"
 
 namespace cohort::nn {
 
@@ -31,13 +31,6 @@ enum class Amortization {
 std::span<const config::EnumName<Amortization>> enum_names(Amortization);
 bool is_layerwise(Amortization amortization) noexcept;
 
-/// Over which images of a context the token's statistics go.
-enum class Scope {
-  group,   ///< the images of the group: no communication
-  global,  ///< all images of the context in the step, on all ranks: a differentiable all-reduce
-};
-std::span<const config::EnumName<Scope>> enum_names(Scope);
-
 struct ContextConfig {
   std::vector<std::string> keys;
   Amortization amortization = Amortization::mean_linear;
@@ -53,19 +46,6 @@ struct ContextConfig {
 
 /// Throws UsageError when a key cannot be part of a parameter's name (empty, a dot) or is given twice.
 void check_context_keys(const ContextConfig& config);
-
-/// What a forward pass knows of its images beside the pixels. B images, K context keys.
-struct Conditions {
-  at::Tensor context{};  ///< [B, K] i64, vocabulary index per key
-  at::Tensor group{};   ///< [B] i64, number of the group; images of one group share statistics in group scope
-  at::Tensor sample{};  ///< [B] i64: key of dropout and stochastic depth
-  std::uint64_t seed = 0;
-  std::int64_t step = 0;
-  at::Tensor channels{};       ///< [c] i64, which of the model's channels the images have; undefined: all
-  bool training = false;       ///< dropout and stochastic depth on
-  Scope scope = Scope::group;  ///< evaluation always uses group scope
-  comm::Communicator* ranks = nullptr;  ///< global scope sums over these; null: this rank alone
-};
 
 /// Context inference: tokens [B, K, D] of every image's contexts from patch tokens [B, N, D].
 /// Parameter names: model.<key>.weight (dictionary), model.<key>.1.{weight,bias} (mean_linear), none (mean).

@@ -10,7 +10,8 @@
 namespace cohort::nn {
 
 /// Student or teacher of DINO: a backbone and a projection head as one model. Units are those of the
-/// backbone; the head stands in the root unit. Parameters are called backbone.… and head.….
+/// backbone; the head stands in the root unit, beside the backbone's last norm. Parameters are called
+/// backbone.… and head.….
 class DinoNetwork final : public UnitModel {
  public:
   /// The head's values are uninitialised: initialise() or discard_values() comes next.
@@ -19,13 +20,6 @@ class DinoNetwork final : public UnitModel {
   [[nodiscard]] const std::shared_ptr<VisionTransformer>& backbone() const noexcept { return backbone_; }
   /// Only after a forward pass of the backbone, which brings the head's parameters with it.
   [[nodiscard]] DinoHead& head() noexcept { return *head_; }
-
-  [[nodiscard]] std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override {
-    return backbone_->units();
-  }
-  /// The head stands beside the backbone's last norm.
-  [[nodiscard]] int layer_of(const std::string& parameter) const override;
-  void use(UnitRunner& runner) noexcept override;
 
  private:
   std::shared_ptr<VisionTransformer> backbone_;

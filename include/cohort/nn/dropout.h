@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "cohort/nn/context.h"
+#include "cohort/nn/conditions.h"
 
 namespace cohort::nn {
 

@@ -14,7 +14,8 @@ namespace cohort::nn {
 ///  - Conv2d, Conv3d: uniform in ±1/sqrt(fan_in), weight and bias (PyTorch's default: Kaiming uniform with a
 ///  = sqrt(5));
 ///  - biases of Linear: 0;
-///  - all others (Linear, tokens, position embedding, dictionary): normal with deviation 0.02, cut at ±2.
+///  - all others (Linear, tokens, position embedding, dictionary): normal with deviation 0.02, cut at ±2; a
+///  vector among them is a Bug, since it would rather be a norm's.
 /// Knows the parameters of the model that it was made for, not the model itself.
 class Initialiser {
  public:

@@ -123,10 +123,6 @@ class VisionTransformer final : public UnitModel {
   Output forward(const at::Tensor& images, const Conditions& conditions, Wanted wanted = Wanted::all);
 
   [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
-  [[nodiscard]] std::vector<std::vector<std::shared_ptr<torch::nn::Module>>> units() const override;
-  /// 0: tokens, positions, patch embedding, context networks at the input; l + 1: block l; depth + 1: norm
-  /// and head.
-  [[nodiscard]] int layer_of(const std::string& parameter) const override;
 
  private:
   VisionTransformer(VitShape shape, const std::function<void(torch::nn::Module&)>& finish);
@@ -135,6 +131,9 @@ class VisionTransformer final : public UnitModel {
   at::Tensor with_positions(const at::Tensor& tokens, PatchGrid grid);
   at::Tensor run_unit(std::size_t index, const at::Tensor& tokens, const Conditions& conditions,
                       Wanted wanted);
+  /// 0: tokens, positions, patch embedding, context networks at the input; l + 1: block l; depth + 1: norm
+  /// and head.
+  [[nodiscard]] int own_layer_of(const std::string& parameter) const override;
 
   VitShape shape_;
   std::shared_ptr<PatchEmbedding> patch_embedding_;

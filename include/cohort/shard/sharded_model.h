@@ -128,8 +128,9 @@ class ShardedModel final : public nn::UnitRunner {
   ShardedModel(std::shared_ptr<nn::UnitModel> model, Options options, comm::DeviceMesh& mesh);
   ~ShardedModel() override;
 
-  void begin() override;
-  at::Tensor run(std::size_t index, const at::Tensor& input, const Body& body) override;
+  void begin(std::size_t first_unit) override;
+  /// Bug when the model has not begun a forward pass since the step began, ended or changed parameters.
+  nn::Tensors run(std::size_t unit, const nn::Tensors& inputs, const Body& body) override;
   [[nodiscard]] bool is_collective() const noexcept override;
 
   /// Starts a step of `backward_passes` backward passes, as many on every rank.
@@ -137,6 +138,9 @@ class ShardedModel final : public nn::UnitRunner {
   /// Collective; after every backward pass. The last one of a step returns when the shards' gradients are
   /// final.
   void finish_backward();
+  /// Not collective. A number for the units that ran with gradients since this was called last, and for
+  /// their order: ranks whose numbers differ have computed other graphs, so that their sums are worthless.
+  std::uint64_t take_calls() noexcept;
   /// After the shards' values were changed: whole parameters are gathered again before their next use.
   void parameters_changed() noexcept;
   /// Not collective. From now on, or no longer, looks at each gradient as the backward pass makes it, before

@@ -1,0 +1,54 @@
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include <torch/nn/module.h>
+
+#include "cohort/config/field.h"
+#include "cohort/nn/conditions.h"
+#include "cohort/nn/step_state.h"
+
+namespace cohort::nn {
+
+/// Which images share the statistics of a batch normalisation in training.
+enum class NormScope {
+  group,   ///< those of a group, which lies on one rank: no communication (the published "per GPU")
+  all,     ///< those of all ranks in one pass ("synchronised"): no micro-batches
+  frozen,  ///< none: the running statistics count, and stay as they are
+};
+std::span<const config::EnumName<NormScope>> enum_names(NormScope);
+
+/// Batch normalisation (Ioffe and Szegedy, arXiv 1502.03167) of rows [B, C], maps [B, C, h, w] and volumes
+/// [B, C, d, h, w], over all but the channels. Parameters weight, bias and buffers running_mean, running_var
+/// have PyTorch's names and shapes [C].
+///
+/// The running statistics move once a step, towards the mean over the groups of the step (scope all: of its
+/// passes) of their means and unbiased variances:
+///   running = (1 - momentum) running + momentum mean.
+/// Of two passes over one group, two views, both count. Exact on any number of ranks.
+class BatchNorm final : public torch::nn::Module, public StepState {
+ public:
+  explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, double momentum = 0.1,
+                     double epsilon = 1e-5);
+
+  /// `group_sizes`: images of each group of `values`, neighbours, as they follow one another; empty: one
+  /// group of all. Collective over conditions.ranks in scope all, forward and backward. Without
+  /// conditions.training, the running statistics. Throws UsageError when a group has one value a channel.
+  at::Tensor forward(const at::Tensor& values, const Conditions& conditions,
+                     std::span<const std::int64_t> group_sizes);
+
+  at::Tensor sums() override { return sums_; }
+  void finish_step() override;
+
+ private:
+  at::Tensor by_group(const at::Tensor& values, std::span<const std::int64_t> sizes);
+  at::Tensor over_all(const at::Tensor& values, comm::Communicator* ranks);
+  void add(const at::Tensor& mean, const at::Tensor& unbiased_variance);
+
+  NormScope scope_;
+  double momentum_, epsilon_;
+  at::Tensor weight_, bias_, running_mean_, running_var_;  // [C]
+  at::Tensor sums_;  // i64 [4 C + 1]: means and variances in two parts each, groups
+};
+
+}  // namespace cohort::nn

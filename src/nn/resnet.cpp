@@ -1,0 +1,180 @@
+#include "cohort/nn/resnet.h"
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+
+#include "cohort/nn/initialise.h"
+
+#include "linear.h"
+
+namespace cohort::nn {
+namespace {
+
+struct NamedShape {
+  std::string_view name;
+  bool bottleneck;
+  std::array<std::int64_t, 4> depths;
+};
+
+// Table 1 of arXiv 1512.03385.
+constexpr std::array kShapes{
+    NamedShape{"resnet18", false, {2, 2, 2, 2}}, NamedShape{"resnet34", false, {3, 4, 6, 3}},
+    NamedShape{"resnet50", true, {3, 4, 6, 3}}, NamedShape{"resnet101", true, {3, 4, 23, 3}},
+    NamedShape{"resnet152", true, {3, 8, 36, 3}}};
+
+torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t size, std::int64_t stride) {
+  return torch::nn::Conv2d(
+      torch::nn::Conv2dOptions(in, out, size).stride(stride).padding(size / 2).bias(false));
+}
+
+/// Images in the order of their groups, and how many each group has.
+struct Groups {
+  at::Tensor order{};  ///< [B] i64; undefined: they stand together already
+  std::vector<std::int64_t> sizes{};
+};
+
+Groups groups_of(const Conditions& conditions) {
+  if (!conditions.training || !conditions.group.defined()) return {};
+  const at::Tensor group = conditions.group.to(at::kCPU);
+  Groups groups;
+  const auto [sorted, order] = at::sort(group, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  if (!at::equal(sorted, group)) groups.order = order.to(conditions.group.device());
+  const at::Tensor counts = std::get<2>(at::unique_consecutive(sorted, false, /*return_counts=*/true));
+  groups.sizes.assign(counts.const_data_ptr<std::int64_t>(),
+                      counts.const_data_ptr<std::int64_t>() + counts.numel());
+  return groups;
+}
+
+at::Tensor in_order(const at::Tensor& values, const at::Tensor& order) {
+  return order.defined() && values.defined() ? values.index_select(0, order) : values;
+}
+
+}  // namespace
+
+/// Two convolutions of 3 x 3, or one between two of 1 x 1; what comes in is added, through a convolution of
+/// its own where the shape changes.
+class ResidualBlock final : public torch::nn::Module {
+ public:
+  ResidualBlock(std::int64_t in, std::int64_t width, std::int64_t stride, const ResNetShape& shape) {
+    const std::int64_t out = shape.bottleneck ? 4 * width : width;
+    if (shape.bottleneck) {
+      add(in, width, 1, 1, shape);
+      add(width, width, 3, stride, shape);
+      add(width, out, 1, 1, shape);
+    } else {
+      add(in, width, 3, stride, shape);
+      add(width, out, 3, 1, shape);
+    }
+    if (stride == 1 && in == out) return;
+    const auto shortcut = register_module("downsample", std::make_shared<torch::nn::Module>());
+    shortcut_ = shortcut->register_module("0", convolution(in, out, 1, stride));
+    shortcut_norm_ = shortcut->register_module("1", std::make_shared<BatchNorm>(out, shape.batch_norm));
+  }
+
+  at::Tensor forward(const at::Tensor& x, const Conditions& conditions, std::span<const std::int64_t> sizes) {
+    at::Tensor y = x;
+    for (std::size_t i = 0; i < convolutions_.size(); ++i) {
+      if (i > 0) y = at::relu(y);
+      y = norms_[i]->forward(convolutions_[i](y), conditions, sizes);
+    }
+    if (shortcut_norm_ == nullptr) return at::relu(y + x);
+    return at::relu(y + shortcut_norm_->forward(shortcut_(x), conditions, sizes));
+  }
+
+ private:
+  void add(std::int64_t in, std::int64_t out, std::int64_t size, std::int64_t stride,
+           const ResNetShape& shape) {
+    const std::string number = std::to_string(convolutions_.size() + 1);
+    convolutions_.push_back(register_module("conv" + number, convolution(in, out, size, stride)));
+    norms_.push_back(register_module("bn" + number, std::make_shared<BatchNorm>(out, shape.batch_norm)));
+  }
+
+  std::vector<torch::nn::Conv2d> convolutions_;
+  std::vector<std::shared_ptr<BatchNorm>> norms_;
+  torch::nn::Conv2d shortcut_{nullptr};
+  std::shared_ptr<BatchNorm> shortcut_norm_;  // null: what comes in is added as it is
+};
+
+std::optional<ResNetShape> resnet_shape(const std::string& name) {
+  const auto* const found = std::find_if(kShapes.begin(), kShapes.end(),
+                                         [&](const NamedShape& shape) { return shape.name == name; });
+  if (found == kShapes.end()) return std::nullopt;
+  return ResNetShape{.bottleneck = found->bottleneck, .depths = found->depths};
+}
+
+std::vector<std::string> resnet_names() {
+  std::vector<std::string> names;
+  for (const NamedShape& shape : kShapes) names.emplace_back(shape.name);
+  return names;
+}
+
+ResNet::ResNet(const ResNetShape& shape) : shape_(shape) {
+  convolution_ = register_module("conv1", convolution(shape.channels, shape.width, 7, 2).ptr());
+  norm_ = register_module("bn1", std::make_shared<BatchNorm>(shape.width, shape.batch_norm));
+  std::int64_t in = shape.width, width = shape.width;
+  for (std::size_t s = 0; s < stages_.size(); ++s, width *= 2) {
+    const auto stage =
+        register_module("layer" + std::to_string(s + 1), std::make_shared<torch::nn::Module>());
+    for (std::int64_t b = 0; b < shape.depths[s]; ++b) {
+      const std::int64_t stride = s > 0 && b == 0 ? 2 : 1;
+      const auto block = stage->register_module(std::to_string(b),
+                                                std::make_shared<ResidualBlock>(in, width, stride, shape));
+      add_unit(std::vector<std::shared_ptr<torch::nn::Module>>(1, block));
+      discard_values(*block);
+      stages_[s].push_back(block);
+      in = shape.bottleneck ? 4 * width : width;
+    }
+  }
+  if (shape.classes > 0) head_ = register_module("fc", torch::nn::Linear(in, shape.classes).ptr());
+  discard_values(*this);
+}
+
+ResNet::ResNet(const ResNetShape& shape, std::uint64_t seed) : ResNet(shape) {
+  for (at::Tensor& parameter : parameters())
+    parameter.set_data(at::empty(parameter.sizes(), parameter.options()));
+  initialise(*this, seed);
+}
+
+std::int64_t ResNet::width() const noexcept {
+  return shape_.width * 8 * (shape_.bottleneck ? 4 : 1);
+}
+
+ResNet::Output ResNet::forward(const at::Tensor& images, const Conditions& conditions) {
+  begin();
+  const Groups groups = groups_of(conditions);
+  at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(in_order(images, groups.order));
+  x = at::max_pool2d(at::relu(norm_->forward(x, conditions, groups.sizes)), 3, 2, 1);
+  Output output;
+  std::size_t unit = 0;
+  for (std::size_t s = 0; s < stages_.size(); ++s) {
+    for (const auto& block : stages_[s]) {
+      // By value: a runner may call the body again in the backward pass.
+      x = run(unit++, x, [block, conditions, sizes = groups.sizes](const at::Tensor& of) {
+        return block->forward(of, conditions, sizes);
+      });
+    }
+    output.maps[s] = x;
+  }
+  const at::Tensor back = groups.order.defined() ? at::argsort(groups.order) : at::Tensor();
+  for (at::Tensor& map : output.maps) map = in_order(map, back);
+  output.pooled = output.maps.back().mean({2, 3});
+  if (head_ != nullptr) output.logits = linear(*head_->as<torch::nn::Linear>(), output.pooled);
+  return output;
+}
+
+int ResNet::own_layer_of(const std::string& parameter) const {
+  constexpr std::string_view kStage = "layer";
+  if (!parameter.starts_with(kStage)) return parameter.starts_with("fc") ? last_layer() : 0;
+  const auto stage = static_cast<std::size_t>(parameter[kStage.size()] - '1');
+  const std::int64_t before = std::accumulate(
+      shape_.depths.begin(), shape_.depths.begin() + static_cast<std::ptrdiff_t>(stage), std::int64_t{0});
+  return static_cast<int>(before + std::stol(parameter.substr(kStage.size() + 2))) + 1;
+}
+
+}  // namespace cohort::nn
