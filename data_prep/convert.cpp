@@ -261,15 +261,20 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::ImageLayout& layout, Remarks& remarks) {
   data::PixelSource images([=, &source, &options, &remarks](std::int64_t index, std::span<std::byte> out) {
-    const Image image = prepared(source, options, index);
-    check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
-    std::memcpy(out.data(), image.pixels.data(), out.size());
-    remarks = image.remarks;
+    remarks = store_prepared(source, options, layout, index, out);
   });
   if (keeps_jpeg_files(source, options))
     images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index), remarks); };
   images.place = source.place;
   return images;
+}
+
+Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
+                       std::int64_t index, std::span<std::byte> out) {
+  const Image image = prepared(source, options, index);
+  check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+  std::memcpy(out.data(), image.pixels.data(), out.size());
+  return image.remarks;
 }
 
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {

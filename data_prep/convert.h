@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,10 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
 /// image that was read last. What is referred to has to outlive it. For one thread.
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::ImageLayout& layout, Remarks& remarks);
+
+/// One of them, [C, H, W] in the stored type, into `out` (layout.bytes()). From any thread. Throws as above.
+Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
+                       std::int64_t index, std::span<std::byte> out);
 
 /// An image as it will be stored: gray, resized.
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index);

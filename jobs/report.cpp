@@ -9,6 +9,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
@@ -16,10 +17,11 @@ namespace {
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
   std::string out;
-  bool seeds = false;
+  bool seeds = false, overwrites = false;
 };
 
 ExitCode report_runs(const ReportOptions& options) {
+  refuse_existing({options.out}, options.overwrites);
   const auto owners = train::own_runs_of({options.out}, "cohort report");
   fmt::print("{}", options.seeds ? report::seed_table(options.runs) : report::table(options.runs));
   if (options.out.empty()) return ExitCode::done;
@@ -36,6 +38,7 @@ void add_report(CLI::App& app, Job& job) {
       app.add_subcommand("report", "Compare runs: a table, and a page with curves and scores per context");
   command->add_option("RUN", options->runs, "folders of runs")->required();
   command->add_option("--out", options->out, "HTML page to write");
+  add_overwrite(*command, options->overwrites);
   command->add_flag(
       "--seeds", options->seeds,
       "one line for the runs that differ in seed and run_dir alone: means with 95 % intervals, and "
