@@ -129,12 +129,15 @@ data_prep::Source source_of(const Files& files, const ImageOptions& options,
   return source;
 }
 
-/// What was done to the images of training.
+/// What was done to the images of training. All have their size at the end: one that came with it then is
+/// brought to it now.
 data_prep::ConvertOptions preparation_of(const data::Signature& trained_on) {
+  const data::Preparation known = trained_on.preparation.value_or(data::Preparation{});
   data_prep::ConvertOptions options;
+  options.gray = known.gray || trained_on.channels == std::vector<std::string>{"gray"};
+  options.fit = data::fit_name(known.fit);
   if (trained_on.images.height > 0)
     options.resize = fmt::format("{}x{}", trained_on.images.height, trained_on.images.width);
-  options.gray = trained_on.channels == std::vector<std::string>{"gray"};
   return options;
 }
 
