@@ -53,7 +53,7 @@ void write(const ExtractOptions& options, const TrainedModel& trained, const dat
     return eval::write_features(options.table.out, dataset, prediction, trained.config.context.keys,
                                 trained.signature.classes, attributes);
   eval::Table table = image_table(dataset, true);
-  table.columns.push_back({"features", eval::Table::Values{prediction.features, {}, true}});
+  table.columns.push_back({"features", eval::Table::Values{prediction.features.contiguous(), {}, true}});
   if (!options.table.mean_by.empty()) table = mean_by(table, options.table.mean_by);
   write_table(options.table.out, attributes, std::span(&table, 1), options.table.quotes_formulas);
 }

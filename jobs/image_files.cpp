@@ -141,14 +141,20 @@ data_prep::ConvertOptions preparation_of(const data::Signature& trained_on) {
   return options;
 }
 
-/// In the words of the model where the images have as many channels.
+/// Images do not say what their channels are: the model's, where there are as many.
+std::vector<std::string> channels_of(const data::ImageLayout& images, const data::Signature& trained_on) {
+  if (std::ssize(trained_on.channels) == images.channels) return trained_on.channels;
+  if (images.channels == 1) return {"gray"};
+  std::vector<std::string> channels;
+  for (std::int64_t c = 0; c < images.channels; ++c) channels.push_back(fmt::format("channel_{}", c));
+  return channels;
+}
+
+/// In the words of the model.
 void describe(data::Description& description, const data::ImageLayout& images,
               const data::Signature& trained_on) {
   description.images = images;
-  description.channels = trained_on.channels;
-  for (std::int64_t c = std::ssize(trained_on.channels); c < images.channels; ++c)
-    description.channels.push_back(fmt::format("channel_{}", c));
-  description.channels.resize(static_cast<std::size_t>(images.channels));
+  description.channels = channels_of(images, trained_on);
   const auto channels = description.channels.size();
   const bool fits = trained_on.mean.size() == channels;
   description.mean = fits ? trained_on.mean : std::vector<double>(channels, 0.0);

@@ -33,8 +33,8 @@ struct PredictOptions {
   TableOptions table;
 };
 
-/// The images to predict: a dataset's, or files.
-struct Material {
+/// A model, and the images to predict: a dataset's, or files.
+struct Subject {
   TrainedModel trained;
   std::optional<ImageFiles> files;
   std::vector<std::string> splits;
@@ -74,32 +74,34 @@ void refuse_file_options(const ImageOptions& images) {
 }
 
 /// Collective.
-Material open_dataset(PredictOptions options, comm::Communicator& ranks) {
+Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
   comm::together(ranks, [&] { refuse_file_options(options.images); });
   if (!options.images.paths.empty()) options.model.data = options.images.paths.front();
-  Material material{load_trained_model(options.model, Head::needed, ranks), {}, {}};
-  const data::Description description = data::Description::read(material.trained.config.data.path, ranks);
+  Subject subject{load_trained_model(options.model, Head::needed, ranks), {}, {}};
+  const data::Description description = data::Description::read(subject.trained.config.data.path, ranks);
   comm::together(ranks, [&] {
-    material.splits = data::with_images(description, split_names(description, options.splits));
+    subject.splits = data::with_images(description, split_names(description, options.splits));
+    if (subject.splits.empty())
+      throw DataError({"there are no images", subject.trained.config.data.path.string(), "choose another --split"});
   });
-  return material;
+  return subject;
 }
 
 /// Collective.
-Material open_files(const PredictOptions& options, comm::Communicator& ranks) {
-  Material material;
+Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
+  Subject subject;
   const auto describe = [&](const data::Signature& trained_on) {
-    material.files.emplace(options.images, trained_on, ranks);
-    return material.files->description();
+    subject.files.emplace(options.images, trained_on, ranks);
+    return subject.files->description();
   };
-  material.trained = load_trained_model(options.model, Head::needed, ranks, describe);
+  subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
   comm::together(ranks,
-                 [&] { material.splits = split_names(material.files->description(), options.splits); });
-  return material;
+                 [&] { subject.splits = split_names(subject.files->description(), options.splits); });
+  return subject;
 }
 
 /// Collective.
-Material open_material(const PredictOptions& options, comm::Communicator& ranks) {
+Subject find_subject(const PredictOptions& options, comm::Communicator& ranks) {
   const std::vector<std::string>& paths = options.images.paths;
   const bool is_dataset =
       paths.empty() ||
@@ -115,12 +117,12 @@ Material open_material(const PredictOptions& options, comm::Communicator& ranks)
 }
 
 /// Collective.
-data::Dataset open(const Material& material, const std::string& split, comm::Communicator& ranks) {
-  if (!material.files) return open_split(material.trained, split, {}, ranks);
+data::Dataset open(const Subject& subject, const std::string& split, comm::Communicator& ranks) {
+  if (!subject.files) return open_split(subject.trained, split, {}, ranks);
   std::optional<data::Dataset> dataset;
   comm::together(ranks, [&] {
-    dataset = material.files->open(split);
-    make_fit(material.trained, *dataset);
+    dataset = subject.files->open(split);
+    make_fit(subject.trained, *dataset);
   });
   return *std::move(dataset);
 }
@@ -143,31 +145,32 @@ struct Predicted {
 };
 
 /// Collective.
-Predicted predict_split(const Material& material, const std::string& split, comm::Communicator& ranks) {
-  const train::RunConfig& config = material.trained.config;
-  data::Dataset dataset = open(material, split, ranks);
+Predicted predict_split(const Subject& subject, const std::string& split, comm::Communicator& ranks) {
+  const train::RunConfig& config = subject.trained.config;
+  data::Dataset dataset = open(subject, split, ranks);
   const eval::Prediction prediction =
-      eval::predict(*material.trained.model, dataset, group_key(config, dataset.description()), config.eval,
+      eval::predict(*subject.trained.model, dataset, group_key(config, dataset.description()), config.eval,
                     config.data.normalisation, config.precision == train::Precision::bf16, ranks);
   comm::together(ranks, [&] { check_finite(prediction.logits, dataset); });
   log_info(fmt::format("{}{} images, {:.0f} images/s over all ranks",
-                       material.files && !material.files->has_splits() ? "" : split + ": ",
+                       subject.files && !subject.files->has_splits() ? "" : split + ": ",
                        format_count(dataset.rows()), prediction.images_per_second));
-  return {std::move(dataset), prediction.logits.softmax(1)};
+  return {std::move(dataset), prediction.logits.softmax(1).contiguous()};
 }
 
 /// Columns of the images, their probabilities, or means of them, and the class that has most.
-eval::Table table_of(const Predicted& predicted, const Material& material, const TableOptions& options) {
-  const std::vector<std::string>& classes = material.trained.signature.classes;
+eval::Table table_of(const Predicted& predicted, const Subject& subject, const TableOptions& options) {
+  const std::vector<std::string>& classes = subject.trained.signature.classes;
   const std::string probability = "probability";
   std::vector<std::string> names;
   for (const std::string& name : classes) names.push_back(probability + "_" + name);
-  eval::Table table = image_table(predicted.dataset, !material.files || material.files->has_splits());
+  eval::Table table = image_table(predicted.dataset, !subject.files || subject.files->has_splits());
   table.columns.push_back({probability, eval::Table::Values{predicted.probability, std::move(names)}});
   if (!options.mean_by.empty()) table = mean_by(table, options.mean_by);
   const at::Tensor answer =
       std::get<eval::Table::Values>(table.columns.back().content).values.argmax(1).to(at::kInt);
-  table.columns.insert(table.columns.end() - 1, {"prediction", eval::Table::Names{answer, classes}});
+  table.columns.insert(table.columns.end() - 1,
+                       eval::Table::Column{"prediction", eval::Table::Names{answer, classes}});
   return table;
 }
 
@@ -176,15 +179,15 @@ ExitCode predict_images(const PredictOptions& options, comm::Communicator& ranks
   if (options.images.on_error == "skip")
     refuse_existing({options.images.skipped}, options.table.overwrites, ranks);
   const auto owners = train::own_runs_of({options.table.out}, "cohort predict", ranks);
-  const Material material = open_material(options, ranks);
+  const Subject subject = find_subject(options, ranks);
   std::vector<Predicted> splits;
-  for (const std::string& split : material.splits) splits.push_back(predict_split(material, split, ranks));
+  for (const std::string& split : subject.splits) splits.push_back(predict_split(subject, split, ranks));
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     std::vector<eval::Table> tables;
-    for (const Predicted& split : splits) tables.push_back(table_of(split, material, options.table));
+    for (const Predicted& split : splits) tables.push_back(table_of(split, subject, options.table));
     const std::string& dataset = splits.front().dataset.description().name;
-    write_table(options.table.out, attributes_of(options.model, material.trained, dataset), tables,
+    write_table(options.table.out, attributes_of(options.model, subject.trained, dataset), tables,
                 options.table.quotes_formulas);
     fmt::print("{}\n", options.table.out);
   });

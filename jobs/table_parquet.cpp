@@ -29,6 +29,7 @@ class Output : public arrow::io::OutputStream {
  public:
   explicit Output(const std::filesystem::path& file) : file_(file) {}
 
+  using arrow::io::Writable::Write;
   arrow::Status Write(const void* data, std::int64_t bytes) override {
     try {
       file_.write({static_cast<const std::byte*>(data), static_cast<std::size_t>(bytes)});

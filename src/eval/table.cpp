@@ -11,9 +11,9 @@ namespace cohort::eval {
 namespace {
 
 /// Row number `row` of all tables: the table, and the row there.
-class Rows {
+class AllRows {
  public:
-  explicit Rows(std::span<const Table> tables) : tables_(tables) {
+  explicit AllRows(std::span<const Table> tables) : tables_(tables) {
     for (const Table& table : tables) end_.push_back((end_.empty() ? 0 : end_.back()) + table.rows);
   }
   [[nodiscard]] std::int64_t size() const { return end_.back(); }
@@ -57,7 +57,7 @@ std::string_view text_in(const Table::Column& column, std::int64_t row) {
 void write_table_hdf5(const std::filesystem::path& file, const TableAttributes& attributes,
                       std::span<const Table> tables) {
   ColumnFile made(file);
-  const Rows rows(tables);
+  const AllRows rows(tables);
   for (std::size_t c = 0; c < tables.front().columns.size(); ++c) {
     const auto& [name, content] = tables.front().columns[c];
     if (std::holds_alternative<Table::Counts>(content)) {

@@ -121,8 +121,9 @@ TEST_F(Tables, ParquetReadsBackWithItsTypesAndAttributes) {
   EXPECT_EQ(table->schema()->ToString(),
             "id: string\nsplit: string\nhospital: string\nimages: int64 not null\n"
             "probability_x: float not null\nprobability_=y: float not null\n"
-            "features: fixed_size_list<element: float not null>[2] not null\n"
-            "-- metadata --\nrun: runs/x\nstep: 12");
+            "features: fixed_size_list<element: float not null>[2] not null");
+  EXPECT_EQ(table->schema()->metadata()->Get("run").ValueOrDie(), "runs/x");
+  EXPECT_EQ(table->schema()->metadata()->Get("step").ValueOrDie(), "12");
   const auto texts = [&](const std::string& name) {
     return std::static_pointer_cast<arrow::StringArray>(table->GetColumnByName(name)->chunk(0));
   };
