@@ -163,7 +163,7 @@ void check_layout(const data::ImageLayout& found, const data::ImageLayout& wante
 /// JPEG files are JPEG images already, unless something is to be done to them.
 bool keeps_jpeg_files(const Source& source, const ConvertOptions& options) {
   return source.file != nullptr && options.image_codec() == data::Codec::jpeg && options.jpeg_quality == 0 &&
-         !options.gray && !options.size();
+         options.preparation() == data::Preparation{};
 }
 
 /// A JPEG file that need not be turned. Sets its remarks.
@@ -186,6 +186,8 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
   };
   add(fmt::format("{}\n{}\n{}\n{}", description.name, description.license, layout_text(description.images),
                   options.shard_bytes()));
+  if (const data::Fit fit = options.preparation().fit; fit != data::Fit::stretch)
+    add(std::string(data::fit_name(fit)));
   if (description.codec != data::Codec::raw)
     add(fmt::format("{} {}{}", data::codec_name(description.codec), description.jpeg_quality,
                     keeps_jpeg_files(source, options) ? " files as they are" : ""));
@@ -263,10 +265,7 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::ImageLayout& layout, Remarks& remarks) {
   data::PixelSource images([=, &source, &options, &remarks](std::int64_t index, std::span<std::byte> out) {
-    const Image image = prepared(source, options, index);
-    check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
-    std::memcpy(out.data(), image.pixels.data(), out.size());
-    remarks = image.remarks;
+    remarks = store_prepared(source, options, layout, index, out);
   });
   if (keeps_jpeg_files(source, options))
     images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index), remarks); };
@@ -274,21 +273,22 @@ data::PixelSource pixel_source(const Source& source, const ConvertOptions& optio
   return images;
 }
 
+Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
+                       std::int64_t index, std::span<std::byte> out) {
+  const Image image = prepared(source, options, index);
+  check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+  std::memcpy(out.data(), image.pixels.data(), out.size());
+  return image.remarks;
+}
+
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
-  Image image = source.image(index);
+  const Image image = source.image(index);
   if (!is_finite(image)) {
     throw DataError({fmt::format("image '{}' has values that are not finite",
                                  source.ids[static_cast<std::size_t>(index)]),
                      source.where, "repair it, or leave it out with --on-error skip"});
   }
-  const std::int64_t channels = image.layout.channels;
-  if (options.gray && channels != 1 && channels != 3) {
-    throw UsageError(
-        {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
-  }
-  if (options.gray) image = to_gray(image);
-  if (const auto size = options.size()) image = resize(image, size->first, size->second);
-  return image;
+  return prepared(image, options.preparation());
 }
 
 std::string layout_text(const data::ImageLayout& layout) {
@@ -347,6 +347,9 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
     const std::int64_t channels = plan.description.images.channels;
     plan.description.channels =
         std::ssize(source.channels) == channels ? source.channels : channel_names(channels);
+    const data::Preparation preparation = options.preparation();
+    plan.description.preparation =
+        preparation == data::Preparation{} ? source.preparation : std::optional(preparation);
     plan.description.codec = options.image_codec();
     if (plan.description.codec == data::Codec::jpeg) {
       constexpr int kUsual = 95;

@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,8 +29,10 @@ struct Source {
   std::vector<std::string> splits;  ///< one an image, or none at all
   std::vector<Column> labels, contexts;
   std::vector<std::string>
-      channels{};             ///< names; empty, or of another number than the images have: usual ones
-  std::string statistics{};   ///< the split to train on, where the source knows it; empty: see make_plan()
+      channels{};            ///< names; empty, or of another number than the images have: usual ones
+  std::string statistics{};  ///< the split to train on, where the source knows it; empty: see make_plan()
+  /// What was done to the images before they came here; nothing: not known.
+  std::optional<data::Preparation> preparation = data::Preparation{};
   std::uint64_t content = 0;  ///< tells inputs apart, besides `path` and `archives`
   std::function<Image(std::int64_t index)> image;
   /// The file that an image comes from, whole; JPEG files can be kept as they are. May be empty.
@@ -57,6 +61,10 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
 /// image that was read last. What is referred to has to outlive it. For one thread.
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::ImageLayout& layout, Remarks& remarks);
+
+/// One of them, [C, H, W] in the stored type, into `out` (layout.bytes()). From any thread. Throws as above.
+Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
+                       std::int64_t index, std::span<std::byte> out);
 
 /// An image as it will be stored: gray, resized.
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index);

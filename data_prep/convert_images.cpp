@@ -1,5 +1,6 @@
 // cohort-data convert images: a folder tree whose folder names say split, context and label.
 #include <algorithm>
+#include <memory>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -9,6 +10,7 @@
 
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
+#include "data_prep/image_files.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -100,15 +102,14 @@ Column& column_of(std::vector<Column>& columns, const std::string& name) {
   return found != columns.end() ? *found : columns.emplace_back(Column{name, {}});
 }
 
-void add_image(Source& source, const std::vector<Level>& levels, const std::string& path,
-               const std::string& layout) {
+void add_folders(Source& source, const std::vector<Level>& levels, const std::string& path,
+                 const std::string& layout) {
   const std::vector<std::string> parts = split_text(path, '/');
   if (parts.size() != levels.size() + 1) {
     throw DataError({fmt::format("'{}' lies {} folders deep, the layout {} has {}", path, parts.size() - 1,
                                  layout, levels.size()),
                      source.where, "describe the folders with --layout, for example --layout split/label"});
   }
-  source.ids.push_back(path);
   for (std::size_t i = 0; i < levels.size(); ++i) {
     if (levels[i].kind == "split") source.splits.push_back(parts[i]);
     if (levels[i].kind == "context") column_of(source.contexts, levels[i].name).values.push_back(parts[i]);
@@ -117,34 +118,52 @@ void add_image(Source& source, const std::vector<Level>& levels, const std::stri
 }
 
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
-  std::string list;
+  LeftOut left_out;
+  const std::vector<std::string> paths =
+      images_below(options.root, options.common.skips_damaged(), left_out, ranks);
   Source source;
-  source.where = options.root.string();
-  // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
-  comm::together(ranks, [&] {
-    if (ranks.rank() != 0) return;
-    for (const std::string& path : Walk(options.root, options.common.skips_damaged(), source.left_out).images)
-      list += path + '\0';
-  });
-  list = ranks.broadcast_text(std::move(list));
-  comm::together(ranks, [&] {
-    const std::vector<Level> levels = parse_layout(options.layout);
-    for (const std::string& path : split_text(list, '\0')) {
-      if (!path.empty()) add_image(source, levels, path, options.layout);
-    }
-  });
-  source.path = [&](std::int64_t i) { return options.root / source.ids[static_cast<std::size_t>(i)]; };
-  source.place = [&](std::int64_t i) { return source.path(i).string(); };
-  source.image = [&](std::int64_t i) {
-    return read_image(options.root / source.ids[static_cast<std::size_t>(i)]);
-  };
-  source.file = [&](std::int64_t i) {
-    return read_file(options.root / source.ids[static_cast<std::size_t>(i)]);
-  };
+  comm::together(ranks, [&] { source = source_of_files(options.root, paths, options.layout); });
+  source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
 }
 
 }  // namespace
+
+std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,
+                                      comm::Communicator& ranks) {
+  std::string list;
+  // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    for (const std::string& path : Walk(root, skips, left_out).images) list += path + '\0';
+  });
+  list = ranks.broadcast_text(std::move(list));
+  std::vector<std::string> paths = split_text(list, '\0');
+  std::erase(paths, "");
+  return paths;
+}
+
+Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths) {
+  Source source;
+  source.where = root.string();
+  const auto path = [root, all = std::make_shared<const std::vector<std::string>>(paths)](std::int64_t i) {
+    return root / (*all)[static_cast<std::size_t>(i)];
+  };
+  source.ids = std::move(paths);
+  source.path = path;
+  source.place = [path](std::int64_t i) { return path(i).string(); };
+  source.image = [path](std::int64_t i) { return read_image(path(i)); };
+  source.file = [path](std::int64_t i) { return read_file(path(i)); };
+  return source;
+}
+
+Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
+                       const std::string& layout) {
+  Source source = source_of_files(root, paths);
+  const std::vector<Level> levels = parse_layout(layout);
+  for (const std::string& path : paths) add_folders(source, levels, path, layout);
+  return source;
+}
 
 void add_convert_images(CLI::App& convert, Action& action) {
   auto options = std::make_shared<ImagesOptions>();

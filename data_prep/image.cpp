@@ -5,6 +5,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include <fmt/format.h>
+
 #include "cohort/core/error.h"
 #include "cohort/data/pixel_type.h"
 
@@ -111,6 +113,31 @@ Walk walk_of(const data::ImageLayout& stored, int orientation) {
   return walk;
 }
 
+/// `length` in the ratio `to` : `from`, at least 1, rounded half up.
+std::int64_t scaled(std::int64_t length, std::int64_t from, std::int64_t to) {
+  return std::max<std::int64_t>(1, (2 * length * to + from) / (2 * from));
+}
+
+/// Copies the middle of `image` to the middle of one of height x width, the rest of which is 0.
+Image centred(const Image& image, std::int64_t height, std::int64_t width) {
+  const data::ImageLayout& from = image.layout;
+  Image framed = make_image({from.type, from.channels, height, width}, image.remarks);
+  const std::int64_t rows = std::min(height, from.height), columns = std::min(width, from.width);
+  const auto start = [&](const data::ImageLayout& of, std::int64_t row) {
+    return ((of.height - rows) / 2 + row) * of.width + (of.width - columns) / 2;
+  };
+  data::visit_pixels(from.type, image.pixels.data(), [&](const auto* values) {
+    auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(framed);
+    for (std::int64_t c = 0; c < from.channels; ++c) {
+      for (std::int64_t row = 0; row < rows; ++row) {
+        std::copy_n(values + c * from.height * from.width + start(from, row), columns,
+                    out + c * height * width + start(framed.layout, row));
+      }
+    }
+  });
+  return framed;
+}
+
 }  // namespace
 
 bool is_finite(const Image& image) {
@@ -188,6 +215,27 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width) {
     }
   });
   return resized;
+}
+
+Image resize(const Image& image, std::int64_t height, std::int64_t width, data::Fit fit) {
+  if (fit == data::Fit::stretch) return resize(image, height, width);
+  const data::ImageLayout& from = image.layout;
+  const bool is_wider = from.width * height > width * from.height;
+  const bool height_fits = is_wider == (fit == data::Fit::crop);
+  const Image whole = height_fits ? resize(image, height, scaled(from.width, from.height, height))
+                                  : resize(image, scaled(from.height, from.width, width), width);
+  return centred(whole, height, width);
+}
+
+Image prepared(const Image& image, const data::Preparation& preparation) {
+  const std::int64_t channels = image.layout.channels;
+  if (preparation.gray && channels != 1 && channels != 3) {
+    throw UsageError(
+        {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
+  }
+  const Image coloured = preparation.gray ? to_gray(image) : image;
+  if (preparation.height == 0) return coloured;
+  return resize(coloured, preparation.height, preparation.width, preparation.fit);
 }
 
 }  // namespace cohort::data_prep

@@ -34,6 +34,10 @@ Image from_interleaved(const data::ImageLayout& layout, const std::byte* pixels)
 /// whether it was turned, or could not be.
 Image upright(Image image, int orientation);
 
+/// As the images of a dataset are prepared before they are stored. Throws UsageError: gray of other than 1 or
+/// 3 channels.
+Image prepared(const Image& image, const data::Preparation& preparation);
+
 /// [1, H, W]: luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B, rounded to the nearest integer for integer
 /// types. A gray image is returned as it is. Precondition: 1 or 3 channels.
 Image to_gray(const Image& image);
@@ -42,5 +46,9 @@ Image to_gray(const Image& image);
 /// centres when it grows. The aspect ratio is not kept. Integer types are computed exactly and rounded once,
 /// half up, so that the result is the same on every machine.
 Image resize(const Image& image, std::int64_t height, std::int64_t width);
+
+/// The same with the aspect ratio kept, by cutting off or by adding pixels of value 0 after resizing; what is
+/// odd goes to the bottom and to the right.
+Image resize(const Image& image, std::int64_t height, std::int64_t width, data::Fit fit);
 
 }  // namespace cohort::data_prep

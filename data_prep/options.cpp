@@ -27,8 +27,12 @@ void ConvertOptions::add_to(CLI::App& command) {
   command.add_option("--license", license, "licence of the images, kept in dataset.json");
   command.add_option(
       "--resize", resize,
-      "height x width, or one number for both: area mean when shrinking, bilinear when growing; the aspect "
-      "ratio is not kept");
+      "height x width, or one number for both: area mean when shrinking, bilinear when growing");
+  command
+      .add_option("--fit", fit,
+                  "of --resize, where the aspect ratio is another: stretch (the default), crop what is too "
+                  "long off both sides, or pad what is too short with 0 on both sides")
+      ->check(CLI::IsMember({"stretch", "crop", "pad"}));
   command.add_flag("--gray", gray, "turn colour into gray (ITU-R BT.601 luma)");
   command.add_option("--classes", classes,
                      "order of the classes: a,b,c for the first label or NAME=a,b,c (repeatable)");
@@ -86,11 +90,17 @@ void ConvertOptions::add_shards_to(CLI::App& command) {
   command.option_defaults()->group("Options");
 }
 
-std::optional<std::pair<std::int64_t, std::int64_t>> ConvertOptions::size() const {
-  if (resize.empty()) return std::nullopt;
+data::Preparation ConvertOptions::preparation() const {
+  if (resize.empty() && !fit.empty())
+    throw UsageError(
+        {"there is no size to fit images to", "--fit", "give one with --resize, or leave it out"});
+  data::Preparation preparation{.gray = gray};
+  if (resize.empty()) return preparation;
   const std::size_t by = resize.find('x');
-  const std::int64_t height = side(resize.substr(0, by), resize);
-  return std::pair(height, by == std::string::npos ? height : side(resize.substr(by + 1), resize));
+  preparation.height = side(resize.substr(0, by), resize);
+  preparation.width = by == std::string::npos ? preparation.height : side(resize.substr(by + 1), resize);
+  preparation.fit = data::fit_of(fit).value_or(data::Fit::stretch);
+  return preparation;
 }
 
 std::vector<std::string> ConvertOptions::classes_of(const std::string& label, std::size_t index) const {

@@ -29,6 +29,7 @@ struct ConvertOptions {
   std::string name;  ///< empty: the name of the folder `out`
   std::string license;
   std::string resize;  ///< "64" or "64x48" (height x width); empty: images stay as they are
+  std::string fit;     ///< "crop" …; empty: stretch
   bool gray = false;
   std::string shard_size = "256MiB";
   std::string codec = "raw";
@@ -44,8 +45,8 @@ struct ConvertOptions {
   void add_shards_to(CLI::App& command);      ///< --shard-size, --codec, --jpeg-quality alone
   void add_statistics_to(CLI::App& command);  ///< --statistics-split, --all-contexts alone
   void add_recheck_to(CLI::App& command);     ///< --recheck alone
-  /// Height and width. Throws UsageError.
-  [[nodiscard]] std::optional<std::pair<std::int64_t, std::int64_t>> size() const;
+  /// What is to be done to each image. Throws UsageError.
+  [[nodiscard]] data::Preparation preparation() const;
   /// The classes listed for label number `index` called `label`; empty: none were.
   [[nodiscard]] std::vector<std::string> classes_of(const std::string& label, std::size_t index) const;
   /// Throws UsageError.

@@ -57,6 +57,7 @@ class Rearrangement {
     source.where = options.datasets.front().string();
     source.channels = first.channels;
     source.statistics = first.statistics;
+    source.preparation = common_preparation();
     name_columns();
     check_filters();
     for (std::size_t split = 0; split < splits_.size(); ++split) add_split(split);
@@ -115,9 +116,22 @@ class Rearrangement {
         source.left_out.add("context keys that the first dataset does not have",
                             fmt::format("{} of {}", context.name, description.name));
     }
+    if (description.preparation != first().preparation)
+      source.left_out.add(
+          "ways of preparing images (resize, gray) unlike that of the first dataset: none is kept",
+          description.name);
     if (options_.common.license.empty() && description.license != first().license)
       source.left_out.add("licences unlike that of the first dataset",
                           fmt::format("'{}' of {}", description.license, description.name));
+  }
+
+  /// Of images that were prepared in different ways it is not known.
+  [[nodiscard]] std::optional<data::Preparation> common_preparation() const {
+    const auto& first_one = first().preparation;
+    const bool is_one = std::all_of(splits_.begin(), splits_.end(), [&](const data::Dataset& split) {
+      return split.description().preparation == first_one;
+    });
+    return is_one ? first_one : std::nullopt;
   }
 
   /// Labels of any dataset, their classes in order of appearance; contexts of all of them.

@@ -110,7 +110,8 @@ ExitCode run(const SynthOptions& options, comm::Communicator& ranks) {
   Source source;
   ConvertOptions common = options.common;
   comm::together(ranks, [&] {
-    const auto [height, width] = options.common.size().value();
+    const data::Preparation size = options.common.preparation();
+    const std::int64_t height = size.height, width = size.width;
     source = make_source(options, {type_of(options.type), options.channels, height, width});
   });
   common.resize.clear();  // the images are made in this size

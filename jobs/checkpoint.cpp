@@ -20,6 +20,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
@@ -31,6 +32,7 @@ struct CheckpointOptions {
   std::string config, out;
   std::vector<std::string> overrides;
   std::string part;
+  bool overwrites = false;
 };
 
 /// Folder of the checkpoints of a run, or the path itself.
@@ -136,6 +138,7 @@ void export_weights(const CheckpointOptions& options, const checkpoint::Location
 }
 
 ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ranks) {
+  refuse_existing({options.out}, options.overwrites, ranks);
   const auto owners = train::own_runs_of({options.out}, "cohort checkpoint export", ranks);
   return with_newest(options, ranks,
                      [&](const checkpoint::Location& location) { export_weights(options, location, ranks); });
@@ -143,6 +146,7 @@ ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ran
 
 void add_export_options(CLI::App* command, CheckpointOptions& options) {
   command->add_option("--out", options.out, "safetensors file to write")->required();
+  add_overwrite(*command, options.overwrites);
   command->add_option("--part", options.part, "part of the run's method: teacher (without it) or student");
 }
 
@@ -164,6 +168,8 @@ std::vector<std::unique_ptr<train::RunOwner>> own_imported(const fs::path& out, 
 }
 
 ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ranks) {
+  // A checkpoint beside others is refused as such.
+  if (!fs::is_directory(options.out)) refuse_existing({options.out}, options.overwrites, ranks);
   const auto owner = own_imported(options.out, ranks);
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
@@ -228,6 +234,7 @@ void add_checkpoint(CLI::App& app, Job& job) {
       ->add_option("--out", options->out,
                    "FILE.safetensors, or runs/NAME/checkpoints/step-00000000 for a run to start from")
       ->required();
+  add_overwrite(*from_file, options->overwrites);
   from_file->add_option("OVERRIDE", options->overrides, "KEY=VALUE, replaces an option of the configuration");
 }
 

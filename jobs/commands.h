@@ -26,6 +26,7 @@ void add_export(CLI::App& app, Job& job);
 void add_train(CLI::App& app, Job& job);
 void add_finetune(CLI::App& app, Job& job);
 void add_eval(CLI::App& app, Job& job);
+void add_predict(CLI::App& app, Job& job);
 void add_extract(CLI::App& app, Job& job);
 void add_knn(CLI::App& app, Job& job);
 void add_probe(CLI::App& app, Job& job);

@@ -10,6 +10,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "new_file.h"
 #include "trained_model.h"
 
 namespace cohort::jobs {
@@ -19,7 +20,7 @@ struct EvalOptions {
   ModelSource model;
   std::vector<std::string> splits;
   std::string out;
-  bool all_contexts = false;
+  bool all_contexts = false, overwrites = false;
 };
 
 /// Of --split, else eval.splits, else all but the training split.
@@ -51,6 +52,7 @@ std::vector<data::Dataset> open_splits(const EvalOptions& options, const Trained
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
+  refuse_existing({options.out}, options.overwrites, ranks);
   const auto owners = train::own_runs_of({options.out}, "cohort eval", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
@@ -88,6 +90,7 @@ void add_eval(CLI::App& app, Job& job) {
       ->allow_extra_args(false);
   command->add_option("--out", options->out,
                       "write the scores to this file, a JSON object a line for each split");
+  add_overwrite(*command, options->overwrites);
   command->add_flag("--all-contexts", options->all_contexts,
                     "show all contexts, not the worst and best alone");
   command->callback([options, &job] {

@@ -21,6 +21,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "new_file.h"
 #include "support/json.h"
 #include "trained_model.h"
 
@@ -34,6 +35,7 @@ struct ExplainOptions {
   std::string split, out;
   std::vector<std::string> ids;
   std::int64_t images = 8, neighbours = 5;
+  bool overwrites = false;
 };
 
 /// What all of it is made from.
@@ -269,6 +271,8 @@ Material open_material(const ExplainOptions& options, const TrainedModel& traine
 ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks) {
   const fs::path folder =
       options.out.empty() ? fs::path(options.model.run) / "explain" : fs::path(options.out);
+  // That in a run's folder is of the run, and made anew.
+  if (!options.out.empty()) refuse_existing({folder / "explain.json"}, options.overwrites, ranks);
   const auto owners = train::own_runs_of({folder / "explain.json"}, "cohort explain", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::where_there_is, ranks);
   const train::RunConfig& config = trained.config;
@@ -316,6 +320,7 @@ void add_explain(CLI::App& app, Job& job) {
       ->capture_default_str();
   command->add_option("--out", options->out,
                       "folder to write: PNG, maps.safetensors, explain.json; without it <run>/explain");
+  add_overwrite(*command, options->overwrites);
   command->callback([options, &job] {
     if (options->model.run.empty() && options->out.empty())
       throw CLI::ValidationError("--out", "is needed without --run");

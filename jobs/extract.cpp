@@ -1,4 +1,5 @@
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@
 
 #include "commands.h"
 #include "features.h"
+#include "table_file.h"
+#include "table_of.h"
 #include "trained_model.h"
 
 namespace cohort::jobs {
@@ -22,10 +25,38 @@ namespace {
 
 struct ExtractOptions {
   ModelSource model;
-  std::string split, out;
+  std::string split;
+  TableOptions table;
   bool logits = false;
   eval::FeatureChoice choice;
 };
+
+/// The HDF5 file of all that a model computes of each image, and no table of features.
+bool is_feature_file(const TableOptions& table) {
+  return table.mean_by.empty() && table_format(table.out) == TableFormat::hdf5;
+}
+
+void check_options(const ExtractOptions& options) {
+  if (is_feature_file(options.table) || !(options.logits || options.choice.patches)) return;
+  throw UsageError(
+      {"a table holds features alone", "--logits, --patch-tokens",
+       "write an .h5 file without --mean-by, or leave them out; cohort predict writes probabilities"});
+}
+
+/// What rank 0 writes.
+void write(const ExtractOptions& options, const TrainedModel& trained, const data::Dataset& dataset,
+           const eval::Prediction& prediction) {
+  eval::TableAttributes attributes = attributes_of(options.model, trained, dataset.description().name);
+  attributes.emplace_back("split", dataset.split());
+  if (options.choice.layer >= 0) attributes.emplace_back("layer", options.choice.layer);
+  if (is_feature_file(options.table))
+    return eval::write_features(options.table.out, dataset, prediction, trained.config.context.keys,
+                                trained.signature.classes, attributes);
+  eval::Table table = image_table(dataset, true);
+  table.columns.push_back({"features", eval::Table::Values{prediction.features.contiguous(), {}, true}});
+  if (!options.table.mean_by.empty()) table = mean_by(table, options.table.mean_by);
+  write_table(options.table.out, attributes, std::span(&table, 1), options.table.quotes_formulas);
+}
 
 /// Every rank holds the tokens of all images at once.
 void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const ExtractOptions& options) {
@@ -46,7 +77,9 @@ void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const E
 }
 
 ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ranks) {
-  const auto owners = train::own_runs_of({options.out}, "cohort extract", ranks);
+  prepare_table(options.table, ranks);
+  comm::together(ranks, [&] { check_options(options); });
+  const auto owners = train::own_runs_of({options.table.out}, "cohort extract", ranks);
   const TrainedModel trained =
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
@@ -59,8 +92,7 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
                     config.precision == train::Precision::bf16, ranks, options.choice);
   comm::together(ranks, [&] {
     check_finite(prediction.features, dataset);
-    if (ranks.rank() == 0)
-      eval::write_features(options.out, dataset, prediction, config.context.keys, trained.signature.classes);
+    if (ranks.rank() == 0) write(options, trained, dataset, prediction);
   });
   log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.out,
                        format_count(dataset.rows()), prediction.images_per_second));
@@ -73,24 +105,26 @@ void add_extract(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ExtractOptions>();
   CLI::App* command =
       &add_command(app, {"extract",
-                         "Write the features of a split, with ids, labels and contexts, to an HDF5 file",
-                         {"mpirun -n 4 cohort extract --run runs/x --split test --out features.h5"},
+                         "Write the features of a split, with ids, labels and contexts, as a table",
+                         {"mpirun -n 4 cohort extract --run runs/x --split test --out features.parquet",
+                          "cohort extract --run runs/x --split test --mean-by well --out wells.csv"},
                          command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command->add_option("--split", options->split, "split whose images are used")->required();
-  command
-      ->add_option(
-          "--out", options->out,
-          "HDF5 file to write: /features, /id, /labels, /context, /context_tokens, /patch_tokens, /logits")
-      ->required();
+  options->table.add_to(*command);
   command->add_flag("--logits", options->logits,
-                    "write /logits as well, and /logit_classes: what each of its columns stands for");
+                    "write /logits as well, and /logit_classes: what each of its columns stands for (.h5)");
   command
       ->add_option(
           "--layer", options->choice.layer,
           "take the tokens that enter this block, counted from 0, instead of those behind the last norm")
       ->check(CLI::NonNegativeNumber);
-  command->add_flag("--patch-tokens", options->choice.patches, "write the tokens of all patches as well");
+  command->add_flag("--patch-tokens", options->choice.patches,
+                    "write the tokens of all patches as well (.h5)");
+  command->footer(
+      "Examples:\n"
+      "  mpirun -n 4 cohort extract --run runs/x --split test --out features.parquet\n"
+      "  cohort extract --run runs/x --split test --mean-by well --out wells.csv");
   command->callback([options, &job] {
     job.program = "cohort extract";
     job.with_ranks = [options](comm::Communicator& ranks) { return extract_features(*options, ranks); };

@@ -11,6 +11,8 @@
 #include "cohort/core/text.h"
 #include "cohort/train/model.h"
 
+#include "new_file.h"
+
 namespace cohort::jobs {
 std::filesystem::path score_file(const FeatureOptions& options, const std::string& name) {
   if (!options.out.empty()) return options.out;
@@ -28,6 +30,7 @@ void add_feature_options(CLI::App& command, FeatureOptions& options) {
       "--out", options.out,
       "write the scores to this file, a JSON object a line; without it, and with --run, to knn.jsonl, "
       "linear_probe.jsonl or mlp_probe.jsonl in the run's folder, where cohort report finds them");
+  add_overwrite(command, options.overwrites);
   command.add_flag("--all-contexts", options.all_contexts, "show all contexts, not the worst and best alone");
 }
 

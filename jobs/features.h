@@ -18,10 +18,10 @@ struct FeatureOptions {
   std::string train_split;
   std::vector<std::string> splits;
   std::string out;
-  bool all_contexts = false;
+  bool all_contexts = false, overwrites = false;
 };
 
-/// --train-split, --split, --out, --all-contexts, and the model's.
+/// --train-split, --split, --out, --overwrite, --all-contexts, and the model's.
 void add_feature_options(CLI::App& command, FeatureOptions& options);
 
 /// The images of a split and their features, [N, D] f32, in dataset order, the same on every rank.

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "features.h"
+#include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
@@ -18,6 +19,7 @@ struct KnnOptions {
 };
 
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
+  refuse_existing({options.features.out}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);
   const std::string& label = judged.columns.label;

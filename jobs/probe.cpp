@@ -14,6 +14,7 @@
 
 #include "commands.h"
 #include "features.h"
+#include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
@@ -123,6 +124,7 @@ void save_probe(const std::string& file, const eval::Probe& probe) {
 }
 
 ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
+  refuse_existing({options.features.out, options.save}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of(
       {score_file(options.features, options.kind + "_probe.jsonl"), options.save}, "cohort probe", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);

@@ -10,6 +10,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
@@ -17,10 +18,11 @@ namespace {
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
   std::string out;
-  bool seeds = false;
+  bool seeds = false, overwrites = false;
 };
 
 ExitCode report_runs(const ReportOptions& options) {
+  refuse_existing({options.out}, options.overwrites);
   const auto owners = train::own_runs_of({options.out}, "cohort report");
   const auto columns = terminal_columns();
   fmt::print(
@@ -43,6 +45,7 @@ void add_report(CLI::App& app, Job& job) {
        command_line::endings_alone()});
   command->add_option("RUN", options->runs, "folders of runs")->required();
   command->add_option("--out", options->out, "HTML page to write");
+  add_overwrite(*command, options->overwrites);
   command->add_flag(
       "--seeds", options->seeds,
       "one line for the runs that differ in seed and run_dir alone: means with 95 % intervals, and "

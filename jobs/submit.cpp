@@ -182,7 +182,7 @@ void plan_probe(JobScript& script, const Plan& plan) {
 
 void plan_report(JobScript& script, const Plan& plan) {
   script.command = {program(plan.site, "cohort").string(), "report", "--out",
-                    (plan.base / "report.html").string()};
+                    (plan.base / "report.html").string(), "--overwrite"};
   for (const PlannedRun& run : plan.runs) script.command.push_back(run.config.run_dir.string());
   script.resources.nodes = script.resources.ranks_per_node = 1;
   script.launched = false;

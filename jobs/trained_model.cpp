@@ -69,18 +69,24 @@ bool is_dataset(const fs::path& folder, comm::Communicator& ranks) {
 }
 
 /// Collective. What a model of an older program was trained on, judged by the dataset of its configuration
-/// (`trained_at`), or else by that to work on.
+/// (`trained_at`), or else by that to work on (null: images that are none).
 data::Signature assumed_signature(const ModelSource& source, const TrainedModel& trained, bool with_head,
-                                  const data::Description& description, const fs::path& trained_at,
+                                  const data::Description* description, const fs::path& trained_at,
                                   comm::Communicator& ranks) {
-  const bool has_own = !source.run.empty() && is_dataset(trained_at, ranks);
+  const bool has_own = (!source.run.empty() || description == nullptr) && is_dataset(trained_at, ranks);
+  comm::together(ranks, [&] {
+    if (has_own || description != nullptr) return;
+    throw UsageError({"the weights do not say what images they were trained on",
+                      source.run.empty() ? source.weights : source.run,
+                      "make a dataset of the images with cohort-data convert, as for training"});
+  });
   if (!source.data.empty() && !has_own) {
     log_warning(
         fmt::format("{} does not say what it was trained on: classes, context values and channels are "
                     "taken to be those of {}, in their order",
                     source.run.empty() ? source.weights : source.run, source.data));
   }
-  const data::Description known = has_own ? data::Description::read(trained_at, ranks) : description;
+  const data::Description known = has_own ? data::Description::read(trained_at, ranks) : *description;
   data::Signature signature;
   comm::together(ranks, [&] {
     signature = with_head ? train::signature_of(trained.config, known)
@@ -178,6 +184,16 @@ void choose_statistics(const ModelSource& source, bool is_known, const data::Sig
            statistics_text(words));
 }
 
+/// Images that are no dataset have no statistics of their own.
+void check_statistics(const TrainedModel& trained, const data::Signature& words, const ModelSource& source) {
+  const bool uses_them = trained.config.data.normalisation == augment::Normalisation::dataset;
+  if (!uses_them || (!words.mean.empty() && source.normalisation == "model")) return;
+  throw UsageError(
+      {"images that are no dataset have no mean and deviation of their own",
+       source.normalisation == "model" ? "the weights do not say those of training" : "--normalisation data",
+       "make a dataset of the images with cohort-data convert"});
+}
+
 /// The label that the model learnt, unless the command line or the configuration names one.
 void choose_label(Head head, const data::Description& description, TrainedModel& trained) {
   const std::string& learnt = trained.signature.label;
@@ -228,6 +244,15 @@ fs::path config_of_run(const std::string& run) {
 }
 
 void add_model_options(CLI::App& command, ModelSource& source) {
+  add_weight_options(command, source);
+  command.option_defaults()->group("Model and data");
+  command.add_option("--data", source.data, "folder of the dataset; without it that of the configuration");
+  command.add_option("OVERRIDE", source.overrides,
+                     "KEY=VALUE, replaces an option of the configuration: eval.context_images=64");
+  command.option_defaults()->group("Options");
+}
+
+void add_weight_options(CLI::App& command, ModelSource& source) {
   command.option_defaults()->group("Model and data");
   CLI::Option* run =
       command.add_option("--run", source.run, "folder of a run; its newest checkpoint is used");
@@ -242,7 +267,6 @@ void add_model_options(CLI::App& command, ModelSource& source) {
       command.add_option("--model", source.config, "configuration of the model that the weights belong to");
   weights->needs(model);
   model->needs(weights);
-  command.add_option("--data", source.data, "folder of the dataset; without it that of the configuration");
   command
       .add_option(
           "--normalisation", source.normalisation,
@@ -250,12 +274,15 @@ void add_model_options(CLI::App& command, ModelSource& source) {
           "of the dataset")
       ->check(CLI::IsMember({"model", "data"}))
       ->capture_default_str();
-  command.add_option("OVERRIDE", source.overrides,
-                     "KEY=VALUE, replaces an option of the configuration: eval.context_images=64");
   command.option_defaults()->group("Options");
 }
 
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks) {
+  return load_trained_model(source, head, ranks, nullptr);
+}
+
+TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks,
+                                const DescriptionOf& describe) {
   TrainedModel trained;
   Stored stored;
   bool with_head = false;
@@ -270,10 +297,12 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
   });
   const fs::path trained_at = trained.config.data.path;
   if (!source.data.empty()) trained.config.data.path = source.data;
-  const data::Description description = data::Description::read(trained.config.data.path, ranks);
-  trained.signature = stored.signature
-                          ? *stored.signature
-                          : assumed_signature(source, trained, with_head, description, trained_at, ranks);
+  std::optional<data::Description> dataset;
+  if (!describe) dataset = data::Description::read(trained.config.data.path, ranks);
+  trained.signature = stored.signature ? *stored.signature
+                                       : assumed_signature(source, trained, with_head,
+                                                           dataset ? &*dataset : nullptr, trained_at, ranks);
+  const data::Description description = dataset ? *std::move(dataset) : describe(trained.signature);
   data::Signature words;
   comm::together(ranks, [&] {
     if (!with_head) trained.signature.classes.clear();
@@ -284,20 +313,24 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
     check_size(trained, description);
     words = data::in_words_of(description, trained.signature);
     choose_label(head, description, trained);
-    choose_statistics(source, stored.signature.has_value(), words, description, trained);
+    if (describe) check_statistics(trained, words, source);
+    choose_statistics(source, describe || stored.signature.has_value(), words, description, trained);
   });
   trained.model = load_model(source, trained, stored, words, ranks);
   trained.model->to(train::use_device(trained.config.device, ranks));
   return trained;
 }
 
+void make_fit(const TrainedModel& trained, data::Dataset& dataset) {
+  if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
+  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
+    throw UsageError(*why_not);
+}
+
 data::Dataset open_split(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks) {
   data::Dataset dataset = open_plain(trained, split, labels, ranks);
-  comm::together(ranks, [&] {
-    if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
-      throw UsageError(*why_not);
-  });
+  comm::together(ranks, [&] { make_fit(trained, dataset); });
   return dataset;
 }
 

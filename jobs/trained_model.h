@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,8 +25,10 @@ struct ModelSource {
   std::vector<std::string> overrides{};
 };
 
-/// --run, --step, --part, --weights, --model, --data, --normalisation and key=value overrides. Throws
-/// CLI::ParseError while parsing when they contradict.
+/// --run, --step, --part, --weights, --model and --normalisation: which model. Throws CLI::ParseError while
+/// parsing when they contradict.
+void add_weight_options(CLI::App& command, ModelSource& source);
+/// The same with --data and key=value overrides.
 void add_model_options(CLI::App& command, ModelSource& source);
 
 /// A model in the words of the dataset that it is to work on: channels and context values are matched by
@@ -52,6 +55,19 @@ std::filesystem::path config_of_run(const std::string& run);
 /// Collective. Says with whose statistics pixels are normalised. Throws UsageError (also: the dataset has
 /// other channels, another pixel type, or not the model's context keys) or DataError.
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks);
+
+/// Makes a dataset, which is not on a disk, of what a model was trained on: for images that are to be as
+/// those of its training. Collective.
+using DescriptionOf = std::function<data::Description(const data::Signature& trained_on)>;
+
+/// The same for images that are no dataset yet. Throws UsageError, in addition, when weights do not tell what
+/// images they were trained on.
+TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks,
+                                const DescriptionOf& describe);
+
+/// The statistics of the model from here on; throws UsageError when it cannot work with `dataset`: contexts
+/// that a dictionary has no token for.
+void make_fit(const TrainedModel& trained, data::Dataset& dataset);
 
 /// Collective. A split of the dataset to work on, with the statistics of the model and the label columns
 /// `labels`. Throws UsageError (also: no images; contexts that a dictionary has no token for) or DataError.

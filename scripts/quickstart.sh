@@ -26,7 +26,7 @@ main() {
     on_ranks build/release/bin/cohort train "configs/quickstart/$model.yaml"
   done
   step "results"
-  build/release/bin/cohort report "${MODELS[@]/#/runs/quickstart-}" --out runs/quickstart.html
+  build/release/bin/cohort report "${MODELS[@]/#/runs/quickstart-}" --out runs/quickstart.html --overwrite
 }
 
 convert() {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 
 #include <ATen/ATen.h>
@@ -24,6 +25,7 @@ struct Dataset::Impl {
   Description description;
   std::string split;
   std::unique_ptr<ShardCache> shards;
+  std::function<void(std::int64_t row, std::span<std::byte> image)> pixels;  // in the place of shards
   std::vector<std::int64_t> first_row;  // of every shard, and the number of all rows behind them
   std::map<std::string, std::vector<std::int32_t>> contexts, labels;
   std::map<std::string, ContextRuns> runs;
@@ -33,6 +35,8 @@ struct Dataset::Impl {
   [[nodiscard]] ContextRuns read_contexts(const std::string& key, std::size_t first, std::size_t last) const;
   [[nodiscard]] std::vector<std::int32_t> read_labels(const std::string& name, std::size_t first,
                                                       std::size_t last) const;
+  /// One more row, of a dataset that has no shards.
+  void add_columns(const Row& row);
   /// The shard of a row, and its number there.
   [[nodiscard]] std::pair<std::shared_ptr<const ShardReader>, std::int64_t> place(std::int64_t row) const;
 };
@@ -73,6 +77,14 @@ Dataset::Impl::Impl(std::filesystem::path where, Description of_dataset, std::st
   const std::vector<ShardEntry>& entries = description.split(split).shards;
   shards = std::make_unique<ShardCache>(folder, description, entries);
   for (const ShardEntry& entry : entries) first_row.push_back(first_row.back() + entry.rows);
+}
+
+void Dataset::Impl::add_columns(const Row& row) {
+  ids->push_back(row.id);
+  for (std::size_t i = 0; i < row.labels.size(); ++i)
+    labels[description.labels[i].name].push_back(row.labels[i]);
+  for (std::size_t i = 0; i < row.contexts.size(); ++i)
+    runs[description.contexts[i].name].append(row.contexts[i], 1);
 }
 
 ContextRuns Dataset::Impl::read_contexts(const std::string& key, std::size_t first, std::size_t last) const {
@@ -118,6 +130,26 @@ Dataset Dataset::open(const std::filesystem::path& folder, const std::string& sp
   dataset.share_contexts(first, last, ranks);
   for (const std::string& name : needed) dataset.share_labels(name, first, last, ranks);
   return dataset;
+}
+
+Dataset Dataset::of_source(Description description, const std::string& split, const std::vector<Row>& rows,
+                           PixelSource pixels) {
+  std::vector<std::int64_t> order;
+  const auto number = &description.split(split) - description.splits.data();
+  for (std::int64_t i = 0; i < std::ssize(rows); ++i)
+    if (rows[static_cast<std::size_t>(i)].split == number) order.push_back(i);
+  const auto row = [&](std::int64_t i) -> const Row& { return rows[static_cast<std::size_t>(i)]; };
+  std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+    return std::tie(row(a).contexts, row(a).id) < std::tie(row(b).contexts, row(b).id);
+  });
+  auto impl = std::make_unique<Impl>("", std::move(description), split);
+  impl->first_row = {0, std::ssize(order)};
+  impl->ids.emplace();
+  for (const std::int64_t i : order) impl->add_columns(row(i));
+  impl->pixels = [order = std::move(order), pixels = std::move(pixels)](std::int64_t at, auto image) {
+    pixels(order[static_cast<std::size_t>(at)], image);
+  };
+  return Dataset(std::move(impl));
 }
 
 /// Collective. Runs of every context key, of which this rank reads shards `first` … `last` - 1.
@@ -199,16 +231,19 @@ const std::vector<std::string>& Dataset::ids() const {
 }
 
 void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
+  if (impl_->pixels) return impl_->pixels(row, image);
   const auto [shard, index] = impl_->place(row);
   shard->read(index, image);
 }
 
 std::string Dataset::id(std::int64_t row) const {
+  if (impl_->pixels) return ids()[static_cast<std::size_t>(row)];
   const auto [shard, index] = impl_->place(row);
   return shard->id(index);
 }
 
 std::string Dataset::encoded(std::int64_t row) const {
+  COHORT_CHECK(!impl_->pixels, "images of a source are not encoded");
   const auto [shard, index] = impl_->place(row);
   return shard->encoded(index);
 }

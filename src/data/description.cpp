@@ -62,6 +62,11 @@ class Node {
     return json_->get<std::string>();
   }
 
+  [[nodiscard]] bool flag() const {
+    if (!json_->is_boolean()) fail("is neither true nor false");
+    return json_->get<bool>();
+  }
+
   [[nodiscard]] std::int64_t integer(std::int64_t low, std::int64_t high = INT64_MAX) const {
     const bool fits = json_->is_number_integer() && !(json_->is_number_unsigned() &&
                                                       json_->get<std::uint64_t>() > std::uint64_t{INT64_MAX});
@@ -213,6 +218,26 @@ void read_splits(const Node& root, Description& description) {
   check_unique(root.at("splits"), files);
 }
 
+Fit read_fit(const Node& node) {
+  const std::string name = node.text();
+  if (const auto fit = fit_of(name)) return *fit;
+  node.fail(fmt::format("is '{}', none of stretch, crop, pad", name));
+}
+
+/// Files of programs that did not know the key do not tell.
+void read_preparation(const Node& root, Description& description) {
+  if (!root.has("preparation")) return;
+  const Node node = root.at("preparation");
+  Preparation preparation{.gray = node.at("gray").flag()};
+  if (node.has("resize")) {
+    const Node resize = node.at("resize");
+    preparation.height = resize.at("height").integer(1, kMaxSide);
+    preparation.width = resize.at("width").integer(1, kMaxSide);
+    preparation.fit = read_fit(resize.at("fit"));
+  }
+  description.preparation = preparation;
+}
+
 /// Files of programs that did not know the key have the statistics of their first split.
 void read_statistics_split(const Node& root, Description& description) {
   description.statistics =
@@ -252,6 +277,7 @@ Description parse(const Json& json, const std::string& file) {
   description.source = root.at("source").checksum();
   description.images = read_layout(root.at("images"));
   read_codec(root, description);
+  read_preparation(root, description);
   read_statistics(root, description);
   read_columns(root, description);
   read_splits(root, description);
@@ -283,6 +309,14 @@ Json images_json(const Description& description) {
   return json;
 }
 
+Json to_json(const Preparation& preparation) {
+  Json json{{"gray", preparation.gray}};
+  if (preparation.height > 0)
+    json["resize"] = {
+        {"height", preparation.height}, {"width", preparation.width}, {"fit", fit_name(preparation.fit)}};
+  return json;
+}
+
 Json statistics_json(const Description& description) {
   Json json{{"mean", description.mean}, {"deviation", description.deviation}};
   if (!description.statistics.empty()) json["statistics"] = description.statistics;
@@ -303,6 +337,7 @@ Json to_json(const Description& description) {
             {"source", checksum_text(description.source)},
             {"images", images_json(description)},
             {"channels", description.channels}};
+  if (description.preparation) json["preparation"] = to_json(*description.preparation);
   json.update(statistics_json(description));
   json.update({{"labels", labels}, {"contexts", contexts}, {"splits", splits}});
   return json;
@@ -320,6 +355,18 @@ const Element& find(const std::vector<Element>& elements, std::string_view name,
 }
 
 }  // namespace
+
+std::string_view fit_name(Fit fit) noexcept {
+  if (fit == Fit::stretch) return "stretch";
+  return fit == Fit::crop ? "crop" : "pad";
+}
+
+std::optional<Fit> fit_of(std::string_view name) noexcept {
+  for (const Fit fit : {Fit::stretch, Fit::crop, Fit::pad}) {
+    if (name == fit_name(fit)) return fit;
+  }
+  return std::nullopt;
+}
 
 std::int64_t Split::rows() const noexcept {
   std::int64_t total = 0;

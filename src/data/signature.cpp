@@ -25,6 +25,18 @@ Signature::Context context_from(const Json& json) {
   return {json.at("name"), json.at("values"), json.at("unseen")};
 }
 
+Json to_json(const Preparation& preparation) {
+  return {{"gray", preparation.gray},
+          {"height", preparation.height},
+          {"width", preparation.width},
+          {"fit", fit_name(preparation.fit)}};
+}
+
+Preparation preparation_from(const Json& json) {
+  return {json.at("gray"), integer_of(json.at("height")), integer_of(json.at("width")),
+          fit_of(json.at("fit").get<std::string>()).value()};
+}
+
 Signature signature_from(const Json& json) {
   Signature signature{.label = json.at("label"), .classes = json.at("classes")};
   for (const Json& context : json.at("contexts")) signature.contexts.push_back(context_from(context));
@@ -34,6 +46,8 @@ Signature signature_from(const Json& json) {
                       integer_of(json.at("width"))};
   signature.mean = json.at("mean").get<std::vector<double>>();
   signature.deviation = json.at("deviation").get<std::vector<double>>();
+  // Weights of programs that did not know the key do not tell.
+  if (json.contains("preparation")) signature.preparation = preparation_from(json.at("preparation"));
   return signature;
 }
 
@@ -41,11 +55,18 @@ bool are_unique(std::span<const std::string> names) {
   return std::set<std::string_view>(names.begin(), names.end()).size() == names.size();
 }
 
+/// Both sides of an image are known, or neither.
+bool is_whole(const Preparation& preparation) {
+  const bool has_none = preparation.height == 0 && preparation.width == 0;
+  return has_none || (preparation.height > 0 && preparation.width > 0);
+}
+
 bool is_whole(const Signature& signature) {
   const std::size_t channels = signature.channels.size(), known = signature.mean.size();
   const bool has_sizes = signature.images.height > 0 && signature.images.width > 0;
   const bool has_statistics = known == signature.deviation.size() && (known == 0 || known == channels);
-  return has_sizes && has_statistics && channels > 0 && are_unique(signature.channels) &&
+  const bool has_preparation = !signature.preparation || is_whole(*signature.preparation);
+  return has_sizes && has_statistics && has_preparation && channels > 0 && are_unique(signature.channels) &&
          are_unique(signature.classes) &&
          std::all_of(signature.contexts.begin(), signature.contexts.end(),
                      [](const auto& context) { return are_unique(context.values); });
@@ -110,6 +131,7 @@ Signature signature_of(const Description& description, const std::string& label,
   signature.images = description.images;
   signature.mean = description.mean;
   signature.deviation = description.deviation;
+  signature.preparation = description.preparation;
   return signature;
 }
 
@@ -128,16 +150,17 @@ Signature signature_of(const Dataset& training, const std::string& label,
 std::string signature_text(const Signature& signature) {
   Json contexts = Json::array();
   for (const Signature::Context& context : signature.contexts) contexts.push_back(to_json(context));
-  return Json{{"label", signature.label},
-              {"classes", signature.classes},
-              {"contexts", std::move(contexts)},
-              {"channels", signature.channels},
-              {"mean", signature.mean},
-              {"deviation", signature.deviation},
-              {"type", pixel_type_name(signature.images.type)},
-              {"height", signature.images.height},
-              {"width", signature.images.width}}
-      .dump();
+  Json json{{"label", signature.label},
+            {"classes", signature.classes},
+            {"contexts", std::move(contexts)},
+            {"channels", signature.channels},
+            {"mean", signature.mean},
+            {"deviation", signature.deviation},
+            {"type", pixel_type_name(signature.images.type)},
+            {"height", signature.images.height},
+            {"width", signature.images.width}};
+  if (signature.preparation) json["preparation"] = to_json(*signature.preparation);
+  return json.dump();
 }
 
 Signature parse_signature(const std::string& text, const std::string& where) {

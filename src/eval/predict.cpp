@@ -22,33 +22,30 @@
 namespace cohort::eval {
 namespace {
 
-/// Images of one forward pass: enough to fill the cores, few enough for the cache. Small groups share a pass.
-constexpr std::int64_t kImagesPerPass = 128;
+/// Images of one forward pass: enough to fill the cores, few enough for the cache, and not so many that ranks
+/// have none. Small groups share a pass.
+std::int64_t images_per_pass(std::int64_t rows) {
+  constexpr std::int64_t kFewest = 16, kMost = 128, kPasses = 16;
+  return std::clamp(rows / kPasses, kFewest, kMost);
+}
 
 using Groups = std::span<const data::Group>;
 
-/// The contiguous groups of `rank`: a group belongs to the rank that its middle row falls on when rows are
-/// cut evenly.
-Groups share_by_rows(const data::StepPlan& plan, std::int64_t rows, int rank, int size) {
-  std::int64_t before = 0;
-  std::size_t first = plan.size(), last = plan.size();
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    const auto count = static_cast<std::int64_t>(plan[i].rows.size());
-    const std::int64_t owner = (2 * before + count) * size / (2 * rows);
-    if (owner >= rank) first = std::min(first, i);
-    if (owner > rank) last = std::min(last, i);
-    before += count;
-  }
-  return Groups(plan).subspan(first, last - first);
+std::int64_t images_in(Groups groups) {
+  std::int64_t images = 0;
+  for (const data::Group& group : groups) images += std::ssize(group.rows);
+  return images;
 }
 
-std::vector<Groups> passes_of(Groups groups) {
+/// The whole plan as passes, the same on any number of ranks, so that each image is computed beside the same
+/// others: its numbers have the same bits.
+std::vector<Groups> passes_of(Groups groups, std::int64_t most) {
   std::vector<Groups> passes;
   std::size_t begin = 0;
   std::int64_t images = 0;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto count = static_cast<std::int64_t>(groups[i].rows.size());
-    if (i > begin && images + count > kImagesPerPass) {
+    const auto count = std::ssize(groups[i].rows);
+    if (i > begin && images + count > most) {
       passes.push_back(groups.subspan(begin, i - begin));
       begin = i;
       images = 0;
@@ -57,6 +54,19 @@ std::vector<Groups> passes_of(Groups groups) {
   }
   if (begin < groups.size()) passes.push_back(groups.subspan(begin));
   return passes;
+}
+
+/// The passes of `rank`, which follow each other: a pass belongs to the rank that its middle row falls on
+/// when rows are cut evenly.
+std::vector<Groups> share_by_rows(const std::vector<Groups>& passes, std::int64_t rows, int rank, int size) {
+  std::vector<Groups> mine;
+  std::int64_t before = 0;
+  for (const Groups& pass : passes) {
+    const std::int64_t count = images_in(pass);
+    if ((2 * before + count) * size / (2 * rows) == rank) mine.push_back(pass);
+    before += count;
+  }
+  return mine;
 }
 
 /// What this rank computed, rows in the order of its groups.
@@ -171,7 +181,8 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   comm::together(ranks, [&] {
     for (const std::string& key : model.shape().context.keys) (void)dataset.context_runs(key);
     plan = data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
-    passes = passes_of(share_by_rows(plan, dataset.rows(), ranks.rank(), ranks.size()));
+    passes = share_by_rows(passes_of(plan, images_per_pass(dataset.rows())), dataset.rows(), ranks.rank(),
+                           ranks.size());
   });
   Rows local;
   const bool collective = model.runner().is_collective();

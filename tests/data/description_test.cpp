@@ -21,6 +21,7 @@ Description sample() {
   description.source = 0xfedcba9876543210;
   description.images = {PixelType::u16, 2, 5, 7};
   description.channels = {"dapi", "actin"};
+  description.preparation = Preparation{true, 5, 7, Fit::crop};
   description.mean = {0.1, 300.25};
   description.deviation = {1.0 / 3.0, 7};
   description.labels = {{"kind", {"round", "long"}}};
@@ -59,6 +60,7 @@ TEST_F(DescriptionFile, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read.source, wrote.source);
   EXPECT_EQ(read.images, wrote.images);
   EXPECT_EQ(read.channels, wrote.channels);
+  EXPECT_EQ(read.preparation, wrote.preparation);
   EXPECT_EQ(read.mean, wrote.mean);
   EXPECT_EQ(read.deviation, wrote.deviation);
   EXPECT_EQ(read.label("kind").classes, wrote.labels[0].classes);
@@ -68,6 +70,16 @@ TEST_F(DescriptionFile, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read.split("train").shards[1].checksum, 0xffffffffffffffff);
   EXPECT_EQ(read.split("train").rows(), 5);
   EXPECT_EQ(read.split("test").rows(), 0);
+}
+
+TEST_F(DescriptionFile, OfEarlierProgramsDoesNotTellHowImagesWerePrepared) {
+  Json json = Json::parse(read_file(folder_.path() / "dataset.json"));
+  json["preparation"].erase("resize");
+  folder_.write("dataset.json", json.dump());
+  EXPECT_EQ(Description::read(folder_.path()).preparation, (Preparation{.gray = true}));
+  json.erase("preparation");
+  folder_.write("dataset.json", json.dump());
+  EXPECT_EQ(Description::read(folder_.path()).preparation, std::nullopt);
 }
 
 TEST_F(DescriptionFile, NamesEveryMissingKeyAndTheFile) {
@@ -82,6 +94,9 @@ TEST_F(DescriptionFile, NamesEveryMissingKeyAndTheFile) {
                               "/images/height",
                               "/images/width",
                               "/channels",
+                              "/preparation/gray",
+                              "/preparation/resize/height",
+                              "/preparation/resize/fit",
                               "/mean",
                               "/deviation",
                               "/labels",

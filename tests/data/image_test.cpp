@@ -60,6 +60,37 @@ TEST(Resize, ConstantImagesStayConstantAtAnySize) {
   }
 }
 
+TEST(Resize, CropAndPadKeepTheAspectRatio) {
+  const Image wide =
+      image_of<std::uint8_t>({PixelType::u8, 1, 2, 6}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 2, 2, data::Fit::crop)), (Bytes{3, 4, 9, 10}));
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 4, 6, data::Fit::pad)),
+            (Bytes{0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 2, 3, data::Fit::stretch)), (Bytes{2, 4, 6, 8, 10, 12}));
+
+  const Image tall = image_of<std::uint16_t>({PixelType::u16, 2, 3, 1}, {10, 20, 30, 40, 50, 60});
+  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, 1, 1, data::Fit::crop)),
+            (std::vector<std::uint16_t>{20, 50}));
+  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, 3, 4, data::Fit::pad)),
+            (std::vector<std::uint16_t>{0, 10, 0, 0, 0, 20, 0, 0, 0, 30, 0, 0,
+                                        0, 40, 0, 0, 0, 50, 0, 0, 0, 60, 0, 0}));
+}
+
+TEST(Resize, CropsAndPadsAfterTheMeanOfTheArea) {
+  const Image image = image_of<float>({PixelType::f32, 1, 2, 4}, {1, 3, 5, 7, 1, 3, 5, 7});
+  EXPECT_EQ(values_of<float>(resize(image, 1, 1, data::Fit::crop)), (std::vector<float>{2}));
+  EXPECT_EQ(values_of<float>(resize(image, 2, 2, data::Fit::pad)), (std::vector<float>{2, 6, 0, 0}));
+}
+
+TEST(Resize, OfAnyShapeHasTheSizeThatWasAskedFor) {
+  for (const auto& [height, width] : {std::pair{1, 9}, {9, 1}, {7, 5}, {5, 7}, {100, 3}}) {
+    const Image image = image_of<std::uint8_t>({PixelType::u8, 1, height, width},
+                                               Bytes(static_cast<std::size_t>(height * width), 9));
+    for (const data::Fit fit : {data::Fit::stretch, data::Fit::crop, data::Fit::pad})
+      EXPECT_EQ(resize(image, 6, 4, fit).layout, (data::ImageLayout{PixelType::u8, 1, 6, 4}));
+  }
+}
+
 TEST(ToGray, IsTheLumaOfBt601) {
   const Image image =
       image_of<std::uint8_t>({PixelType::u8, 3, 1, 4}, {255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255});

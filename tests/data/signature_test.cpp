@@ -21,6 +21,7 @@ Description cells() {
   description.images = {PixelType::u16, 3, 16, 64};
   description.channels = {"dna", "actin", "rna"};
   description.mean = {0.1, 300.25, 1.0 / 3.0};
+  description.preparation = Preparation{false, 16, 64, Fit::pad};
   description.deviation = {1, 2, 3};
   description.labels = {{"grade", {"cat", "dog"}}, {"kind", {"x"}}};
   description.contexts = {{"plate", {"p1", "Platte ü"}}, {"well", {"w"}}};
@@ -40,6 +41,15 @@ TEST(Signature, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read.contexts[0].unseen, Names{"p1"});
   EXPECT_EQ(read.images, (ImageLayout{PixelType::u16, 3, 16, 64}));
   EXPECT_EQ(read.mean, cells().mean);
+  EXPECT_EQ(read.preparation, cells().preparation);
+}
+
+TEST(Signature, OfEarlierProgramsDoesNotTellHowImagesWerePrepared) {
+  Description unknown = cells();
+  unknown.preparation.reset();
+  const std::string text = signature_text(signature_of(unknown, "grade", {}));
+  EXPECT_EQ(text.find("preparation"), std::string::npos);
+  EXPECT_EQ(parse_signature(text, "file").preparation, std::nullopt);
 }
 
 TEST(Signature, OfSomebodyElseIsCheckedBeforeItIsUsed) {
@@ -54,6 +64,7 @@ TEST(Signature, OfSomebodyElseIsCheckedBeforeItIsUsed) {
   refused("[\"cat\",\"dog\"]", "[\"cat\",\"cat\"]");
   refused("[1.0,2.0,3.0]", "[1.0]");
   refused("\"channels\"", "\"canals\"");
+  refused("\"pad\"", "\"cut\"");
   EXPECT_THROW((void)parse_signature("", "file"), DataError);
   EXPECT_THROW((void)parse_signature(std::string(100'000, '['), "file"), DataError);
 }

@@ -324,13 +324,16 @@ TEST(MakePlan, RulesThatAreOffGiveNoSplit) {
 TEST(Options, SizesAreChecked) {
   ConvertOptions options;
   options.resize = "64x48";
-  EXPECT_EQ(options.size(), std::pair(std::int64_t{64}, std::int64_t{48}));
+  EXPECT_EQ(options.preparation(), (data::Preparation{false, 64, 48, data::Fit::stretch}));
   options.resize = "32";
-  EXPECT_EQ(options.size(), std::pair(std::int64_t{32}, std::int64_t{32}));
+  options.fit = "pad";
+  EXPECT_EQ(options.preparation(), (data::Preparation{false, 32, 32, data::Fit::pad}));
   for (const char* bad : {"0", "x", "3x", "64 x 64", "-2", "70000"}) {
     options.resize = bad;
-    EXPECT_THROW(static_cast<void>(options.size()), UsageError) << bad;
+    EXPECT_THROW(static_cast<void>(options.preparation()), UsageError) << bad;
   }
+  options.resize.clear();
+  EXPECT_THROW(static_cast<void>(options.preparation()), UsageError) << "nothing to fit to";
   options.shard_size = "3";
   EXPECT_THROW(static_cast<void>(options.shard_bytes()), UsageError);
   EXPECT_EQ(renamed("y=kind"), std::pair(std::string("y"), std::string("kind")));

@@ -176,6 +176,22 @@ TEST_F(Commands, ASplitHasTheImagesThatWereAskedFor) {
     EXPECT_NE(refused(line).find(message), std::string::npos) << refused(line);
 }
 
+TEST_F(Commands, ADatasetTellsHowItsImagesWerePrepared) {
+  make_photos();
+  const std::string line = "convert images {0}/photos --layout context:site/label:kind --resize 4 --out {0}/";
+  EXPECT_EQ(in_folder(line + "crop --fit crop"), ExitCode::done);
+  EXPECT_EQ(in_folder(line + "stretch"), ExitCode::done);
+  EXPECT_NE(refused(line + "crop --fit pad").find("already holds another dataset"), std::string::npos);
+  world_.barrier();
+  EXPECT_EQ(in_folder("split {0}/crop --keep site=south --out {0}/south"), ExitCode::done);
+  EXPECT_EQ(in_folder("merge {0}/crop {0}/stretch --prefix-ids --out {0}/both"), ExitCode::done);
+
+  const data::Preparation cropped{false, 4, 4, data::Fit::crop};
+  EXPECT_EQ(data::Description::read(path("crop")).preparation, cropped);
+  EXPECT_EQ(data::Description::read(path("south")).preparation, cropped);
+  EXPECT_EQ(data::Description::read(path("both")).preparation, std::nullopt) << "they contradict each other";
+}
+
 TEST_F(Commands, ImagesOfOtherLayoutsAreNotMerged) {
   for (const char* size : {"4", "8"})
     EXPECT_EQ(

@@ -1,10 +1,13 @@
 // cohort checkpoint inspect, verify, export and import, and what cohort train says of damaged checkpoints.
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "cohort/core/file.h"
 
 #include "support/faults.h"
 #include "support/spawn.h"
@@ -90,8 +93,11 @@ TEST_P(CheckpointCommands, ExportWritesWhatTrainingLeaves) {
   EXPECT_EQ(
       test::spawn(fmt::format("cmp {} {}", file.string(), (run_ / "weights.safetensors").string())).exit_code,
       0);
-  const Outcome other =
-      run(fmt::format("checkpoint export {} --part teacher --out {}", run_.string(), file.string()));
+  const Outcome again = run(fmt::format("checkpoint export {} --out {}", run_.string(), file.string()));
+  EXPECT_EQ(again.exit_code, 2) << again.output;
+  EXPECT_EQ(again.occurrences("the output is there already"), 1) << again.output;
+  const Outcome other = run(
+      fmt::format("checkpoint export {} --part teacher --out {} --overwrite", run_.string(), file.string()));
   EXPECT_EQ(other.exit_code, 2) << other.output;
   EXPECT_EQ(other.occurrences("the checkpoint has no part 'teacher'"), 1) << other.output;
 }
@@ -122,11 +128,11 @@ TEST_P(CheckpointCommands, DinoHasATeacherAndAStudent) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
     return file;
   };
-  const fs::path by_default = extract("--run " + run_.string(), "default.h5"),
-                 of_student = extract("--run " + run_.string() + " --part student", "student.h5"),
+  const fs::path by_default = extract("--run " + run_.string(), "default.csv"),
+                 of_student = extract("--run " + run_.string() + " --part student", "student.csv"),
                  of_file =
                      extract("--weights " + student.string() + " --model " + (run_ / "config.yaml").string(),
-                             "file.h5");
+                             "file.csv");
   EXPECT_TRUE(differ(by_default, of_student));
   EXPECT_FALSE(differ(of_student, of_file));
 
@@ -157,6 +163,51 @@ TEST_P(CheckpointCommands, ARunWithoutCheckpointsIsRefused) {
 
   EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
   EXPECT_EQ(outcome.occurrences("there is no complete checkpoint"), 1) << outcome.output;
+}
+
+std::string without(std::string text, const std::string& part) {
+  for (std::size_t at = 0; (at = text.find(part)) != std::string::npos;) text.erase(at, part.size());
+  return text;
+}
+
+// The test images of the fixture as files, in two folders, and as a dataset of these.
+TEST(Predict, SaysOfBareImagesWhatItSaysOfTheirDatasetOnAnyNumberOfRanks) {
+  const testing::TemporaryFolder folder;
+  const auto in_folder = [&](const std::string& name) { return (folder.path() / name).string(); };
+  const auto run = [&](int ranks, const std::string& program, const std::string& command) {
+    const Outcome outcome = test::spawn_ranks(COHORT_MPIEXEC, ranks, program + " " + command, 60);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  };
+  const std::string fixture = (fs::path(COHORT_TEST_DATA) / "data" / "nuclei").string();
+  run(1, COHORT_PROGRAM,
+      fmt::format("train {} data.path={} run_dir={} train.max_steps=2",
+                  (kRoot / "configs" / "tests" / "nuclei.yaml").string(), fixture, in_folder("run")));
+  run(1, COHORT_DATA_PROGRAM, fmt::format("export {} --split test --out {}", fixture, in_folder("files")));
+  int number = 0;
+  for (const char* name : {"photos/a", "photos/b/c"}) fs::create_directories(folder.path() / name);
+  for (const auto& file : fs::directory_iterator(folder.path() / "files" / "test"))
+    fs::rename(file.path(),
+               folder.path() / "photos" / (++number % 3 == 0 ? "a" : "b/c") / file.path().filename());
+  run(1, COHORT_DATA_PROGRAM,
+      fmt::format("convert images {}/b --layout context --out {}", in_folder("photos"), in_folder("made")));
+  const std::string predict = "predict --run " + in_folder("run") + " --out " + in_folder("");
+
+  run(1, COHORT_PROGRAM, predict + "made.csv " + in_folder("made"));
+  run(1, COHORT_PROGRAM, predict + "b.csv " + in_folder("photos/b"));
+  run(1, COHORT_PROGRAM, predict + "one.csv " + in_folder("photos"));
+  run(3, COHORT_PROGRAM, predict + "three.csv " + in_folder("photos"));
+
+  const std::string made = read_file(folder.path() / "made.csv"), one = read_file(folder.path() / "one.csv");
+  EXPECT_EQ(made.rfind("id,split,context,prediction,probability_0,probability_1\nc/crop", 0), 0U) << made;
+  EXPECT_EQ(without(without(made, ",split"), ",train"), read_file(folder.path() / "b.csv"));
+  EXPECT_EQ(one.rfind("id,context,prediction,probability_0,probability_1\na/crop", 0), 0U) << one;
+  EXPECT_EQ(std::count(one.begin(), one.end(), '\n'), 225);
+  EXPECT_EQ(one, read_file(folder.path() / "three.csv"));
+
+  const Outcome again = test::spawn_ranks(
+      COHORT_MPIEXEC, 2, fmt::format("{} {}one.csv {}", COHORT_PROGRAM, predict, in_folder("photos")), 60);
+  EXPECT_EQ(again.exit_code, 2) << again.output;
+  EXPECT_EQ(again.occurrences("the output is there already"), 1) << again.output;
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, CheckpointCommands, ::testing::Values(1, 2));

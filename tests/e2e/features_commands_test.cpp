@@ -176,7 +176,8 @@ TEST_F(FeatureCommands, FinetuneTakesModelAndBackboneOfTheRun) {
 }
 
 TEST_F(FeatureCommands, ExtractWritesAnyLayerAndPatches) {
-  const std::string command = "extract --run " + run_folder() + " --split test" + out("features.h5");
+  const std::string command =
+      "extract --overwrite --run " + run_folder() + " --split test" + out("features.h5");
   const Outcome outcome = run(2, command + " --layer 1 --patch-tokens");
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_NE(written("features.h5").find("patch_tokens"), std::string::npos);
@@ -186,7 +187,29 @@ TEST_F(FeatureCommands, ExtractWritesAnyLayerAndPatches) {
   EXPECT_EQ(layer.occurrences("the model has no block 99"), 1) << layer.output;
 }
 
+TEST_F(FeatureCommands, ExtractWritesMeansOfContexts) {
+  const Outcome outcome =
+      run(2, "extract --run " + run_folder() + " --split test --mean-by context" + out("means.csv"));
+
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  const std::string means = written("means.csv");
+  EXPECT_EQ(means.rfind("context,images,split,micronucleus,features_0000,", 0), 0U) << means;
+  const auto attributes = nlohmann::json::parse(written("means.csv.json"));
+  EXPECT_EQ(attributes.at("run"), run_folder());
+  EXPECT_EQ(attributes.at("step"), 4);
+  EXPECT_EQ(attributes.at("dataset"), "nuclei");
+  EXPECT_EQ(attributes.at("split"), "test");
+}
+
 TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
+  const Outcome head = run(2, "predict --run " + run_folder() + out("p.csv"));
+  EXPECT_EQ(head.exit_code, 2) << head.output;
+  EXPECT_EQ(head.occurrences("dino learns no classes"), 1) << head.output;
+
+  const Outcome ending = run(2, "extract --split test --run " + run_folder() + out("p.xlsx"));
+  EXPECT_EQ(ending.exit_code, 2) << ending.output;
+  EXPECT_EQ(ending.occurrences("'.xlsx' is no ending of a table"), 1) << ending.output;
+
   const Outcome neighbours = run(2, "knn --run " + run_folder() + " --k 100000");
   EXPECT_EQ(neighbours.exit_code, 2) << neighbours.output;
   EXPECT_EQ(neighbours.occurrences("100000 neighbours are asked for"), 1) << neighbours.output;

@@ -49,11 +49,11 @@ TEST(Predict, DoesNotDependOnTheNumberOfRanks) {
     const Prediction single = predict_test_split(model, dataset, alone);
 
     ASSERT_EQ(together.logits.sizes(), (at::IntArrayRef{testing::kTinyTest, 2}));
-    EXPECT_TRUE(at::allclose(together.logits, single.logits, 1e-5, 1e-6));
-    EXPECT_TRUE(at::allclose(together.features, single.features, 1e-5, 1e-6));
+    EXPECT_TRUE(at::equal(together.logits, single.logits));
+    EXPECT_TRUE(at::equal(together.features, single.features));
     EXPECT_EQ(together.context.defined(), contextual);
     if (contextual) {
-      EXPECT_TRUE(at::allclose(together.context, single.context, 1e-5, 1e-6));
+      EXPECT_TRUE(at::equal(together.context, single.context));
     }
   }
 }
@@ -108,7 +108,7 @@ TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
   EXPECT_FALSE(at::allclose(prediction.context[2], prediction.context[3], 1e-6, 1e-7));
 }
 
-// 331 images in groups of five, so that several share a pass of 128, with a rest in each context and a last
+// 331 images in groups of five, so that several share a pass, with a rest in each context and a last
 // pass that is short; one context alone is larger than a pass.
 TEST(Predict, EveryGroupOfManyPassesIsThatOfItsOwnForwardPass) {
   comm::Communicator world = test::world();
@@ -176,7 +176,8 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   const Prediction prediction = predict_test_split(model, dataset, world);
   if (world.rank() != 0) return;
 
-  write_features(folder.path() / "f.h5", dataset, prediction, {"site"}, {});
+  write_features(folder.path() / "f.h5", dataset, prediction, {"site"}, {"dark", "bright"},
+                 {{"run", "runs/x"}, {"step", std::int64_t{12}}});
 
   const std::string where = "f.h5";
   const hdf5::File file = hdf5::open_file(folder.path() / "f.h5");
@@ -186,6 +187,11 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   EXPECT_EQ(shape_of("id"), std::vector<std::int64_t>{testing::kTinyTest});
   EXPECT_EQ(shape_of("labels/corner"), std::vector<std::int64_t>{testing::kTinyTest});
   EXPECT_EQ(shape_of("context/site"), std::vector<std::int64_t>{testing::kTinyTest});
+  EXPECT_EQ(shape_of("label_names/corner"), std::vector<std::int64_t>{2});
+  EXPECT_EQ(shape_of("context_names/site"), std::vector<std::int64_t>{6});
+  EXPECT_EQ(shape_of("logit_classes"), std::vector<std::int64_t>{2});
+  EXPECT_GT(H5Aexists(file.get(), "run"), 0);
+  EXPECT_GT(H5Aexists(file.get(), "step"), 0);
   EXPECT_EQ(shape_of("context_tokens/site"), (std::vector<std::int64_t>{testing::kTinyTest, 24}));
   at::Tensor features = at::empty_like(prediction.features);
   const hdf5::Dataset stored = hdf5::open_dataset(file.get(), "features", where);

@@ -56,7 +56,7 @@ JobScript sweep_of_training() {
 
 JobScript report() {
   JobScript job = stage("report", {"/opt/cohort/bin/cohort", "report", "--out", "runs/contextvit/report.html",
-                                   "runs/contextvit"});
+                                   "--overwrite", "runs/contextvit"});
   job.resources.ranks_per_node = 1;
   job.launched = false;
   return job;

@@ -1,5 +1,6 @@
 """A plain ViT trained for a few steps on 2 ranks: its checkpoint in h5py, its exported weights in timm."""
 
+import csv
 import json
 import os
 import pathlib
@@ -9,6 +10,7 @@ import unittest
 
 import h5py
 import numpy
+import pyarrow.parquet
 import safetensors.torch
 import torch
 from timm.models._manipulate import adapt_input_conv
@@ -83,6 +85,34 @@ class Export(unittest.TestCase):
         with h5py.File(out, "r") as file:
             numpy.testing.assert_allclose(file["features"][:], features.numpy(), rtol=1e-5, atol=1e-5)
             numpy.testing.assert_allclose(file["logits"][:], logits.numpy(), rtol=1e-5, atol=1e-5)
+
+    def test_tables_of_features_and_predictions_are_those_of_the_hdf5_file(self):
+        of_run = ("--run", self.run_folder, "--split", SPLIT["name"])
+        files = {ending: self.folder / ("table" + ending) for ending in (".h5", ".parquet", ".csv")}
+        cohort("extract", *of_run, "--logits", "--out", files[".h5"], ranks=2)
+        cohort("extract", *of_run, "--out", files[".parquet"], ranks=2)
+        cohort("predict", *of_run, "--out", files[".csv"], ranks=2)
+        table = pyarrow.parquet.read_table(files[".parquet"])
+        with open(files[".csv"], newline="", encoding="utf-8") as lines:
+            predicted = list(csv.DictReader(lines))
+        key, label = DESCRIPTION["contexts"][0]["name"], DESCRIPTION["labels"][0]
+        with h5py.File(files[".h5"], "r") as file:
+            features, logits = file["features"][:], torch.tensor(file["logits"][:])
+            ids = list(file["id"].asstr()[:])
+            names = list(file["context_names/" + key].asstr()[:][file["context/" + key][:]])
+            self.assertEqual(file.attrs["step"], 3)
+            self.assertEqual(file.attrs["dataset"], DESCRIPTION["name"])
+        self.assertEqual(table["id"].to_pylist(), ids)
+        self.assertEqual(table[key].to_pylist(), names)
+        numpy.testing.assert_array_equal(numpy.stack(table["features"].to_numpy()), features)
+        self.assertEqual(table.schema.metadata[b"step"], b"3")
+        self.assertEqual([row[key] for row in predicted], names)
+        probability = logits.softmax(1).numpy()
+        for i, name in enumerate(label["classes"]):
+            given = numpy.array([row["probability_" + name] for row in predicted], numpy.float32)
+            numpy.testing.assert_allclose(given, probability[:, i], rtol=1e-6)
+        self.assertEqual([row["prediction"] for row in predicted],
+                         [label["classes"][i] for i in probability.argmax(1)])
 
     def test_the_weights_that_training_leaves_are_the_exported_ones(self):
         left = safetensors.torch.load_file(self.run_folder / "weights.safetensors")

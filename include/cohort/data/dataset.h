@@ -12,6 +12,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/data/context_runs.h"
+#include "cohort/data/dataset_writer.h"
 #include "cohort/data/description.h"
 
 namespace cohort::data {
@@ -29,6 +30,11 @@ class Dataset {
   /// that a rank opens a shard only when it reads an image of it. Throws on all ranks alike.
   static Dataset open(const std::filesystem::path& folder, const std::string& split, const LabelsOf& labels,
                       comm::Communicator& ranks);
+  /// Not on a disk: images come from `pixels`, row by row, whenever they are read, from any thread. `rows` in
+  /// any order; those of `split` become dataset order, as write_dataset() has it. For images that are seen
+  /// once. Throws UsageError: no such split.
+  static Dataset of_source(Description description, const std::string& split, const std::vector<Row>& rows,
+                           PixelSource pixels);
   Dataset(Dataset&&) noexcept;
   Dataset& operator=(Dataset&&) noexcept;
   Dataset(const Dataset&) = delete;

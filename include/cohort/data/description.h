@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,24 @@ struct ImageLayout {
   [[nodiscard]] std::int64_t values() const noexcept { return channels * height * width; }
   [[nodiscard]] std::int64_t bytes() const noexcept;
   friend bool operator==(const ImageLayout&, const ImageLayout&) = default;
+};
+
+/// How an image comes to the size of the dataset. `stretch`: each axis by itself, the aspect ratio is not
+/// kept; `crop`: the shorter axis fits, what the longer one has too much is cut off, half on each side;
+/// `pad`: the longer axis fits, what the shorter one lacks is 0, half on each side.
+enum class Fit { stretch, crop, pad };
+
+/// "stretch", "crop", "pad".
+std::string_view fit_name(Fit fit) noexcept;
+std::optional<Fit> fit_of(std::string_view name) noexcept;
+
+/// What was done to the images of a dataset before they were stored, in this order, so that others can be
+/// made like them.
+struct Preparation {
+  bool gray = false;                   ///< colour became gray
+  std::int64_t height = 0, width = 0;  ///< that they were resized to; 0: they were not
+  Fit fit = Fit::stretch;
+  friend bool operator==(const Preparation&, const Preparation&) = default;
 };
 
 /// A label every row may have. Stored as i32 class index, -1 where a row has none.
@@ -70,8 +89,9 @@ struct Description {
   std::vector<LabelColumn> labels;
   std::vector<ContextColumn> contexts;
   std::vector<Split> splits;
-  std::string license;       ///< of the images, as given at conversion; may be empty
-  std::uint64_t source = 0;  ///< checksum of options and inputs of the conversion; 0: not known
+  std::string license;                     ///< of the images, as given at conversion; may be empty
+  std::optional<Preparation> preparation;  ///< nothing: not known
+  std::uint64_t source = 0;                ///< checksum of options and inputs of the conversion; 0: not known
 
   /// Throws DataError: no such folder, no dataset.json, bad JSON, unknown version, missing or inconsistent
   /// keys.

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,8 +22,9 @@ struct Signature {
   std::vector<std::string> classes{};  ///< output i of the head is that of classes[i]; empty: no head
   std::vector<Context> contexts{};     ///< in the order of the model's keys
   std::vector<std::string> channels{};
-  ImageLayout images{};                     ///< height and width give the grid of the position table
-  std::vector<double> mean{}, deviation{};  ///< per channel, in stored units; empty: not known
+  ImageLayout images{};                      ///< height and width give the grid of the position table
+  std::vector<double> mean{}, deviation{};   ///< per channel, in stored units; empty: not known
+  std::optional<Preparation> preparation{};  ///< of the images; nothing: not known
 };
 
 /// Of a model that learns `label` (empty: none) with the context keys `keys`. Throws UsageError: no such

@@ -54,7 +54,8 @@ using AskedToStop = std::function<bool()>;
 
 /// Collective. Every image of the split exactly once, its context token inferred from groups of
 /// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
-/// result does not depend on the number of ranks. Whole groups are divided over the ranks. No gradients, fp32
+/// result does not depend on the number of ranks (to the bit where ranks have as many threads). Whole groups
+/// are divided over the ranks. No gradients, fp32
 /// output, all of it on every rank. `asked_to_stop`: asked before each pass of the model; once
 /// it is true on one rank, every rank throws an Error with ExitCode::stopped. Precondition: choice.layer is
 /// less than the model's depth.

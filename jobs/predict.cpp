@@ -1,0 +1,224 @@
+#include "cohort/eval/predict.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
+#include "cohort/data/grouping.h"
+#include "cohort/eval/evaluation.h"
+#include "cohort/train/model.h"
+#include "cohort/train/run_owner.h"
+
+#include "commands.h"
+#include "features.h"
+#include "image_files.h"
+#include "new_file.h"
+#include "table_file.h"
+#include "table_of.h"
+
+namespace cohort::jobs {
+namespace {
+
+struct PredictOptions {
+  ModelSource model;
+  ImageOptions images;
+  std::vector<std::string> splits;
+  TableOptions table;
+};
+
+/// A model, and the images to predict: a dataset's, or files.
+struct Subject {
+  TrainedModel trained;
+  std::optional<ImageFiles> files;
+  std::vector<std::string> splits;
+};
+
+/// Collective. Whether rank 0 sees something there.
+bool is_there(const std::filesystem::path& path, comm::Communicator& ranks) {
+  std::error_code error;
+  return ranks.max(std::int64_t{ranks.rank() == 0 && std::filesystem::exists(path, error)}) > 0;
+}
+
+/// Of what stands where images do, KEY=VALUE is for the configuration.
+void take_overrides(PredictOptions& options) {
+  std::vector<std::string> paths;
+  for (std::string& argument : options.images.paths) {
+    const std::size_t equals = argument.find('=');
+    const bool is_override = equals != std::string::npos && argument.find('/') > equals;
+    (is_override ? options.model.overrides : paths).push_back(std::move(argument));
+  }
+  options.images.paths = std::move(paths);
+  options.images.skipped = options.table.out + ".skipped.csv";
+}
+
+std::vector<std::string> split_names(const data::Description& description,
+                                     const std::vector<std::string>& asked) {
+  std::vector<std::string> names = asked;
+  if (names.empty())
+    for (const data::Split& split : description.splits) names.push_back(split.name);
+  for (const std::string& name : names) (void)description.split(name);
+  return names;
+}
+
+void refuse_file_options(const ImageOptions& images) {
+  if (images.layout.empty() && images.on_error == "stop") return;
+  throw UsageError({"a dataset has its contexts, and whole images alone", "--layout, --on-error",
+                    "leave them out: they are for images that are no dataset"});
+}
+
+/// Collective.
+Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
+  comm::together(ranks, [&] { refuse_file_options(options.images); });
+  if (!options.images.paths.empty()) options.model.data = options.images.paths.front();
+  Subject subject{load_trained_model(options.model, Head::needed, ranks), {}, {}};
+  const data::Description description = data::Description::read(subject.trained.config.data.path, ranks);
+  comm::together(ranks, [&] {
+    subject.splits = data::with_images(description, split_names(description, options.splits));
+    if (subject.splits.empty())
+      throw DataError({"there are no images", subject.trained.config.data.path.string(), "choose another --split"});
+  });
+  return subject;
+}
+
+/// Collective.
+Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
+  Subject subject;
+  const auto describe = [&](const data::Signature& trained_on) {
+    subject.files.emplace(options.images, trained_on, ranks);
+    return subject.files->description();
+  };
+  subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
+  comm::together(ranks,
+                 [&] { subject.splits = split_names(subject.files->description(), options.splits); });
+  return subject;
+}
+
+/// Collective.
+Subject find_subject(const PredictOptions& options, comm::Communicator& ranks) {
+  const std::vector<std::string>& paths = options.images.paths;
+  const bool is_dataset =
+      paths.empty() ||
+      (paths.size() == 1 && is_there(std::filesystem::path(paths.front()) / "dataset.json", ranks));
+  if (is_dataset) return open_dataset(options, ranks);
+  for (const std::string& path : paths) {
+    comm::together(ranks, [&] {
+      if (ranks.rank() == 0 && !std::filesystem::exists(path))
+        throw DataError({"there is no such image, folder or dataset", path, "check the path"});
+    });
+  }
+  return open_files(options, ranks);
+}
+
+/// Collective.
+data::Dataset open(const Subject& subject, const std::string& split, comm::Communicator& ranks) {
+  if (!subject.files) return open_split(subject.trained, split, {}, ranks);
+  std::optional<data::Dataset> dataset;
+  comm::together(ranks, [&] {
+    dataset = subject.files->open(split);
+    make_fit(subject.trained, *dataset);
+  });
+  return *std::move(dataset);
+}
+
+/// What images are grouped by: as in training where they have these columns, else by the model's first key.
+std::string group_key(const train::RunConfig& config, const data::Description& description) {
+  const std::string trained = train::training_group_key(config);
+  const std::vector<std::string> keys = data::grouping_keys(trained);
+  const bool has_them = std::all_of(keys.begin(), keys.end(), [&](const std::string& key) {
+    return std::any_of(description.contexts.begin(), description.contexts.end(),
+                       [&](const data::ContextColumn& column) { return column.name == key; });
+  });
+  return eval::evaluation_group_key(has_them ? trained : "", config.context.keys, description);
+}
+
+/// A split and what the model says of it.
+struct Predicted {
+  data::Dataset dataset;
+  at::Tensor probability;  ///< [N, classes] f32
+};
+
+/// Collective.
+Predicted predict_split(const Subject& subject, const std::string& split, comm::Communicator& ranks) {
+  const train::RunConfig& config = subject.trained.config;
+  data::Dataset dataset = open(subject, split, ranks);
+  const eval::Prediction prediction =
+      eval::predict(*subject.trained.model, dataset, group_key(config, dataset.description()), config.eval,
+                    config.data.normalisation, config.precision == train::Precision::bf16, ranks);
+  comm::together(ranks, [&] { check_finite(prediction.logits, dataset); });
+  log_info(fmt::format("{}{} images, {:.0f} images/s over all ranks",
+                       subject.files && !subject.files->has_splits() ? "" : split + ": ",
+                       format_count(dataset.rows()), prediction.images_per_second));
+  return {std::move(dataset), prediction.logits.softmax(1).contiguous()};
+}
+
+/// Columns of the images, their probabilities, or means of them, and the class that has most.
+eval::Table table_of(const Predicted& predicted, const Subject& subject, const TableOptions& options) {
+  const std::vector<std::string>& classes = subject.trained.signature.classes;
+  const std::string probability = "probability";
+  std::vector<std::string> names;
+  for (const std::string& name : classes) names.push_back(probability + "_" + name);
+  eval::Table table = image_table(predicted.dataset, !subject.files || subject.files->has_splits());
+  table.columns.push_back({probability, eval::Table::Values{predicted.probability, std::move(names)}});
+  if (!options.mean_by.empty()) table = mean_by(table, options.mean_by);
+  const at::Tensor answer =
+      std::get<eval::Table::Values>(table.columns.back().content).values.argmax(1).to(at::kInt);
+  table.columns.insert(table.columns.end() - 1,
+                       eval::Table::Column{"prediction", eval::Table::Names{answer, classes}});
+  return table;
+}
+
+ExitCode predict_images(const PredictOptions& options, comm::Communicator& ranks) {
+  prepare_table(options.table, ranks);
+  if (options.images.on_error == "skip")
+    refuse_existing({options.images.skipped}, options.table.overwrites, ranks);
+  const auto owners = train::own_runs_of({options.table.out}, "cohort predict", ranks);
+  const Subject subject = find_subject(options, ranks);
+  std::vector<Predicted> splits;
+  for (const std::string& split : subject.splits) splits.push_back(predict_split(subject, split, ranks));
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    std::vector<eval::Table> tables;
+    for (const Predicted& split : splits) tables.push_back(table_of(split, subject, options.table));
+    const std::string& dataset = splits.front().dataset.description().name;
+    write_table(options.table.out, attributes_of(options.model, subject.trained, dataset), tables,
+                options.table.quotes_formulas);
+    fmt::print("{}\n", options.table.out);
+  });
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<PredictOptions>();
+  CLI::App* command = &add_command(
+      app, {"predict",
+            "Write what a model says of images, labelled or not, as a table",
+            {"cohort predict --run runs/x photos --out predictions.csv",
+             "mpirun -n 4 cohort predict --run runs/x data/slides --split test --mean-by slide --out slides.parquet"},
+            command_line::endings_on_ranks()});
+  add_weight_options(*command, options->model);
+  command->add_option(
+      "IMAGES", options->images.paths,
+      "a dataset, a folder of images, or image files and lists of them (.txt, a path a line); "
+      "without it the dataset of the configuration; and KEY=VALUE, which replaces an option of "
+      "the configuration: eval.context_images=64");
+  command->add_option("--split", options->splits, "split to predict; may be repeated; without it all")
+      ->allow_extra_args(false);
+  options->images.add_to(*command);
+  options->table.add_to(*command);
+  command->callback([options, &job] {
+    take_overrides(*options);
+    job.program = "cohort predict";
+    job.with_ranks = [options](comm::Communicator& ranks) { return predict_images(*options, ranks); };
+  });
+}
+
+}  // namespace cohort::jobs
