@@ -15,10 +15,19 @@
 #include "cohort/data/image_codec.h"
 #include "cohort/data/pixel_type.h"
 
+#include "data_prep/font.h"
+#include "data_prep/image.h"
+
 namespace cohort::data_prep {
 namespace {
 
-constexpr std::int64_t kGap = 4;  // white pixels around every image
+constexpr std::int64_t kGap = 6;                             // white pixels around every image
+constexpr std::int64_t kLeastSide = 64, kMostSide = 160;     // that the longer side of an image is shown with
+constexpr std::int64_t kLeastCell = 12 * kLetterWidth;       // so that captions can be read
+constexpr std::int64_t kCaption = 2 * kLetterHeight;         // split and id
+constexpr std::int64_t kHeading = kLetterHeight + kGap / 2;  // of a class
+constexpr std::int64_t kMostTitle = 60;                      // letters for which a sheet becomes wider
+constexpr std::byte kInk{40};
 
 /// An image of the dataset.
 struct Place {
@@ -26,8 +35,21 @@ struct Place {
   std::int64_t row;
 };
 
-/// [context][line]: the places to choose from, in dataset order.
+/// [context][class]: the places to choose from, in dataset order. The last class is that of images without
+/// one.
 using Lines = std::vector<std::vector<std::vector<Place>>>;
+
+/// Text of at most so many letters, with ".." for what is left out at its beginning or end.
+std::string shortened(const std::string& text, std::int64_t most, bool keeps_end) {
+  const std::vector<std::string_view> letters = letters_of(text);
+  if (std::ssize(letters) <= most) return text;
+  const auto kept = static_cast<std::size_t>(std::max<std::int64_t>(0, most - 2));
+  std::string shown;
+  for (const std::string_view letter :
+       std::span(letters).subspan(keeps_end ? letters.size() - kept : 0, kept))
+    shown += letter;
+  return keeps_end ? ".." + shown : shown + "..";
+}
 
 /// 8-bit pixels, white at first.
 class Sheet {
@@ -39,6 +61,14 @@ class Sheet {
   [[nodiscard]] std::byte& at(std::int64_t channel, std::int64_t y, std::int64_t x) {
     return pixels_[static_cast<std::size_t>((channel * layout_.height + y) * layout_.width + x)];
   }
+  /// One line of at most `width` pixels.
+  void write(const std::string& text, std::int64_t top, std::int64_t left, std::int64_t width,
+             bool keeps_end = false) {
+    draw_text(shortened(text, width / kLetterWidth, keeps_end), [&](std::int64_t y, std::int64_t x) {
+      for (std::int64_t c = 0; c < layout_.channels; ++c) at(c, top + y, left + x) = kInk;
+    });
+  }
+  [[nodiscard]] std::int64_t width() const { return layout_.width; }
   [[nodiscard]] std::string png() const {
     const auto encoded = data::encode_image(data::Codec::png, layout_, 0, pixels_);
     const void* start = encoded.data();
@@ -48,6 +78,22 @@ class Sheet {
  private:
   data::ImageLayout layout_;
   std::vector<std::byte> pixels_;
+};
+
+/// How large images are shown: small ones by a whole number of times, so that pixels stay pixels.
+struct Shown {
+  std::int64_t height, width;  ///< after shrinking
+  std::int64_t times = 1;
+
+  explicit Shown(const data::ImageLayout& images) : height(images.height), width(images.width) {
+    const std::int64_t longer = std::max(height, width);
+    if (longer < kLeastSide) times = (kLeastSide + longer - 1) / longer;
+    if (longer <= kMostSide) return;
+    height = std::max<std::int64_t>(1, height * kMostSide / longer);
+    width = std::max<std::int64_t>(1, width * kMostSide / longer);
+  }
+  [[nodiscard]] std::int64_t cell_width() const { return std::max(width * times, kLeastCell) + kGap; }
+  [[nodiscard]] std::int64_t cell_height() const { return height * times + kCaption + kGap; }
 };
 
 /// A name that any disk takes: short, without separators and control characters, not hidden.
@@ -97,12 +143,12 @@ std::vector<std::int64_t> channels_of(const ContactSheetOptions& options, std::i
 class ContactSheets {
  public:
   ContactSheets(const std::filesystem::path& folder, const ContactSheetOptions& options)
-      : options_(options), description_(data::Description::read(folder)) {
-    if (description_.contexts.empty())
-      throw UsageError({"the dataset has no contexts", folder.string(), "leave out --contact-sheets"});
-    key_ = options.context.empty() ? description_.contexts.front().name : options.context;
-    names_ = sheet_names(description_.context(key_).values);
-    shown_ = channels_of(options, description_.images.channels);
+      : options_(options), description_(data::Description::read(folder)), shown_(description_.images) {
+    const auto& contexts = description_.contexts;
+    key_ = options.context.empty() && !contexts.empty() ? contexts.front().name : options.context;
+    names_ =
+        key_.empty() ? std::vector<std::string>{"all.png"} : sheet_names(description_.context(key_).values);
+    channels_ = channels_of(options, description_.images.channels);
     for (const data::Split& split : description_.splits)
       splits_.push_back(data::Dataset::open(folder, split.name));
     choose();
@@ -112,36 +158,79 @@ class ContactSheets {
 
   /// Nothing for a value without images.
   std::string write(std::size_t context) const {
-    const auto& lines = lines_[context];
-    std::int64_t columns = 0;
-    for (const auto& line : lines)
+    std::int64_t columns = 0, height = kGap + kLetterHeight + kGap;
+    for (const auto& line : lines_[context]) {
       columns = std::max(columns, std::min<std::int64_t>(std::ssize(line), options_.images));
+      if (!line.empty()) height += line_height();
+    }
     if (columns == 0) return "";
-    const std::int64_t height = description_.images.height + kGap, width = description_.images.width + kGap;
-    Sheet sheet(std::ssize(shown_), std::ssize(lines) * height + kGap, columns * width + kGap);
-    for (std::int64_t line = 0; line < std::ssize(lines); ++line) {
-      std::int64_t column = 0;
-      for (const Place& place : spread(lines[static_cast<std::size_t>(line)], options_.images))
-        draw(sheet, place, kGap + line * height, kGap + column++ * width);
+    const std::string title = title_of(context);
+    const std::int64_t wanted = std::min(kMostTitle, std::ssize(letters_of(title))) * kLetterWidth + kGap;
+    Sheet sheet(std::ssize(channels_), height, kGap + std::max(columns * shown_.cell_width(), wanted));
+    sheet.write(title, kGap, kGap, sheet.width() - kGap);
+    std::int64_t top = kGap + kLetterHeight + kGap;
+    for (std::size_t line = 0; line < lines_[context].size(); ++line) {
+      if (lines_[context][line].empty()) continue;
+      draw_line(sheet, context, line, top);
+      top += line_height();
     }
     write_file_atomically(options_.out / names_[context], sheet.png());
     return names_[context];
   }
 
  private:
+  [[nodiscard]] bool has_labels() const { return !description_.labels.empty(); }
+  [[nodiscard]] std::int64_t line_height() const {
+    return (has_labels() ? kHeading : 0) + shown_.cell_height();
+  }
+
   void choose() {
-    const std::size_t classes = description_.labels.empty() ? 1 : description_.labels.front().classes.size();
-    lines_.assign(description_.context(key_).values.size(), std::vector<std::vector<Place>>(classes));
+    const std::size_t classes = has_labels() ? description_.labels.front().classes.size() : 0;
+    lines_.assign(names_.size(), std::vector<std::vector<Place>>(classes + 1));
     for (std::size_t split = 0; split < splits_.size(); ++split) {
-      const auto& contexts = splits_[split].contexts(key_);
-      const std::vector<std::int32_t> none(contexts.size(), 0);
-      const auto& labels =
-          description_.labels.empty() ? none : splits_[split].labels(description_.labels.front().name);
-      for (std::size_t row = 0; row < contexts.size(); ++row) {
-        if (labels[row] >= 0)
-          lines_[static_cast<std::size_t>(contexts[row])][static_cast<std::size_t>(labels[row])].push_back(
-              {split, static_cast<std::int64_t>(row)});
+      const data::Dataset& dataset = splits_[split];
+      const std::vector<std::int32_t> none(static_cast<std::size_t>(dataset.rows()), 0);
+      const auto& contexts = key_.empty() ? none : dataset.contexts(key_);
+      const auto& labels = has_labels() ? dataset.labels(description_.labels.front().name) : none;
+      for (std::size_t row = 0; row < none.size(); ++row) {
+        const std::size_t line = labels[row] < 0 ? classes : static_cast<std::size_t>(labels[row]);
+        lines_[static_cast<std::size_t>(contexts[row])][line].push_back(
+            {split, static_cast<std::int64_t>(row)});
       }
+    }
+  }
+
+  [[nodiscard]] std::string title_of(std::size_t context) const {
+    std::int64_t images = 0;
+    for (const auto& line : lines_[context]) images += std::ssize(line);
+    const std::string of =
+        key_.empty() ? "" : fmt::format("{} = {}, ", key_, description_.context(key_).values[context]);
+    return printable(
+        fmt::format("{}: {}{} image{}", description_.name, of, format_count(images), images == 1 ? "" : "s"));
+  }
+
+  [[nodiscard]] std::string heading_of(std::size_t line, std::int64_t shown, std::int64_t all) const {
+    const data::LabelColumn& label = description_.labels.front();
+    const std::string name =
+        line < label.classes.size() ? label.name + " = " + label.classes[line] : "without " + label.name;
+    return printable(fmt::format("{}: {} of {}", name, format_count(shown), format_count(all)));
+  }
+
+  void draw_line(Sheet& sheet, std::size_t context, std::size_t line, std::int64_t top) const {
+    const std::vector<Place>& all = lines_[context][line];
+    const std::vector<Place> places = spread(all, options_.images);
+    if (has_labels()) {
+      sheet.write(heading_of(line, std::ssize(places), std::ssize(all)), top, kGap, sheet.width() - kGap);
+      top += kHeading;
+    }
+    std::int64_t left = kGap;
+    for (const Place& place : places) {
+      draw(sheet, place, top, left);
+      const std::int64_t below = top + shown_.height * shown_.times, width = shown_.cell_width() - kGap;
+      const data::Dataset& split = splits_[place.split];
+      sheet.write(printable(split.split()), below, left, width);
+      sheet.write(printable(split.id(place.row)), below + kLetterHeight, left, width, true);
+      left += shown_.cell_width();
     }
   }
 
@@ -154,16 +243,19 @@ class ContactSheets {
   }
 
   void draw(Sheet& sheet, const Place& place, std::int64_t top, std::int64_t left) const {
-    const data::ImageLayout& layout = description_.images;
-    std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
-    splits_[place.split].read(place.row, image);
-    data::visit_pixels(layout.type, image.data(), [&](const auto* values) {
-      for (std::int64_t c = 0; c < std::ssize(shown_); ++c) {
-        const std::int64_t channel = shown_[static_cast<std::size_t>(c)];
-        const auto* plane = values + channel * layout.height * layout.width;
-        for (std::int64_t y = 0; y < layout.height; ++y) {
-          for (std::int64_t x = 0; x < layout.width; ++x)
-            sheet.at(c, top + y, left + x) = shade(static_cast<double>(plane[y * layout.width + x]), channel);
+    Image stored{description_.images,
+                 std::vector<std::byte>(static_cast<std::size_t>(description_.images.bytes()))};
+    splits_[place.split].read(place.row, stored.pixels);
+    const Image image = resize(stored, shown_.height, shown_.width);
+    data::visit_pixels(image.layout.type, image.pixels.data(), [&](const auto* values) {
+      for (std::int64_t c = 0; c < std::ssize(channels_); ++c) {
+        const std::int64_t channel = channels_[static_cast<std::size_t>(c)];
+        const auto* plane = values + channel * shown_.height * shown_.width;
+        for (std::int64_t y = 0; y < shown_.height * shown_.times; ++y) {
+          for (std::int64_t x = 0; x < shown_.width * shown_.times; ++x) {
+            const auto value = plane[y / shown_.times * shown_.width + x / shown_.times];
+            sheet.at(c, top + y, left + x) = shade(static_cast<double>(value), channel);
+          }
         }
       }
     });
@@ -171,9 +263,10 @@ class ContactSheets {
 
   const ContactSheetOptions& options_;
   data::Description description_;
-  std::string key_;
+  Shown shown_;
+  std::string key_;                 // empty: the dataset has no contexts
   std::vector<std::string> names_;  // of files, one a value
-  std::vector<std::int64_t> shown_;
+  std::vector<std::int64_t> channels_;
   std::vector<data::Dataset> splits_;
   Lines lines_;
 };
@@ -192,7 +285,8 @@ void write_contact_sheets(const std::filesystem::path& dataset, const ContactShe
   });
   written = ranks.sum(written);
   if (ranks.rank() == 0)
-    fmt::print("{} contact sheets: {}\n", format_count(written), printable(options.out.string()));
+    fmt::print("{} contact sheet{}: {}\n", format_count(written), written == 1 ? "" : "s",
+               printable(options.out.string()));
 }
 
 }  // namespace cohort::data_prep

@@ -16,6 +16,7 @@
 #include "data_prep/counts.h"
 #include "data_prep/fingerprint.h"
 #include "data_prep/image_file.h"
+#include "data_prep/plan_splits.h"
 #include "data_prep/recheck.h"
 #include "data_prep/remarks.h"
 #include "data_prep/skip.h"
@@ -32,26 +33,11 @@ std::string dataset_name(const ConvertOptions& options) {
   return folder.filename().string();
 }
 
-bool is_training_name(const std::string& name) {
-  return name == "train" || name == "training";
-}
-
-/// In order of appearance, but train or training first.
-std::vector<std::string> split_names(const std::vector<std::string>& splits) {
-  std::vector<std::string> names;
-  for (const std::string& name : splits) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
-  std::stable_partition(names.begin(), names.end(), is_training_name);
-  return names;
-}
-
 void check_columns(const Source& source, const ConvertOptions& options) {
   if (source.ids.empty())
     throw DataError({"there are no images", source.where, "check the path and the options"});
-  const bool rule = options.hold_out.contexts > 0 || options.hold_out.images > 0;
-  if (rule && !source.splits.empty()) {
-    throw UsageError({"the images already have splits", "--hold-out-contexts, --hold-out-images",
+  if (options.makes_splits_of_all() && !source.splits.empty()) {
+    throw UsageError({"the images already have splits", "--hold-out-contexts, --hold-out-images, --folds",
                       "leave out either these options or the splits of the source"});
   }
   if (options.hold_out.contexts > 0 && source.contexts.empty()) {
@@ -103,28 +89,6 @@ void warn_of_doubts(const data::Description& description) {
   warn("the list of splits", splits);
 }
 
-void add_splits(const Source& source, const ConvertOptions& options, Plan& plan) {
-  std::vector<std::string> names = split_names(source.splits);
-  std::vector<std::int32_t> split;
-  if (!names.empty()) {
-    split = indices(source.splits, names, "split", source.where);
-  } else {
-    names = {"train", "seen_test", "unseen_test"};
-    std::vector<std::int32_t> context(source.ids.size(), 0);
-    for (std::size_t i = 0; i < context.size() && !source.contexts.empty(); ++i)
-      context[i] = plan.rows[i].contexts[0];
-    split = hold_out(context, source.ids, options.hold_out);
-    // A rule that is off gives no split: with both off, all is train.
-    if (options.hold_out.contexts == 0) names.pop_back();
-    if (options.hold_out.images == 0) {
-      names.erase(names.begin() + 1);
-      for (std::int32_t& index : split) index = std::min(index, 1);
-    }
-  }
-  for (std::size_t i = 0; i < split.size(); ++i) plan.rows[i].split = split[i];
-  for (std::string& name : names) plan.description.splits.push_back({std::move(name), {}});
-}
-
 /// The split whose mean and deviation normalise all images.
 std::string statistics_split(const Source& source, const ConvertOptions& options,
                              const data::Description& description) {
@@ -141,12 +105,23 @@ std::string statistics_split(const Source& source, const ConvertOptions& options
   return splits.front().name;
 }
 
-std::vector<std::string> channel_names(std::int64_t channels) {
+std::vector<std::string> usual_channel_names(std::int64_t channels) {
   if (channels == 1) return {"gray"};
   if (channels == 3) return {"red", "green", "blue"};
   std::vector<std::string> names;
   for (std::int64_t i = 0; i < channels; ++i) names.push_back(fmt::format("channel_{}", i));
   return names;
+}
+
+std::vector<std::string> channel_names(const Source& source, const ConvertOptions& options,
+                                       std::int64_t channels) {
+  const std::vector<std::string>& named = options.channels;
+  if (named.empty())
+    return std::ssize(source.channels) == channels ? source.channels : usual_channel_names(channels);
+  if (std::ssize(named) == channels) return named;
+  throw UsageError({fmt::format("{} channel{} named, the images have {}", named.size(),
+                                named.size() == 1 ? " is" : "s are", channels),
+                    "--channels", "name each of them, in their order"});
 }
 
 void check_layout(const data::ImageLayout& found, const data::ImageLayout& wanted, const std::string& id) {
@@ -186,6 +161,7 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
   };
   add(fmt::format("{}\n{}\n{}\n{}", description.name, description.license, layout_text(description.images),
                   options.shard_bytes()));
+  if (!options.channels.empty()) add(join(options.channels, "\n"));
   if (const data::Fit fit = options.preparation().fit; fit != data::Fit::stretch)
     add(std::string(data::fit_name(fit)));
   if (description.codec != data::Codec::raw)
@@ -329,6 +305,15 @@ void read_columns(Source& source, const ColumnOptions& columns,
   if (!columns.split.empty()) source.splits = read(columns.split, "--split");
 }
 
+void read_groups(Source& source, const ConvertOptions& options,
+                 const std::function<std::vector<std::string>(const std::string& column,
+                                                              const std::string& option)>& read) {
+  const std::string& name = options.division.group_by;
+  const bool is_context = std::any_of(source.contexts.begin(), source.contexts.end(),
+                                      [&](const Column& context) { return context.name == name; });
+  if (!name.empty() && !is_context) source.groups = {name, read(name, "--group-by")};
+}
+
 namespace {
 
 /// Every image of `source` is usable, or ends the conversion.
@@ -344,9 +329,7 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   const std::uint64_t files = files_fingerprint(source, ranks);
   comm::together(ranks, [&] {
     plan.description.images = prepared(source, options, 0).layout;
-    const std::int64_t channels = plan.description.images.channels;
-    plan.description.channels =
-        std::ssize(source.channels) == channels ? source.channels : channel_names(channels);
+    plan.description.channels = channel_names(source, options, plan.description.images.channels);
     const data::Preparation preparation = options.preparation();
     plan.description.preparation =
         preparation == data::Preparation{} ? source.preparation : std::optional(preparation);

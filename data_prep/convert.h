@@ -28,6 +28,7 @@ struct Source {
   std::vector<std::string> ids;     ///< one an image, unique
   std::vector<std::string> splits;  ///< one an image, or none at all
   std::vector<Column> labels, contexts;
+  Column groups{};  ///< for --group-by alone: neither a label nor a context; without a name: there is none
   std::vector<std::string>
       channels{};            ///< names; empty, or of another number than the images have: usual ones
   std::string statistics{};  ///< the split to train on, where the source knows it; empty: see make_plan()
@@ -51,6 +52,11 @@ struct Source {
 void read_columns(Source& source, const ColumnOptions& columns,
                   const std::function<std::vector<std::string>(const std::string& column,
                                                                const std::string& option)>& read);
+
+/// Reads the column that --group-by names where it is no context of `source`. `read` as above.
+void read_groups(Source& source, const ConvertOptions& options,
+                 const std::function<std::vector<std::string>(const std::string& column,
+                                                              const std::string& option)>& read);
 
 /// Collective. Writes `source` as a dataset, or tells what it would write, and what was left out. When
 /// `options.out` holds the same conversion of the same inputs already, says so and returns. Throws on all

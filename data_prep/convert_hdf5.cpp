@@ -10,6 +10,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/table.h"
 #include "support/hdf5.h"
@@ -24,7 +25,7 @@ constexpr const char* kCheckFile = "check the file, for example with h5ls";
 struct Hdf5Options {
   std::vector<fs::path> files;
   fs::path table;
-  std::string images = "imgs", coordinates = "coords", axes = "NHWC", context = "slide", key = "slide_id";
+  std::string images = "imgs", coordinates = "coords", axes, context = "slide", key = "slide_id";
   ColumnOptions columns;
   ConvertOptions common;
 };
@@ -60,23 +61,17 @@ void check_read(herr_t result, const hdf5::Dataset& dataset, const std::string& 
 /// The images of one file, read one at a time, whatever their chunks and filters.
 class ImageStack {
  public:
-  ImageStack(const fs::path& path, const Hdf5Options& options)
-      : path_(path), channels_last_(options.axes == "NHWC") {
+  ImageStack(const fs::path& path, const Hdf5Options& options) : path_(path) {
     const hdf5::Lock lock;
     hdf5::silence();
     file_ = hdf5::open_file(path);
     images_ = open(options.images);
     shape_ = hdf5::shape_of(images_, path.string());
-    const std::size_t channels = options.axes.find('C'), height = options.axes.find('H');
-    if (shape_.size() != options.axes.size()) {
-      throw DataError({fmt::format("/{} has {} dimensions, the axes {} have {}", options.images,
-                                   shape_.size(), options.axes, options.axes.size()),
-                       path.string(), "name the dimensions with --axes NHW, NHWC or NCHW"});
-    }
-    layout_ = {type(), channels == std::string::npos ? 1 : shape_[channels], shape_[height],
-               shape_[height + 1]};
+    axes_ = axes_of(shape_, options.axes, true, fmt::format("{}: /{}", path.string(), options.images));
+    layout_ = {type(), axes_.channels, axes_.height, axes_.width};
   }
 
+  [[nodiscard]] const Axes& axes() const { return axes_; }
   [[nodiscard]] std::int64_t count() const { return shape_.front(); }
 
   [[nodiscard]] Image image(std::int64_t index) const {
@@ -92,7 +87,7 @@ class ImageStack {
         "H5Sselect_hyperslab", path_.string());
     check_read(H5Dread(images_.get(), native(), one.get(), rows.get(), H5P_DEFAULT, image.pixels.data()),
                images_, fmt::format("{}: image {}", path_.string(), index));
-    return channels_last_ ? from_interleaved(layout_, image.pixels.data()) : image;
+    return axes_.channels_last() ? from_interleaved(layout_, image.pixels.data()) : image;
   }
 
   /// "_x3328_y21792" of each image; empty without coordinates.
@@ -139,7 +134,7 @@ class ImageStack {
   }
 
   fs::path path_;
-  bool channels_last_;
+  Axes axes_;
   hdf5::File file_;
   hdf5::Dataset images_;
   std::vector<std::int64_t> shape_;
@@ -155,15 +150,11 @@ struct StackedImage {
 class Stacks {
  public:
   explicit Stacks(const Hdf5Options& options) : options_(options) {
-    if (options.axes != "NHW" && options.axes != "NHWC" && options.axes != "NCHW") {
-      throw UsageError(
-          {fmt::format("'{}' are no axes of images", options.axes), "--axes", "use NHW, NHWC or NCHW"});
-    }
     source.where = options.files.front().string();
     source.contexts = {{options.context, {}}};
     check_names();
     for (std::size_t file = 0; file < options.files.size(); ++file) add(file);
-    const std::string columns = fmt::format("{} {}", options.images, options.axes);
+    const std::string columns = fmt::format("{} {}", options.images, stack(0).axes().name);
     source.content = checksum(std::as_bytes(std::span(columns)));
     source.archives = options.files;
     source.place = [this](std::int64_t index) {
@@ -220,13 +211,15 @@ class Stacks {
     const Table table = Table::read(options_.table);
     const std::vector<std::size_t> lines = lines_of_images(table);
     Column slides = std::move(source.contexts[0]);
-    read_columns(source, options_.columns, [&](const std::string& name, const std::string& option) {
+    const auto read = [&](const std::string& name, const std::string& option) {
       const std::vector<std::string> cells = table.cells(name, option);
       std::vector<std::string> values;
       for (const std::size_t line : lines) values.push_back(cells[line]);
       return values;
-    });
+    };
+    read_columns(source, options_.columns, read);
     source.contexts.push_back(std::move(slides));
+    read_groups(source, options_.common, read);
   }
 
   /// The line of the table for each image. Several for one slide are one where they agree.
@@ -304,7 +297,7 @@ void add_convert_hdf5(CLI::App& convert, Action& action) {
   command.add_option("--images", options->images, "HDF5 dataset with the images of a file")
       ->capture_default_str()
       ->type_name("DATASET");
-  command.add_option("--axes", options->axes, "its dimensions: NHW, NHWC or NCHW")->capture_default_str();
+  add_axes_to(command, options->axes, "its images", true);
   command
       .add_option(
           "--coordinates", options->coordinates,

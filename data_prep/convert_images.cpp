@@ -8,16 +8,19 @@
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/image_files.h"
+#include "data_prep/other_files.h"
 
 namespace cohort::data_prep {
 namespace {
 
 struct ImagesOptions {
   std::filesystem::path root;
-  std::string layout = "context/label";
+  std::string layout;  // empty: see layout_of()
+  std::string axes;
   ConvertOptions common;
 };
 
@@ -27,16 +30,20 @@ struct Level {
   std::string name;
 };
 
+constexpr const char* kNone = "none";  // the folders say nothing; images may lie at any depth
+
 std::vector<Level> parse_layout(const std::string& layout) {
   std::vector<Level> levels;
+  if (layout == kNone) return levels;
   for (const std::string& part : split_text(layout, '/')) {
     const std::size_t colon = part.find(':');
     const Level level{part.substr(0, colon), colon == std::string::npos ? part : part.substr(colon + 1)};
     const std::vector<std::string> kinds{"split", "context", "label", "-"};
     if (std::find(kinds.begin(), kinds.end(), level.kind) == kinds.end()) {
-      throw UsageError(
-          {fmt::format("'{}' is no level of a layout", part), "--layout",
-           "levels are split, context, label, - (ignored); context:hospital and label:tumour give names"});
+      throw UsageError({fmt::format("'{}' is no level of a layout", part), "--layout",
+                        "levels are split, context, label, - (ignored); context:hospital and label:tumour "
+                        "give names; none: "
+                        "folders say nothing"});
     }
     levels.push_back(level);
   }
@@ -76,12 +83,17 @@ class Walk {
     std::error_code error;
     const std::filesystem::path& path = entry.path();
     if (is_hidden(path.filename().string())) return left_out_.add("hidden", below_root(path));
+    if (is_image_folder(path)) return leave_out(path);
     if (entry.is_directory(error)) return enter(path);
     if (!entry.exists(error)) return left_out_.add("links to what is not there", below_root(path));
     if (!entry.is_regular_file(error)) return left_out_.add("neither files nor folders", below_root(path));
-    if (!has_image_name(path))
-      return left_out_.add("files that are not PNG, JPEG, TIFF or npy by their name", below_root(path));
+    if (!has_image_name(path)) return leave_out(path);
     images.push_back(below_root(path));
+  }
+
+  void leave_out(const std::filesystem::path& path) {
+    const OtherKind kind = other_kind_of(path);
+    left_out_.add(kind.name, below_root(path), kind.remedy);
   }
 
   void refuse_folder(const std::filesystem::path& folder, const std::error_code& error) {
@@ -104,11 +116,15 @@ Column& column_of(std::vector<Column>& columns, const std::string& name) {
 
 void add_folders(Source& source, const std::vector<Level>& levels, const std::string& path,
                  const std::string& layout) {
+  if (layout == kNone) return;
   const std::vector<std::string> parts = split_text(path, '/');
   if (parts.size() != levels.size() + 1) {
-    throw DataError({fmt::format("'{}' lies {} folders deep, the layout {} has {}", path, parts.size() - 1,
-                                 layout, levels.size()),
-                     source.where, "describe the folders with --layout, for example --layout split/label"});
+    throw DataError(
+        {fmt::format("'{}' lies {} folder{} deep, the layout {} has {}", path, parts.size() - 1,
+                     parts.size() == 2 ? "" : "s", layout, levels.size()),
+         source.where,
+         "describe the folders with --layout, for example --layout split/label; with --layout none they "
+         "say nothing"});
   }
   for (std::size_t i = 0; i < levels.size(); ++i) {
     if (levels[i].kind == "split") source.splits.push_back(parts[i]);
@@ -117,12 +133,71 @@ void add_folders(Source& source, const std::vector<Level>& levels, const std::st
   }
 }
 
+/// Whether a folder of this name holds a split, as people call them.
+bool is_split_name(const std::string& name) {
+  const std::string small = in_small_letters(name);
+  const std::vector<std::string> known{"train",      "training", "val",  "valid",
+                                       "validation", "dev",      "test", "testing"};
+  return std::find(known.begin(), known.end(), small) != known.end();
+}
+
+/// Layouts of so many levels that fit more often than others.
+std::vector<std::string> usual_layouts(std::size_t depth, bool first_is_split) {
+  if (depth == 1)
+    return first_is_split ? std::vector<std::string>{"split"} : std::vector<std::string>{"label", "context"};
+  std::string ignored;
+  for (std::size_t level = first_is_split ? 3 : 2; level < depth; ++level) ignored += "-/";
+  if (!first_is_split) return {"context/" + ignored + "label", "label/" + ignored + "context"};
+  if (depth == 2) return {"split/label", "split/context"};
+  return {"split/context/" + ignored + "label", "split/label/" + ignored + "context"};
+}
+
+/// "--layout split/label (split 'train', label 'cat')".
+std::string example(const std::string& layout, const std::vector<std::string>& folders) {
+  std::vector<std::string> said;
+  const std::vector<Level> levels = parse_layout(layout);
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    if (levels[i].kind != "-") said.push_back(fmt::format("{} '{}'", levels[i].kind, folders[i]));
+  }
+  return fmt::format("--layout {} ({})", layout, join(said, ", "));
+}
+
+[[noreturn]] void refuse_unsaid(const std::string& path, const std::string& where) {
+  std::vector<std::string> folders = split_text(path, '/');
+  folders.pop_back();
+  std::vector<std::string> examples;
+  for (const std::string& layout : usual_layouts(folders.size(), is_split_name(folders.front())))
+    examples.push_back(example(layout, folders));
+  throw UsageError({"what the names of the folders mean is not said", where,
+                    fmt::format("say it, for example of {}: {}; --layout none if they mean nothing", path,
+                                join(examples, " or "))});
+}
+
+/// What the options say. Without: none for images that lie in the folder itself, context/label for two levels
+/// below it, unless the upper one has names of splits; else the user is asked, with layouts that would fit.
+std::string layout_of(const ImagesOptions& options, const std::vector<std::string>& paths) {
+  if (!options.layout.empty()) return options.layout;
+  const auto depth = [](const std::string& path) { return std::count(path.begin(), path.end(), '/'); };
+  const auto is_shallower = [&](const std::string& a, const std::string& b) { return depth(a) < depth(b); };
+  const std::string &least = *std::min_element(paths.begin(), paths.end(), is_shallower),
+                    &most = *std::max_element(paths.begin(), paths.end(), is_shallower);
+  const std::string where = options.root.string();
+  if (depth(most) == 0) return kNone;
+  if (depth(least) != depth(most)) {
+    throw UsageError({fmt::format("images lie at several depths: {} and {}", least, most), where,
+                      "move them to one depth; or with --layout none folders say nothing"});
+  }
+  if (depth(most) == 2 && !is_split_name(most.substr(0, most.find('/')))) return "context/label";
+  refuse_unsaid(most, where);
+}
+
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   LeftOut left_out;
   const std::vector<std::string> paths =
       images_below(options.root, options.common.skips_damaged(), left_out, ranks);
   Source source;
-  comm::together(ranks, [&] { source = source_of_files(options.root, paths, options.layout); });
+  comm::together(ranks,
+                 [&] { source = source_of_files(options.root, paths, layout_of(options, paths), options.axes); });
   source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
 }
@@ -135,15 +210,19 @@ std::vector<std::string> images_below(const std::filesystem::path& root, bool sk
   // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
-    for (const std::string& path : Walk(root, skips, left_out).images) list += path + '\0';
+    const Walk walk(root, skips, left_out);
+    if (walk.images.empty()) {
+      const std::string remedies = left_out.remedies();
+      throw DataError({"there are no images in the folder: no PNG, JPEG, TIFF or npy file", root.string(),
+                       remedies.empty() ? "check the path and the options" : remedies});
+    }
+    list = join(walk.images, std::string(1, '\0'));
   });
-  list = ranks.broadcast_text(std::move(list));
-  std::vector<std::string> paths = split_text(list, '\0');
-  std::erase(paths, "");
-  return paths;
+  return split_text(ranks.broadcast_text(std::move(list)), '\0');
 }
 
-Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths) {
+Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,
+                       const std::string& axes) {
   Source source;
   source.where = root.string();
   const auto path = [root, all = std::make_shared<const std::vector<std::string>>(paths)](std::int64_t i) {
@@ -152,14 +231,14 @@ Source source_of_files(const std::filesystem::path& root, std::vector<std::strin
   source.ids = std::move(paths);
   source.path = path;
   source.place = [path](std::int64_t i) { return path(i).string(); };
-  source.image = [path](std::int64_t i) { return read_image(path(i)); };
+  source.image = [path, axes](std::int64_t i) { return read_image(path(i), axes); };
   source.file = [path](std::int64_t i) { return read_file(path(i)); };
   return source;
 }
 
 Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
-                       const std::string& layout) {
-  Source source = source_of_files(root, paths);
+                       const std::string& layout, const std::string& axes) {
+  Source source = source_of_files(root, paths, axes);
   const std::vector<Level> levels = parse_layout(layout);
   for (const std::string& path : paths) add_folders(source, levels, path, layout);
   return source;
@@ -181,8 +260,10 @@ void add_convert_images(CLI::App& convert, Action& action) {
       .add_option(
           "--layout", options->layout,
           "what the folders are, from the top: split, context, label or - (ignored), with a name if wanted: "
-          "context:hospital")
-      ->capture_default_str();
+          "context:hospital; none: they say nothing (default: none without folders, context/label for two "
+          "levels)")
+      ->type_name("LEVELS");
+  add_axes_to(command, options->axes, ".npy images", false);
   options->common.add_to(command);
   choose_on<ImagesOptions>(command, action, options, run);
 }

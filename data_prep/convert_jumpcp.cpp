@@ -157,7 +157,7 @@ ExitCode run(const JumpcpOptions& options, comm::Communicator& ranks) {
   cells.source.path = [&](std::int64_t i) {
     return cell_file(options.root, cells.paths[static_cast<std::size_t>(i)]);
   };
-  cells.source.image = [&](std::int64_t i) { return read_image(cells.source.path(i)); };
+  cells.source.image = [&](std::int64_t i) { return read_image(cells.source.path(i), "CHW"); };
   cells.source.place = [&](std::int64_t i) { return cells.places[static_cast<std::size_t>(i)]; };
   return convert(cells.source, options.common, ranks);
 }

@@ -8,6 +8,7 @@
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/table.h"
@@ -17,7 +18,7 @@ namespace {
 
 struct ManifestOptions {
   std::filesystem::path file, root;
-  std::string path = "path", id;
+  std::string path = "path", id, axes;
   ColumnOptions columns;
   ConvertOptions common;
 };
@@ -26,8 +27,11 @@ Source read_source(const ManifestOptions& options, const Table& table) {
   Source source;
   source.where = table.file;
   source.ids = table.cells(options.id.empty() ? options.path : options.id, "--id");
-  read_columns(source, options.columns,
-               [&](const std::string& name, const std::string& option) { return table.cells(name, option); });
+  const auto read = [&](const std::string& name, const std::string& option) {
+    return table.cells(name, option);
+  };
+  read_columns(source, options.columns, read);
+  read_groups(source, options.common, read);
   return source;
 }
 
@@ -50,6 +54,7 @@ std::vector<std::string> facts_of(const Source& source, std::size_t index) {
   for (const auto* columns : {&source.labels, &source.contexts}) {
     for (const Column& column : *columns) facts.push_back(column.values[index]);
   }
+  if (!source.groups.values.empty()) facts.push_back(source.groups.values[index]);
   return facts;
 }
 
@@ -85,7 +90,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
     if (ranks.rank() == 0) check_files(files, options, root);
   });
   source.path = [&](std::int64_t i) { return root / files[static_cast<std::size_t>(i)]; };
-  source.image = [&](std::int64_t i) { return read_image(source.path(i)); };
+  source.image = [&](std::int64_t i) { return read_image(source.path(i), options.axes); };
   source.file = [&](std::int64_t i) { return read_file(source.path(i)); };
   source.place = [&](std::int64_t i) { return table->place(static_cast<std::size_t>(i)); };
   return convert(source, options.common, ranks);
@@ -110,6 +115,7 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--path", options->path, "column with the image files")->capture_default_str();
   command.add_option("--id", options->id, "column with the ids (default: the image files)");
   options->columns.add_to(command, "column");
+  add_axes_to(command, options->axes, ".npy images", false);
   options->common.add_to(command);
   choose_on<ManifestOptions>(command, action, options, run);
 }

@@ -5,6 +5,7 @@
 
 #include "cohort/core/text.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/npz.h"
 
@@ -30,24 +31,12 @@ data::PixelType pixel_type(const Array& array) {
 struct Stack {
   Array array;
   data::ImageLayout layout;
-  bool channels_last = true;
+  bool channels_last = false;
 
   Stack(Array images, const std::string& axes_wanted) : array(std::move(images)) {
-    const std::string axes = !axes_wanted.empty() ? axes_wanted : array.shape.size() == 3 ? "NHW" : "NHWC";
-    if (axes != "NHW" && axes != "NHWC" && axes != "NCHW") {
-      throw UsageError({fmt::format("'{}' are no axes of images", axes), "--axes", "use NHW, NHWC or NCHW"});
-    }
-    if (axes.size() != array.shape.size()) {
-      throw DataError({fmt::format("the images have {} dimensions, the axes {} have {}", array.shape.size(),
-                                   axes, axes.size()),
-                       array.where, "name the dimensions with --axes NHW, NHWC or NCHW"});
-    }
-    const auto size = [&](char axis) {
-      const std::size_t at = axes.find(axis);
-      return at == std::string::npos ? 1 : array.shape[at];
-    };
-    layout = {pixel_type(array), size('C'), size('H'), size('W')};
-    channels_last = axes == "NHWC";
+    const Axes axes = axes_of(array.shape, axes_wanted, true, array.where);
+    layout = {pixel_type(array), axes.channels, axes.height, axes.width};
+    channels_last = axes.channels_last();
   }
 
   [[nodiscard]] std::int64_t count() const { return array.shape.front(); }
@@ -82,9 +71,11 @@ Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count
   source.content = npz.crc(options.images);
   source.archives = {options.file};
   source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
-  read_columns(source, options.columns, [&](const std::string& name, const std::string& /*option*/) {
+  const auto read = [&](const std::string& name, const std::string& /*option*/) {
     return column(npz, name, count);
-  });
+  };
+  read_columns(source, options.columns, read);
+  read_groups(source, options.common, read);
   return source;
 }
 
@@ -115,7 +106,7 @@ void add_convert_npz(CLI::App& convert, Action& action) {
                             endings_on_ranks()});
   command.add_option("file", options->file, "the archive")->required()->type_name("FILE");
   command.add_option("--images", options->images, "array with the images")->required()->type_name("ARRAY");
-  command.add_option("--axes", options->axes, "its dimensions: NHW, NHWC or NCHW (default: NHW or NHWC)");
+  add_axes_to(command, options->axes, "the images", true);
   options->columns.add_to(command, "array");
   command.add_option("--id", options->id, "array with the ids of the images (default: their numbers)");
   options->common.add_to(command);

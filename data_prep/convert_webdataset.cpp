@@ -9,6 +9,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/tar.h"
@@ -23,6 +24,7 @@ using nlohmann::json;
 struct WebdatasetOptions {
   std::vector<fs::path> archives;
   std::string image;  // its ending; empty: see image_of()
+  std::string axes;
   ColumnOptions columns;
   ConvertOptions common;
 };
@@ -139,7 +141,9 @@ class Samples {
   [[nodiscard]] std::size_t size() const { return samples_.size(); }
   [[nodiscard]] const std::string& key(std::size_t index) const { return samples_[index].key; }
   [[nodiscard]] std::string file(std::size_t index) const { return content(samples_[index], images_[index]); }
-  [[nodiscard]] Image image(std::size_t index) const { return decode_image(file(index), place(index)); }
+  [[nodiscard]] Image image(std::size_t index) const {
+    return decode_image(file(index), place(index), options_.axes);
+  }
   [[nodiscard]] std::string place(std::size_t index) const { return where(samples_[index]); }
 
   /// "cls": the content of the file with this ending; "json:site": of its key; "archive": the name of the
@@ -217,9 +221,11 @@ ExitCode run(const WebdatasetOptions& options, comm::Communicator& ranks) {
     source.content = checksum(std::as_bytes(std::span(options.image)));
     source.archives = options.archives;
     for (std::size_t i = 0; i < samples->size(); ++i) source.ids.push_back(samples->key(i));
-    read_columns(source, options.columns, [&](const std::string& name, const std::string& option) {
+    const auto read = [&](const std::string& name, const std::string& option) {
       return samples->column(name, option);
-    });
+    };
+    read_columns(source, options.columns, read);
+    read_groups(source, options.common, read);
   });
   source.image = [&](std::int64_t index) { return samples->image(static_cast<std::size_t>(index)); };
   source.file = [&](std::int64_t index) { return samples->file(static_cast<std::size_t>(index)); };
@@ -250,6 +256,7 @@ void add_convert_webdataset(CLI::App& convert, Action& action) {
                   "png, not mask.png)")
       ->type_name("ENDING");
   options->columns.add_to(command, "part");
+  add_axes_to(command, options->axes, ".npy images", false);
   options->common.add_to(command);
   choose_on<WebdatasetOptions>(command, action, options, run);
 }

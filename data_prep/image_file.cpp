@@ -12,27 +12,28 @@
 #include "cohort/core/file.h"
 #include "cohort/data/pixel_type.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/npz.h"
 
 namespace cohort::data_prep {
 
 using namespace std::string_view_literals;
 
-Image decode_image(std::string_view content, const std::string& where) {
+Image decode_image(std::string_view content, const std::string& where, const std::string& axes) {
   if (content.starts_with("\x89PNG\r\n"sv)) return decode_png(content, where);
   if (content.starts_with("\xff\xd8\xff"sv)) return decode_jpeg(content, where);
   for (const std::string_view start : {"II*\0"sv, "MM\0*"sv, "II+\0"sv, "MM\0+"sv}) {  // + is BigTIFF
     if (content.starts_with(start)) return decode_tiff(content, where);
   }
-  if (content.starts_with("\x93NUMPY"sv)) return decode_npy(content, where);
+  if (content.starts_with("\x93NUMPY"sv)) return decode_npy(content, where, axes);
   fail_decoding(content.empty() ? "the file is empty" : "it is neither PNG nor JPEG nor TIFF nor npy", where);
 }
 
-Image read_image(const std::filesystem::path& file) {
+Image read_image(const std::filesystem::path& file, const std::string& axes) {
   if (!std::filesystem::exists(file)) {
     throw DataError({"the image file is missing", file.string(), "restore it or take it off the list"});
   }
-  return decode_image(read_file(file), file.string());
+  return decode_image(read_file(file), file.string(), axes);
 }
 
 bool has_image_name(const std::filesystem::path& file) {
@@ -43,7 +44,7 @@ bool has_image_name(const std::filesystem::path& file) {
   return std::find(kEndings.begin(), kEndings.end(), ending) != kEndings.end();
 }
 
-Image decode_npy(std::string_view content, const std::string& where) {
+Image decode_npy(std::string_view content, const std::string& where, const std::string& axes_wanted) {
   const Array array = parse_npy(std::string(content), where, where);
   const std::optional<data::PixelType> type = array.type == "u1"   ? std::optional(data::PixelType::u8)
                                               : array.type == "u2" ? std::optional(data::PixelType::u16)
@@ -52,16 +53,16 @@ Image decode_npy(std::string_view content, const std::string& where) {
   const std::size_t dimensions = array.shape.size();
   if (!type || dimensions < 2 || dimensions > 3)
     fail_decoding(
-        fmt::format("an array of type {} with {} dimensions is no image: [C, H, W] or [H, W] of uint8, "
-                    "uint16 or float32 is",
+        fmt::format("an array of type {} with {} dimensions is no image: [H, W], [C, H, W] or [H, W, "
+                    "C] of uint8, uint16 or float32 is",
                     array.type, dimensions),
         where);
-  const std::int64_t channels = dimensions == 3 ? array.shape.front() : 1;
-  Image image{{*type, channels, array.shape[dimensions - 2], array.shape.back()}, {}};
+  const Axes axes = axes_of(array.shape, axes_wanted, false, where);
+  Image image{{*type, axes.channels, axes.height, axes.width}, {}};
   if (image.layout.bytes() <= 0) fail_decoding("the array is empty", where);
   image.pixels.resize(array.bytes.size());
   std::memcpy(image.pixels.data(), array.bytes.data(), array.bytes.size());
-  return image;
+  return axes.channels_last() ? from_interleaved(image.layout, image.pixels.data()) : image;
 }
 
 bool is_plausible(const data::ImageLayout& layout, std::size_t file_bytes) noexcept {

@@ -10,16 +10,18 @@
 namespace cohort::data_prep {
 
 /// Collective. The images below a folder by their names: paths below it, sorted. `skips`: folders that cannot
-/// be read are left out. What is left out is known to rank 0. Throws DataError.
+/// be read are left out. What is left out is known to rank 0. Throws DataError, also when there is no image.
 std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,
                                       comm::Communicator& ranks);
 
 /// Images that are files, `paths` below `root` (empty: paths as they are), which are their ids as well.
-Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths);
+/// `axes` of .npy files: see axes.h.
+Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,
+                       const std::string& axes);
 
 /// The same with the splits, contexts and labels that their folders say: "split/context:hospital/label".
 /// Throws UsageError (no such layout) or DataError (folders of another depth).
 Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
-                       const std::string& layout);
+                       const std::string& layout, const std::string& axes);
 
 }  // namespace cohort::data_prep

@@ -85,9 +85,9 @@ void add_inspect(CLI::App& program, Action& action) {
        endings_on_ranks()});
   command.add_option("dataset", *folder, "the folder")->required()->type_name("DIR");
   add_all_contexts(command, *all);
-  CLI::Option* out =
-      command.add_option("--contact-sheets", sheets->out,
-                         "folder for a PNG file of each context: a line of images for each class");
+  CLI::Option* out = command.add_option(
+      "--contact-sheets", sheets->out,
+      "folder for a PNG file of each context, or of the dataset: a line of images for each class");
   out->type_name("DIR");
   command.add_option("--images", sheets->images, "of each class on a sheet, at most")
       ->capture_default_str()

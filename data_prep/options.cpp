@@ -34,6 +34,14 @@ void ConvertOptions::add_to(CLI::App& command) {
                   "long off both sides, or pad what is too short with 0 on both sides")
       ->check(CLI::IsMember({"stretch", "crop", "pad"}));
   command.add_flag("--gray", gray, "turn colour into gray (ITU-R BT.601 luma)");
+  command
+      .add_option(
+          "--channels", channels,
+          "names of the channels in their order, for example DAPI,ER,RNA (default: gray, or red, green, "
+          "blue, or channel_0 …)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,…");
   command.add_option("--classes", classes,
                      "order of the classes: a,b,c for the first label or NAME=a,b,c (repeatable)");
   add_shards_to(command);
@@ -42,6 +50,7 @@ void ConvertOptions::add_to(CLI::App& command) {
   command.add_option(
       "--hold-out-images", hold_out.images,
       "split 'seen_test': every N-th image of each context that is not held out; the rest is 'train'");
+  division.add_to(command);
   command
       .add_option("--on-error", on_error,
                   "an image that is missing, damaged or of another size: stop, or skip it and list it in "

@@ -13,6 +13,7 @@
 #include "cohort/data/description.h"
 
 #include "command_line/command.h"
+#include "data_prep/splits.h"
 #include "data_prep/vocabulary.h"
 
 namespace cohort::data_prep {
@@ -33,9 +34,11 @@ struct ConvertOptions {
   bool gray = false;
   std::string shard_size = "256MiB";
   std::string codec = "raw";
-  int jpeg_quality = 0;              ///< 0: JPEG files as they are, other images with 95
-  std::vector<std::string> classes;  ///< "NAME=a,b,c", or "a,b,c" for the first label
+  int jpeg_quality = 0;               ///< 0: JPEG files as they are, other images with 95
+  std::vector<std::string> classes;   ///< "NAME=a,b,c", or "a,b,c" for the first label
+  std::vector<std::string> channels;  ///< names; empty: those of the source, or usual ones
   HoldOut hold_out;
+  DivisionOptions division;
   std::string on_error = "stop";
   std::string statistics_split;  ///< empty: train or training, else the first one
   bool dry_run = false, overwrite = false, recheck = false;
@@ -52,6 +55,10 @@ struct ConvertOptions {
   /// Throws UsageError.
   [[nodiscard]] std::uint64_t shard_bytes() const;
   [[nodiscard]] data::Codec image_codec() const;
+  /// Whether rules give splits to all images, whatever splits they have.
+  [[nodiscard]] bool makes_splits_of_all() const {
+    return hold_out.contexts > 0 || hold_out.images > 0 || division.folds > 0;
+  }
   [[nodiscard]] bool skips_damaged() const { return on_error == "skip"; }
 };
 

@@ -61,7 +61,7 @@ class Rearrangement {
     name_columns();
     check_filters();
     for (std::size_t split = 0; split < splits_.size(); ++split) add_split(split);
-    if (options.common.hold_out.contexts > 0 || options.common.hold_out.images > 0) source.splits.clear();
+    if (options.common.makes_splits_of_all()) source.splits.clear();
     source.content = sum_.value();
     source.image = [this](std::int64_t index) { return image(images_[static_cast<std::size_t>(index)]); };
     source.file = [this](std::int64_t index) { return encoded(images_[static_cast<std::size_t>(index)]); };
@@ -290,7 +290,9 @@ void add_split(CLI::App& program, Action& action) {
       program, {"split",
                 "Make a dataset of some images of another, or with other splits",
                 {"cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules",
-                 "mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8"},
+                 "mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8",
+                 "cohort-data split data/elpv --folds 5 --fold 0 --group-by module --stratify condition --out "
+                 "data/fold0"},
                 endings_on_ranks()});
   options->datasets.resize(1);
   command.add_option("dataset", options->datasets.front(), "the folder")->required()->type_name("DIR");
@@ -300,6 +302,7 @@ void add_split(CLI::App& program, Action& action) {
       "new splits: 'unseen_test' is the first and every N-th value after it of the first context key");
   command.add_option("--hold-out-images", options->common.hold_out.images,
                      "new splits: 'seen_test' is every N-th image of each context that is not held out");
+  options->common.division.add_to(command);
   choose_on<RearrangeOptions>(command, action, options, run);
 }
 

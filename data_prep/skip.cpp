@@ -76,6 +76,7 @@ void keep(Source& source, std::vector<std::int64_t> rest) {
   keep(source.splits, kept);
   for (Column& column : source.labels) keep(column.values, kept);
   for (Column& column : source.contexts) keep(column.values, kept);
+  keep(source.groups.values, kept);
   const auto renumber = [&](auto& function) {
     if (!function) return;
     function = [before = std::move(function), all](std::int64_t index) {

@@ -11,6 +11,7 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/axes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_files.h"
 #include "data_prep/skip.h"
@@ -118,11 +119,11 @@ data_prep::Source source_of(const Files& files, const ImageOptions& options,
     if (files.root.empty())
       throw UsageError({"a layout says what the folders below one folder are", "--layout",
                         "give that folder instead of files"});
-    data_prep::Source source = data_prep::source_of_files(files.root, files.paths, options.layout);
+    data_prep::Source source = data_prep::source_of_files(files.root, files.paths, options.layout, options.axes);
     use_own_names(source, trained_on);
     return source;
   }
-  data_prep::Source source = data_prep::source_of_files(files.root, files.paths);
+  data_prep::Source source = data_prep::source_of_files(files.root, files.paths, options.axes);
   if (trained_on.contexts.size() > 1) ask_for_layout(trained_on.contexts);
   if (!trained_on.contexts.empty())
     source.contexts.push_back(folders_of(files, trained_on.contexts.front().name));
@@ -197,6 +198,7 @@ void ImageOptions::add_to(CLI::App& command) {
                   "images that cannot be read: stop, or skip, which lists them in OUT.skipped.csv")
       ->check(CLI::IsMember({"stop", "skip"}))
       ->capture_default_str();
+  data_prep::add_axes_to(command, axes, ".npy images", false);
 }
 
 ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& trained_on,

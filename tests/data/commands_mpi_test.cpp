@@ -186,9 +186,36 @@ TEST_F(Commands, ImagesNamesWhatDoesNotFit) {
             std::string::npos);
   EXPECT_NE(refused("convert images {0}/none --out {0}/d").find("there is no such folder"),
             std::string::npos);
+  EXPECT_EQ(in_folder("convert images {0}/photos --layout none --out {0}/all"), ExitCode::done);
+  EXPECT_TRUE(data::Description::read(path("all")).contexts.empty());
   write("photos/north/cat/9.png", "no image");
   EXPECT_NE(refused("convert images {0}/photos --out {0}/d").find("north/cat/9.png"), std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(path("d") / "dataset.json"));
+}
+
+TEST_F(Commands, LayoutsThatWouldFitAreTold) {
+  make_photos();
+  const auto asked = [&](const char* folder) {
+    return refused(std::string("convert images {0}/") + folder + " --out {0}/d");
+  };
+  EXPECT_NE(asked("photos/north")
+                .find("for example of cat/0.png: --layout label (label 'cat') or --layout context "
+                      "(context 'cat'); --layout none"),
+            std::string::npos)
+      << asked("photos/north");
+  if (world_.rank() == 0) {
+    std::filesystem::create_directories(path("parts"));
+    std::filesystem::copy(path("photos/north"), path("parts/Train"),
+                          std::filesystem::copy_options::recursive);
+  }
+  world_.barrier();
+  EXPECT_NE(asked("parts").find("--layout split/label (split 'Train', label 'cat')"), std::string::npos)
+      << asked("parts");
+  if (world_.rank() == 0) std::filesystem::copy(path("photos/north/cat/0.png"), path("photos/north/1.png"));
+  world_.barrier();
+  EXPECT_NE(asked("photos").find("images lie at several depths: north/1.png and north/cat/0.png"),
+            std::string::npos)
+      << asked("photos");
 }
 
 TEST_F(Commands, ImagesOfAnotherSizeAreNamed) {

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <jpeglib.h>
 #include <tiffio.h>
@@ -11,6 +12,7 @@
 #include "cohort/core/file.h"
 
 #include "data/image_files.h"
+#include "data_prep/axes.h"
 #include "data_prep/image_file.h"
 #include "support/temporary_folder.h"
 
@@ -214,17 +216,54 @@ std::string npy(const std::string& type, const std::string& shape, const std::st
 }
 
 TEST_F(ImageFile, NumpyArraysAreImages) {
-  const Image image = decode_image(npy("|u1", "2, 1, 3", "abcdef"), "x.npy");
+  const Image image = decode_image(npy("|u1", "2, 1, 3", "abcdef"), "x.npy", "CHW");
   EXPECT_EQ(image.layout.channels, 2);
   EXPECT_EQ(image.layout.height, 1);
   EXPECT_EQ(image.layout.width, 3);
   EXPECT_EQ(values_of<std::uint8_t>(image), (Bytes{'a', 'b', 'c', 'd', 'e', 'f'}));
   EXPECT_EQ(decode_image(npy("<u2", "1, 2", std::string("\x01\x02\x03\x04", 4)), "x.npy").layout.type,
             PixelType::u16);
+  const Image last = decode_image(npy("|u1", "2, 1, 3", "abcdef"), "x.npy", "HWC");
+  EXPECT_EQ(last.layout, (data::ImageLayout{PixelType::u8, 3, 2, 1}));
+  EXPECT_EQ(values_of<std::uint8_t>(last), (Bytes{'a', 'd', 'b', 'e', 'c', 'f'}));
   EXPECT_NE(refusal(npy("<i8", "1, 1", "12345678")).find("type i8 with 2 dimensions is no image"),
             std::string::npos);
   EXPECT_NE(refusal(npy("|u1", "3", "abc")).find("1 dimensions is no image"), std::string::npos);
   EXPECT_NE(refusal(npy("|u1", "2, 2", "abc")).find("not an array in NumPy's format"), std::string::npos);
+}
+
+std::string axes_text(const std::vector<std::int64_t>& shape, const std::string& wanted, bool is_stack) {
+  try {
+    const Axes axes = axes_of(shape, wanted, is_stack, "here");
+    return fmt::format("{}: {} of {} x {}", axes.name, axes.channels, axes.height, axes.width);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+}
+
+TEST(ArrayAxes, AreThoseThatTheShapeTells) {
+  EXPECT_EQ(axes_text({64, 48}, "", false), "HW: 1 of 64 x 48");
+  EXPECT_EQ(axes_text({64, 64, 5}, "", false), "HWC: 5 of 64 x 64");
+  EXPECT_EQ(axes_text({5, 64, 64}, "", false), "CHW: 5 of 64 x 64");
+  EXPECT_EQ(axes_text({8, 8, 3}, "", false), "HWC: 3 of 8 x 8");
+  EXPECT_EQ(axes_text({9, 64, 64}, "", true), "NHW: 1 of 64 x 64");
+  EXPECT_EQ(axes_text({9, 64, 48, 5}, "", true), "NHWC: 5 of 64 x 48");
+  EXPECT_EQ(axes_text({3, 3, 96, 80}, "", true), "NCHW: 3 of 96 x 80");
+}
+
+TEST(ArrayAxes, AreRefusedWithBothReadingsWhereItDoesNot) {
+  const std::string message = axes_text({20, 16, 16}, "", false);
+  EXPECT_NE(message.find("an array of the shape [20, 16, 16] can be read in more than one way"),
+            std::string::npos);
+  EXPECT_NE(message.find("--axes HWC (16 channels of 20 x 16) or --axes CHW (20 channels of 16 x 16)"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(axes_text({7, 64, 64, 64}, "", true).find("--axes NHWC (64 channels of 64 x 64)"),
+            std::string::npos);
+  EXPECT_NE(axes_text({64, 64, 3}, "", true).find("--axes NHW (1 channel of 64 x 3)"), std::string::npos);
+  EXPECT_EQ(axes_text({20, 16, 16}, "CHW", false), "CHW: 20 of 16 x 16");
+  EXPECT_NE(axes_text({20, 16, 16}, "CWH", false).find("'CWH' are no axes of images"), std::string::npos);
+  EXPECT_NE(axes_text({5, 20, 16, 16}, "NHW", true).find("the array has 4 dimensions"), std::string::npos);
 }
 
 }  // namespace

@@ -155,9 +155,28 @@ TEST_F(Others, LinkedFoldersAreFollowedAndWhatIsLeftOutIsCounted) {
   EXPECT_NE(block.find("  1 links to folders that they lie in: south/again\n"), std::string::npos) << text;
   EXPECT_NE(block.find("  1 links to what is not there: north/cat/9.png\n"), std::string::npos) << text;
   EXPECT_NE(block.find("  1 neither files nor folders: north/cat/pipe.png\n"), std::string::npos) << text;
-  EXPECT_NE(block.find("  1 files that are not PNG, JPEG, TIFF or npy by their name: north/cat/x.webp\n"),
-            std::string::npos)
+  EXPECT_NE(
+      block.find("  1 images of other formats: north/cat/x.webp\n    turn them into PNG, for example with "
+                 "mogrify -format png"),
+      std::string::npos)
       << text;
+}
+
+TEST_F(Others, AFolderWithoutImagesIsRefusedWithWhatWouldWork) {
+  for (const char* name :
+       {"s/1.svs", "s/2.SVS", "s/a.npz", "s/b.tar", "s/c.zarr/0.0", "s/c.zarr/0.png", "s/notes.txt"})
+    write(name, "no image");
+  const std::string message = refused("convert images {0}/s --layout none --out {0}/d");
+  EXPECT_NE(message.find("there are no images in the folder"), std::string::npos) << message;
+  EXPECT_NE(message.find("2 whole-slide images: cut them into tiles, for example with vips dzsave"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("1 NumPy archives: convert npz reads them"), std::string::npos) << message;
+  EXPECT_NE(message.find("1 tar archives: convert webdataset reads them"), std::string::npos) << message;
+  EXPECT_NE(message.find("1 files of microscopes: "), std::string::npos)
+      << "a folder that is one image: " << message;
+  write("empty/notes.txt", "none");
+  EXPECT_NE(refused("convert images {0}/empty --out {0}/d").find("check the path"), std::string::npos);
 }
 
 TEST_F(Others, AnImageThatChangedBehindItsSizeIsNoticed) {

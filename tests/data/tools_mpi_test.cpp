@@ -1,4 +1,5 @@
 // What cohort-data does around conversions: damaged inputs, export, contact sheets.
+#include <algorithm>
 #include <cstring>
 
 #include <ATen/ATen.h>
@@ -95,22 +96,92 @@ TEST_F(Commands, ExportRefusesFoldersInUseAndPngForWhatItCannotHold) {
   EXPECT_EQ(std::memcmp(file.data() + 128, image.data(), 32), 0);
 }
 
+/// How many dark pixels, those of letters, lie in some rows of a gray sheet.
+std::int64_t ink(const Image& sheet, std::int64_t first, std::int64_t last) {
+  const auto begin = sheet.pixels.begin() + first * sheet.layout.width,
+             end = sheet.pixels.begin() + last * sheet.layout.width;
+  return std::count(begin, end, std::byte{40});
+}
+
 TEST_F(Commands, ContactSheetsShowEveryClassOfAContextInALine) {
   make_photos();
   in_folder("convert images {0}/photos --layout context:site/label:kind --out {0}/d");
 
   EXPECT_EQ(in_folder("inspect {0}/d --contact-sheets {0}/sheets --images 2"), ExitCode::done);
 
-  const Image sheet = read_image(path("sheets/south.png"));  // images of 4 x 6 pixels with gaps of 4
-  EXPECT_EQ(sheet.layout, (data::ImageLayout{data::PixelType::u8, 1, 4 + 2 * 8, 4 + 2 * 10}));
-  const auto pixel = [&](std::size_t y, std::size_t x) {
-    return std::to_integer<int>(sheet.pixels[y * 24 + x]);
+  // Images of 4 x 6 pixels are shown 11 times as large. A title of 13 pixels, then of each class a heading of
+  // 13 and 3, an image of 44, captions of 26, and gaps of 6.
+  const Image sheet = read_image(path("sheets/south.png"));
+  EXPECT_EQ(sheet.layout.channels, 1);
+  EXPECT_EQ(sheet.layout.height, 25 + 2 * (16 + 44 + 26 + 6));
+  const auto pixel = [&](std::int64_t y, std::int64_t x) {
+    return std::to_integer<int>(sheet.pixels[static_cast<std::size_t>(y * sheet.layout.width + x)]);
   };
   EXPECT_EQ(pixel(0, 0), 255);
-  EXPECT_EQ(pixel(4, 4), 70);     // first cat of the south
-  EXPECT_EQ(pixel(4, 14), 80);    // its second one
-  EXPECT_EQ(pixel(12, 4), 100);   // first dog
-  EXPECT_EQ(pixel(15, 19), 110);  // last pixel of the second
+  EXPECT_EQ(pixel(41, 6), 70);  // first cat of the south
+  EXPECT_EQ(pixel(84, 6 + 65), 70);
+  EXPECT_EQ(pixel(41, 84), 80);     // its second one
+  EXPECT_EQ(pixel(133, 6), 100);    // first dog
+  EXPECT_EQ(pixel(176, 149), 110);  // last pixel of the second
+  EXPECT_GT(ink(sheet, 6, 19), 100) << "d: site = south, 6 images";
+  EXPECT_GT(ink(sheet, 25, 38), 50) << "kind = cat: 2 of 3";
+  EXPECT_GT(ink(sheet, 85, 111), 100) << "train, and the ids";
+}
+
+TEST_F(Commands, AFolderOfImagesIsADatasetWithoutLabelsAndContexts) {
+  if (world_.rank() == 0) {
+    for (int i = 0; i < 10; ++i)
+      testing::write_png(path("flat") / fmt::format("{}.png", i), 4, 6, 1,
+                         std::vector<std::uint8_t>(24, 20 + i));
+  }
+  world_.barrier();
+
+  EXPECT_EQ(in_folder("convert images {0}/flat --fractions train=0.8,val=0.2 --channels phase --out {0}/d"),
+            ExitCode::done);
+
+  const data::Description made = data::Description::read(path("d"));
+  EXPECT_TRUE(made.labels.empty());
+  EXPECT_TRUE(made.contexts.empty());
+  EXPECT_EQ(made.channels, std::vector<std::string>{"phase"});
+  EXPECT_EQ(made.split("train").rows(), 8);
+  EXPECT_EQ(in_folder("inspect {0}/d --contact-sheets {0}/sheets"), ExitCode::done);
+  EXPECT_EQ(read_image(path("sheets/all.png")).layout.height, 25 + 44 + 26 + 6);
+  EXPECT_EQ(in_folder("verify {0}/d"), ExitCode::done);
+  EXPECT_EQ(in_folder("export {0}/d --out {0}/files"), ExitCode::done);
+  EXPECT_EQ(in_folder("convert manifest {0}/files/images.csv --id id --split split --out {0}/again"),
+            ExitCode::done);
+  EXPECT_EQ(data::Description::read(path("again")).split("train").shards.at(0).checksum,
+            made.split("train").shards.at(0).checksum);
+  EXPECT_EQ(in_folder("split {0}/d --folds 5 --fold 2 --out {0}/fold"), ExitCode::done);
+  EXPECT_EQ(data::Dataset::open(path("fold"), "test").rows(), 2);
+  EXPECT_EQ(in_folder("merge {0}/d {0}/fold --prefix-ids --out {0}/both"), ExitCode::done);
+  EXPECT_EQ(in_folder("verify {0}/both"), ExitCode::done);
+  EXPECT_NE(refused("convert images {0}/flat --channels a,b --out {0}/e")
+                .find("2 channels are named, the images have 1"),
+            std::string::npos);
+  EXPECT_NE(
+      refused("convert images {0}/flat --channels other --out {0}/d").find("already holds another dataset"),
+      std::string::npos);
+}
+
+TEST_F(Commands, AColumnThatIsNoContextCanKeepImagesTogether) {
+  make_photos();
+  std::string table = "path,kind,patient\n";
+  for (int i = 0; i < 12; ++i)
+    table += fmt::format("photos/{}/{}/{}.png,{},p{}\n", i < 6 ? "north" : "south", i % 6 < 3 ? "cat" : "dog",
+                         i % 3, i % 2, i % 4);
+  write("list.csv", table);
+  EXPECT_EQ(
+      in_folder(
+          "convert manifest {0}/list.csv --label kind --fractions train=0.5,test=0.5 --group-by patient "
+          "--out {0}/d"),
+      ExitCode::done);
+  EXPECT_TRUE(data::Description::read(path("d")).contexts.empty());
+  EXPECT_EQ(data::Dataset::open(path("d"), "test").rows(), 6);
+  EXPECT_NE(
+      refused("convert manifest {0}/list.csv --fractions train=0.5,test=0.5 --group-by patien --out {0}/e")
+          .find("did you mean 'patient'?"),
+      std::string::npos);
 }
 
 TEST_F(Commands, ContactSheetsNameWhatTheyCannotShow) {

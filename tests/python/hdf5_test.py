@@ -182,7 +182,7 @@ class Patches(Folder):
         for arguments, code, message in (
                 (["missing.h5"], 3, "there is no such file"), (["slides.csv"], 3, "H5Fopen failed"),
                 (["s1.h5", "--images", "img"], 3, "s1.h5: img"), (["s1.h5", "--axes", "NCHWD"], 2, "'NCHWD' are no axes"),
-                (["s1.h5", "--axes", "NHW"], 3, "/imgs has 4 dimensions, the axes NHW have 3"),
+                (["s1.h5", "--axes", "NHW"], 2, "the array has 4 dimensions: [2, 6, 8, 3]"),
                 (["link.h5"], 3, "/imgs is not stored in the file itself"), (["outside.h5"], 3, "/imgs is not stored in the file itself"),
                 (["old.h5"], 3, "the images are not of type uint8, uint16 or float32"),
                 (["s1.h5", "--coordinates", "imgs"], 3, "/imgs does not have two coordinates for each of 2 images"),

@@ -113,7 +113,8 @@ class JumpCp(unittest.TestCase):
         lines = zip(*table.values())
         (self.folder / "list.csv").write_text(",".join(table) + "\n" + "".join(",".join(line) + "\n" for line in lines))
         for kind in ("parquet", "csv"):
-            done = convert(self.folder, "manifest", f"list.{kind}", "--label", "label", "--context", "site", "--name", "m", "--out", kind)
+            done = convert(self.folder, "manifest", f"list.{kind}", "--label", "label", "--context", "site", "--axes", "CHW", "--name", "m",
+                           "--out", kind)
             self.assertEqual(done.returncode, 0, done.stderr)
         shards = [sorted(file for file in (self.folder / kind).rglob("*.h5")) for kind in ("parquet", "csv")]
         self.assertEqual(*[[file.read_bytes() for file in files] for files in shards])
