@@ -68,7 +68,8 @@ train::RunConfig config_to_finetune(const TrainOptions& options) {
   train::ConfigFile of_run(config_of_run(options.from), {});
   std::vector<std::string> assignments;
   for (const config::Field& field : of_run.fields.list()) {
-    if (!is_of_model(field.key)) continue;
+    const bool are_chosen = field.key == "data.channels" && !of_run.values.data.channels.empty();
+    if (!is_of_model(field.key) && !are_chosen) continue;
     const std::string value = join(field.get(), ",");
     assignments.push_back(field.key + "=" + (field.is_list ? "[" + value + "]" : value));
   }
@@ -148,7 +149,7 @@ void add_train(CLI::App& app, Job& job) {
   const auto options = std::make_shared<TrainOptions>();
   CLI::App* command =
       app.add_subcommand("train", "Train a model; on several ranks: mpirun -n 4 cohort train CONFIG");
-  command->add_option("CONFIG", options->config, "configuration file (YAML)");
+  command->add_option("CONFIG", options->config, "configuration: a YAML file, or a recipe (cohort configs)");
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
   command->add_flag("--print-config", options->print_config,
@@ -172,7 +173,8 @@ void add_finetune(CLI::App& app, Job& job) {
   CLI::App* command = app.add_subcommand(
       "finetune",
       "Train from the backbone of a run, of any method, in a new run with its model and contexts");
-  command->add_option("CONFIG", options->config, "configuration file (YAML) of the new run")->required();
+  command->add_option("CONFIG", options->config, "configuration of the new run: a YAML file, or a recipe")
+      ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.layer_decay=0.75");
   command->add_option("--from", options->from, "folder of the run whose backbone training starts from")
