@@ -20,14 +20,17 @@ struct KnnOptions {
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
   const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);
-  const std::string& label = judged.columns.label;
   std::vector<eval::Evaluation> evaluations;
-  for (const SplitFeatures& test : judged.tests) {
-    for (eval::Evaluation& evaluation :
-         eval::evaluate_by_neighbours(judged.train.features, judged.train.dataset.labels(label),
-                                      test.features, test.dataset, judged.columns, options.config, ranks))
+  const auto judge = [&](const SplitFeatures& test) {
+    eval::KnnConfig config = options.config;
+    config.leave_own_out = test.dataset.split() == judged.train.dataset.split();
+    for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
+             judged.train.features, judged.train.dataset.column(judged.columns.label), test.features,
+             test.dataset, judged.columns, config, ranks))
       evaluations.push_back(std::move(evaluation));
-  }
+  };
+  for (const SplitFeatures& test : judged.tests) judge(test);
+  if (judged.tests.empty()) judge(judged.train);
   present(evaluations, options.features, "knn.jsonl", judged.step, ranks);
   return ExitCode::done;
 }
@@ -36,8 +39,10 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
 
 void add_knn(CLI::App& app, Job& job) {
   const auto options = std::make_shared<KnnOptions>();
-  CLI::App* command = app.add_subcommand(
-      "knn", "Judge features without training: classify by the nearest images of the training split");
+  CLI::App* command = app.add_subcommand("knn",
+                                         "Judge features without training: classify by the nearest images of "
+                                         "the training split; an image of that "
+                                         "split by the others");
   add_feature_options(*command, options->features);
   command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")
       ->delimiter(',')
