@@ -12,7 +12,8 @@ namespace cohort::report {
 void write_html(std::span<const std::filesystem::path> runs, const std::filesystem::path& output);
 
 /// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC,
-/// majority class, worst context, and images/s. UTF-8, without colour.
+/// majority class, worst context, and images/s; of runs without scores loss, deviation and effective rank of
+/// features instead. UTF-8, without colour.
 std::string table(std::span<const std::filesystem::path> runs);
 
 /// Runs whose configurations differ in `seed` and `run_dir` alone are one recipe: means with 95 % intervals
