@@ -301,7 +301,7 @@ void add_submit(CLI::App& app, Job& job) {
   const auto options = std::make_shared<SubmitOptions>();
   CLI::App* command =
       app.add_subcommand("submit", "Hand training, and what comes before and after it, to Slurm");
-  command->add_option("CONFIG", options->config, "configuration file (YAML), as for cohort train")
+  command->add_option("CONFIG", options->config, "configuration: a YAML file, or a recipe (cohort configs)")
       ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
