@@ -229,7 +229,8 @@ void add_checkpoint(CLI::App& app, Job& job) {
           "cohort checkpoint import vit.safetensors --config configs/base.yaml --out start.safetensors",
           [options](comm::Communicator& ranks) { return import_weights(*options, ranks); });
   from_file->add_option("WEIGHTS", options->source, "safetensors file")->required();
-  from_file->add_option("--config", options->config, "configuration of the model")->required();
+  from_file->add_option("--config", options->config, "configuration of the model: a YAML file, or a recipe")
+      ->required();
   from_file
       ->add_option("--out", options->out,
                    "FILE.safetensors, or runs/NAME/checkpoints/step-00000000 for a run to start from")

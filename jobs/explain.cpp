@@ -226,8 +226,10 @@ void write_explanation(const ExplainOptions& options, const TrainedModel& traine
                        const eval::Explanation& explanation, const fs::path& folder) {
   refuse_no_folder(folder);
   make_writable_folder(folder);
+  const bool is_train = material.train && material.train->split() == material.test.split();
   const std::int64_t count = std::ssize(material.rows),
-                     neighbours = material.train ? std::min(options.neighbours, material.train->rows()) : 0;
+                     others = material.train ? material.train->rows() - std::int64_t{is_train} : 0,
+                     neighbours = std::min(options.neighbours, others);
   Json json{{"split", material.test.split()},
             {"step", trained.step},
             {"columns", columns_of(explanation)},
@@ -236,7 +238,7 @@ void write_explanation(const ExplainOptions& options, const TrainedModel& traine
   if (neighbours > 0) {
     const at::Tensor rows = at::tensor(material.rows, at::kLong);
     similar = eval::most_similar(material.of_train.features, material.of_test.features.index_select(0, rows),
-                                 neighbours);
+                                 neighbours, is_train ? rows : at::Tensor());
   }
   for (std::int64_t i = 0; i < count; ++i) {
     Json image = explain_image(material, explanation, i, folder);

@@ -1,6 +1,8 @@
 #include "features.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -8,6 +10,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/train/model.h"
 
@@ -22,6 +25,9 @@ std::filesystem::path score_file(const FeatureOptions& options, const std::strin
 
 void add_feature_options(CLI::App& command, FeatureOptions& options) {
   add_model_options(command, options.model);
+  command.add_option("--of", options.of,
+                     "label or context that features are judged by, such as slide; without it "
+                     "eval.neighbours_of of the configuration, else the label");
   command.add_option("--train-split", options.train_split,
                      "split to learn from; without it that of the configuration (data.train_split)");
   command.add_option("--split", options.splits, "split to score; may be repeated; without it all the others")
@@ -34,19 +40,60 @@ void add_feature_options(CLI::App& command, FeatureOptions& options) {
   command.add_flag("--all-contexts", options.all_contexts, "show all contexts, not the worst and best alone");
 }
 
+namespace {
+
+/// Whether there is a split to score: one asked for, or another than that to learn from.
+bool has_tests(const FeatureOptions& options, const data::Description& description,
+               const std::string& train_split) {
+  if (!options.splits.empty()) return true;
+  return std::any_of(description.splits.begin(), description.splits.end(),
+                     [&](const data::Split& split) { return split.name != train_split && split.rows() > 0; });
+}
+
+eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::RunConfig config,
+                                       const data::Description& description) {
+  if (!options.of.empty()) config.eval.neighbours_of = options.of;
+  eval::EvaluationColumns columns{
+      train::judged_column(config, description),
+      eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
+  if (!columns.label.empty()) return columns;
+  std::vector<std::string> keys;
+  for (const data::ContextColumn& column : description.contexts) keys.push_back(column.name);
+  throw UsageError({"the dataset has no label to judge features by", config.data.path.string(),
+                    keys.empty() ? "convert it with labels or contexts; cohort extract needs neither"
+                                 : fmt::format("give --of with a context: {}", data::list_of(keys))});
+}
+
+/// Splits without a value that `train` has are left out with a warning, unless they were asked for or are
+/// all.
+void leave_out_strangers(const data::Dataset& train, std::vector<data::Dataset>& tests,
+                         const std::string& column, bool asked) {
+  std::optional<UsageError> last;
+  std::erase_if(tests, [&](const data::Dataset& test) {
+    const auto why_not = train::obstacle_to_judge(train, test, column);
+    if (!why_not) return false;
+    if (asked) throw UsageError(*why_not);
+    log_warning("passed over: " + why_not->text().what);
+    last = why_not;
+    return true;
+  });
+  if (last && tests.empty()) throw UsageError(*last);
+}
+
+}  // namespace
+
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
   const data::Description description = data::Description::read(config.data.path, ranks);
-  comm::together(ranks, [&] {
-    columns = {
-        train::scored_column(config, description),
-        eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
-  });
+  comm::together(ranks, [&] { columns = judged_columns(options, config, description); });
   const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
   data::Dataset train = open_split(trained, first, {columns.label}, ranks);
-  std::vector<data::Dataset> tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
+  std::vector<data::Dataset> tests;
+  if (has_tests(options, description, first))
+    tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
+  comm::together(ranks, [&] { leave_out_strangers(train, tests, columns.label, !options.splits.empty()); });
   const auto with_features = [&](data::Dataset split) -> SplitFeatures {
     at::Tensor features =
         eval::predict(*trained.model, split, columns.context_key, config.eval, config.data.normalisation,

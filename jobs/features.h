@@ -16,12 +16,13 @@ namespace cohort::jobs {
 struct FeatureOptions {
   ModelSource model;
   std::string train_split;
+  std::string of;  ///< label or context to judge by; empty: train::judged_column()
   std::vector<std::string> splits;
   std::string out;
   bool all_contexts = false, overwrites = false;
 };
 
-/// --train-split, --split, --out, --overwrite, --all-contexts, and the model's.
+/// --of, --train-split, --split, --out, --overwrite, --all-contexts, and the model's.
 void add_feature_options(CLI::App& command, FeatureOptions& options);
 
 /// The images of a split and their features, [N, D] f32, in dataset order, the same on every rank.
@@ -32,9 +33,10 @@ struct SplitFeatures {
 
 struct JudgedFeatures {
   eval::EvaluationColumns columns;
-  SplitFeatures train;               ///< to learn from
-  std::vector<SplitFeatures> tests;  ///< to be scored, in the order of the options
-  std::int64_t step = 0;             ///< of the model
+  SplitFeatures train;  ///< to learn from
+  /// To be scored, in the order of the options; none: the dataset has no other split.
+  std::vector<SplitFeatures> tests;
+  std::int64_t step = 0;  ///< of the model
   std::uint64_t seed = 0;
 };
 

@@ -22,14 +22,17 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
   refuse_existing({options.features.out}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
   const JudgedFeatures judged = compute_features(options.features, ranks);
-  const std::string& label = judged.columns.label;
   std::vector<eval::Evaluation> evaluations;
-  for (const SplitFeatures& test : judged.tests) {
-    for (eval::Evaluation& evaluation :
-         eval::evaluate_by_neighbours(judged.train.features, judged.train.dataset.labels(label),
-                                      test.features, test.dataset, judged.columns, options.config, ranks))
+  const auto judge = [&](const SplitFeatures& test) {
+    eval::KnnConfig config = options.config;
+    config.leave_own_out = test.dataset.split() == judged.train.dataset.split();
+    for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
+             judged.train.features, judged.train.dataset.column(judged.columns.label), test.features,
+             test.dataset, judged.columns, config, ranks))
       evaluations.push_back(std::move(evaluation));
-  }
+  };
+  for (const SplitFeatures& test : judged.tests) judge(test);
+  if (judged.tests.empty()) judge(judged.train);
   present(evaluations, options.features, "knn.jsonl", judged.step, ranks);
   return ExitCode::done;
 }
@@ -41,7 +44,7 @@ void add_knn(CLI::App& app, Job& job) {
   CLI::App* command = &add_command(
       app, {"knn",
             "Judge features without training: classify by the nearest images of the training split",
-            {"cohort knn --run runs/x", "mpirun -n 4 cohort knn --run runs/x --k 5,20 --split test"},
+            {"cohort knn --run runs/x", "mpirun -n 4 cohort knn --run runs/x --k 5,20 --split test", "cohort knn --run runs/x --of slide"},
             command_line::endings_on_ranks()});
   add_feature_options(*command, options->features);
   command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")

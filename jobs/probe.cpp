@@ -51,7 +51,7 @@ std::vector<Candidate> candidates_of(std::vector<eval::Probe> probes, const Judg
       candidate.logits.push_back(candidate.probe.logits(test.features));
       finite = finite && candidate.logits.back().isfinite().all().item<bool>();
       candidate.accuracies.push_back(
-          accuracy_of(candidate.logits.back(), test.dataset.labels(judged.columns.label)));
+          accuracy_of(candidate.logits.back(), test.dataset.column(judged.columns.label)));
     }
     if (finite)
       candidates.push_back(std::move(candidate));
@@ -71,7 +71,8 @@ std::string name_of(const eval::Probe& probe) {
 std::size_t deciding_split(const ProbeOptions& options, const JudgedFeatures& judged) {
   if (judged.tests.empty()) {
     throw UsageError(
-        {"there is no split to score", "--split", "the dataset needs one besides the training split"});
+        {"there is no split to score", "--split",
+         "the dataset needs one besides the training split: cohort-data split --hold-out-images 4"});
   }
   if (options.select_on.empty()) return 0;
   std::vector<std::string> names;
@@ -107,7 +108,8 @@ std::vector<eval::Evaluation> evaluations_of(const Candidate& candidate, const J
   std::vector<eval::Evaluation> evaluations;
   for (std::size_t i = 0; i < judged.tests.size(); ++i) {
     evaluations.push_back(eval::evaluation_of(candidate.logits[i], judged.tests[i].dataset, judged.columns));
-    evaluations.back().classifier = kind + " probe";
+    evaluations.back().classifier =
+        eval::classifier_of(kind + " probe", judged.tests[i].dataset.description(), judged.columns.label);
     evaluations.back().detail = fmt::format("lr={}", candidate.probe.rate);
   }
   return evaluations;
@@ -131,12 +133,12 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   std::size_t deciding = 0;
   comm::together(ranks, [&] { deciding = deciding_split(options, judged); });
   const std::string& label = judged.columns.label;
-  const auto classes = std::ssize(judged.train.dataset.description().label(label).classes);
+  const auto classes = std::ssize(judged.train.dataset.description().values(label));
   options.config.seed = judged.seed;
   options.config.standardise = !options.raw;
   if (options.kind == "linear") options.config.hidden = 0;
   std::vector<eval::Probe> probes = eval::train_probes(
-      judged.train.features, judged.train.dataset.labels(label), classes, options.config, ranks);
+      judged.train.features, judged.train.dataset.column(label), classes, options.config, ranks);
   std::vector<eval::Evaluation> evaluations;
   comm::together(ranks, [&] {
     const std::vector<Candidate> candidates = candidates_of(std::move(probes), judged);

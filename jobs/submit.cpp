@@ -312,7 +312,7 @@ void add_submit(CLI::App& app, Job& job) {
        "What stands behind -- goes to the program of the first stage. Scripts and logs land in the run's "
        "folder, in slurm/. A job that is preempted, or whose time ends, saves and goes back into the queue "
        "(docs/operations.md)."});
-  command->add_option("CONFIG", options->config, "configuration file (YAML), as for cohort train")
+  command->add_option("CONFIG", options->config, "configuration: a YAML file, or a recipe (cohort configs)")
       ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");

@@ -69,7 +69,8 @@ train::RunConfig config_to_finetune(const TrainOptions& options) {
   train::ConfigFile of_run(config_of_run(options.from), {});
   std::vector<std::string> assignments;
   for (const config::Field& field : of_run.fields.list()) {
-    if (!is_of_model(field.key)) continue;
+    const bool are_chosen = field.key == "data.channels" && !of_run.values.data.channels.empty();
+    if (!is_of_model(field.key) && !are_chosen) continue;
     const std::string value = join(field.get(), ",");
     assignments.push_back(field.key + "=" + (field.is_list ? "[" + value + "]" : value));
   }
@@ -152,11 +153,12 @@ void add_train(CLI::App& app, Job& job) {
       {"train",
        "Train a model; under mpirun or srun on several ranks",
        {"mpirun -n 4 cohort train configs/base.yaml data.path=data/mine optimizer.lr=1e-3",
+        "cohort train small/contextvit data.path=data/mine context.keys=[slide]",
         "cohort train configs/base.yaml --print-config"},
        command_line::endings_of_training(),
        "It stops after a checkpoint at a signal, at the end of a Slurm job's time, or when the file STOP is "
        "in the run's folder. On a cluster: cohort submit."});
-  command->add_option("CONFIG", options->config, "configuration file (YAML)");
+  command->add_option("CONFIG", options->config, "configuration: a YAML file, or a recipe (cohort configs)");
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
   command->add_flag("--print-config", options->print_config,
@@ -175,7 +177,8 @@ void add_finetune(CLI::App& app, Job& job) {
             "Train from the backbone of a run, of any method, in a new run with its model and contexts",
             {"mpirun -n 4 cohort finetune new.yaml --from runs/x optimizer.layer_decay=0.75"},
             command_line::endings_of_training()});
-  command->add_option("CONFIG", options->config, "configuration file (YAML) of the new run")->required();
+  command->add_option("CONFIG", options->config, "configuration of the new run: a YAML file, or a recipe")
+      ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.layer_decay=0.75");
   command->add_option("--from", options->from, "folder of the run whose backbone training starts from")

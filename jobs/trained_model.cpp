@@ -1,6 +1,7 @@
 #include "trained_model.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -89,8 +90,9 @@ data::Signature assumed_signature(const ModelSource& source, const TrainedModel&
   const data::Description known = has_own ? data::Description::read(trained_at, ranks) : *description;
   data::Signature signature;
   comm::together(ranks, [&] {
-    signature = with_head ? train::signature_of(trained.config, known)
-                          : data::signature_of(known, "", trained.config.context.keys);
+    const data::Description seen = data::with_channels(known, trained.config.data.channels);
+    signature = with_head ? train::signature_of(trained.config, seen)
+                          : data::signature_of(seen, "", trained.config.context.keys);
   });
   return signature;
 }
@@ -98,8 +100,9 @@ data::Signature assumed_signature(const ModelSource& source, const TrainedModel&
 bool wants_head(const train::RunConfig& config, Head head) {
   const bool learns_classes = config.method != train::MethodName::dino;
   if (head == Head::needed && !learns_classes) {
-    throw UsageError({"the model has no head to score: dino learns no classes", "command line",
-                      "write its features with cohort extract"});
+    throw UsageError(
+        {"the model has no head to score: dino learns no classes", "command line",
+         "judge its features with cohort knn or cohort probe, or write them with cohort extract"});
   }
   return head == Head::needed || (head == Head::where_there_is && learns_classes);
 }
@@ -194,6 +197,36 @@ void check_statistics(const TrainedModel& trained, const data::Signature& words,
        "make a dataset of the images with cohort-data convert"});
 }
 
+/// Of the dataset those that the model knows: of data.channels, else all. A ChannelViT does without some.
+std::vector<std::string> channels_to_see(const TrainedModel& trained, const data::Description& description) {
+  const std::vector<std::string>& known = trained.signature.channels;
+  const std::vector<std::string>& asked = trained.config.data.channels;
+  std::vector<std::string> seen =
+      asked.empty() ? description.channels : data::channels_named(asked, known, "data.channels");
+  const auto is_in = [](const std::vector<std::string>& names) {
+    return
+        [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+  };
+  std::erase_if(seen, std::not_fn(is_in(known)));
+  std::erase_if(seen, std::not_fn(is_in(description.channels)));
+  if (seen.size() == known.size()) return seen;
+  if (seen.empty() || trained.config.model.family != nn::Family::channelvit)
+    return description.channels;  // which in_words_of() refuses
+  std::vector<std::string> missing = known;
+  std::erase_if(missing, is_in(seen));
+  log_info(fmt::format("the model goes without {} of its {} channels: {}", missing.size(), known.size(),
+                       data::list_of(missing)));
+  return seen;
+}
+
+/// What the model knows of the channels that it sees.
+data::Signature model_of_channels(const TrainedModel& trained) {
+  const bool is_part = trained.channels.size() < trained.signature.channels.size();
+  return is_part && trained.config.model.family == nn::Family::channelvit
+             ? data::with_channels(trained.signature, trained.channels)
+             : trained.signature;
+}
+
 /// The label that the model learnt, unless the command line or the configuration names one.
 void choose_label(Head head, const data::Description& description, TrainedModel& trained) {
   const std::string& learnt = trained.signature.label;
@@ -213,8 +246,15 @@ void check_size(const TrainedModel& trained, const data::Description& descriptio
 /// Collective.
 data::Dataset open_plain(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks) {
-  const auto wanted = [&](const data::Description&) { return labels; };
+  const auto wanted = [&](const data::Description& description) {
+    std::vector<std::string> needed;
+    for (const std::string& label : labels) {
+      if (description.has_label(label)) needed.push_back(label);
+    }
+    return needed;
+  };
   data::Dataset dataset = data::Dataset::open(trained.config.data.path, split, wanted, ranks);
+  comm::together(ranks, [&] { dataset.choose_channels(trained.channels); });
   if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
   return dataset;
 }
@@ -264,7 +304,8 @@ void add_weight_options(CLI::App& command, ModelSource& source) {
   CLI::Option* weights =
       command.add_option("--weights", source.weights, "safetensors file with the weights")->excludes(run);
   CLI::Option* model =
-      command.add_option("--model", source.config, "configuration of the model that the weights belong to");
+      command.add_option("--model", source.config,
+                         "configuration of the model that the weights belong to: a YAML file, or a recipe");
   weights->needs(model);
   model->needs(weights);
   command
@@ -302,16 +343,18 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
   trained.signature = stored.signature ? *stored.signature
                                        : assumed_signature(source, trained, with_head,
                                                            dataset ? &*dataset : nullptr, trained_at, ranks);
-  const data::Description description = dataset ? *std::move(dataset) : describe(trained.signature);
+  const data::Description whole = dataset ? *std::move(dataset) : describe(trained.signature);
   data::Signature words;
   comm::together(ranks, [&] {
+    trained.channels = channels_to_see(trained, whole);
+    const data::Description description = data::with_channels(whole, trained.channels);
     if (!with_head) trained.signature.classes.clear();
     if (head == Head::needed && trained.signature.classes.empty()) {
       throw DataError({"the weights have no head to score", source.run.empty() ? source.weights : source.run,
                        "write its features with cohort extract"});
     }
     check_size(trained, description);
-    words = data::in_words_of(description, trained.signature);
+    words = data::in_words_of(description, model_of_channels(trained));
     choose_label(head, description, trained);
     if (describe) check_statistics(trained, words, source);
     choose_statistics(source, describe || stored.signature.has_value(), words, description, trained);

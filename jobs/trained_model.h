@@ -38,6 +38,7 @@ struct TrainedModel {
       config;  ///< data.path: the dataset to work on; data.label: the model's, if the dataset has it
   std::shared_ptr<nn::VisionTransformer> model;
   data::Signature signature;            ///< what it was trained on, in the order of its outputs and rows
+  std::vector<std::string> channels;    ///< of the dataset that it looks at, in their order
   std::vector<double> mean, deviation;  ///< that pixels are normalised with; empty: the dataset's
   std::int64_t step = 0;                ///< steps it was trained for; 0: not known
 };

@@ -183,7 +183,8 @@ void add_engine(CLI::App& app, perf::EngineOptions& options, EngineChoice& choic
 }
 
 void add_step_options(CLI::App* command, perf::StepOptions& options) {
-  command->add_option("CONFIG", options.config, "configuration file (YAML), as for cohort train")->required();
+  command->add_option("CONFIG", options.config, "configuration: a YAML file, or a recipe (cohort configs)")
+      ->required();
   command->add_option("OVERRIDE", options.overrides, "KEY=VALUE, replaces an option of the file");
   command->add_option("--steps", options.steps, "steps to measure")
       ->check(CLI::Range(1, 1 << 20))
@@ -370,7 +371,8 @@ void add_plan(CLI::App& app, perf::PlanOptions& options, std::function<ExitCode(
   const auto add = [&](const char* name, auto& value, const char* text) {
     return command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
   };
-  command->add_option("config", options.config, "configuration of cohort train")->required();
+  command->add_option("config", options.config, "configuration: a YAML file, or a recipe (cohort configs)")
+      ->required();
   command->add_option("overrides", options.overrides, "options of it: optimizer.lr=1e-3");
   add("--nodes", options.nodes, "machines")->check(CLI::Range(1, 1 << 20));
   add("--gpus-per-node", options.gpus_per_node, "ranks on each")->check(CLI::Range(1, 1 << 10));

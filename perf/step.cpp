@@ -109,7 +109,8 @@ train::RunConfig measured_config(const StepOptions& options) {
 
 /// Collective. FLOP of a step of all ranks that the model needs (model_cost.h).
 double flops_of_step(const train::RunConfig& config, const nn::VitShape& model, comm::Communicator& ranks) {
-  const auto description = data::Description::read(config.data.path, ranks);
+  const auto description =
+      data::with_channels(data::Description::read(config.data.path, ranks), config.data.channels);
   StepShape shape{.model = model,
                   .views = train::training_views(config, description, 0)->shapes(),
                   .images = config.sampler.groups_per_step * config.sampler.images_per_group,

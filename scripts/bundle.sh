@@ -111,6 +111,8 @@ copy_libraries() {
 copy_texts() {
   local glibc
   cp -r "$ROOT/configs" "$ROOT/slurm" "$ROOT/LICENSE" "$1/"
+  mkdir "$1/share/cohort"
+  ln -s ../../configs "$1/share/cohort/configs"  # where programs look for recipes
   say "$3" >"$1/libexec/pytorch-version"
   glibc=$(find "$1/libexec" "$1/lib" -type f -print0 | { xargs -0 objdump -T 2>/dev/null || true; } | grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -1)
   sed -e "s/@VERSION@/$2/" -e "s/@PYTORCH@/$3/" -e "s/@GLIBC@/${glibc#GLIBC_}/" "$ROOT/scripts/bundle/README.txt" >"$1/README.txt"

@@ -83,8 +83,10 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   workload.config.model.weights.clear();  // where training starts from changes no size
   const bool stands_in = stand_in.height > 0;
   workload.from_dataset = !stands_in && std::filesystem::exists(config.data.path / "dataset.json");
-  const data::Description description = workload.from_dataset ? data::Description::read(config.data.path)
-                                                              : stand_in_description(config, stand_in);
+  const data::Description description =
+      workload.from_dataset
+          ? data::with_channels(data::Description::read(config.data.path), config.data.channels)
+          : stand_in_description(config, stand_in);
   if (workload.from_dataset) {
     const data::Split& split = description.split(config.data.train_split);
     workload.images = split.rows();

@@ -47,7 +47,8 @@ ContextSampler::ContextSampler(std::vector<ContextRun> runs, std::span<const std
   throw DataError(
       {fmt::format("{} images make {} groups of {}, fewer than the {} groups of one step", pools_->images(),
                    pools_->groups(), config.images_per_group, config.groups_per_step),
-       "sampler.groups_per_step", "lower sampler.groups_per_step or sampler.images_per_group"});
+       "sampler.groups_per_step",
+       fmt::format("lower them: {}", steps_that_fit(config, pools_->images(), 1))});
 }
 
 std::int64_t ContextSampler::steps_per_epoch() const noexcept {
@@ -79,6 +80,14 @@ void check_ranks(const SamplerConfig& config, int ranks) {
                     "sampler.groups_per_step",
                     fmt::format("use {} ranks, or make sampler.groups_per_step a multiple of {}",
                                 divisors(config.groups_per_step), ranks)});
+}
+
+std::string steps_that_fit(const SamplerConfig& config, std::int64_t images, int ranks) {
+  constexpr std::int64_t kSteps = 10;
+  const std::int64_t of_step = std::max<std::int64_t>(images / kSteps, ranks);
+  const std::int64_t group = std::min(config.images_per_group, of_step / ranks);
+  return fmt::format("sampler.groups_per_step={} sampler.images_per_group={}",
+                     of_step / group / ranks * ranks, group);
 }
 
 StepPlan evaluation_plan(std::vector<ContextRun> runs, std::int64_t images_per_group) {

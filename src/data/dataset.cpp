@@ -12,6 +12,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/data/pixel_type.h"
+#include "cohort/data/signature.h"
 
 #include "data/shard_cache.h"
 
@@ -30,6 +31,8 @@ struct Dataset::Impl {
   std::map<std::string, std::vector<std::int32_t>> contexts, labels;
   std::map<std::string, ContextRuns> runs;
   std::optional<std::vector<std::string>> ids;
+  ImageLayout stored;                  // with all channels
+  std::vector<std::int64_t> channels;  // places of those that were chosen; empty: all
 
   /// Columns of shards `first` … `last` - 1. Throw DataError (also: values outside of the vocabulary).
   [[nodiscard]] ContextRuns read_contexts(const std::string& key, std::size_t first, std::size_t last) const;
@@ -76,6 +79,7 @@ Dataset::Impl::Impl(std::filesystem::path where, Description of_dataset, std::st
   first_row.push_back(0);
   const std::vector<ShardEntry>& entries = description.split(split).shards;
   shards = std::make_unique<ShardCache>(folder, description, entries);
+  stored = description.images;
   for (const ShardEntry& entry : entries) first_row.push_back(first_row.back() + entry.rows);
 }
 
@@ -193,6 +197,14 @@ void Dataset::use_statistics(std::vector<double> mean, std::vector<double> devia
   impl_->description.mean = std::move(mean);
   impl_->description.deviation = std::move(deviation);
 }
+void Dataset::choose_channels(const std::vector<std::string>& channels) {
+  COHORT_CHECK(impl_->channels.empty(), "channels are chosen once");
+  Description chosen = with_channels(impl_->description, channels);
+  if (chosen.channels == impl_->description.channels) return;
+  impl_->channels = places_of(chosen.channels, impl_->description.channels);
+  impl_->description = std::move(chosen);
+}
+
 const std::string& Dataset::split() const noexcept {
   return impl_->split;
 }
@@ -221,6 +233,10 @@ const std::vector<std::int32_t>& Dataset::labels(const std::string& name) const 
   return impl_->labels.emplace(name, impl_->read_labels(name, 0, impl_->shards->size())).first->second;
 }
 
+const std::vector<std::int32_t>& Dataset::column(const std::string& name) const {
+  return impl_->description.has_label(name) ? labels(name) : contexts(name);
+}
+
 const std::vector<std::string>& Dataset::ids() const {
   std::optional<std::vector<std::string>>& ids = impl_->ids;
   if (!ids) {
@@ -233,7 +249,14 @@ const std::vector<std::string>& Dataset::ids() const {
 void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
   if (impl_->pixels) return impl_->pixels(row, image);
   const auto [shard, index] = impl_->place(row);
-  shard->read(index, image);
+  if (impl_->channels.empty()) return shard->read(index, image);
+  thread_local std::vector<std::byte> whole;
+  whole.resize(static_cast<std::size_t>(impl_->stored.bytes()));
+  shard->read(index, whole);
+  const auto plane = static_cast<std::ptrdiff_t>(impl_->stored.bytes() / impl_->stored.channels);
+  auto out = image.begin();
+  for (const std::int64_t channel : impl_->channels)
+    out = std::copy_n(whole.begin() + channel * plane, plane, out);
 }
 
 std::string Dataset::id(std::int64_t row) const {

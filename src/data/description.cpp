@@ -426,6 +426,15 @@ void check_copy(const Description& first, const std::string& content, const std:
                     "copy the same dataset to all hosts"});
 }
 
+const std::string& channel_named(const std::string& wanted, const std::vector<std::string>& known,
+                                 const std::string& where) {
+  for (const std::string& name : {wanted, "channel_" + wanted}) {
+    const auto found = std::find(known.begin(), known.end(), name);
+    if (found != known.end()) return *found;
+  }
+  throw UsageError({fmt::format("there is no channel '{}'", wanted), where, did_you_mean(wanted, known)});
+}
+
 }  // namespace
 
 Description Description::read(const std::filesystem::path& folder) {
@@ -486,6 +495,49 @@ const LabelColumn& Description::label(std::string_view wanted) const {
 }
 const ContextColumn& Description::context(std::string_view wanted) const {
   return find(contexts, wanted, "context key", name);
+}
+
+bool Description::has_label(std::string_view wanted) const noexcept {
+  return std::any_of(labels.begin(), labels.end(),
+                     [&](const LabelColumn& column) { return column.name == wanted; });
+}
+
+const std::vector<std::string>& Description::values(std::string_view column) const {
+  if (has_label(column)) return label(column).classes;
+  std::vector<std::string> known = names_of(labels);
+  for (const ContextColumn& context : contexts) {
+    if (context.name == column) return context.values;
+    known.push_back(context.name);
+  }
+  throw UsageError({fmt::format("the dataset has no label or context '{}'", column),
+                    fmt::format("dataset {}", name), did_you_mean(column, known)});
+}
+
+std::vector<std::string> channels_named(const std::vector<std::string>& wanted,
+                                        const std::vector<std::string>& known, const std::string& where) {
+  std::vector<std::string> names;
+  for (const std::string& each : wanted) {
+    const std::string& name = channel_named(each, known, where);
+    if (std::find(names.begin(), names.end(), name) != names.end())
+      throw UsageError({fmt::format("channel '{}' is named twice", name), where, "name each channel once"});
+    names.push_back(name);
+  }
+  return names;
+}
+
+Description with_channels(Description description, const std::vector<std::string>& channels) {
+  if (channels.empty()) return description;
+  const std::vector<std::string> all = std::move(description.channels);
+  const std::vector<double> mean = std::move(description.mean), deviation = std::move(description.deviation);
+  description.channels = channels_named(channels, all, fmt::format("dataset {}", description.name));
+  description.images.channels = std::ssize(description.channels);
+  description.mean.clear(), description.deviation.clear();
+  for (const std::string& name : description.channels) {
+    const auto place = static_cast<std::size_t>(std::find(all.begin(), all.end(), name) - all.begin());
+    description.mean.push_back(mean[place]);
+    description.deviation.push_back(deviation[place]);
+  }
+  return description;
 }
 
 }  // namespace cohort::data

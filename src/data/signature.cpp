@@ -200,6 +200,17 @@ std::string list_of(std::span<const std::string> names) {
                                : fmt::format("{} … ({} in all)", shown, format_count(std::ssize(names)));
 }
 
+Signature with_channels(Signature model, const std::vector<std::string>& channels) {
+  const std::vector<std::int64_t> places = places_of(channels, model.channels);
+  COHORT_CHECK(!has_unknown(places), "channels {} of a model of {}", list_of(channels),
+               list_of(model.channels));
+  model.channels = channels;
+  model.images.channels = std::ssize(channels);
+  model.mean = rearranged(model.mean, places);
+  model.deviation = rearranged(model.deviation, places);
+  return model;
+}
+
 Signature in_words_of(const Description& description, const Signature& model) {
   const std::vector<std::int64_t> channels = places_of(description.channels, model.channels);
   if (channels.size() != model.channels.size() || has_unknown(channels)) refuse_channels(description, model);
@@ -236,9 +247,9 @@ std::string context_without_token(const Dataset& dataset, const Signature& model
 
 std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
                                          std::span<const std::string> classes) {
-  const std::vector<std::string>& names = dataset.description().label(label).classes;
+  const std::vector<std::string>& names = dataset.description().values(label);
   const std::vector<std::int64_t> places = places_of(names, classes);
-  std::vector<std::int32_t> labels = dataset.labels(label);
+  std::vector<std::int32_t> labels = dataset.column(label);
   for (std::int32_t& value : labels) {
     if (value < 0) continue;
     const std::int64_t place = places[static_cast<std::size_t>(value)];

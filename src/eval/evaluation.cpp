@@ -117,7 +117,7 @@ Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
   const std::string key = keys.empty() ? "" : keys.front();
   const data::Description& description = dataset.description();
   const std::vector<std::string>& classes =
-      columns.classes.empty() ? description.label(columns.label).classes : columns.classes;
+      columns.classes.empty() ? description.values(columns.label) : columns.classes;
   Evaluation evaluation{dataset.split(), columns.label, classes, key, {}};
   const std::vector<std::int32_t> labels = data::labels_by_name(dataset, columns.label, classes);
   if (key.empty()) {
@@ -126,6 +126,12 @@ Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
     evaluation.scores = score(logits, labels, dataset.contexts(key), description.context(key).values);
   }
   return evaluation;
+}
+
+std::string classifier_of(const std::string& classifier, const data::Description& description,
+                          const std::string& column) {
+  const bool is_only_label = description.labels.size() == 1 && description.has_label(column);
+  return is_only_label ? classifier : classifier + " of " + column;
 }
 
 Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,

@@ -117,10 +117,13 @@ std::int64_t patch_tokens(const nn::VitShape& shape, const data::ImageLayout& im
   return shape.family == nn::Family::channelvit ? positions * images.channels : positions;
 }
 
-Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k) {
-  COHORT_CHECK(k > 0 && k <= bank.size(0), "{} of {} images", k, bank.size(0));
+Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k,
+                     const at::Tensor& own) {
+  COHORT_CHECK(k > 0 && k <= bank.size(0) - std::int64_t{own.defined()}, "{} of {} images", k, bank.size(0));
   const auto unit = [](const at::Tensor& rows) { return rows / rows.norm(2, 1, true).clamp_min(1e-12); };
-  const auto [similarity, row] = unit(queries).matmul(unit(bank).t()).topk(k, 1);
+  at::Tensor cosine = unit(queries).matmul(unit(bank).t());
+  if (own.defined()) cosine.scatter_(1, own.unsqueeze(1), -2.0);  // less than any
+  const auto [similarity, row] = cosine.topk(k, 1);
   return {row, similarity};
 }
 

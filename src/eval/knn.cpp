@@ -13,6 +13,7 @@ namespace cohort::eval {
 namespace {
 
 constexpr std::int64_t kQueryBlock = 1024, kBankBlock = 8192;  // similarities of one pair of blocks: 32 MiB
+constexpr double kNotThere = -1e30;                            // a similarity whose votes are 0
 constexpr double kLeastShare = 1e-12;                          // of a class without votes
 
 /// Rows of length 1.
@@ -25,11 +26,15 @@ struct Nearest {
   at::Tensor similarity, label;
 };
 
-Nearest nearest(const at::Tensor& queries, const Labelled& bank, std::int64_t k) {
+/// `own` [n]: rows of the queries in the bank, which are no neighbours of theirs; undefined: they are not
+/// there.
+Nearest nearest(const at::Tensor& queries, const Labelled& bank, const at::Tensor& own, std::int64_t k) {
   Nearest best{at::empty({queries.size(0), 0}), at::empty({queries.size(0), 0}, at::kLong)};
   for (std::int64_t begin = 0; begin < bank.features.size(0); begin += kBankBlock) {
     const std::int64_t count = std::min(kBankBlock, bank.features.size(0) - begin);
-    const at::Tensor similarity = queries.matmul(bank.features.narrow(0, begin, count).t());
+    at::Tensor similarity = queries.matmul(bank.features.narrow(0, begin, count).t());
+    if (own.defined())
+      similarity.masked_fill_(own.unsqueeze(1).eq(bank.rows.narrow(0, begin, count)), kNotThere);
     const auto [values, places] = similarity.topk(std::min(k, count), 1);
     const at::Tensor labels = bank.labels.narrow(0, begin, count).index({places});
     const at::Tensor all = at::cat({best.similarity, values}, 1);
@@ -60,9 +65,10 @@ std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::
   Labelled known = labelled(bank, labels);
   known.features = normalised(known.features);
   const std::int64_t most = *std::max_element(config.neighbours.begin(), config.neighbours.end());
-  if (most > known.labels.size(0)) {
+  const std::int64_t neighbours = known.labels.size(0) - std::int64_t{config.leave_own_out};
+  if (most > neighbours) {
     throw UsageError({fmt::format("{} neighbours are asked for, but only {} training images have a label",
-                                  most, known.labels.size(0)),
+                                  most, neighbours),
                       "--k", "ask for fewer"});
   }
   const std::int64_t blocks = (queries.size(0) + kQueryBlock - 1) / kQueryBlock;
@@ -70,8 +76,9 @@ std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::
   std::vector<at::Tensor> rows;
   for (std::int64_t block = ranks.rank(); block < blocks; block += ranks.size()) {
     const std::int64_t begin = block * kQueryBlock, count = std::min(kQueryBlock, queries.size(0) - begin);
-    const Nearest best = nearest(normalised(queries.narrow(0, begin, count)), known, most);
     rows.push_back(at::arange(begin, begin + count));
+    const at::Tensor own = config.leave_own_out ? rows.back() : at::Tensor();
+    const Nearest best = nearest(normalised(queries.narrow(0, begin, count)), known, own, most);
     for (std::size_t i = 0; i < parts.size(); ++i)
       parts[i].push_back(vote(best, config.neighbours[i], classes, config.temperature));
   }
@@ -88,13 +95,14 @@ std::vector<Evaluation> evaluate_by_neighbours(const at::Tensor& bank, std::span
                                                const at::Tensor& queries, const data::Dataset& dataset,
                                                const EvaluationColumns& columns, const KnnConfig& config,
                                                comm::Communicator& ranks) {
-  const auto classes = std::ssize(dataset.description().label(columns.label).classes);
+  const auto classes = std::ssize(dataset.description().values(columns.label));
   const std::vector<at::Tensor> logits = knn_logits(bank, labels, queries, classes, config, ranks);
   std::vector<Evaluation> evaluations;
   comm::together(ranks, [&] {
     for (std::size_t i = 0; i < logits.size(); ++i) {
       evaluations.push_back(evaluation_of(logits[i], dataset, columns));
-      evaluations.back().classifier = fmt::format("knn k={}", config.neighbours[i]);
+      evaluations.back().classifier =
+          classifier_of(fmt::format("knn k={}", config.neighbours[i]), dataset.description(), columns.label);
     }
   });
   return evaluations;

@@ -13,7 +13,8 @@ Labelled labelled(const at::Tensor& features, std::span<const std::int32_t> labe
     rows.push_back(static_cast<std::int64_t>(i));
     values.push_back(labels[i]);
   }
-  return {features.index_select(0, at::tensor(rows, at::kLong)), at::tensor(values, at::kLong)};
+  const at::Tensor places = at::tensor(rows, at::kLong);
+  return {features.index_select(0, places), at::tensor(values, at::kLong), places};
 }
 
 }  // namespace cohort::eval

@@ -10,6 +10,7 @@ namespace cohort::eval {
 struct Labelled {
   at::Tensor features;  ///< [N', D]
   at::Tensor labels;    ///< [N'] i64
+  at::Tensor rows;      ///< [N'] i64, places among all images
 };
 
 /// `features` [N, D], `labels` [N], -1: none.

@@ -94,13 +94,34 @@ std::string score_row(const ScoreRow& row, Runs runs, bool is_first_of_split) {
   return html + "</tr>\n";
 }
 
+/// Runs that nothing was scored of.
+std::string unscored(Runs runs) {
+  const std::vector<UnscoredRow> rows = unscored_rows(runs);
+  if (rows.empty()) return "";
+  std::string html =
+      "<h2>Without scores</h2>\n<section class=\"card\"><table><thead><tr><th class=\"left\">run</th>";
+  for (const auto& [first, second] : unscored_columns())
+    html += fmt::format("<th>{}{}{}</th>", first, second.empty() ? "" : " ", second);
+  html += "</tr></thead><tbody>\n";
+  for (const UnscoredRow& row : rows) {
+    html += fmt::format("<tr><td class=\"left run\"><span>{}{}</span></td>", swatch(row.run),
+                        escaped(runs[row.run].name));
+    for (const std::string& cell : row.cells) html += fmt::format("<td>{}</td>", escaped(cell));
+    html += "</tr>\n";
+  }
+  return html +
+         "</tbody></table></section>\n<p>Features are those of the training split; a deviation of 0 "
+         "or a rank of 1: they are all alike (docs/methods.md).</p>\n";
+}
+
 std::string scores(Runs runs) {
+  const std::vector<ScoreRow> rows = score_rows(runs);
+  if (rows.empty()) return "";
   std::string html =
       "<h2>Scores</h2>\n<section class=\"card\"><table><thead><tr><th class=\"left\">split</th><th "
       "class=\"left\">run</th>";
   for (const std::string& column : score_columns()) html += fmt::format("<th>{}</th>", column);
   html += "</tr></thead><tbody>\n";
-  const std::vector<ScoreRow> rows = score_rows(runs);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     html += score_row(rows[i], runs, i == 0 || rows[i].split != rows[i - 1].split);
   }
@@ -324,9 +345,9 @@ std::string page(Runs runs) {
                       title, style_sheet());
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
-  html += tiles(runs) + scores(runs) + training_charts(runs) + views(runs) + evaluation_charts(runs) +
-          context_charts(runs) + bad_steps(runs) + confusions(runs) + explanations(runs) + rank_tables(runs) +
-          configurations(runs);
+  html += tiles(runs) + scores(runs) + unscored(runs) + training_charts(runs) + views(runs) +
+          evaluation_charts(runs) + context_charts(runs) + bad_steps(runs) + confusions(runs) +
+          explanations(runs) + rank_tables(runs) + configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }
 

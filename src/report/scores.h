@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -25,9 +26,18 @@ struct ScoreRow {
 /// "accuracy", "balanced accuracy", …
 std::span<const std::string> score_columns();
 
-/// A row for every split and run, splits in order of appearance; a run without evaluations has one with the
-/// split "–".
+/// A row for every split and run, splits in order of appearance; none for a run without evaluations.
 std::vector<ScoreRow> score_rows(std::span<const Run> runs);
+
+/// What there is to say of a run without evaluations, such as of one that learns without labels.
+struct UnscoredRow {
+  std::size_t run = 0;             ///< index into the runs
+  std::vector<std::string> cells;  ///< as unscored_columns()
+};
+
+/// "method", "steps", …; two lines each, the second may be empty.
+std::span<const std::array<std::string, 2>> unscored_columns();
+std::vector<UnscoredRow> unscored_rows(std::span<const Run> runs);
 
 /// "81.2 %"; "–" for NaN.
 std::string percent(double fraction);

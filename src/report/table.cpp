@@ -16,11 +16,9 @@ std::vector<Texts> heading() {
           {"", "", "", "", "accuracy", "", "class", "context", "all ranks"}};
 }
 
-}  // namespace
-
-std::string table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
-  const std::vector<Run> runs = read_runs(folders);
+std::string scored_table(std::span<const Run> runs, std::optional<std::size_t> columns) {
   const std::vector<ScoreRow> rows = score_rows(runs);
+  if (rows.empty()) return "";
   std::vector<Texts> lines = heading();
   for (const ScoreRow& row : rows) {
     Texts& cells = lines.emplace_back(Texts{row.split, runs[row.run].name});
@@ -36,6 +34,28 @@ std::string table(std::span<const std::filesystem::path> folders, std::optional<
     return std::any_of(row.cells.begin(), row.cells.end(), [](const Cell& cell) { return cell.best; });
   });
   return has_best ? text + "* best of the split\n" : text;
+}
+
+std::string unscored_table(std::span<const Run> runs, std::optional<std::size_t> columns) {
+  const std::vector<UnscoredRow> rows = unscored_rows(runs);
+  if (rows.empty()) return "";
+  std::vector<Texts> lines{{"run"}, {""}};
+  for (const auto& [first, second] : unscored_columns()) {
+    lines[0].push_back(first);
+    lines[1].push_back(second);
+  }
+  for (const UnscoredRow& row : rows) {
+    Texts& cells = lines.emplace_back(Texts{runs[row.run].name});
+    cells.insert(cells.end(), row.cells.begin(), row.cells.end());
+  }
+  return text_table(lines, {2}, columns);
+}
+
+}  // namespace
+
+std::string table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
+  const std::vector<Run> runs = read_runs(folders);
+  return scored_table(runs, columns) + unscored_table(runs, columns);
 }
 
 }  // namespace cohort::report

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/text.h"
 #include "cohort/data/signature.h"
 #include "cohort/train/model.h"
 
@@ -24,69 +26,100 @@ std::vector<std::string> wanted_splits(const RunConfig& config, const data::Desc
   return names;
 }
 
-std::vector<std::string> split_names(const RunConfig& config, const data::Description& description) {
-  if (config.method == MethodName::dino && config.eval.neighbours.empty()) return {};
-  return data::with_images(description, wanted_splits(config, description));
+bool learns_classes(const RunConfig& config) {
+  return config.method != MethodName::dino;
 }
 
-/// A copy of its own, because the loader's threads read the training split meanwhile.
-std::optional<data::Dataset> open_bank(const RunConfig& config, const data::Dataset::LabelsOf& label,
-                                       comm::Communicator& ranks) {
-  if (config.eval.neighbours.empty()) return std::nullopt;
-  data::Dataset bank = data::Dataset::open(config.data.path, config.data.train_split, label, ranks);
-  const std::vector<std::int32_t>& labels = bank.labels(label(bank.description()).front());
+/// `besides`: images of the bank that are no neighbours of another.
+void check_neighbours(const RunConfig& config, const data::Dataset& bank, const std::string& column,
+                      std::int64_t besides) {
+  const std::vector<std::int32_t>& values = bank.column(column);
   const std::int64_t most = *std::max_element(config.eval.neighbours.begin(), config.eval.neighbours.end());
   const std::int64_t labelled =
-      std::count_if(labels.begin(), labels.end(), [](std::int32_t value) { return value >= 0; });
-  if (most > labelled) {
-    throw UsageError(
-        {fmt::format("eval.neighbours asks for {} neighbours, but only {} images of split '{}' have "
-                     "a label",
-                     most, labelled, config.data.train_split),
-         config.data.path.string(), "ask for fewer"});
-  }
-  return bank;
+      std::count_if(values.begin(), values.end(), [](std::int32_t value) { return value >= 0; });
+  if (most <= labelled - besides) return;
+  throw UsageError(
+      {fmt::format("eval.neighbours asks for {} neighbours, but only {} images of split '{}' have "
+                   "a label",
+                   most, labelled, config.data.train_split),
+       config.data.path.string(), "ask for fewer"});
+}
+
+/// Nobody has to know that features can be judged by a context.
+void tell_nothing_to_judge(const data::Description& description) {
+  std::string how;
+  if (!description.contexts.empty())
+    how = fmt::format("; eval.neighbours_of={} judges them by a context", description.contexts.front().name);
+  log_info(fmt::format("the dataset has no label: features are described, not judged by neighbours{}", how));
+}
+
+/// Collective. With what evaluation looks at: a copy of its own of the training split too, because the
+/// loader's threads read that meanwhile.
+data::Dataset open_evaluated(const RunConfig& config, const std::string& split,
+                             const std::vector<std::string>& columns, comm::Communicator& ranks) {
+  const auto labels = [&](const data::Description& description) {
+    std::vector<std::string> needed;
+    for (const std::string& column : columns) {
+      const bool is_new = std::find(needed.begin(), needed.end(), column) == needed.end();
+      if (is_new && description.has_label(column)) needed.push_back(column);
+    }
+    return needed;
+  };
+  data::Dataset dataset = data::Dataset::open(config.data.path, split, labels, ranks);
+  comm::together(ranks, [&] { dataset.choose_channels(config.data.channels); });
+  return dataset;
 }
 
 }  // namespace
 
 EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& training,
                                  comm::Communicator& ranks) {
+  const data::Description& description = training.description();
+  const bool with_bank = !config.eval.neighbours.empty();
+  if (!learns_classes(config) && !with_bank) return;
   std::vector<std::string> names;
   std::optional<data::Signature> signature;
   comm::together(ranks, [&] {
-    names = split_names(config, training.description());
-    if (names.empty()) return;
+    names = data::with_images(description, wanted_splits(config, description));
     signature = signature_of(config, training);
-    columns_ = {
-        scored_column(config, training.description()),
-        eval::evaluation_group_key(training_group_key(config), config.context.keys, training.description())};
+    columns_.context_key =
+        eval::evaluation_group_key(training_group_key(config), config.context.keys, description);
+    judged_ = columns_;
+    if (learns_classes(config)) columns_.label = scored_column(config, description);
+    if (with_bank) judged_.label = judged_column(config, description);
+    if (with_bank && judged_.label.empty()) tell_nothing_to_judge(description);
   });
-  if (names.empty()) return;
-  const data::Dataset::LabelsOf label = [&](const data::Description&) {
-    return std::vector<std::string>{columns_.label};
-  };
-  bank_ = open_bank(config, label, ranks);
+  const std::vector<std::string> columns{columns_.label, judged_.label};
+  if (with_bank) bank_ = open_evaluated(config, config.data.train_split, columns, ranks);
+  if (columns_.label.empty() && judged_.label.empty()) return;
   for (const std::string& name : names) {
-    data::Dataset dataset = data::Dataset::open(config.data.path, name, label, ranks);
+    data::Dataset dataset = open_evaluated(config, name, columns, ranks);
     comm::together(ranks, [&] { add(std::move(dataset), config, *signature); });
   }
+  comm::together(ranks, [&] {
+    if (bank_ && !judged_.label.empty())
+      check_neighbours(config, *bank_, judged_.label, std::int64_t{judges_training_split()});
+  });
 }
 
 void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature) {
-  const auto why_not = obstacle(config, dataset, columns_.label, signature);
-  if (!why_not) {
-    datasets_.push_back(std::move(dataset));
-    return;
-  }
-  if (!config.eval.splits.empty()) throw UsageError(*why_not);
-  log_warning("not evaluated: " + printable(why_not->text().what));
+  const std::string& needed = columns_.label.empty() ? judged_.label : columns_.label;
+  auto why_not = obstacle(config, dataset, needed, signature);
+  const bool judges = bank_ && !judged_.label.empty() && !why_not;
+  auto why_not_judged = judges ? obstacle_to_judge(*bank_, dataset, judged_.label) : std::nullopt;
+  const bool by_neighbours = judges && !why_not_judged;
+  if (columns_.label.empty() && why_not_judged) why_not = std::exchange(why_not_judged, std::nullopt);
+  if (why_not && !config.eval.splits.empty()) throw UsageError(*why_not);
+  if (why_not) return log_warning("not evaluated: " + printable(why_not->text().what));
+  if (why_not_judged) log_warning("not judged by neighbours: " + printable(why_not_judged->text().what));
+  splits_.push_back({std::move(dataset), by_neighbours});
 }
 
-std::vector<std::string> EvaluatedSplits::names() const {
+std::string EvaluatedSplits::text() const {
   std::vector<std::string> names;
-  for (const data::Dataset& dataset : datasets_) names.push_back(dataset.split());
-  return names;
+  for (const EvaluatedSplit& split : splits_) names.push_back(split.dataset.split());
+  if (names.empty()) return bank_ ? "features of " + bank_->split() : "no split";
+  return join(names, ", ");
 }
 
 }  // namespace cohort::train

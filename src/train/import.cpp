@@ -114,8 +114,9 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
     file = is_file(out);
     if (!file) refuse_run(config, out.parent_path(), ranks);
   });
-  const auto description = data::Description::read(config.data.path, ranks);
+  auto description = data::Description::read(config.data.path, ranks);
   comm::together(ranks, [&] {
+    description = data::with_channels(std::move(description), config.data.channels);
     const data::Signature signature = wanted_signature(config, description);
     const auto model = build_model_without_values(config, signature);
     const checkpoint::Safetensors stored = checkpoint::read_safetensors(weights);

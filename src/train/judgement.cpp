@@ -6,6 +6,20 @@
 
 namespace cohort::train {
 
+namespace {
+
+/// Of the images of `split`, whose features are `queries`, by those of the training split, whose features are
+/// `bank`.
+std::vector<eval::Evaluation> judge_features(const at::Tensor& bank, const at::Tensor& queries,
+                                             const data::Dataset& split, const EvaluatedSplits& splits,
+                                             const RunConfig& config, comm::Communicator& ranks) {
+  const eval::KnnConfig knn{.neighbours = config.eval.neighbours, .leave_own_out = &split == splits.bank()};
+  return eval::evaluate_by_neighbours(bank, splits.bank()->column(splits.judged().label), queries, split,
+                                      splits.judged(), knn, ranks);
+}
+
+}  // namespace
+
 Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
                 comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
   const auto predict = [&](const data::Dataset& dataset) {
@@ -13,29 +27,29 @@ Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, con
                          config.precision == Precision::bf16, ranks, {}, asked_to_stop);
   };
   Judgement judgement;
-  at::Tensor bank;
-  if (splits.bank() != nullptr) {
-    bank = predict(*splits.bank()).features;
-    judgement.features = eval::feature_statistics(bank);
-  }
-  for (const data::Dataset& split : splits.datasets()) {
-    const eval::Prediction prediction = predict(split);
-    std::vector<eval::Evaluation> found;
-    if (prediction.logits.defined()) {
-      comm::together(
-          ranks, [&] { found.push_back(eval::evaluation_of(prediction.logits, split, splits.columns())); });
-    }
-    if (bank.defined()) {
-      const eval::KnnConfig knn{.neighbours = config.eval.neighbours};
-      for (eval::Evaluation& evaluation :
-           eval::evaluate_by_neighbours(bank, splits.bank()->labels(splits.columns().label),
-                                        prediction.features, split, splits.columns(), knn, ranks))
-        found.push_back(std::move(evaluation));
-    }
+  const auto add = [&](const eval::Prediction& prediction, std::vector<eval::Evaluation> found) {
     for (eval::Evaluation& evaluation : found) {
       evaluation.images_per_second = prediction.images_per_second;
       judgement.evaluations.push_back(std::move(evaluation));
     }
+  };
+  eval::Prediction bank;
+  if (splits.bank() != nullptr) {
+    bank = predict(*splits.bank());
+    judgement.features = eval::feature_statistics(bank.features);
+  }
+  if (splits.judges_training_split())
+    add(bank, judge_features(bank.features, bank.features, *splits.bank(), splits, config, ranks));
+  for (const EvaluatedSplit& split : splits.splits()) {
+    const eval::Prediction prediction = predict(split.dataset);
+    if (!splits.columns().label.empty()) {
+      comm::together(ranks, [&] {
+        add(prediction, {eval::evaluation_of(prediction.logits, split.dataset, splits.columns())});
+      });
+    }
+    if (split.by_neighbours)
+      add(prediction,
+          judge_features(bank.features, prediction.features, split.dataset, splits, config, ranks));
   }
   return judgement;
 }

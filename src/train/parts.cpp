@@ -29,8 +29,9 @@ std::string model_text(const RunConfig& config, const nn::VisionTransformer& mod
 std::string data_text(const RunConfig& config, const TrainingData& data) {
   const data::Description& description = data.dataset().description();
   const data::ImageLayout& images = description.images;
-  return fmt::format("{}, split {}: {} images of {} x {} x {}, {}", description.name, config.data.train_split,
-                     format_count(data.images()), images.channels, images.height, images.width,
+  return fmt::format("{}, split {}: {} images of {} x {} x {} ({}), {}", description.name,
+                     config.data.train_split, format_count(data.images()), images.channels, images.height,
+                     images.width, data::list_of(description.channels),
                      data.label().empty() ? "without labels" : "label " + data.label());
 }
 
@@ -76,6 +77,18 @@ std::int64_t count_parameters(const nn::VisionTransformer& model) {
   return count;
 }
 
+std::string warning_of_short_epochs(const RunConfig& config, const TrainingData& data, int ranks) {
+  if (data.steps_per_epoch() > 1) return "";
+  const std::string length =
+      config.train.max_steps > 0 ? "" : fmt::format("train.epochs={}, ", config.train.epochs);
+  return fmt::format(
+      "an epoch is one step, because a step takes {} of {} images: {}schedule.warmup_epochs={} and all else "
+      "that "
+      "counts epochs are that many steps; for some ten steps an epoch: {}",
+      format_count(data.global_images()), format_count(data.images()), length, config.schedule.warmup_epochs,
+      data::steps_that_fit(config.sampler, data.images(), ranks));
+}
+
 std::string run_table(const RunConfig& config, const Parts& parts, const RunExtent& extent) {
   std::string table = fmt::format("training in {}", config.run_dir.string());
   const auto row = [&](std::string_view name, const std::string& value) {
@@ -89,8 +102,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   row("precision", fmt::format("{} on {}", config::enum_name(config.precision), parts.device.str()));
   if (parts.device.is_cpu()) row("kernels", nn::kernels_in_use());
   row("steps", fmt::format("{} to {}, {} an epoch; evaluation on {}", extent.first_step, extent.total_steps,
-                           parts.data.steps_per_epoch(),
-                           parts.splits.empty() ? "no split" : join(parts.splits.names(), ", ")));
+                           parts.data.steps_per_epoch(), parts.splits.text()));
   return table;
 }
 

@@ -40,6 +40,9 @@ struct RunExtent {
   int ranks;
 };
 
+/// What it means that an epoch is a single step, and what would change it; empty: it has more.
+std::string warning_of_short_epochs(const RunConfig& config, const TrainingData& data, int ranks);
+
 /// What is about to be trained, as lines for the log.
 std::string run_table(const RunConfig& config, const Parts& parts, const RunExtent& extent);
 

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "cohort/config/load.h"
+#include "cohort/config/recipes.h"
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 
@@ -87,6 +88,13 @@ void validate_dino(const RunConfig& config, const std::string& where) {
   }
 }
 
+void validate_evaluation(const RunConfig& config, const std::string& where) {
+  if (config.eval.neighbours_of.empty() || !config.eval.neighbours.empty()) return;
+  throw UsageError({fmt::format("eval.neighbours_of is '{}', but eval.neighbours is empty: nobody is asked",
+                                config.eval.neighbours_of),
+                    where, "set eval.neighbours=[20] as well"});
+}
+
 void validate_views(const RunConfig& config, const std::string& where) {
   if (config.method == MethodName::dino || config.augment.preset == augment::Preset::whole) return;
   throw UsageError({fmt::format("augment.preset is '{}', whose crops are for method=dino",
@@ -156,14 +164,16 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_trace(config, where);
   validate_stop(config, where);
   validate_dino(config, where);
+  validate_evaluation(config, where);
   validate_views(config, where);
 }
 
 ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {
-  config::load(file, fields);
+  const std::filesystem::path found = config::find_config(file);
+  config::load(found, fields);
   config::override_with(overrides, fields);
-  if (values.run_dir.empty()) values.run_dir = std::filesystem::path("runs") / file.stem();
-  validate(values, file.string());
+  if (values.run_dir.empty()) values.run_dir = std::filesystem::path("runs") / found.stem();
+  validate(values, found.string());
 }
 
 RunConfig load_run_config(const std::filesystem::path& file, std::span<const std::string> overrides) {

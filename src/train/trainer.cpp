@@ -186,6 +186,8 @@ ExitCode Trainer::Impl::run() {
     return ExitCode::done;
   }
   log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
+  if (const auto warning = warning_of_short_epochs(config, parts->data, ranks.size()); !warning.empty())
+    log_warning(warning);
   if (!start.checkpoints.empty()) {
     log_info(fmt::format("going on from {}",
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));

@@ -92,7 +92,10 @@ data::Dataset open_training_split(const RunConfig& config, comm::Communicator& r
     return label.empty() ? std::vector<std::string>() : std::vector<std::string>{label};
   };
   data::Dataset split = data::Dataset::open(config.data.path, config.data.train_split, labels, ranks);
-  comm::together(ranks, [&] { check_statistics(config, split.description()); });
+  comm::together(ranks, [&] {
+    check_statistics(config, split.description());
+    split.choose_channels(config.data.channels);
+  });
   return split;
 }
 

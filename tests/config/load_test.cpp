@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "cohort/config/recipes.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
@@ -342,6 +343,43 @@ TEST(FieldsTest, TwoOptionsOfOneNameAreABug) {
   Twice options;
 
   EXPECT_THROW(Fields{options}, Bug);
+}
+
+TEST(Recipes, AreFoundByNameUnlessThereIsSuchAFile) {
+  const testing::TemporaryFolder folder;
+  const auto dino = folder.write("small/dino.yaml", "# Without labels.\nseed: 1\n");
+  const auto plain = folder.write("plain.yaml", "seed: 1\n");
+  folder.write("small/notes.txt", "none");
+
+  const std::vector<Recipe> all = recipes(folder.path());
+
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].name, "plain");
+  EXPECT_EQ(all[0].about, "");
+  EXPECT_EQ(all[1].name, "small/dino");
+  EXPECT_EQ(all[1].about, "Without labels.");
+  EXPECT_EQ(find_config("small/dino", folder.path()), dino);
+  EXPECT_EQ(find_config("small/dino.yaml", folder.path()), dino);
+  EXPECT_EQ(find_config(plain, folder.path() / "none"), plain);
+  EXPECT_TRUE(recipes(folder.path() / "none").empty());
+}
+
+TEST(Recipes, UnknownNamesAreRefusedWithTheLikeliest) {
+  const testing::TemporaryFolder folder;
+  folder.write("small/dino.yaml", "");
+  folder.write("method/dino.yaml", "");
+  const auto refusal = [&](const char* name) -> std::string {
+    try {
+      return find_config(name, folder.path()).string();
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+  };
+
+  EXPECT_NE(refusal("smal/dnio").find("did you mean 'small/dino'?"), std::string::npos)
+      << refusal("smal/dnio");
+  EXPECT_NE(refusal("dino").find("did you mean 'method/dino' or 'small/dino'?"), std::string::npos)
+      << refusal("dino");
 }
 
 }  // namespace

@@ -281,5 +281,14 @@ TEST(ContextSampler, LeavesOutNoMoreThanRemainders) {
   }
 }
 
+TEST(StepsThatFit, AreSomeTenAnEpochOfGroupsThatRanksDivide) {
+  const SamplerConfig config;  // 16 groups of 32
+
+  EXPECT_EQ(steps_that_fit(config, 2000, 1), "sampler.groups_per_step=6 sampler.images_per_group=32");
+  EXPECT_EQ(steps_that_fit(config, 2000, 4), "sampler.groups_per_step=4 sampler.images_per_group=32");
+  EXPECT_EQ(steps_that_fit(config, 300, 2), "sampler.groups_per_step=2 sampler.images_per_group=15");
+  EXPECT_EQ(steps_that_fit(config, 3, 2), "sampler.groups_per_step=2 sampler.images_per_group=1");
+}
+
 }  // namespace
 }  // namespace cohort::data

@@ -262,5 +262,42 @@ TEST_F(DescriptionFile, SaysNoMoreThanTheFilesCanHold) {
             std::string::npos);
 }
 
+TEST(Channels, AreChosenByNameOrByTheNumberInIt) {
+  Description cells;
+  cells.name = "cells";
+  cells.images = {PixelType::u16, 3, 8, 8};
+  cells.channels = {"DAPI", "ER", "channel_2"};
+  cells.mean = {1, 2, 3};
+  cells.deviation = {4, 5, 6};
+
+  const Description chosen = with_channels(cells, {"2", "DAPI"});
+
+  EXPECT_EQ(chosen.channels, (std::vector<std::string>{"channel_2", "DAPI"}));
+  EXPECT_EQ(chosen.images, (ImageLayout{PixelType::u16, 2, 8, 8}));
+  EXPECT_EQ(chosen.mean, (std::vector<double>{3, 1}));
+  EXPECT_EQ(chosen.deviation, (std::vector<double>{6, 4}));
+  EXPECT_EQ(with_channels(cells, {}).channels, cells.channels);
+  const auto refusal = [&](const std::vector<std::string>& wanted) -> std::string {
+    try {
+      (void)with_channels(cells, wanted);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_NE(refusal({"DAPPI"}).find("did you mean 'DAPI'?"), std::string::npos) << refusal({"DAPPI"});
+  EXPECT_NE(refusal({"2", "channel_2"}).find("named twice"), std::string::npos);
+}
+
+TEST(Description, ALabelGoesBeforeAContextOfItsName) {
+  Description description;
+  description.labels = {{"grade", {"low", "high"}}};
+  description.contexts = {{"slide", {"s1"}}, {"grade", {"1", "2", "3"}}};
+
+  EXPECT_EQ(description.values("grade").size(), 2U);
+  EXPECT_EQ(description.values("slide").size(), 1U);
+  EXPECT_THROW(static_cast<void>(description.values("side")), UsageError);
+}
+
 }  // namespace
 }  // namespace cohort::data

@@ -110,6 +110,16 @@ TEST_F(FeatureCommands, KnnSaysWhatTrainingSaidAndReportsShowIt) {
   EXPECT_TRUE(report.says(", knn k=5")) << report.output;
 }
 
+TEST_F(FeatureCommands, ContextsJudgeFeaturesToo) {
+  const Outcome knn = run(2, "knn --run " + run_folder() + " --k 5 --of context" + out("of.jsonl")),
+                probe = run(2, "probe --run " + run_folder() + " --epochs 1 --of context" + out("of.jsonl"));
+
+  EXPECT_EQ(knn.exit_code, 0) << knn.output;
+  EXPECT_TRUE(knn.says(", knn k=5 of context")) << knn.output;
+  EXPECT_EQ(probe.exit_code, 0) << probe.output;
+  EXPECT_TRUE(probe.says(", linear probe of context")) << probe.output;
+}
+
 TEST_F(FeatureCommands, ARateThatDivergesIsLeftOut) {
   const Outcome some = run(2, "probe --run " + run_folder() + " --raw --epochs 30 --lr 1e38,0.01");
   EXPECT_EQ(some.exit_code, 0) << some.output;

@@ -100,6 +100,8 @@ TEST(MostSimilar, ComesFirst) {
 
   EXPECT_TRUE(at::equal(similar.row, testing::indices({0, 2, 1}).view({1, 3})));
   EXPECT_NEAR(similar.similarity[0][0].item<double>(), 5 / std::sqrt(25.25), 1e-6);
+  EXPECT_TRUE(at::equal(most_similar(bank, query, 3, testing::indices({0})).row,
+                        testing::indices({2, 1, 3}).view({1, 3})));
 }
 
 // Points on a line along (3, 4, 0), and one beside it.

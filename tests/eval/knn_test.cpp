@@ -152,5 +152,27 @@ TEST(Knn, MoreNeighboursThanLabelledImagesAreRefused) {
   }
 }
 
+TEST(Knn, ImagesOfTheBankAreJudgedByTheOthers) {
+  comm::Communicator world = test::world();
+  constexpr std::int64_t kBank = 30;
+  const at::Tensor bank = testing::normal_values({kBank, kWidth});
+  const auto labels = some_labels(kBank);
+
+  const at::Tensor logits =
+      knn_logits(bank, labels, bank, kClasses, {.neighbours = {5}, .leave_own_out = true}, world).front();
+
+  for (std::int64_t i = 0; i < kBank; ++i) {
+    std::vector<std::int32_t> others = labels;
+    others[static_cast<std::size_t>(i)] = -1;
+    const at::Tensor expected =
+        knn_logits(bank, others, bank.narrow(0, i, 1), kClasses, {.neighbours = {5}}, world).front();
+    EXPECT_TRUE(at::allclose(logits.narrow(0, i, 1), expected, 1e-5, 1e-6)) << "image " << i;
+  }
+  const auto labelled = std::count_if(labels.begin(), labels.end(), [](auto label) { return label >= 0; });
+  EXPECT_THROW(
+      knn_logits(bank, labels, bank, kClasses, {.neighbours = {labelled}, .leave_own_out = true}, world),
+      UsageError);
+}
+
 }  // namespace
 }  // namespace cohort::eval

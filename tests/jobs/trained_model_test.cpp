@@ -188,6 +188,83 @@ TEST_F(OtherDataset, ClassesContextsAndChannelsAreMatchedByName) {
   }
 }
 
+TEST_F(OtherDataset, TrainingOnChosenChannelsIsTrainingOnADatasetOfThem) {
+  train::RunConfig chosen = config("chosen"), whole = config("whole");
+  chosen.data.path = other({.channels = {"er", "dna", "actin"}}, "three");
+  chosen.data.channels = {"actin", "dna"};
+  whole.data.path = other({.channels = {"actin", "dna"}}, "two");
+
+  const auto of_chosen = checkpoint::read_safetensors(fs::path(trained_run(chosen)) / "weights.safetensors"),
+             of_whole = checkpoint::read_safetensors(fs::path(trained_run(whole)) / "weights.safetensors");
+
+  for (const auto& [name, values] : of_whole.tensors)
+    EXPECT_TRUE(at::equal(values, *of_chosen.find(name))) << name;
+  EXPECT_EQ(of_chosen.metadata, of_whole.metadata);
+  chosen.data.channels = {"dna", "actin"};
+  expect_has(refusal(ExitCode::usage, [&] { train::Trainer(chosen, world).run(); }), {"data.channels"});
+}
+
+TEST_F(OtherDataset, AModelTakesItsChannelsFromAnyDatasetThatHasThem) {
+  train::RunConfig own = config("run");
+  own.data.channels = {"dna"};
+  const std::string run = trained_run(own);
+  const TrainedModel here = load(run, {});
+  ASSERT_EQ(accuracy(here, "test"), 1.0) << "the model has not learnt enough to tell";
+  const TrainedModel there = load(run, other({.channels = {"er", "actin", "dna"}}, "three"));
+
+  EXPECT_EQ(there.channels, (Names{"dna"}));
+  expect_same(answers(here, "test"), answers(there, "test"));
+  const fs::path weights = fs::path(run) / "weights.safetensors", gray = other({.channels = {"er"}}, "er");
+  train::RunConfig plain = own;
+  plain.data.channels = {};  // as exported weights may come with a configuration of others
+  on_first_rank([&] { write_file_atomically(folder.path() / "plain.yaml", train::dump_run_config(plain)); });
+  const TrainedModel by_name = load_trained_model({.weights = weights.string(),
+                                                   .config = (folder.path() / "plain.yaml").string(),
+                                                   .data = (folder.path() / "three").string()},
+                                                  Head::needed, world);
+  expect_same(answers(here, "test"), answers(by_name, "test"));
+  expect_has(refusal(ExitCode::usage, [&] { load(run, gray); }), {"dna", "er"});
+}
+
+TEST_F(OtherDataset, AChannelVitDoesWithoutSomeOfItsChannels) {
+  train::RunConfig own = config("run");
+  own.model.family = nn::Family::channelvit;
+  own.model.channel_sampling = true;
+  own.train.max_steps = 40;
+  const std::string run = trained_run(own);
+  const TrainedModel there = load(run, other({.channels = {"er", "dna"}}, "dna")),
+                     asked = load_trained_model({.run = run, .overrides = {"data.channels=[dna]"}},
+                                                Head::needed, world);
+
+  EXPECT_EQ(there.channels, (Names{"dna"}));
+  EXPECT_EQ(there.model->shape().channels, 1);
+  EXPECT_EQ(accuracy(there, "test"), 1.0);
+  expect_same(answers(there, "test"), answers(asked, "test"));
+}
+
+TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
+  FeatureOptions options;
+  options.model.run = trained_run(config("run"));
+  options.of = "site";
+  const JudgedFeatures judged = compute_features(options, world);
+
+  EXPECT_EQ(judged.columns.label, "site");
+  ASSERT_EQ(judged.tests.size(), 1U);
+  EXPECT_EQ(judged.tests[0].dataset.column("site").size(), 12U);
+  options.of = "sit";
+  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }), {"did you mean 'site'?"});
+  const fs::path bare = other({}, "bare");
+  on_first_rank([&] {
+    data::Description description = data::Description::read(bare);
+    description.labels.clear();
+    description.write(bare);
+  });
+  options.model.data = bare.string();
+  options.of = "";
+  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }),
+             {"no label to judge features by", "--of", "site"});
+}
+
 TEST_F(OtherDataset, TheTrainingDataMayBeGone) {
   const std::string run = trained_run(config("run"));
   const fs::path there = other({}, "there");

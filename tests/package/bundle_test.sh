@@ -32,7 +32,8 @@ done
 
 cd "$work"
 check "cohort-data does not start" bare "$bundle/bin/cohort-data" synth --out set --contexts 4 --images-per-context 16 --size 16 --channels 1
-check "training fails" bare "$bundle/bin/mpirun" -n 2 "$bundle/bin/cohort" train "$bundle/configs/tests/nuclei.yaml" \
+check "recipes are not found" grep -q '^small/dino ' <<<"$(bare "$bundle/bin/cohort" configs)"
+check "training fails" bare "$bundle/bin/mpirun" -n 2 "$bundle/bin/cohort" train tests/nuclei \
   data.path="$ROOT/tests/data/nuclei" run_dir=run train.max_steps=2
 check "no weights were written" test -s run/weights.safetensors
 

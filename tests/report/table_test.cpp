@@ -64,12 +64,34 @@ TEST(Table, EqualValuesAreBothBest) {
   EXPECT_NE(text.find("│ b   │ 1,650  │  80.0 %* │"), std::string::npos) << text;
 }
 
-TEST(Table, ShowsARunWithoutEvaluations) {
+TEST(Table, OfARunWithoutEvaluationsShowsWhatThereIs) {
+  const TemporaryFolder folder;
+  const std::string features =
+      R"({"kind":"features","step":3,"epoch":1,"deviation":0.0712,"effective_rank":37.25})";
+
+  EXPECT_EQ(table(Paths{write_run(folder, "tiles",
+                                  step_line(2, 5.5) + step_line(3, 5.25) + features + "\n" + end_line(),
+                                  "method: dino\n"),
+                        write_run(folder, "früh", "")}),
+            R"(┌───────┬────────┬───────┬───────────────┬─────────────┬────────────────┬───────────┐
+│ run   │ method │ steps │ last training │   deviation │ effective rank │  images/s │
+│       │        │       │          loss │ of features │    of features │ all ranks │
+├───────┼────────┼───────┼───────────────┼─────────────┼────────────────┼───────────┤
+│ tiles │ dino   │     2 │        5.2500 │      0.0712 │           37.2 │     1,812 │
+│ früh  │ –      │     0 │             – │           – │              – │         – │
+└───────┴────────┴───────┴───────────────┴─────────────┴────────────────┴───────────┘
+)");
+}
+
+TEST(Table, RunsWithAndWithoutScoresHaveATableEach) {
   const TemporaryFolder folder;
 
-  const std::string text = table(Paths{write_run(folder, "früh", "")});
+  const std::string text = table(Paths{write_run(folder, "vit", evaluation_line(3, "test", 0.8)),
+                                       write_run(folder, "tiles", step_line(3, 5.25))});
 
-  EXPECT_NE(text.find("│ –     │ früh │     –  │       –  │"), std::string::npos) << text;
+  EXPECT_NE(text.find("│ test  │ vit "), std::string::npos) << text;
+  EXPECT_NE(text.find("│ tiles │ –      │     1 │        5.2500 │"), std::string::npos) << text;
+  EXPECT_EQ(text.find("│ –     │ tiles"), std::string::npos) << text;
 }
 
 TEST(Table, OfANarrowTerminalLeavesColumnsOutAndSaysSo) {

@@ -132,6 +132,74 @@ TEST_F(DinoRun, MoreNeighboursThanImagesAreRefused) {
   }
 }
 
+/// The dataset without its labels, and without some of its splits.
+void strip_dataset(const std::filesystem::path& folder, std::size_t splits, comm::Communicator& ranks) {
+  ranks.barrier();
+  if (ranks.rank() == 0) {
+    data::Description description = data::Description::read(folder);
+    description.labels.clear();
+    description.splits.resize(splits);
+    description.write(folder);
+  }
+  ranks.barrier();
+}
+
+TEST_F(DinoRun, WithoutLabelsFeaturesAreDescribedAndContextsJudgeThem) {
+  strip_dataset(folder.path() / "tiny", 2, world);
+  RunConfig config = configuration("described");
+  config.train.max_steps = 2;
+  config.eval.neighbours = {3};
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  RunConfig judged = configuration("judged");
+  judged.train.max_steps = 2;
+  judged.eval = config.eval;
+  judged.eval.neighbours_of = "site";
+  EXPECT_EQ(Trainer(judged, world).run(), ExitCode::done);
+
+  world.barrier();
+  EXPECT_EQ(steps_of(config.run_dir, "features"), "2 ");
+  EXPECT_EQ(steps_of(config.run_dir, "evaluation"), "");
+  EXPECT_EQ(lines_of(config.run_dir, "features"), lines_of(judged.run_dir, "features"));
+  const auto lines = lines_of(judged.run_dir, "evaluation");
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].at("split"), "test");
+  EXPECT_EQ(lines[0].at("label"), "site");
+  EXPECT_EQ(lines[0].at("classifier"), "knn k=3 of site");
+  EXPECT_EQ(lines[0].at("classes").size(), 6U);
+  EXPECT_EQ(lines[0].at("images"), testing::kTinyTest);
+}
+
+// 96 images, each judged by the 95 others.
+TEST_F(DinoRun, ASingleSplitJudgesItself) {
+  strip_dataset(folder.path() / "tiny", 1, world);
+  RunConfig config = configuration("run");
+  config.train.max_steps = 2;
+  config.eval.neighbours = {testing::kTinyTrain - 1};
+  config.eval.neighbours_of = "site";
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+
+  world.barrier();
+  const auto lines = lines_of(config.run_dir, "evaluation");
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].at("split"), "train");
+  EXPECT_EQ(lines[0].at("images"), testing::kTinyTrain);
+  config.run_dir = folder.path() / "too_many";
+  config.eval.neighbours = {testing::kTinyTrain};
+  EXPECT_THROW(Trainer(config, world), UsageError);
+}
+
+TEST_F(DinoRun, UnknownColumnsAreRefusedWithAName) {
+  RunConfig config = configuration("run");
+  config.eval.neighbours = {3};
+  config.eval.neighbours_of = "sit";
+  try {
+    const Trainer trainer(config, world);
+    FAIL() << "there is no such column";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean 'site'?"), std::string::npos) << error.what();
+  }
+}
+
 TEST_F(DinoRun, TrainsInBf16AndInMicroBatches) {
   RunConfig config = configuration("bf16");
   config.reproducible = false;

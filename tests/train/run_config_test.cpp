@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "cohort/config/recipes.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
@@ -53,6 +54,8 @@ TEST(RunConfig, ContradictionsAreRefused) {
   }
   EXPECT_NO_THROW(load_run_config(file, Overrides{"train.trace.steps=[5,5]"}));
   EXPECT_THROW(load_run_config(file, Overrides{"train.stop.signals=[TERM,KILL]"}), UsageError);
+  EXPECT_THROW(load_run_config(file, Overrides{"eval.neighbours_of=site"}), UsageError);
+  EXPECT_NO_THROW(load_run_config(file, Overrides{"eval.neighbours_of=site", "eval.neighbours=[5]"}));
   EXPECT_NO_THROW(load_run_config(file, Overrides{"train.stop.signals=[TERM,USR1,INT,HUP,XCPU]"}));
   EXPECT_NO_THROW(
       load_run_config(file, Overrides{"context.keys=site", "sampler.group_by=none", "context.scope=global"}));
@@ -105,14 +108,13 @@ TEST(RunConfig, AResumeMayChangeHowLongHowOftenAndOnHowManyRanks) {
 }
 
 TEST(RunConfig, EveryRecipeLoads) {
-  std::size_t recipes = 0;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(COHORT_TEST_DATA "/../configs")) {
-    if (entry.path().extension() != ".yaml") continue;
-    ++recipes;
+  const auto recipes = config::recipes(COHORT_TEST_DATA "/../configs");
+  for (const config::Recipe& recipe : recipes) {
     // Parts of recipes name no dataset.
-    EXPECT_NO_THROW(load_run_config(entry.path(), Overrides{"data.path=data/any"})) << entry.path();
+    EXPECT_NO_THROW(load_run_config(recipe.file, Overrides{"data.path=data/any"})) << recipe.file;
+    EXPECT_TRUE(recipe.about.ends_with('.')) << recipe.name << " has no sentence in its first line";
   }
-  EXPECT_GT(recipes, 20U);
+  EXPECT_GT(recipes.size(), 20U);
 }
 
 TEST(RunConfig, DinoRefusesWhatItCannotDo) {

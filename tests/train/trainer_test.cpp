@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/core/file.h"
 #include "cohort/nn/vit.h"
 
 #include "support/ranks.h"
@@ -153,6 +154,22 @@ TEST_F(TrainerTest, ACompleteRunIsLeftAsItIs) {
 
   EXPECT_EQ(steps_of(config.run_dir, "step"), steps);
   EXPECT_EQ(steps_of(config.run_dir, "end"), "12 ");
+}
+
+TEST_F(TrainerTest, WarnsOfEpochsOfOneStep) {
+  RunConfig config = tiny_run(folder.path(), "run");
+  config.train.max_steps = 1;
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+  EXPECT_EQ(read_file(config.run_dir / "log.txt").find("an epoch is one step"), std::string::npos);
+
+  config.sampler.images_per_group = 8;
+  config.run_dir = folder.path() / "short";
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+  world.barrier();
+  const std::string log = read_file(config.run_dir / "log.txt");
+  EXPECT_NE(log.find("an epoch is one step, because a step takes 96 of 96 images"), std::string::npos) << log;
+  EXPECT_NE(log.find("sampler.groups_per_step="), std::string::npos) << log;
 }
 
 TEST_F(TrainerTest, OverwriteBeginsAgain) {

@@ -104,6 +104,10 @@ class ContextSampler {
 /// Throws UsageError naming the divisors when `ranks` does not divide the groups of a step.
 void check_ranks(const SamplerConfig& config, int ranks);
 
+/// "sampler.groups_per_step=4 sampler.images_per_group=15": what divides `images` into ten steps or so, with
+/// groups of the size they have if that goes, for `ranks` ranks.
+std::string steps_that_fit(const SamplerConfig& config, std::int64_t images, int ranks);
+
 /// Evaluation: rows of every context in dataset order, cut into groups of `images_per_group`; the last one of
 /// a context may be smaller. Every row occurs exactly once. Contexts in order of their index.
 StepPlan evaluation_plan(std::vector<ContextRun> runs, std::int64_t images_per_group);

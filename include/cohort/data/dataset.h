@@ -44,6 +44,8 @@ class Dataset {
   [[nodiscard]] const Description& description() const noexcept;
   /// From here on description() says these, per channel in stored units: those that a model was trained with.
   void use_statistics(std::vector<double> mean, std::vector<double> deviation);
+  /// From here on images have these channels alone, in this order (with_channels()). Once. Throws UsageError.
+  void choose_channels(const std::vector<std::string>& channels);
   [[nodiscard]] const std::string& split() const noexcept;
   [[nodiscard]] std::int64_t rows() const noexcept;
   /// A context column as runs of rows, read shard by shard at first use and kept: small, however many rows
@@ -53,14 +55,17 @@ class Dataset {
   /// sharing.
   [[nodiscard]] const std::vector<std::int32_t>& contexts(const std::string& key) const;
   [[nodiscard]] const std::vector<std::int32_t>& labels(const std::string& name) const;
+  /// That of Description::values(): a label, or a context.
+  [[nodiscard]] const std::vector<std::int32_t>& column(const std::string& name) const;
   [[nodiscard]] const std::vector<std::string>& ids() const;
 
-  /// One image, [C, H, W] as stored, into `image` (description().images.bytes()). Throws DataError on a
-  /// damaged row.
+  /// One image, [C, H, W] as stored, its chosen channels, into `image` (description().images.bytes()). Throws
+  /// DataError on a damaged row.
   void read(std::int64_t row, std::span<std::byte> image) const;
   /// The id of one row: reads that of this row alone. Throws DataError.
   [[nodiscard]] std::string id(std::int64_t row) const;
-  /// One image as it is kept in the codec (raw: its pixels). Throws DataError on a damaged row.
+  /// One image as it is kept in the codec (raw: its pixels), with all channels. Throws DataError on a damaged
+  /// row.
   [[nodiscard]] std::string encoded(std::int64_t row) const;
   /// Images of `rows`, [B, C, H, W] f32 in stored units (u8: 0 … 255). Throws DataError on a damaged row.
   [[nodiscard]] at::Tensor images(std::span<const std::int64_t> rows) const;

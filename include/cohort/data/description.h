@@ -110,7 +110,19 @@ struct Description {
   [[nodiscard]] const Split& split(std::string_view name) const;
   [[nodiscard]] const LabelColumn& label(std::string_view name) const;
   [[nodiscard]] const ContextColumn& context(std::string_view name) const;
+  [[nodiscard]] bool has_label(std::string_view name) const noexcept;
+  /// Classes of a label column, or the values of a context; a label where both have the name.
+  [[nodiscard]] const std::vector<std::string>& values(std::string_view column) const;
 };
+
+/// The names among `known` that `wanted` means: a number stands for "channel_<number>", as conversions call
+/// those without a name. Throws UsageError, naming `where`: no such channel, or one of them twice.
+std::vector<std::string> channels_named(const std::vector<std::string>& wanted,
+                                        const std::vector<std::string>& known, const std::string& where);
+
+/// `description` of the images with these channels alone, in this order; all of them when `channels` is
+/// empty. Throws UsageError (channels_named()).
+Description with_channels(Description description, const std::vector<std::string>& channels);
 
 /// Those of `splits` that have images; a warning names each of the others. Throws UsageError: no such split.
 std::vector<std::string> with_images(const Description& description, const std::vector<std::string>& splits);

@@ -45,6 +45,9 @@ std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::sp
 /// "cat, dog", of many the first ones.
 std::string list_of(std::span<const std::string> names);
 
+/// `model` of these of its channels alone, in this order.
+Signature with_channels(Signature model, const std::vector<std::string>& channels);
+
 /// The model in the words of another dataset: its channels, statistics and context values in the order of
 /// `description`. Label, classes and the size of the position table stay. Throws UsageError: channels that
 /// are not the model's, or no such context key.
@@ -58,8 +61,8 @@ Signature with_statistics_of(const Signature& model, Signature wanted);
 /// there is none.
 std::string context_without_token(const Dataset& dataset, const Signature& model);
 
-/// The labels of `dataset` [rows] as numbers of `classes`, by name; -1: none. Throws UsageError when an image
-/// has a class that is not among them.
+/// The labels of `dataset` [rows], or its values of a context, as numbers of `classes`, by name; -1: none.
+/// Throws UsageError when an image has a class that is not among them.
 std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
                                          std::span<const std::string> classes);
 

@@ -17,13 +17,13 @@ struct Evaluation {
   std::string context_key;  ///< contexts that scores are given for; empty: none
   Scores scores;
   double images_per_second = 0.0;  ///< over all ranks; 0: not measured
-  std::string classifier{};        ///< what gave the answers, "knn k=20"; empty: the model's head
+  std::string classifier{};        ///< what gave the answers, "knn k=20 of slide"; empty: the model's head
   std::string detail{};            ///< of the classifier, "lr=0.1"; empty: none
 };
 
 /// What evaluate() reads of a dataset.
 struct EvaluationColumns {
-  std::string label;  ///< column to score against
+  std::string label;  ///< column to score against: a label, or a context that features are asked for
   /// Groups images (as in sampler.group_by, several keys are possible) and, the first one, names the contexts
   /// of the scores; empty: neither.
   std::string context_key;
@@ -36,6 +36,10 @@ struct EvaluationColumns {
 /// image has a class that is none of columns.classes) or DataError.
 Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
                          const EvaluationColumns& columns);
+
+/// "knn k=20 of slide"; without the column where it is the dataset's only label.
+std::string classifier_of(const std::string& classifier, const data::Description& description,
+                          const std::string& column);
 
 /// Collective. predict() and evaluation_of().
 Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,

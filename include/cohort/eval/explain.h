@@ -40,8 +40,10 @@ struct Similar {
   at::Tensor similarity;  ///< [n, k] f32, cosine
 };
 
-/// `bank` [M, D], `queries` [n, D] f32; k of at most M.
-Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k);
+/// `bank` [M, D], `queries` [n, D] f32; `own` [n] i64: where the queries stand in the bank themselves, which
+/// does not count; undefined: nowhere. k of at most M, or M - 1.
+Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k,
+                     const at::Tensor& own = {});
 
 /// Where tokens of contexts lie, seen along the two directions in which they differ most.
 struct Projection {

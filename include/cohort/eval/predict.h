@@ -19,6 +19,7 @@ struct EvalConfig {
   std::vector<std::string> splits;
   std::int64_t every_epochs = 0;
   std::vector<std::int64_t> neighbours;
+  std::string neighbours_of;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -32,6 +33,10 @@ struct EvalConfig {
           "classify also by this many nearest images of the training split, as cohort knn does, and describe "
           "its features; empty: by the model's head alone",
           config::Range<std::int64_t>{1, 1 << 20});
+    visit(
+        "neighbours_of", neighbours_of,
+        "label or context that neighbours are asked for: 'slide' tells how much features know of the slide; "
+        "empty: the label, and without labels nothing");
   }
 };
 

@@ -14,8 +14,9 @@ namespace cohort::report {
 void write_html(std::span<const std::filesystem::path> runs, const std::filesystem::path& output);
 
 /// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC,
-/// majority class, worst context, and images/s. UTF-8, without colour. `columns`: of the terminal; columns of
-/// the table that find no room are left out from the right, and named. Nothing: there is none.
+/// majority class, worst context, and images/s; of runs without scores loss, deviation and effective rank of
+/// features instead. UTF-8, without colour. `columns`: of the terminal; columns of the table that find no
+/// room are left out from the right, and named. Nothing: there is none.
 std::string table(std::span<const std::filesystem::path> runs,
                   std::optional<std::size_t> columns = std::nullopt);
 

@@ -23,6 +23,15 @@ std::string label_column(const RunConfig& config, const data::Description& descr
 /// The column that answers are compared with: that of label_column(), also under a method that needs none.
 std::string scored_column(const RunConfig& config, const data::Description& description);
 
+/// The label or context that features are judged by: eval.neighbours_of, else that of scored_column(); empty:
+/// the dataset has no label. Throws UsageError.
+std::string judged_column(const RunConfig& config, const data::Description& description);
+
+/// Why no feature can be judged by `column` in a split whose neighbours are the images of `bank`; nothing
+/// when it can.
+std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
+                                            const std::string& column);
+
 /// What a run of this configuration learns of a dataset: under dino no label. Throws UsageError.
 data::Signature signature_of(const RunConfig& config, const data::Description& description);
 /// The same, with the contexts of which the training split has no image.
@@ -46,7 +55,8 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
                                              std::span<const std::int64_t> label_counts);
 
 /// Why a model that was trained on `signature` cannot work on the images of a split, or be scored by its
-/// `label` (empty: it is not): no images, no labels, contexts for which its dictionary has no trained token.
+/// `label`, or a context (empty: it is not): no images, no labels, contexts for which its dictionary has no
+/// trained token.
 /// Nothing when it can.
 std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
                                    const std::string& label, const data::Signature& signature);

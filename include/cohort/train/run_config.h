@@ -37,6 +37,7 @@ struct DataConfig {
   std::filesystem::path path;
   std::string train_split = "train";
   std::string label;
+  std::vector<std::string> channels;
   std::vector<std::string> contexts;
   augment::Normalisation normalisation = augment::Normalisation::dataset;
   data::LoaderConfig loader;
@@ -46,6 +47,8 @@ struct DataConfig {
     visit("path", path, "folder of the dataset (dataset.json)");
     visit("train_split", train_split, "split to train on");
     visit("label", label, "label column to learn; empty: the dataset's only one");
+    visit("channels", channels,
+          "channels to train on, by name, in this order; a number stands for channel_<number>; empty: all");
     visit("contexts", contexts, "train on these contexts of the grouping key only; empty: all");
     visit("normalisation", normalisation,
           "statistics that pixel values are normalised with: the dataset's, each image's own, or ImageNet's");
@@ -217,8 +220,8 @@ void validate(const RunConfig& config, const std::string& where);
 /// A configuration file with overrides on top, and where every value came from. Not movable: `fields` point
 /// into `values`.
 struct ConfigFile {
-  /// Throws UsageError (config/load.h, validate). run_dir is filled in: runs/<stem of the file> if it was
-  /// empty.
+  /// `file`: a path, or the name of a recipe (config/recipes.h). Throws UsageError (config/load.h, validate).
+  /// run_dir is filled in: runs/<stem of the file> if it was empty.
   ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides);
   ConfigFile(const ConfigFile&) = delete;
   ConfigFile& operator=(const ConfigFile&) = delete;
