@@ -66,14 +66,15 @@ struct TraceConfig {
 };
 
 struct StopConfig {
-  std::vector<std::string> signals{"TERM", "USR2"};
+  std::vector<std::string> signals{"TERM", "USR2", "INT"};
   std::chrono::seconds margin{300};
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("signals", signals,
-          "signals that end the run after the step under way and a checkpoint: TERM, USR1, USR2, INT, HUP, "
-          "XCPU; NCCL may keep USR1 for itself");
+    visit(
+        "signals", signals,
+        "signals that end the run after the step under way and a checkpoint: TERM, USR1, USR2, INT (Ctrl-C, "
+        "of which a second one ends it at once), HUP, XCPU; NCCL may keep USR1 for itself");
     visit("margin", margin,
           "in a Slurm job, the time before its end at which the run does the same; 0: never",
           config::Range<std::int64_t>{0, 86400});
