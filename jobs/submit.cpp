@@ -94,7 +94,7 @@ void check_training(const train::RunConfig& config, const Resources& resources) 
         {fmt::format("resume is '{}', so that a job that was requeued could not go on", config.resume),
          "resume", "set resume=auto"});
   }
-  if (train::has_ended(config.run_dir / "metrics.jsonl")) {
+  if (train::end_of_run(config.run_dir / "metrics.jsonl")) {
     throw UsageError({"the run folder holds a finished run", config.run_dir.string(),
                       "choose another run_dir, or remove the folder"});
   }

@@ -81,6 +81,20 @@ struct StopConfig {
   }
 };
 
+struct EarlyStoppingConfig {
+  std::int64_t patience = 0;
+  double min_delta = 0.0;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("patience", patience,
+          "the run ends after so many evaluations in a row in which the score of checkpoint.best_by was not "
+          "better than before; 0: it never does",
+          config::Range<std::int64_t>{0, 1 << 20});
+    visit("min_delta", min_delta, "what a score has to be better by to count", config::Range{0.0, 1e9});
+  }
+};
+
 struct TrainConfig {
   std::int64_t max_steps = 0;
   std::int64_t epochs = 10;
@@ -88,6 +102,7 @@ struct TrainConfig {
   bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;
+  EarlyStoppingConfig early_stopping;
   StopConfig stop;
   TraceConfig trace;
 
@@ -108,6 +123,8 @@ struct TrainConfig {
           config::Range<std::int64_t>{1, 1 << 30});
     visit("tensorboard", tensorboard,
           "write the metrics also as events for TensorBoard, to tensorboard/ in the run's folder");
+    visit.section("early_stopping", early_stopping,
+                  "when a score no longer gets better (docs/operations.md)");
     visit.section("stop", stop, "when a run ends early, to go on later (docs/operations.md)");
     visit.section("trace", trace, "what ranks do when (docs/sharding.md)");
   }
