@@ -45,9 +45,9 @@ checkpoint::Location newest(const fs::path& source, comm::Communicator& ranks) {
   const fs::path folder = checkpoints_of(source);
   const auto step = checkpoint::Store(folder, ranks).latest();
   if (!step) {
-    throw DataError(
-        {"there is no complete checkpoint", source.string(),
-         "give the folder of a run, or of a checkpoint such as runs/NAME/checkpoints/step-00001200"});
+    throw DataError({"there is no complete checkpoint", source.string(),
+                     "give the folder of a run, or of a checkpoint such as "
+                     "runs/NAME/checkpoints/step-00001200 or …/best"});
   }
   return {folder, *step};
 }
@@ -90,6 +90,8 @@ void inspect(const checkpoint::Location& location, comm::Communicator& ranks) {
       checksum_text(checksum(std::as_bytes(std::span(meta.config.data(), meta.config.size()))));
   fmt::print("{}\n", store.path_of(location.step).string());
   fmt::print("  step {}, epoch {}, seed {}\n", meta.step, meta.epoch, meta.seed);
+  if (const auto best = store.best())
+    fmt::print("  best     {}\n", *best == meta.step ? "this one" : store.path_of(*best).string());
   fmt::print("  dataset  {}\n  config   {} (XXH3 of the resolved configuration)\n", printable(meta.dataset),
              digest);
   fmt::print("  state.h5 {}, {} tensors in up to {} slices\n", format_bytes(contents.file_bytes),
@@ -194,7 +196,9 @@ CLI::App* add(CLI::App& parent, Job& job, const std::string& name, const std::st
 }
 
 void add_source(CLI::App* command, CheckpointOptions& options) {
-  command->add_option("CHECKPOINT", options.source, "folder of a run or of a checkpoint (step-00001200)")
+  command
+      ->add_option("CHECKPOINT", options.source,
+                   "folder of a run, or of a checkpoint: RUN/checkpoints/step-00001200, RUN/checkpoints/best")
       ->required();
 }
 
@@ -245,7 +249,8 @@ void add_export(CLI::App& app, Job& job) {
       add(app, job, "export", "Write the weights of a run as safetensors: short for cohort checkpoint export",
           "cohort export --run runs/x --out weights.safetensors",
           [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
-  command->add_option("--run", options->source, "folder of a run or of a checkpoint")->required();
+  command->add_option("--run", options->source, "folder of a run, or of a checkpoint: RUN/checkpoints/best")
+      ->required();
   add_export_options(command, *options);
 }
 

@@ -30,6 +30,7 @@ struct RunProgress {
   std::string job;                                         ///< in which it began or went on last; empty: none
   std::int64_t step = 0, total = 0;                        ///< steps done; of how many, 0: not known
   double seconds_per_step = 0.0, images_per_second = 0.0;  ///< of the last steps; 0: not known
+  std::string best;                                        ///< "0.8123 at 1,200"; empty: none
   std::string last;                                        ///< kind of the last line: "end", "stop" …
 };
 
@@ -55,6 +56,9 @@ RunProgress read_progress(const fs::path& run) {
       progress.total = integer_in(json, "total_steps", 0);
       progress.step = integer_in(json, "step", progress.step);
     }
+    if (progress.last == "best")
+      progress.best =
+          fmt::format("{:.4f} at {}", json.value("score", 0.0), format_count(integer_in(json, "step", 0)));
     if (progress.last != "step") continue;
     progress.step = integer_in(json, "step", 0);
     const double seconds = json.value("seconds", 0.0);
@@ -104,7 +108,7 @@ std::vector<fs::path> runs_in(const std::vector<std::string>& folders) {
 }
 
 std::string time_left(const RunProgress& progress) {
-  if (progress.last == "end") return "done";
+  if (progress.last == "end") return progress.step < progress.total ? "ended early" : "done";
   if (progress.last == "stop") return "stopped";
   if (progress.total == 0 || progress.seconds_per_step <= 0.0) return "-";
   const auto steps = static_cast<double>(std::max<std::int64_t>(0, progress.total - progress.step));
@@ -122,7 +126,8 @@ std::vector<std::string> cells(const fs::path& run, const RunProgress& progress,
           state == states.end() ? "-" : state->second,
           progress.last.empty() ? "-" : steps,
           progress.images_per_second > 0.0 ? fmt::format("{:.1f}", progress.images_per_second) : "-",
-          time_left(progress)};
+          time_left(progress),
+          progress.best.empty() ? "-" : progress.best};
 }
 
 ExitCode show_status(const std::vector<std::string>& folders) {
@@ -136,8 +141,8 @@ ExitCode show_status(const std::vector<std::string>& folders) {
     if (!jobs.back().empty()) known.push_back(jobs.back());
   }
   const auto states = job_states(known);
-  std::vector<std::vector<std::string>> lines{{"run", "job", "state", "step", "rate", "time"},
-                                              {"", "", "", "", "img/s", "left"}};
+  std::vector<std::vector<std::string>> lines{{"run", "job", "state", "step", "rate", "time", "best"},
+                                              {"", "", "", "", "img/s", "left", "at step"}};
   for (std::size_t i = 0; i < runs.size(); ++i) lines.push_back(cells(runs[i], progress[i], jobs[i], states));
   fmt::print("{}", report::text_table(lines, {2}));
   return ExitCode::done;
@@ -154,7 +159,7 @@ void add_status(CLI::App& app, Job& job) {
        {"cohort status", "cohort status runs/x"},
        command_line::with(command_line::endings_alone(), {ExitCode::data, "there is no run"}),
        "The state is Slurm's (RUNNING, PENDING …), - where there is none; the rate is over all ranks, of the "
-       "last 20 steps; the time left leaves evaluation out."});
+       "last 20 steps; the time left leaves evaluation out; the best score is that of checkpoint.best_by."});
   command->add_option("RUN", *folders, "folders of runs, or folders with runs in them; without any: runs");
   command->callback([folders, &job] {
     job.program = "cohort status";

@@ -52,6 +52,8 @@ struct Plan {
   std::vector<PlannedRun> runs;
   Resources resources;
   bool array = false;
+  std::string config_text{};  ///< the configuration with the overrides of the command line
+  fs::path config_file{};     ///< its copy, which training reads
 };
 
 std::vector<PlannedRun> plan_runs(const SubmitOptions& options, const fs::path& base) {
@@ -94,7 +96,7 @@ void check_training(const train::RunConfig& config, const Resources& resources) 
         {fmt::format("resume is '{}', so that a job that was requeued could not go on", config.resume),
          "resume", "set resume=auto"});
   }
-  if (train::has_ended(config.run_dir / "metrics.jsonl")) {
+  if (train::end_of_run(config.run_dir / "metrics.jsonl")) {
     throw UsageError({"the run folder holds a finished run", config.run_dir.string(),
                       "choose another run_dir, or remove the folder"});
   }
@@ -127,10 +129,22 @@ bool has_stage(const SubmitOptions& options, const char* stage) {
   return std::find(options.stages.begin(), options.stages.end(), stage) != options.stages.end();
 }
 
+/// Beside the script. One that an earlier job may still read, when it goes back into the queue, is left
+/// alone.
+fs::path place_of_copy(const fs::path& folder, const std::string& text) {
+  for (int number = 1;; ++number) {
+    const fs::path file = folder / (number == 1 ? "train.yaml" : fmt::format("train-{}.yaml", number));
+    refuse_no_file(file);
+    if (!fs::exists(file) || read_file(file, kMostSettings, Links::refuse) == text) return file;
+  }
+}
+
 Plan make_plan(const SubmitOptions& options) {
   const fs::path site = site_file(options.site);
-  const fs::path base = train::load_run_config(options.config, options.overrides).run_dir;
-  Plan plan{options, site, load_site(site), base, {}, {}, !options.array.empty()};
+  const train::RunConfig config = train::load_run_config(options.config, options.overrides);
+  Plan plan{options, site, load_site(site), config.run_dir, {}, {}, !options.array.empty()};
+  plan.config_text = train::dump_run_config(config);
+  plan.config_file = place_of_copy(plan.base / "slurm", plan.config_text);
   plan.runs = plan_runs(options, plan.base);
   plan.resources = choose_resources(options, plan.site);
   const bool trains = has_stage(options, "train"), computes = trains || has_stage(options, "probe");
@@ -164,8 +178,7 @@ void join_words(std::vector<std::string>& words, const std::vector<std::string>&
 
 void plan_training(JobScript& script, const Plan& plan) {
   const train::RunConfig& config = plan.runs.front().config;
-  script.command = {program(plan.site, "cohort").string(), "train", plan.options.config};
-  join_words(script.command, plan.options.overrides);
+  script.command = {program(plan.site, "cohort").string(), "train", plan.config_file.string()};
   // A job that holds GPUs must not quietly leave them alone.
   if (config.device == train::Device::automatic && plan.resources.gpus_per_node > 0)
     script.command.emplace_back("device=cuda");
@@ -211,15 +224,25 @@ JobScript plan_stage(const std::string& stage, const Plan& plan) {
 
 // ---- from script to job
 
+void make_script_folder(const Plan& plan) {
+  refuse_no_folder(plan.base / "slurm");
+  make_writable_folder(plan.base / "slurm");
+}
+
 /// With what it takes to run it, and unreadable for others: the environment may hold what is nobody else's
 /// business.
 fs::path write_script(const std::string& stage, const std::string& text, const Plan& plan) {
   const fs::path file = plan.base / "slurm" / (stage + ".sbatch");
-  refuse_no_folder(file.parent_path());
-  make_writable_folder(file.parent_path());
+  make_script_folder(plan);
   write_file_atomically(file, text);
   fs::permissions(file, fs::perms::owner_all);
   return file;
+}
+
+void write_copy(const Plan& plan) {
+  make_script_folder(plan);
+  write_file_atomically(plan.config_file, plan.config_text);
+  fmt::print("config: {}\n", plan.config_file.string());
 }
 
 std::string log_of(const JobScript& script, const std::string& job) {
@@ -276,6 +299,7 @@ ExitCode submit(const SubmitOptions& options) {
     fs::path file;
   };
   std::vector<Written> written;
+  if (has_stage(options, "train")) write_copy(plan);
   for (const std::string& stage : options.stages) {
     JobScript script = plan_stage(stage, plan);
     const fs::path file = write_script(stage, batch_script(script, plan.site), plan);

@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 
 struct TrainOptions {
   std::string config, from, part;  ///< `from`: the run to fine-tune; empty: none
-  std::int64_t step = 0;           ///< of its checkpoints; 0: the newest
+  std::string step;                ///< of its checkpoints, or "best"; empty: the newest
   std::vector<std::string> overrides;
   bool print_config = false, help_config = false, overwrite = false;
 };
@@ -99,13 +99,10 @@ void export_start(const TrainOptions& options, const train::RunConfig& config, c
   if (goes_on && !options.overwrite) return;
   const fs::path checkpoints = fs::path(options.from) / "checkpoints";
   const checkpoint::Store store(checkpoints, ranks);
-  const auto step = options.step > 0 ? std::optional(options.step) : store.latest();
-  if (!step)
-    throw DataError({"the run has no complete checkpoint", options.from, "let cohort train reach one"});
+  const std::int64_t step = chosen_step(options.step, store, options.from);
   make_writable_folder(config.run_dir);
-  checkpoint::export_safetensors({checkpoints, *step},
-                                 train::backbone_prefix(store.contents(*step), options.part),
-                                 config.model.weights);
+  checkpoint::export_safetensors(
+      {checkpoints, step}, train::backbone_prefix(store.contents(step), options.part), config.model.weights);
 }
 
 ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {
@@ -183,8 +180,7 @@ void add_finetune(CLI::App& app, Job& job) {
                       "KEY=VALUE, replaces an option of the file: optimizer.layer_decay=0.75");
   command->add_option("--from", options->from, "folder of the run whose backbone training starts from")
       ->required();
-  command->add_option("--step", options->step, "checkpoint of that run to use instead of the newest")
-      ->check(CLI::PositiveNumber);
+  add_step_option(*command, options->step);
   command->add_option("--part", options->part, "part of that run's method: teacher (without it) or student");
   command->add_flag("--overwrite", options->overwrite,
                     "remove an earlier run in the run folder and begin again");

@@ -30,14 +30,6 @@ train::RunConfig read_config(const ModelSource& source) {
   return train::load_run_config(file, overrides);
 }
 
-std::int64_t chosen_step(const ModelSource& source, const checkpoint::Store& store) {
-  if (source.step > 0) return source.step;
-  const auto latest = store.latest();
-  if (!latest)
-    throw DataError({"the run has no complete checkpoint", source.run, "let cohort train reach one"});
-  return *latest;
-}
-
 /// Where the weights are, and what they say of the data that they were trained on.
 struct Stored {
   std::optional<checkpoint::Store> store;  ///< of a run
@@ -54,7 +46,7 @@ Stored find_stored(const ModelSource& source, TrainedModel& trained, comm::Commu
     return stored;
   }
   stored.store.emplace(fs::path(source.run) / "checkpoints", ranks);
-  trained.step = chosen_step(source, *stored.store);
+  trained.step = chosen_step(source.step, *stored.store, source.run);
   const checkpoint::Contents contents = stored.store->contents(trained.step);
   stored.prefix = train::backbone_prefix(contents, source.part);
   const std::string& known = contents.meta.trained_on;
@@ -283,6 +275,25 @@ fs::path config_of_run(const std::string& run) {
   return file;
 }
 
+CLI::Option* add_step_option(CLI::App& command, std::string& step) {
+  return command
+      .add_option("--step", step,
+                  "checkpoint of the run to use instead of the newest: its step, or best (by "
+                  "checkpoint.best_by)")
+      ->check(CLI::PositiveNumber | CLI::IsMember({"best"}));
+}
+
+std::int64_t chosen_step(const std::string& step, const checkpoint::Store& store, const std::string& run) {
+  if (step == "best") {
+    if (const auto best = store.best()) return *best;
+    throw DataError({"the run keeps no best checkpoint", run,
+                     "train with checkpoint.best_by=SPLIT/SCORE, or give --step N"});
+  }
+  if (!step.empty()) return std::stoll(step);
+  if (const auto latest = store.latest()) return *latest;
+  throw DataError({"the run has no complete checkpoint", run, "let cohort train reach one"});
+}
+
 void add_model_options(CLI::App& command, ModelSource& source) {
   add_weight_options(command, source);
   command.option_defaults()->group("Model and data");
@@ -296,9 +307,7 @@ void add_weight_options(CLI::App& command, ModelSource& source) {
   command.option_defaults()->group("Model and data");
   CLI::Option* run =
       command.add_option("--run", source.run, "folder of a run; its newest checkpoint is used");
-  command.add_option("--step", source.step, "checkpoint of the run to use instead of the newest")
-      ->needs(run)
-      ->check(CLI::PositiveNumber);
+  add_step_option(command, source.step)->needs(run);
   command.add_option("--part", source.part, "part of the run's method: teacher (without it) or student")
       ->needs(run);
   CLI::Option* weights =

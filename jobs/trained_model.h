@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
@@ -21,7 +22,7 @@ namespace cohort::jobs {
 struct ModelSource {
   std::string run{}, weights{}, config{}, data{}, part{};
   std::string normalisation = "model";  ///< whose mean and deviation: "model" or "data"
-  std::int64_t step = 0;                ///< of the run's checkpoint; 0: the newest
+  std::string step{};                   ///< of the run's checkpoint, or "best"; empty: the newest
   std::vector<std::string> overrides{};
 };
 
@@ -42,6 +43,12 @@ struct TrainedModel {
   std::vector<double> mean, deviation;  ///< that pixels are normalised with; empty: the dataset's
   std::int64_t step = 0;                ///< steps it was trained for; 0: not known
 };
+
+/// --step N|best.
+CLI::Option* add_step_option(CLI::App& command, std::string& step);
+/// What it names in a run's folder of checkpoints. One rank calls it. Throws DataError: there is no such
+/// checkpoint.
+std::int64_t chosen_step(const std::string& step, const checkpoint::Store& store, const std::string& run);
 
 /// Whether logits are wanted.
 enum class Head {

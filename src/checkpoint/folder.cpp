@@ -64,9 +64,10 @@ fs::path partial_of(const fs::path& target) {
 
 std::optional<Location> locate(const fs::path& checkpoint) {
   const fs::path folder = checkpoint.has_filename() ? checkpoint : checkpoint.parent_path();
-  const auto step = step_of(folder);
+  const std::string name = folder.filename();
+  const auto step = name == kBest ? step_named_by(folder) : step_of(folder);
   std::error_code error;
-  if (!step || !fs::is_directory(folder, error)) return std::nullopt;
+  if (!step || (name.starts_with(kPrefix) && !fs::is_directory(folder, error))) return std::nullopt;
   return Location{folder.has_parent_path() ? folder.parent_path() : ".", *step};
 }
 
@@ -79,6 +80,25 @@ std::vector<std::int64_t> steps_in(const fs::path& folder, bool complete) {
   }
   std::sort(steps.rbegin(), steps.rend());
   return steps;
+}
+
+std::optional<std::int64_t> step_named_by(const fs::path& pointer) {
+  std::error_code error;
+  if (!fs::is_regular_file(fs::symlink_status(pointer, error))) return std::nullopt;
+  std::string name = read_file(pointer, kMostSettings, Links::refuse);
+  if (name.ends_with('\n')) name.pop_back();
+  const auto step = step_of(name);
+  const bool is_complete =
+      step && fs::exists(pointer.parent_path() / folder_name(*step) / kMeta, error);  // beside the pointer
+  return is_complete ? step : std::nullopt;
+}
+
+void name_best(const fs::path& folder, std::optional<std::int64_t> step) {
+  if (step) {
+    write_file_atomically(folder / kBest, folder_name(*step) + "\n");
+  } else {
+    fs::remove(folder / kBest);
+  }
 }
 
 std::vector<fs::path> partial_paths(const fs::path& folder) {
@@ -118,10 +138,12 @@ void publish(const Contents& contents, const fs::path& partial, const fs::path& 
 
 void remove_old(const fs::path& folder, std::int64_t written, Retention keep) {
   std::int64_t newest = 0;
+  const auto best = step_named_by(folder / kBest);
   for (const std::int64_t step : steps_in(folder, false)) {
     const bool counts = step <= written;
     if (counts && newest++ < keep.last) continue;
     if (keep.every > 0 && step % keep.every == 0) continue;
+    if (counts && step == best) continue;
     std::error_code error;
     fs::remove_all(folder / folder_name(step), error);
     if (error) {

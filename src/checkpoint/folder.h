@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,7 @@
 // The names in runs/<name>/checkpoints, and how they change. None of it is collective.
 namespace cohort::checkpoint {
 
-inline constexpr const char *kState = "state.h5", *kMeta = "meta.json";
+inline constexpr const char *kState = "state.h5", *kMeta = "meta.json", *kBest = "best";
 
 std::string folder_name(std::int64_t step);
 /// Where a checkpoint is written before it gets its name.
@@ -17,6 +18,11 @@ std::filesystem::path partial_of(const std::filesystem::path& target);
 
 /// Steps of all folders of checkpoints, newest first; `complete`: those with a meta.json.
 std::vector<std::int64_t> steps_in(const std::filesystem::path& folder, bool complete);
+/// The step of the complete checkpoint that `best` names; nothing when there is no such file, it
+/// is a link or damaged, or the checkpoint is gone.
+std::optional<std::int64_t> step_named_by(const std::filesystem::path& pointer);
+/// Has `best` name this checkpoint, or none.
+void name_best(const std::filesystem::path& folder, std::optional<std::int64_t> step);
 std::vector<std::filesystem::path> partial_paths(const std::filesystem::path& folder);
 
 /// The text of a checkpoint's meta.json. Throws Damaged when the checkpoint's folder or one of its files is a

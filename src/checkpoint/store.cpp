@@ -109,6 +109,14 @@ std::optional<std::int64_t> Store::latest() const {
   return complete.empty() ? std::nullopt : std::optional(complete.front());
 }
 
+std::optional<std::int64_t> Store::best() const {
+  return step_named_by(folder_ / kBest);
+}
+
+void Store::keep_best(std::optional<std::int64_t> step) {
+  on_disk(folder_, [&] { name_best(folder_, step); });
+}
+
 std::vector<std::int64_t> Store::steps() const {
   return steps_in(folder_, false);
 }

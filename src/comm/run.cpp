@@ -15,6 +15,7 @@
 
 #include "comm/end_job.h"
 #include "comm/failure.h"
+#include "comm/interrupt.h"
 #include "comm/mpi_call.h"
 #include "comm/same_command.h"
 
@@ -127,6 +128,7 @@ int run_without_ranks(int& argc, char**& argv, const std::string& program,
 }
 
 int run_alone(const std::string& program, const std::function<ExitCode()>& body) {
+  end_by_interrupt(program);
   try {
     const ExitCode code = body();
     if (code == ExitCode::done) check_output();

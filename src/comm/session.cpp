@@ -10,6 +10,7 @@
 #include "comm/communicator_impl.h"
 #include "comm/end_job.h"
 #include "comm/fatal_signals.h"
+#include "comm/interrupt.h"
 #include "comm/mpi_call.h"
 #include "comm/shared_place.h"
 #include "comm/watchdog.h"
@@ -80,6 +81,7 @@ Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
   const int rank = rank_in(MPI_COMM_WORLD), size = size_of(MPI_COMM_WORLD);
   set_log_rank(rank, size);
   set_identity(rank, size);
+  if (rank > 0) end_silently_by_interrupt();
   report_fatal_signals(rank, size);
   Watchdog::start();
   if (owns_mpi_) warn_for_all(std::move(warning));

@@ -69,6 +69,10 @@ std::string tile(const Run& run, std::size_t index) {
     html += fact("time", format_duration(std::chrono::duration<double>(run.end->seconds)));
     html += fact("parameters", format_count(run.end->parameters));
   }
+  if (run.end && !run.end->reason.empty()) html += fact("ended early", run.end->reason);
+  if (run.best)
+    html += fact("best", fmt::format("step {}, {} {:.4f}", format_count(run.best->step), run.best->by,
+                                     run.best->score));
   if (!run.bad_steps.empty()) html += fact("bad steps", format_count(std::ssize(run.bad_steps)));
   if (!run.begins.empty()) html += environment(run.begins);
   return html + "</dl></div>\n";

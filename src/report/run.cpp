@@ -175,7 +175,9 @@ void add_line(Run& run, const Line& line) {
     run.bad_steps.push_back(bad);
   } else if (kind == "end") {
     run.end = End{line.number("seconds"), line.number("images_per_second"), line.count("ranks"),
-                  line.count("parameters")};
+                  line.count("parameters"), line.has("reason") ? line.text("reason") : ""};
+  } else if (kind == "best") {
+    run.best = Best{line.count("step"), line.text("by"), line.number("score")};
   }
 }
 

@@ -69,6 +69,14 @@ struct End {
   double images_per_second = 0.0;  ///< in training, over all ranks
   std::int64_t ranks = 0;
   std::int64_t parameters = 0;
+  std::string reason;  ///< why before its last step; empty: it was not
+};
+
+/// The evaluation that was best by checkpoint.best_by.
+struct Best {
+  std::int64_t step = 0;
+  std::string by;
+  double score = 0.0;
 };
 
 /// What a run folder tells. Lines of steps that were repeated after a resume replace those written before it.
@@ -83,8 +91,9 @@ struct Run {
   std::optional<Explanation> explanation;  ///< of cohort explain
   std::optional<RankTimes> rank_times;     ///< nothing of earlier versions and short runs
   std::vector<Begin> begins;               ///< as often as it was started; empty: not on record
-  std::vector<BadStep> bad_steps;          ///< in order of steps
-  std::optional<End> end;                  ///< nothing while the run goes on, or was stopped
+  std::optional<Best> best;
+  std::vector<BadStep> bad_steps;  ///< in order of steps
+  std::optional<End> end;          ///< nothing while the run goes on, or was stopped
 
   [[nodiscard]] std::int64_t steps() const noexcept;  ///< steps on record
   /// The last evaluation of a split; null if there is none.

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/mesh.h"
+#include "cohort/data/signature.h"
 #include "cohort/method/method.h"
 #include "cohort/nn/step_state.h"
 #include "cohort/shard/optimizer.h"

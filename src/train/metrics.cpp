@@ -40,7 +40,8 @@ bool is_kept(const Json& json, std::int64_t step, bool drop_evaluation) {
   const std::string kind = json["kind"];
   const std::int64_t of_line = json["step"];
   if (kind == "end" || of_line > step) return false;
-  return !(drop_evaluation && (kind == "evaluation" || kind == "features") && of_line == step);
+  const bool of_evaluation = kind == "evaluation" || kind == "features" || kind == "best";
+  return !(drop_evaluation && of_evaluation && of_line == step);
 }
 
 }  // namespace
@@ -65,12 +66,22 @@ std::string step_json(const StepRecord& record) {
 }
 
 std::string end_json(const EndRecord& record) {
-  return Json{{"kind", "end"},
+  Json json{{"kind", "end"},
+            {"step", record.step},
+            {"seconds", nine_digits(record.seconds)},
+            {"images_per_second", nine_digits(record.images_per_second)},
+            {"ranks", record.ranks},
+            {"parameters", record.parameters}};
+  if (!record.reason.empty()) json["reason"] = record.reason;
+  return json.dump();
+}
+
+std::string best_json(const BestRecord& record) {
+  return Json{{"kind", "best"},
               {"step", record.step},
-              {"seconds", nine_digits(record.seconds)},
-              {"images_per_second", nine_digits(record.images_per_second)},
-              {"ranks", record.ranks},
-              {"parameters", record.parameters}}
+              {"epoch", record.epoch},
+              {"by", record.by},
+              {"score", nine_digits(record.score)}}
       .dump();
 }
 
@@ -130,11 +141,15 @@ KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, b
   return kept;
 }
 
-bool has_ended(const std::filesystem::path& file) {
-  if (!std::filesystem::exists(file)) return false;
+std::optional<RunEnd> end_of_run(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return std::nullopt;
   const std::string text = read_file(file, kMostRecords, Links::refuse);
   const auto lines = whole_lines(text);
-  return !lines.empty() && parse_line(file, lines.size(), lines.back())["kind"] == "end";
+  if (lines.empty()) return std::nullopt;
+  const Json last = parse_line(file, lines.size(), lines.back());
+  if (last["kind"] != "end") return std::nullopt;
+  const bool has_reason = last.contains("reason") && last["reason"].is_string();
+  return RunEnd{last["step"], has_reason ? last["reason"].get<std::string>() : ""};
 }
 
 }  // namespace cohort::train

@@ -141,4 +141,17 @@ std::string trouble_json(const std::string& text, const Cause& cause, const std:
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+std::int64_t step_to_go_back_to(const checkpoint::Store& store, comm::Communicator& ranks) {
+  std::int64_t step = 0;
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) step = store.latest().value_or(0);
+    if (ranks.rank() == 0 && step == 0) {
+      throw NumericalError({"there is no checkpoint to go back to",
+                            store.path_of(0).parent_path().parent_path(),
+                            "checkpoint.every_steps makes one before the first trouble"});
+    }
+  });
+  return ranks.max(step);
+}
+
 }  // namespace cohort::train

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
 #include "cohort/train/run_config.h"
@@ -70,5 +71,8 @@ std::string cause_text(const Cause& cause);
 /// The line of metrics.jsonl. `action`: "skip", "rollback".
 std::string trouble_json(const std::string& text, const Cause& cause, const std::string& action,
                          std::int64_t step, std::int64_t epoch);
+
+/// Collective. The newest checkpoint of the run. Throws NumericalError when there is none.
+std::int64_t step_to_go_back_to(const checkpoint::Store& store, comm::Communicator& ranks);
 
 }  // namespace cohort::train

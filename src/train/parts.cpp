@@ -10,6 +10,8 @@
 #include "cohort/nn/kernels.h"
 #include "cohort/train/model.h"
 
+#include "train/best_score.h"
+
 namespace cohort::train {
 namespace {
 
@@ -59,6 +61,12 @@ Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits ev
       method(build_method(config, data.dataset().description(), counts_for_weights(config, data))),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
+
+std::vector<std::string> Parts::score_names(const RunConfig& config) const {
+  const std::vector<std::int64_t> none;
+  return train::score_names(splits.names(), model->shape().classes > 0,
+                            splits.bank() == nullptr ? none : config.eval.neighbours);
+}
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
   const at::Device device = use_device(config.device, ranks);

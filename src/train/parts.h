@@ -28,6 +28,9 @@ struct Parts {
   /// What is evaluated and exported: the backbone of the method's last part, "model" or "teacher".
   std::string evaluated;
   std::shared_ptr<nn::VisionTransformer> model;
+
+  /// Of the run's evaluations: what checkpoint.best_by may be.
+  [[nodiscard]] std::vector<std::string> score_names(const RunConfig& config) const;
 };
 
 /// Collective: when one rank cannot make its parts, all leave with its error.

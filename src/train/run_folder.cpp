@@ -15,8 +15,10 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/train/model.h"
 
 #include "train/learning_rate.h"
+#include "train/training_data.h"
 
 namespace cohort::train {
 namespace {
@@ -49,10 +51,10 @@ bool is_place(std::string_view key) {
 
 void remove_run(const RunFolder& folder) {
   for (const fs::path& entry :
-       {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.report(), folder.trace(),
-        folder.resumed_from(), folder.checkpoints(), folder.path / "knn.jsonl",
-        folder.path / "linear_probe.jsonl", folder.path / "mlp_probe.jsonl", folder.path / "explain",
-        folder.tensorboard(), folder.views(), folder.failure()}) {
+       {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.best_weights(),
+        folder.report(), folder.trace(), folder.resumed_from(), folder.checkpoints(),
+        folder.path / "knn.jsonl", folder.path / "linear_probe.jsonl", folder.path / "mlp_probe.jsonl",
+        folder.path / "explain", folder.tensorboard(), folder.views(), folder.failure()}) {
     std::error_code error;
     fs::remove_all(entry, error);
     if (error)
@@ -65,8 +67,9 @@ void remove_run(const RunFolder& folder) {
 void refuse_special_files(const RunFolder& folder) {
   for (const fs::path& each : {folder.checkpoints(), folder.tensorboard(), folder.failure()})
     refuse_no_folder(each);
-  for (const fs::path& each : {folder.config(), folder.metrics(), folder.log(), folder.weights(),
-                               folder.report(), folder.trace(), folder.resumed_from(), folder.views()})
+  for (const fs::path& each :
+       {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.best_weights(),
+        folder.report(), folder.trace(), folder.resumed_from(), folder.views()})
     refuse_no_file(each);
 }
 
@@ -192,6 +195,16 @@ void check_fit(const RunConfig& config, const RunFolder& folder, const Start& st
 }
 
 }  // namespace
+
+Material material_of(const RunConfig& config, const TrainingData& data) {
+  return {dataset_identity(data.dataset().description(), config.data.train_split),
+          signature_of(config, data.dataset()), data.steps_per_epoch()};
+}
+
+RunConfig config_from(const Start& start, RunConfig config) {
+  if (!start.checkpoints.empty()) config.model.weights.clear();
+  return config;
+}
 
 Differences differences(const RunConfig& before, const RunConfig& now) {
   RunConfig old_values = before, new_values = now;

@@ -10,6 +10,8 @@
 
 namespace cohort::train {
 
+class TrainingData;
+
 /// Names inside a run folder; other tools rely on them.
 struct RunFolder {
   std::filesystem::path path;
@@ -18,6 +20,8 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path log() const { return path / "log.txt"; }
   [[nodiscard]] std::filesystem::path checkpoints() const { return path / "checkpoints"; }
   [[nodiscard]] std::filesystem::path weights() const { return path / "weights.safetensors"; }
+  /// Of the best checkpoint, with checkpoint.best_by.
+  [[nodiscard]] std::filesystem::path best_weights() const { return path / "weights_best.safetensors"; }
   [[nodiscard]] std::filesystem::path report() const { return path / "report.html"; }
   [[nodiscard]] std::filesystem::path trace() const { return path / "trace.json"; }
   [[nodiscard]] std::filesystem::path tensorboard() const { return path / "tensorboard"; }
@@ -34,12 +38,17 @@ struct Start {
   std::filesystem::path checkpoints;  ///< folder of the checkpoints to load `step` from; empty: a new run
 };
 
+/// The configuration to build a run with. A checkpoint has all values: the weights that a new run would begin
+/// with are not asked for, and may be gone.
+RunConfig config_from(const Start& start, RunConfig config);
+
 /// What a run is to be trained on, which a checkpoint to go on from must fit.
 struct Material {
   std::string identity;  ///< dataset_identity()
   data::Signature signature;
   std::int64_t steps_per_epoch = 0;
 };
+Material material_of(const RunConfig& config, const TrainingData& data);
 
 /// Collective. Makes the folder and decides from config.resume and what the folder holds:
 ///  auto   the newest checkpoint whose every value matches its checksum; damaged ones are named in a warning

@@ -1,5 +1,7 @@
 #include "train/run_record.h"
 
+#include "cohort/core/log.h"
+
 namespace cohort::train {
 
 void RunRecord::begin(std::int64_t steps_done, bool drop_evaluation, bool tensorboard,
@@ -16,6 +18,15 @@ void RunRecord::step(const StepRecord& record) {
   trained_seconds_ += record.seconds;
   write(step_json(record));
   progress_.step(record);
+}
+
+void RunRecord::rank_times(const RankTimes& times, std::int64_t steps_done,
+                           const std::vector<std::string>& hosts) {
+  write(rank_times_json(times, steps_done, hosts));
+  const auto straggler = find_straggler(times);
+  if (!straggler) return;
+  clear_terminal();
+  log_warning(straggler_line(*straggler, hosts));
 }
 
 void RunRecord::write(const std::string& line) {

@@ -2,10 +2,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cohort/train/metrics.h"
 
 #include "train/progress.h"
+#include "train/rank_times.h"
 #include "train/run_folder.h"
 #include "train/tensorboard.h"
 
@@ -23,6 +25,8 @@ class RunRecord {
   /// These throw DataError (disk full).
   void step(const StepRecord& record);
   void write(const std::string& line);
+  /// Also warns of a rank that the others wait for. `hosts`: by rank.
+  void rank_times(const RankTimes& times, std::int64_t steps_done, const std::vector<std::string>& hosts);
   void sync();  ///< makes all lines durable
   /// Before something else is printed: removes the bar of the steps.
   void clear_terminal() { progress_.clear(); }

@@ -40,12 +40,13 @@ std::optional<std::chrono::system_clock::time_point> latest_stop(std::chrono::se
 }  // namespace
 
 StopRequest::StopRequest(const StopConfig& config, std::filesystem::path run_folder, bool first_rank)
-    : signal_(config.signals), folder_(std::move(run_folder)), first_rank_(first_rank) {
+    : signal_(config.signals, first_rank), folder_(std::move(run_folder)), first_rank_(first_rank) {
   if (first_rank) end_ = latest_stop(config.margin);
 }
 
 StopRequest::Wish StopRequest::look() {
   if (first_rank_) look_at_folder();
+  if (first_rank_ && signal_.take_continued()) continued_ = true;
   if (signal_.received()) {
     reason_ = Reason::signal;
   } else if (time_is_over()) {
@@ -53,7 +54,7 @@ StopRequest::Wish StopRequest::look() {
   } else if (stop_file_) {
     reason_ = Reason::file;
   }
-  return {signal_.received() || time_is_over() || stop_file_, save_file_};
+  return {signal_.received() || time_is_over() || stop_file_, save_file_ || continued_};
 }
 
 bool StopRequest::time_is_over() const {
@@ -70,6 +71,7 @@ void StopRequest::look_at_folder() {
 }
 
 void StopRequest::saved() {
+  if (std::exchange(continued_, false)) log_info("saved, because SIGCONT came");
   if (!std::exchange(save_file_, false)) return;
   remove(kSaveFile);
   log_info("saved, as the file SAVE asked");

@@ -10,7 +10,8 @@
 namespace cohort::train {
 
 /// Who asks a run to stop or to save before its last step, as one rank sees it: a signal (on every rank), and
-/// on the first rank alone the end of the job's time (Slurm) and the files STOP and SAVE in the run folder.
+/// on the first rank alone the end of the job's time (Slurm), the files STOP and SAVE in the run folder, and
+/// SIGCONT, which asks to save.
 class StopRequest {
  public:
   enum class Reason { signal, time_limit, file };
@@ -40,6 +41,7 @@ class StopRequest {
   std::optional<std::chrono::system_clock::time_point> end_;  ///< margin taken off
   std::chrono::steady_clock::time_point next_look_;
   bool stop_file_ = false, save_file_ = false;
+  bool continued_ = false;  ///< SIGCONT came, and no checkpoint was made since
   Reason reason_ = Reason::signal;
 };
 

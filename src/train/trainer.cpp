@@ -13,21 +13,19 @@
 #include <fmt/format.h>
 #include <torch/nn/module.h>
 
-#include "cohort/checkpoint/export.h"
 #include "cohort/checkpoint/saver.h"
 #include "cohort/comm/flight_recorder.h"
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 #include "cohort/core/log.h"
-#include "cohort/core/text.h"
 #include "cohort/core/trace.h"
 #include "cohort/eval/autocast.h"
-#include "cohort/eval/evaluation.h"
 #include "cohort/eval/picture.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/model.h"
 
 #include "train/batch_feeder.h"
+#include "train/best_score.h"
 #include "train/engine.h"
 #include "train/environment.h"
 #include "train/judgement.h"
@@ -35,6 +33,7 @@
 #include "train/numerics.h"
 #include "train/parts.h"
 #include "train/rank_times.h"
+#include "train/run_end.h"
 #include "train/run_folder.h"
 #include "train/run_record.h"
 #include "train/same_inputs.h"
@@ -50,7 +49,6 @@ namespace cohort::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
 
 constexpr std::int64_t kRankTimesEvery = 100;  // steps
 
@@ -59,18 +57,6 @@ const RunConfig& checked(const RunConfig& config, comm::Communicator& ranks) {
   comm::set_activity(0, "start of training");
   check_same_program(program_identity(), ranks);
   check_same_options(config, ranks);
-  return config;
-}
-
-Material material_of(const RunConfig& config, const TrainingData& data) {
-  return {dataset_identity(data.dataset().description(), config.data.train_split),
-          signature_of(config, data.dataset()), data.steps_per_epoch()};
-}
-
-/// A checkpoint has all values: the weights that a new run would begin with are not asked for, and may be
-/// gone.
-RunConfig config_from(const Start& start, RunConfig config) {
-  if (!start.checkpoints.empty()) config.model.weights.clear();
   return config;
 }
 
@@ -99,10 +85,11 @@ struct Trainer::Impl {
   void show_views(const data::Batch& batch);
   void record_rank_times(std::int64_t steps_done);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
-  bool evaluate(std::int64_t steps_done);
+  Verdict evaluate(std::int64_t steps_done, bool saved);
+  Verdict weigh(const Judgement& judgement, std::int64_t steps_done, bool saved);
   void save(std::int64_t steps_done);
   ExitCode leave(std::int64_t steps_done);
-  void finish();
+  ExitCode finish(std::int64_t steps_done);
   [[nodiscard]] std::int64_t epoch_of(std::int64_t step) const {
     return step / parts->data.steps_per_epoch();
   }
@@ -112,6 +99,7 @@ struct Trainer::Impl {
   comm::Communicator& ranks;
   RunFolder folder{config.run_dir};
   std::unique_ptr<Parts> parts;
+  BestScore best;  // refuses a name before anything is removed
   std::int64_t total_steps;
   Material material;
   std::string trained_on;  // material.signature as checkpoints carry it
@@ -133,6 +121,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
     : config(checked(run_config, all_ranks)),
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
+      best(config, parts->score_names(config)),
       total_steps(planned_steps(config, parts->data.steps_per_epoch())),
       material(material_of(config, parts->data)),
       trained_on(data::signature_text(material.signature)),
@@ -155,11 +144,15 @@ void Trainer::Impl::restore() {
   checkpoint::Store store(start.checkpoints, ranks);
   load_state(store, start.step, state(), ranks);
   guard.restored();
+  comm::together(ranks, [&] {
+    if (speaks()) point_to_best(checkpoint::Store(folder.checkpoints(), ranks), best);
+  });
 }
 
 TrainingState Trainer::Impl::state() {
   TrainingState state = engine.state();
   if (guard.norms().defined()) state.optional.push_back({"/numerics/gradient_norms", guard.norms()});
+  if (best.is_used()) state.optional.push_back(best.buffer());
   return state;
 }
 
@@ -168,7 +161,7 @@ void Trainer::Impl::open_run_folder() {
       start_json(config, c10::DeviceTypeName(parts->device.type(), true), start.step, total_steps, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    complete = start.step >= total_steps && has_ended(folder.metrics());
+    complete = is_complete(end_of_run(folder.metrics()), {start.step, total_steps}, best.reason());
     start_log_file(folder.log());
     std::filesystem::remove_all(folder.failure());
     if (complete) return;
@@ -181,8 +174,8 @@ void Trainer::Impl::open_run_folder() {
 
 ExitCode Trainer::Impl::run() {
   if (complete) {
-    log_info(
-        fmt::format("{}: this run is complete ({} steps); nothing to do", folder.path.string(), start.step));
+    log_info(fmt::format("{}: this run is complete ({} steps{}); nothing to do", folder.path.string(),
+                         start.step, start.step < total_steps ? ", " + best.reason() : ""));
     return ExitCode::done;
   }
   log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
@@ -191,7 +184,10 @@ ExitCode Trainer::Impl::run() {
   if (!start.checkpoints.empty()) {
     log_info(fmt::format("going on from {}",
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
-    if (evaluation_due(start.step) && !evaluate(start.step)) return leave(start.step);
+    const bool saved = start.checkpoints == folder.checkpoints();
+    const Verdict verdict = evaluation_due(start.step) ? evaluate(start.step, saved) : Verdict::go_on;
+    if (verdict == Verdict::given_up) return leave(start.step);
+    if (verdict == Verdict::over) return finish(start.step);
   }
   const auto make = [this](std::int64_t step, Workers& workers) {
     return parts->data.batch(step, ranks.rank(), ranks.size(), workers);
@@ -209,13 +205,13 @@ ExitCode Trainer::Impl::run() {
     const bool saved = last || stop || save_now || saver.is_due(done);
     if (saved) save(done);
     if (stop && !last) return leave(done);
-    if (!evaluation_due(done) || evaluate(done)) continue;
+    const Verdict verdict = evaluation_due(done) ? evaluate(done, saved) : Verdict::go_on;
+    if (verdict == Verdict::over) return finish(done);
+    if (verdict == Verdict::go_on) continue;
     if (!saved) save(done);
     return leave(done);
   }
-  trace.finish();
-  finish();
-  return ExitCode::done;
+  return finish(std::max(start.step, total_steps));
 }
 
 void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
@@ -320,15 +316,7 @@ Cause Trainer::Impl::find_cause(const FedBatch& batch, const method::Step& where
 void Trainer::Impl::go_back() {
   saver.wait();
   checkpoint::Store store(folder.checkpoints(), ranks);
-  std::int64_t step = 0;
-  comm::together(ranks, [&] {
-    if (speaks()) step = store.latest().value_or(0);
-    if (speaks() && step == 0) {
-      throw NumericalError({"there is no checkpoint to go back to", folder.path.string(),
-                            "checkpoint.every_steps makes one before the first trouble"});
-    }
-  });
-  step = ranks.max(step);
+  const std::int64_t step = step_to_go_back_to(store, ranks);
   load_state(store, step, state(), ranks);
   guard.restored();
   log_info(fmt::format("back to the weights of step {}", step));
@@ -347,12 +335,7 @@ void Trainer::Impl::record_rank_times(std::int64_t steps_done) {
   const StageTimes mine = stages.take();
   if (mine.steps == 0) return;
   const RankTimes times = gather_rank_times(mine, ranks);
-  if (!speaks()) return;
-  record.write(rank_times_json(times, steps_done, hosts));
-  const auto straggler = find_straggler(times);
-  if (!straggler) return;
-  record.clear_terminal();
-  log_warning(straggler_line(*straggler, hosts));
+  if (speaks()) record.rank_times(times, steps_done, hosts);
 }
 
 bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
@@ -361,9 +344,8 @@ bool Trainer::Impl::evaluation_due(std::int64_t steps_done) const {
   return steps_done == total_steps || (every > 0 && steps_done % every == 0);
 }
 
-// False, on every rank: one of them was asked to stop meanwhile. The evaluation is then made when the run
-// goes on.
-bool Trainer::Impl::evaluate(std::int64_t steps_done) {
+// `saved`: the run's folder has a checkpoint of this step.
+Verdict Trainer::Impl::evaluate(std::int64_t steps_done, bool saved) {
   const TraceSpan span(TraceKind::evaluation, "evaluate");
   stages.enter(steps_done, Stage::evaluation);
   record.clear_terminal();
@@ -372,19 +354,27 @@ bool Trainer::Impl::evaluate(std::int64_t steps_done) {
     judgement = judge(*parts->model, parts->splits, config, ranks, [this] { return request.look().stop; });
   } catch (const Error& error) {
     if (error.exit_code() != ExitCode::stopped) throw;
-    return false;
+    return Verdict::given_up;
   }
-  if (!speaks()) return true;
-  const std::int64_t epoch = epoch_of(steps_done - 1);
-  if (judgement.features) {
-    record.write(features_json(*judgement.features, steps_done, epoch));
-    log_info(features_line(*judgement.features));
+  if (speaks()) write_judgement(judgement, steps_done, epoch_of(steps_done - 1), record);
+  return best.is_used() ? weigh(judgement, steps_done, saved) : Verdict::go_on;
+}
+
+// What is saved of this step knows nothing of its evaluation, which a run that goes on from there makes
+// again, with the same outcome.
+Verdict Trainer::Impl::weigh(const Judgement& judgement, std::int64_t steps_done, bool saved) {
+  const double score = same_on_all(score_named(config.checkpoint.best_by, judgement), ranks);
+  const bool is_best = best.is_best(score), is_last = best.is_last(score);
+  if ((is_best || is_last) && !saved) save(steps_done);
+  if (is_best) {
+    saver.wait();
+    const BestRecord now{steps_done, epoch_of(steps_done - 1), config.checkpoint.best_by, score};
+    comm::together(ranks, [&] {
+      if (speaks()) keep_best(now, checkpoint::Store(folder.checkpoints(), ranks), record);
+    });
   }
-  for (const eval::Evaluation& evaluation : judgement.evaluations) {
-    record.write(eval::evaluation_json(evaluation, steps_done, epoch));
-    log_info(eval::evaluation_line(evaluation));
-  }
-  return true;
+  best.note(score, steps_done);
+  return is_last && steps_done < total_steps ? Verdict::over : Verdict::go_on;
 }
 
 void Trainer::Impl::save(std::int64_t steps_done) {
@@ -413,26 +403,22 @@ ExitCode Trainer::Impl::leave(std::int64_t steps_done) {
   return ExitCode::stopped;
 }
 
-void Trainer::Impl::finish() {
+ExitCode Trainer::Impl::finish(std::int64_t steps_done) {
+  trace.finish();
   record.clear_terminal();
   saver.wait();
+  const bool is_early = steps_done < total_steps, trained = start.step < steps_done;
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    const bool trained = start.step < total_steps;
-    const checkpoint::Location last = trained ? checkpoint::Location{folder.checkpoints(), total_steps}
-                                              : checkpoint::Location{start.checkpoints, start.step};
-    const auto contents = checkpoint::Store(last.folder, ranks).contents(last.step);
-    checkpoint::export_safetensors(last, backbone_prefix(contents, parts->evaluated), folder.weights());
-    const auto images = static_cast<double>(total_steps * parts->data.global_images());
-    const double seconds = record.trained_seconds();
-    const EndRecord end{total_steps, seconds, seconds > 0 ? images / seconds : 0.0, ranks.size(),
-                        count_parameters(*parts->model)};
-    record.write(end_json(end));
-    record.sync();
-    log_info(fmt::format("{} steps in {}, {} img/s all ranks; weights in {}", total_steps,
-                         format_duration(Seconds(seconds)), format_count(std::llround(end.images_per_second)),
-                         folder.weights().string()));
+    write_weights(folder, {trained ? folder.checkpoints() : start.checkpoints, steps_done}, parts->evaluated,
+                  ranks);
+    write_end({.step = steps_done,
+               .ranks = ranks.size(),
+               .parameters = count_parameters(*parts->model),
+               .reason = is_early ? best.reason() : ""},
+              steps_done * parts->data.global_images(), folder, record);
   });
+  return ExitCode::done;
 }
 
 Trainer::Trainer(const RunConfig& config, comm::Communicator& ranks, bool overwrite, StageObserver* observer)

@@ -79,6 +79,49 @@ TEST_F(StoreTest, SomeStepsAreNeverRemoved) {
   EXPECT_EQ(names_in_folder(), (Names{"latest", "step-00000003", "step-00000006", "step-00000007"}));
 }
 
+TEST_F(StoreTest, TheBestIsNeverRemoved) {
+  Store store(folder_, ranks_, {1});
+  for (std::int64_t step = 1; step <= 5; ++step) {
+    save(store, step);
+    on_rank_0([&] {
+      if (step == 2) store.keep_best(2);
+    });
+  }
+  EXPECT_EQ(names_in_folder(), (Names{"best", "latest", "step-00000002", "step-00000005"}));
+  EXPECT_EQ(store.best(), 2);
+  ASSERT_TRUE(locate(folder_ / "best"));
+  EXPECT_EQ(locate(folder_ / "best")->step, 2);
+
+  on_rank_0([&] { store.keep_best(5); });
+  save(store, 6);
+  EXPECT_EQ(names_in_folder(), (Names{"best", "latest", "step-00000005", "step-00000006"}));
+  ranks_.barrier();
+
+  save(store, 4);  // a course that was given up, its best as well
+  EXPECT_EQ(names_in_folder(), (Names{"best", "latest", "step-00000004"}));
+  EXPECT_FALSE(store.best());
+  EXPECT_FALSE(locate(folder_ / "best"));
+  on_rank_0([&] { store.keep_best(std::nullopt); });
+  EXPECT_EQ(names_in_folder(), (Names{"latest", "step-00000004"}));
+  ranks_.barrier();
+}
+
+// As somebody else's folder may have it.
+TEST_F(StoreTest, ABestThatPointsElsewhereIsNone) {
+  Store store(folder_, ranks_);
+  save(store, 3);
+  on_rank_0([&] {
+    std::ofstream(folder_ / "best") << "../step-00000003";
+    EXPECT_EQ(store.best(), 3);  // beside it
+    std::ofstream(folder_ / "best") << "step-00000003/../x";
+    EXPECT_FALSE(store.best());
+    std::ofstream(folder_ / "other") << "step-00000003";
+    std::filesystem::remove(folder_ / "best");
+    std::filesystem::create_symlink(folder_ / "other", folder_ / "best");
+    EXPECT_FALSE(store.best());
+  });
+}
+
 TEST_F(StoreTest, NamesSavesThatDidNotEnd) {
   Store store(folder_, ranks_);
   EXPECT_EQ(store.unfinished(), Names{});

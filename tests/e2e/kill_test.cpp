@@ -1,8 +1,12 @@
 // A run that loses a rank again and again, at random instants, and goes on each time with another number of
 // ranks and another strategy, ends with the bits of the run that nobody disturbed.
+#include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -13,6 +17,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/core/random.h"
 
+#include "support/job.h"
 #include "support/spawn.h"
 #include "support/temporary_folder.h"
 
@@ -124,6 +129,56 @@ TEST(Kill, ARunThatWasAskedToStopEndsWith75AndHasSavedItsLastStep) {
   EXPECT_EQ(outcome.occurrences(fmt::format("stopped by a signal after step {};", last)), 1)
       << outcome.output;
   EXPECT_TRUE(fs::exists(run / "checkpoints" / fmt::format("step-{:08}", last) / "meta.json"));
+  const test::Outcome verified =
+      test::spawn(fmt::format("{} checkpoint verify {}", COHORT_PROGRAM, run.string()));
+  EXPECT_EQ(verified.exit_code, 0) << verified.output;
+}
+
+std::string content(const fs::path& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// Starts the command, and sends SIGINT to its process, as a terminal does, once the run has reached step 3.
+test::Outcome interrupted(const std::string& command, const fs::path& run, const fs::path& output) {
+  testing::Job job(command, output);
+  while (content(run / "metrics.jsonl").find("\"step\":3,") == std::string::npos && !job.has_ended())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  kill(job.process(), SIGINT);
+  const int code = job.wait(std::chrono::seconds(test::kHangsAfter));
+  return {code, job.output()};
+}
+
+// Without mpirun.
+std::string train_alone(const fs::path& run, std::int64_t steps) {
+  const std::string whole = train(run, 1, "replicate", static_cast<int>(steps));
+  return whole.substr(whole.find(COHORT_PROGRAM));
+}
+
+TEST(Kill, CtrlCSavesAndTheSameCommandGoesOn) {
+  const testing::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+  const test::Outcome outcome = interrupted(train_alone(run, 100'000), run, folder.path() / "out.txt");
+
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.output;
+  EXPECT_EQ(outcome.occurrences("stopping after this step, saving; press Ctrl-C again to end at once\n"), 1)
+      << outcome.output;
+  const std::int64_t last = steps_of(run).numbers.back();
+  EXPECT_TRUE(outcome.says(fmt::format("stopped by a signal after step {};", last))) << outcome.output;
+  const test::Outcome on = test::spawn(train_alone(run, last + 2));
+  EXPECT_EQ(on.exit_code, 0) << on.output;
+  EXPECT_TRUE(on.says(fmt::format("step-{:08}", last))) << on.output;
+}
+
+// mpirun tells its ranks, and returns 1 whatever they do.
+TEST(Kill, CtrlCUnderMpirunSavesAsWell) {
+  const testing::TemporaryFolder folder;
+  const fs::path run = folder.path() / "run";
+  const test::Outcome outcome =
+      interrupted(train(run, 2, "replicate", 100'000), run, folder.path() / "out.txt");
+
+  EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
+  EXPECT_FALSE(outcome.says("  fix:   ")) << outcome.output;
   const test::Outcome verified =
       test::spawn(fmt::format("{} checkpoint verify {}", COHORT_PROGRAM, run.string()));
   EXPECT_EQ(verified.exit_code, 0) << verified.output;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cohort/core/file.h"
+
 #include "fake_slurm.h"
 
 namespace cohort::jobs {
@@ -57,6 +59,28 @@ TEST_F(SubmitCommand, WritesChecksSubmitsAndSaysWhatIsWhere) {
   EXPECT_EQ(fs::status(path("run/slurm/train.sbatch")).permissions(), fs::perms::owner_all);
   EXPECT_EQ(fs::status(path("run/slurm")).permissions() & (fs::perms::group_write | fs::perms::others_write),
             fs::perms::none);
+}
+
+// Of the original with the words of the command line: nothing of it is asked for when the job begins.
+TEST_F(SubmitCommand, TheJobTrainsFromACopyOfTheConfiguration) {
+  play_sbatch();
+  ASSERT_EQ(slurm_.run(line("seed=3 --time 1h")).exit_code, 0);
+  const std::string first = read_file(path("run/slurm/train.yaml"));
+
+  ASSERT_EQ(slurm_.run(line("seed=4 --time 1h --after 42")).exit_code, 0);
+  const std::string again = read_file(path("run/slurm/train.sbatch"));
+  const Outcome outcome = slurm_.run(line("seed=3 --time 1h --after 42 --array optimizer.lr=1e-3,3e-4"));
+
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+  EXPECT_TRUE(outcome.says("config: run/slurm/train.yaml\n")) << outcome.output;
+  EXPECT_NE(first.find("\nseed: 3\n"), std::string::npos) << first;
+  EXPECT_NE(first.find("\n  name: vit_tiny\n"), std::string::npos) << first;
+  EXPECT_EQ(read_file(path("run/slurm/train.yaml")), first);  // the first job may be requeued
+  EXPECT_NE(read_file(path("run/slurm/train-2.yaml")).find("\nseed: 4\n"), std::string::npos);
+  EXPECT_NE(again.find(" train run/slurm/train-2.yaml "), std::string::npos) << again;
+  const std::string array = read_file(path("run/slurm/train.sbatch"));
+  EXPECT_NE(array.find(" train run/slurm/train.yaml \"${arguments[@]}\""), std::string::npos) << array;
+  EXPECT_EQ(array.find("nuclei.yaml"), std::string::npos) << array;
 }
 
 TEST_F(SubmitCommand, AFolderWithAnOddNameStaysAName) {

@@ -20,7 +20,7 @@ JobScript training(std::int64_t nodes, std::int64_t ranks, std::int64_t cpus, st
   job.name = "train-contextvit";
   job.folder = "/home/user/study";
   job.log = "/home/user/study/runs/contextvit/slurm/train-%j.log";
-  job.command = {"/opt/cohort/bin/cohort", "train", "configs/contextvit.yaml"};
+  job.command = {"/opt/cohort/bin/cohort", "train", "runs/contextvit/slurm/train.yaml"};
   job.runs = {{"runs/contextvit", {}}};
   job.resources = {.nodes = nodes,
                    .ranks_per_node = ranks,

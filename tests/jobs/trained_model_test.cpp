@@ -171,6 +171,20 @@ const Words kPermuted{.classes = {"other", "bright", "dark"},
                       .channels = {"actin", "dna"},
                       .split = "judged"};
 
+TEST_F(OtherDataset, TheBestCheckpointIsNamed) {
+  train::RunConfig own = config("best");
+  own.checkpoint = {.every_steps = 10, .keep_last = 9};
+  const std::string run = trained_run(own);
+  const ModelSource best{.run = run, .data = own.data.path.string(), .step = "best"};
+  EXPECT_NE(refusal(ExitCode::data, [&] { (void)load_trained_model(best, Head::needed, world); })
+                .find("the run keeps no best checkpoint"),
+            std::string::npos);
+  on_first_rank([&] { checkpoint::Store(own.run_dir / "checkpoints", world).keep_best(10); });
+
+  EXPECT_EQ(load_trained_model(best, Head::needed, world).step, 10);
+  EXPECT_EQ(load(run, own.data.path).step, 20);
+}
+
 TEST_F(OtherDataset, ClassesContextsAndChannelsAreMatchedByName) {
   for (const nn::Family family : {nn::Family::vit, nn::Family::channelvit}) {
     train::RunConfig own = config(fmt::format("run{}", static_cast<int>(family)));

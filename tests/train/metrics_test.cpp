@@ -60,9 +60,9 @@ TEST(Metrics, TrimmingDropsEvaluationsThatAreMadeAgain) {
 TEST(Metrics, OnlyAnEndLineEndsARun) {
   const testing::TemporaryFolder folder;
 
-  EXPECT_FALSE(has_ended(folder.path() / "metrics.jsonl"));
-  EXPECT_FALSE(has_ended(folder.write("a.jsonl", kEnd + "\n" + kStep3 + "\n")));
-  EXPECT_TRUE(has_ended(folder.write("b.jsonl", kStep3 + "\n" + kEnd + "\n")));
+  EXPECT_FALSE(end_of_run(folder.path() / "metrics.jsonl"));
+  EXPECT_FALSE(end_of_run(folder.write("a.jsonl", kEnd + "\n" + kStep3 + "\n")));
+  EXPECT_TRUE(end_of_run(folder.write("b.jsonl", kStep3 + "\n" + kEnd + "\n")));
 }
 
 TEST(Metrics, ADamagedLineIsNamed) {
@@ -92,7 +92,7 @@ TEST(Metrics, AreReadAndWrittenThroughNoLinkOrFifo) {
   for (const auto& file : {link, fifo}) {
     EXPECT_THROW((void)MetricsFile(file), DataError);
     EXPECT_THROW((void)trim_metrics(file, 1, false), DataError);
-    EXPECT_THROW((void)has_ended(file), DataError);
+    EXPECT_THROW((void)end_of_run(file), DataError);
   }
 }
 
@@ -115,7 +115,7 @@ TEST(Metrics, LinesOfOtherTypesAreRefused) {
                            R"({"kind":"step","step":1,"seconds":"x"})", "[]", "null"}) {
     const auto file = folder.write("metrics.jsonl", std::string(line) + "\n");
     EXPECT_THROW((void)trim_metrics(file, 1, false), DataError) << line;
-    EXPECT_THROW((void)has_ended(file), DataError) << line;
+    EXPECT_THROW((void)end_of_run(file), DataError) << line;
   }
 }
 

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
 
@@ -20,6 +22,7 @@
 
 #include "support/ranks.h"
 #include "tiny_run.h"
+#include "train/stop_signal.h"
 
 namespace {
 
@@ -173,6 +176,43 @@ TEST_F(Stop, OnceTheExitCodeIsDecidedSignalsDoNothing) {
   ::signal(SIGTERM, SIG_DFL);
   ::signal(SIGUSR2, SIG_DFL);
   world.barrier();
+}
+
+/// How a process ends that gets these signals while a run listens to SIGINT: the signal that killed it, or 0.
+int ended_by(std::initializer_list<int> signals, bool ignores_interrupts = false) {
+  const pid_t process = ::fork();
+  if (process == 0) {
+    ::signal(SIGINT, ignores_interrupts ? SIG_IGN : SIG_DFL);
+    const std::vector<std::string> names{"TERM", "INT"};
+    StopSignal stop(names, false);
+    for (const int signal : signals) std::raise(signal);
+    const bool is_right = stop.received() != ignores_interrupts && !stop.take_continued();
+    ::_exit(is_right ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(process, &status, 0);
+  EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+TEST_F(Stop, ASecondCtrlCEndsTheProcessAtOnce) {
+  if (world.rank() != 0) return;
+  EXPECT_EQ(ended_by({SIGINT}), 0);
+  EXPECT_EQ(ended_by({SIGTERM, SIGINT, SIGTERM}), 0);
+  EXPECT_EQ(ended_by({SIGINT, SIGINT}), SIGINT);
+  EXPECT_EQ(ended_by({SIGINT, SIGINT, SIGINT}, true), 0);  // in the background of a script
+}
+
+// As Open MPI and Slurm send it before they end a job.
+TEST_F(Stop, WhenItIsContinuedARunSavesOnce) {
+  RunConfig config = run("continued");
+  config.checkpoint = {.every_steps = 0, .keep_last = 99};
+  Trainer trainer(config, world);
+  std::raise(SIGCONT);
+
+  ASSERT_EQ(trainer.run(), ExitCode::done);
+
+  EXPECT_EQ(store(config).steps(), (std::vector<std::int64_t>{config.train.max_steps, 1}));
 }
 
 /// While it lives, this process belongs to a Slurm job that ends at this time, in seconds since 1970.

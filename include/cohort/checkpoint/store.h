@@ -20,6 +20,7 @@ struct CheckpointConfig {
   std::chrono::seconds every{0};
   std::int64_t keep_last = 2;
   std::int64_t keep_every = 0;
+  std::string best_by{};
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -32,6 +33,11 @@ struct CheckpointConfig {
     visit("keep_last", keep_last, "newest checkpoints to keep", config::Range<std::int64_t>{1, 1 << 20});
     visit("keep_every", keep_every, "steps between checkpoints that are never removed; 0: none",
           config::Range<std::int64_t>{0, INT64_MAX});
+    visit(
+        "best_by", best_by,
+        "keep the checkpoint of the evaluation that is best by this score, as `best`: SPLIT/SCORE, by the "
+        "model's head; SPLIT/knn_20/SCORE, by 20 neighbours; or features/SCORE (docs/operations.md); empty: "
+        "none is kept for its score");
   }
 };
 
@@ -72,8 +78,8 @@ struct Contents {
   std::uint64_t file_bytes = 0;  ///< of state.h5
 };
 
-/// Which checkpoints a save leaves: the newest `last`, and those whose step is a multiple of `every` (0:
-/// none).
+/// Which checkpoints a save leaves: the newest `last`, those whose step is a multiple of `every` (0: none),
+/// and the best.
 struct Retention {
   std::int64_t last = 2, every = 0;
 };
@@ -84,8 +90,8 @@ struct Location {
   std::int64_t step = 0;
 };
 
-/// The parts of a path such as runs/x/checkpoints/step-00001200; nothing when its name is not that of a
-/// checkpoint or there is no such folder.
+/// The parts of a path such as runs/x/checkpoints/step-00001200, and what runs/x/checkpoints/best
+/// names; nothing when its name is not that of a checkpoint or there is no such folder.
 std::optional<Location> locate(const std::filesystem::path& checkpoint);
 
 /// runs/<name>/checkpoints. A checkpoint is a folder step-00001200/ of state.h5 and meta.json, written
@@ -114,6 +120,11 @@ class Store {
   // One rank may call these.
   /// Step of the newest complete checkpoint; folders without meta.json do not count.
   [[nodiscard]] std::optional<std::int64_t> latest() const;
+  /// Step of the checkpoint that keep_best() named last, while it is there.
+  [[nodiscard]] std::optional<std::int64_t> best() const;
+  /// `best` points to the complete checkpoint of this step from here on, or to none: no save removes it
+  /// unless it is of a later step than the one saved. Throws DataError.
+  void keep_best(std::optional<std::int64_t> step);
   /// Of all folders of checkpoints, damaged ones too, newest first.
   [[nodiscard]] std::vector<std::int64_t> steps() const;
   /// Names of folders whose save did not end; the next save removes them.

@@ -33,11 +33,20 @@ struct EndRecord {
   double images_per_second = 0.0;  ///< over all ranks
   int ranks = 0;
   std::int64_t parameters = 0;
+  std::string reason{};  ///< why it ended before its last step; empty: it did not
+};
+
+/// An evaluation that was better than all before it.
+struct BestRecord {
+  std::int64_t step = 0, epoch = 0;
+  std::string by;  ///< checkpoint.best_by
+  double score = 0.0;
 };
 
 /// Lines of metrics.jsonl: one JSON object each, without the line break; numbers have 9 significant digits.
 std::string step_json(const StepRecord& record);
 std::string end_json(const EndRecord& record);
+std::string best_json(const BestRecord& record);
 std::string features_json(const eval::FeatureStatistics& features, std::int64_t step, std::int64_t epoch);
 
 /// "features of the training split  deviation 0.0412  effective rank 61.3": one line.
@@ -69,11 +78,18 @@ struct KeptMetrics {
 };
 
 /// Drops, atomically, lines of steps beyond `step`, end lines, half-written lines, and with `drop_evaluation`
-/// the evaluation and features lines of `step` itself (they are made again). No file: nothing kept. Throws
-/// DataError when a whole line is no JSON object.
+/// the evaluation, features and best lines of `step` itself (they are made again). No file: nothing kept.
+/// Throws DataError when a whole line is no JSON object.
 KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation);
 
-/// Whether the last line is an end line: training, evaluation and export are done.
-bool has_ended(const std::filesystem::path& file);
+/// How a run ended.
+struct RunEnd {
+  std::int64_t step = 0;
+  std::string reason;  ///< EndRecord's
+};
+
+/// Of the last line, if it is an end line: training, evaluation and export are done. Throws DataError when it
+/// is no line of metrics.
+std::optional<RunEnd> end_of_run(const std::filesystem::path& file);
 
 }  // namespace cohort::train

@@ -69,17 +69,32 @@ struct TraceConfig {
 };
 
 struct StopConfig {
-  std::vector<std::string> signals{"TERM", "USR2"};
+  std::vector<std::string> signals{"TERM", "USR2", "INT"};
   std::chrono::seconds margin{300};
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("signals", signals,
-          "signals that end the run after the step under way and a checkpoint: TERM, USR1, USR2, INT, HUP, "
-          "XCPU; NCCL may keep USR1 for itself");
+    visit(
+        "signals", signals,
+        "signals that end the run after the step under way and a checkpoint: TERM, USR1, USR2, INT (Ctrl-C, "
+        "of which a second one ends it at once), HUP, XCPU; NCCL may keep USR1 for itself");
     visit("margin", margin,
           "in a Slurm job, the time before its end at which the run does the same; 0: never",
           config::Range<std::int64_t>{0, 86400});
+  }
+};
+
+struct EarlyStoppingConfig {
+  std::int64_t patience = 0;
+  double min_delta = 0.0;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("patience", patience,
+          "the run ends after so many evaluations in a row in which the score of checkpoint.best_by was not "
+          "better than before; 0: it never does",
+          config::Range<std::int64_t>{0, 1 << 20});
+    visit("min_delta", min_delta, "what a score has to be better by to count", config::Range{0.0, 1e9});
   }
 };
 
@@ -90,6 +105,7 @@ struct TrainConfig {
   bool reduce_every_micro_batch = false;
   std::int64_t log_every_steps = 10;
   bool tensorboard = true;
+  EarlyStoppingConfig early_stopping;
   StopConfig stop;
   TraceConfig trace;
 
@@ -110,6 +126,8 @@ struct TrainConfig {
           config::Range<std::int64_t>{1, 1 << 30});
     visit("tensorboard", tensorboard,
           "write the metrics also as events for TensorBoard, to tensorboard/ in the run's folder");
+    visit.section("early_stopping", early_stopping,
+                  "when a score no longer gets better (docs/operations.md)");
     visit.section("stop", stop, "when a run ends early, to go on later (docs/operations.md)");
     visit.section("trace", trace, "what ranks do when (docs/sharding.md)");
   }

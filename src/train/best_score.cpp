@@ -1,0 +1,157 @@
+#include "train/best_score.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <string_view>
+
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+namespace cohort::train {
+namespace {
+
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+constexpr const char* kFeatures = "features/";
+
+struct NamedScore {
+  const char* name;
+  double (*of)(const eval::Scores&);
+  bool lower_is_better = false;
+};
+constexpr std::array<NamedScore, 9> kScores{{
+    {"accuracy", [](const eval::Scores& scores) { return scores.accuracy; }},
+    {"balanced_accuracy", [](const eval::Scores& scores) { return scores.balanced_accuracy; }},
+    {"auc", [](const eval::Scores& scores) { return scores.auc.value_or(kMissing); }},
+    {"f1_macro", [](const eval::Scores& scores) { return scores.f1_macro; }},
+    {"f1_weighted", [](const eval::Scores& scores) { return scores.f1_weighted; }},
+    {"kappa", [](const eval::Scores& scores) { return scores.kappa; }},
+    {"worst_context",
+     [](const eval::Scores& scores) {
+       return scores.worst() == nullptr ? kMissing : scores.worst()->accuracy;
+     }},
+    {"loss", [](const eval::Scores& scores) { return scores.loss; }, true},
+    {"calibration_error", [](const eval::Scores& scores) { return scores.calibration_error; }, true},
+}};
+
+/// "test, knn k=20" is "test/knn_20".
+std::string group_of(const eval::Evaluation& evaluation) {
+  std::string classifier = evaluation.classifier;
+  if (const auto at = classifier.find(" k="); at != std::string::npos) classifier.replace(at, 3, "_");
+  return evaluation.split + "/" + (classifier.empty() ? "" : classifier + "/");
+}
+
+bool is_lower_better(std::string_view name) {
+  for (const NamedScore& score : kScores) {
+    if (name.ends_with(std::string("/") + score.name)) return score.lower_is_better;
+  }
+  return false;
+}
+
+// Of the buffer. Steps are two values, since fp32 counts to 2^24 alone.
+enum Value { kSeen, kBest, kStepHigh, kStepLow, kReference, kWaited, kValues };
+constexpr std::int64_t kLowSteps = std::int64_t{1} << 20;
+
+}  // namespace
+
+std::vector<std::string> score_names(std::span<const std::string> splits, bool has_head,
+                                     std::span<const std::int64_t> neighbours) {
+  std::vector<std::string> names;
+  const auto add = [&](const std::string& group) {
+    for (const NamedScore& score : kScores) names.push_back(group + score.name);
+  };
+  for (const std::string& split : splits) {
+    if (has_head) add(split + "/");
+    for (const std::int64_t count : neighbours) add(fmt::format("{}/knn_{}/", split, count));
+  }
+  if (neighbours.empty()) return names;
+  for (const char* score : {"deviation", "effective_rank"}) names.push_back(std::string(kFeatures) + score);
+  return names;
+}
+
+std::optional<double> score_named(const std::string& name, const Judgement& judgement) {
+  double found = kMissing;
+  if (judgement.features && name.starts_with(kFeatures)) {
+    found = name.ends_with("/deviation") ? judgement.features->deviation : judgement.features->effective_rank;
+  }
+  for (const eval::Evaluation& evaluation : judgement.evaluations) {
+    for (const NamedScore& score : kScores) {
+      if (name == group_of(evaluation) + score.name) found = score.of(evaluation.scores);
+    }
+  }
+  return std::isfinite(found) ? std::optional(found) : std::nullopt;
+}
+
+BestScore::BestScore(const RunConfig& config, std::span<const std::string> names)
+    : by_(config.checkpoint.best_by),
+      lower_is_better_(is_lower_better(by_)),
+      stopping_(config.train.early_stopping),
+      values_(at::zeros({kValues})) {
+  if (by_.empty() && stopping_.patience > 0) {
+    throw UsageError({"train.early_stopping.patience is set, but no score to go by", "checkpoint.best_by",
+                      names.empty() ? "this run makes no evaluation" : "set checkpoint.best_by=" + names[0]});
+  }
+  if (by_.empty() || std::find(names.begin(), names.end(), by_) != names.end()) return;
+  throw UsageError({fmt::format("the run's evaluations have no score '{}'", by_), "checkpoint.best_by",
+                    did_you_mean(by_, names)});
+}
+
+float& BestScore::at(int value) const noexcept {
+  return values_.data_ptr<float>()[value];
+}
+
+bool BestScore::is_better(double score, double than) const noexcept {
+  return lower_is_better_ ? score < than : score > than;
+}
+
+// As the buffer has it, so that a run that goes on compares the same values.
+bool BestScore::is_best(double score) const noexcept {
+  if (!is_used() || !std::isfinite(score)) return false;
+  return at(kSeen) == 0.0F || is_better(static_cast<float>(score), at(kBest));
+}
+
+// Better by enough that waiting begins anew.
+bool BestScore::counts(double score) const noexcept {
+  if (!is_used() || !std::isfinite(score)) return false;
+  const double value = static_cast<float>(score), delta = stopping_.min_delta;
+  return at(kSeen) == 0.0F || is_better(lower_is_better_ ? value + delta : value - delta, at(kReference));
+}
+
+bool BestScore::is_last(double score) const noexcept {
+  const auto patience = static_cast<float>(stopping_.patience);
+  return is_used() && patience > 0.0F && !counts(score) && at(kWaited) + 1.0F >= patience;
+}
+
+void BestScore::note(double score, std::int64_t step) {
+  const auto value = static_cast<float>(score);
+  const bool counts_now = counts(score), best_now = is_best(score);
+  at(kWaited) = counts_now ? 0.0F : at(kWaited) + 1.0F;
+  if (counts_now) at(kReference) = value;
+  if (!best_now) return;
+  at(kSeen) = 1.0F;
+  at(kBest) = value;
+  at(kStepHigh) = static_cast<float>(step / kLowSteps);
+  at(kStepLow) = static_cast<float>(step % kLowSteps);
+}
+
+std::optional<std::int64_t> BestScore::best_step() const noexcept {
+  if (at(kSeen) == 0.0F) return std::nullopt;
+  return static_cast<std::int64_t>(at(kStepHigh)) * kLowSteps + static_cast<std::int64_t>(at(kStepLow));
+}
+
+std::string BestScore::reason() const {
+  if (stopping_.patience == 0) return "";
+  const std::string by =
+      stopping_.min_delta > 0 ? fmt::format(" by more than {:g}", stopping_.min_delta) : "";
+  return fmt::format("{} evaluations in a row without a better {}{}", stopping_.patience, by_, by);
+}
+
+method::Buffer BestScore::buffer() const {
+  return {"/schedule/best", values_};
+}
+
+}  // namespace cohort::train

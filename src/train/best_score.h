@@ -1,0 +1,59 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/method/method.h"
+#include "cohort/train/run_config.h"
+
+#include "train/judgement.h"
+
+namespace cohort::train {
+
+/// Names that checkpoint.best_by may have: "test/auc" for a split with a head, "test/knn_20/auc" for 20
+/// neighbours, "features/effective_rank" with neighbours.
+std::vector<std::string> score_names(std::span<const std::string> splits, bool has_head,
+                                     std::span<const std::int64_t> neighbours);
+
+/// Of these names. Nothing when the evaluation has no such score, as an AUC of one class.
+std::optional<double> score_named(const std::string& name, const Judgement& judgement);
+
+/// Which evaluation of a run was the best one so far, and for how long none was better: what
+/// checkpoint.best_by and train.early_stopping go by. A score that is not there or not a number is never
+/// better, nor is one that is as good as the best. What it knows is a buffer of the checkpoints.
+class BestScore {
+ public:
+  /// Throws UsageError: best_by is none of `names`; early stopping without it.
+  BestScore(const RunConfig& config, std::span<const std::string> names);
+
+  [[nodiscard]] bool is_used() const noexcept { return !by_.empty(); }
+  /// Whether a checkpoint is to be kept of an evaluation with this score.
+  [[nodiscard]] bool is_best(double score) const noexcept;
+  /// Whether the run is to end behind an evaluation with this score.
+  [[nodiscard]] bool is_last(double score) const noexcept;
+  /// Takes it in. What is saved before knows nothing of it: a run that goes on from there evaluates again.
+  void note(double score, std::int64_t step);
+
+  [[nodiscard]] std::optional<std::int64_t> best_step() const noexcept;
+  /// "3 evaluations in a row without a better test/auc": why a run ends early; the same text for the same
+  /// options, empty without early stopping.
+  [[nodiscard]] std::string reason() const;
+  /// "/schedule/best".
+  [[nodiscard]] method::Buffer buffer() const;
+
+ private:
+  [[nodiscard]] bool is_better(double score, double than) const noexcept;
+  [[nodiscard]] bool counts(double score) const noexcept;
+  [[nodiscard]] float& at(int value) const noexcept;
+
+  std::string by_;
+  bool lower_is_better_;
+  EarlyStoppingConfig stopping_;
+  at::Tensor values_;
+};
+
+}  // namespace cohort::train

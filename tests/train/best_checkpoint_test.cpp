@@ -1,0 +1,162 @@
+// The best checkpoint of a run and its early end, also when the run was killed on the way.
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "cohort/checkpoint/export.h"
+#include "cohort/checkpoint/safetensors.h"
+#include "cohort/train/trainer.h"
+
+#include "support/ranks.h"
+#include "tiny_run.h"
+
+namespace cohort::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The loss of the held-out images falls for some evaluations and rises then.
+class BestCheckpoint : public ::testing::Test {
+ protected:
+  BestCheckpoint() { testing::write_tiny_dataset(folder.path() / "tiny", world); }
+
+  RunConfig run(const std::string& name, std::int64_t patience = 2) {
+    RunConfig config = tiny_run(folder.path(), name);
+    config.reproducible = true;
+    config.optimizer.lr = 2e-2;
+    config.train.max_steps = 60;
+    config.train.early_stopping.patience = patience;
+    config.eval.every_epochs = 1;
+    config.checkpoint = {.every_steps = 5, .keep_last = 1, .best_by = "test/loss"};
+    return config;
+  }
+  ExitCode train(const RunConfig& config) {
+    const ExitCode code = Trainer(config, world).run();
+    world.barrier();
+    return code;
+  }
+  [[nodiscard]] checkpoint::Store store(const RunConfig& config) {
+    return {config.run_dir / "checkpoints", world};
+  }
+  void on_first_rank(const std::function<void()>& action) {
+    world.barrier();
+    if (world.rank() == 0) action();
+    world.barrier();
+  }
+  /// Everything of the metrics that a decision shows in.
+  static std::string course(const RunConfig& config) {
+    std::string text;
+    for (const char* kind : {"evaluation", "best"}) {
+      for (const auto& line : lines_of(config.run_dir, kind)) {
+        const auto& score = line.contains("score") ? line.at("score") : line.at("loss");
+        text += std::string(kind) + " " + line.at("step").dump() + " " + score.dump() + "\n";
+      }
+    }
+    for (const auto& line : lines_of(config.run_dir, "end"))
+      text += "end " + line.at("step").dump() + " " + line.at("reason").get<std::string>() + "\n";
+    return text;
+  }
+  static void expect_same(const fs::path& a, const fs::path& b) {
+    const auto expected = checkpoint::read_safetensors(a), actual = checkpoint::read_safetensors(b);
+    for (const auto& [name, values] : expected.tensors)
+      EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
+  }
+
+  comm::Communicator world = test::world();
+  testing::SharedFolder folder{world};
+};
+
+TEST_F(BestCheckpoint, IsKeptAndTheRunEndsEarly) {
+  const RunConfig config = run("run");
+  ASSERT_EQ(train(config), ExitCode::done);
+
+  const auto evaluations = lines_of(config.run_dir, "evaluation");
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < evaluations.size(); ++i) {
+    if (evaluations[i].at("loss") < evaluations[best].at("loss")) best = i;
+  }
+  ASSERT_GT(best, 0U);
+  ASSERT_EQ(evaluations.size(), best + 3);  // patience
+  const std::int64_t step = evaluations[best].at("step"), last = evaluations.back().at("step");
+  ASSERT_LT(last, config.train.max_steps);
+  EXPECT_EQ(lines_of(config.run_dir, "best").back().at("step"), step);
+  EXPECT_EQ(lines_of(config.run_dir, "best").back().at("by"), "test/loss");
+  EXPECT_EQ(lines_of(config.run_dir, "end").at(0).at("step"), last);
+  EXPECT_EQ(store(config).best(), step);
+  EXPECT_EQ(store(config).steps(), (std::vector<std::int64_t>{last, step}));  // keep_last=1
+  const fs::path exported = folder.path() / "best.safetensors";
+  on_first_rank([&] {
+    const auto location = checkpoint::locate(config.run_dir / "checkpoints" / "best");
+    ASSERT_TRUE(location);
+    EXPECT_EQ(location->step, step);
+    checkpoint::export_safetensors(*location, "/model/", exported);
+  });
+  expect_same(exported, config.run_dir / "weights_best.safetensors");
+
+  const std::string before = course(config);
+  EXPECT_EQ(train(config), ExitCode::done);  // the same command does nothing
+  EXPECT_EQ(course(config), before);
+  EXPECT_EQ(lines_of(config.run_dir, "start").size(), 1U);
+  world.barrier();
+
+  RunConfig longer = config;  // and another one goes on
+  longer.train.early_stopping.patience = 3;
+  ASSERT_EQ(train(longer), ExitCode::done);
+  const RunConfig calm = run("calm", 3);
+  ASSERT_EQ(train(calm), ExitCode::done);
+  EXPECT_EQ(course(longer), course(calm));
+}
+
+// As if the run had been killed with the checkpoint of each of its steps as the newest, before or after
+// `best` was written for it.
+TEST_F(BestCheckpoint, IsTheSameWhereverTheRunWasKilled) {
+  RunConfig calm = run("calm");
+  calm.checkpoint.every_steps = 1;
+  calm.checkpoint.keep_last = 99;
+  ASSERT_EQ(train(calm), ExitCode::done);
+  const std::int64_t best = store(calm).best().value_or(0), end = store(calm).latest().value_or(0);
+  ASSERT_GT(best, 2);
+  for (const std::int64_t step : {best - 1, best, best + 1, end - 1, end}) {
+    for (const bool is_named : {true, false}) {
+      SCOPED_TRACE(fmt::format("step {}, best {}", step, is_named ? "named" : "not named"));
+      RunConfig killed = calm;
+      killed.run_dir += fmt::format("_{}_{}", step, is_named);
+      on_first_rank([&] {
+        fs::copy(calm.run_dir, killed.run_dir, fs::copy_options::recursive);
+        for (std::int64_t later = step + 1; later <= end; ++later)
+          fs::remove_all(store(killed).path_of(later));
+        if (!is_named) fs::remove(killed.run_dir / "checkpoints" / "best");
+        if (step == end) fs::resize_file(killed.run_dir / "metrics.jsonl", 0);
+      });
+      ASSERT_EQ(train(killed), ExitCode::done);
+      EXPECT_EQ(store(killed).best(), best);
+      EXPECT_EQ(lines_of(killed.run_dir, "end").at(0).at("step"), end);
+      if (step < end) EXPECT_EQ(course(killed), course(calm));
+      for (const char* weights : {"weights.safetensors", "weights_best.safetensors"})
+        expect_same(calm.run_dir / weights, killed.run_dir / weights);
+    }
+  }
+}
+
+TEST_F(BestCheckpoint, AnUnknownScoreIsRefusedBeforeAnythingIsRemoved) {
+  RunConfig config = run("run");
+  config.train.max_steps = 2;
+  ASSERT_EQ(train(config), ExitCode::done);
+  config.checkpoint.best_by = "test/los";
+  try {
+    const Trainer trainer(config, world, true);
+    ADD_FAILURE();
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().fix, "did you mean 'test/loss'?");
+  }
+  EXPECT_TRUE(fs::exists(config.run_dir / "metrics.jsonl"));
+  world.barrier();
+}
+
+}  // namespace
+}  // namespace cohort::train
