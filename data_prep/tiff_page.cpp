@@ -147,7 +147,7 @@ void TiffFile::choose_page() {
   std::optional<tdir_t> page;
   for (bool more = true; more; more = TIFFReadDirectory(get()) != 0) {
     if ((field<std::uint32_t>(TIFFTAG_SUBFILETYPE) & kNoPage) != 0) continue;
-    if (page) throw TiffProblem("it has more than one page");
+    if (page) throw TiffProblem("it has more than one page; tiffsplit of libtiff writes each as a file");
     page = TIFFCurrentDirectory(get());
   }
   if (TIFFSetDirectory(get(), page.value_or(0)) == 0) refuse_damage();
