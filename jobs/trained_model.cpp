@@ -263,6 +263,14 @@ std::vector<std::string> names_to_score(const data::Description& description,
   return data::with_images(description, names);
 }
 
+/// What is wrong with a --step; empty: nothing.
+std::string wrong_step(const std::string& step) {
+  constexpr std::size_t kMostDigits = 18;
+  const bool is_number = !step.empty() && step.size() <= kMostDigits && step.front() != '0' &&
+                         step.find_first_not_of("0123456789") == std::string::npos;
+  return is_number || step == "best" ? "" : fmt::format("'{}' is neither a step nor best", step);
+}
+
 }  // namespace
 
 fs::path config_of_run(const std::string& run) {
@@ -280,7 +288,7 @@ CLI::Option* add_step_option(CLI::App& command, std::string& step) {
       .add_option("--step", step,
                   "checkpoint of the run to use instead of the newest: its step, or best (by "
                   "checkpoint.best_by)")
-      ->check(CLI::PositiveNumber | CLI::IsMember({"best"}));
+      ->check(wrong_step);
 }
 
 std::int64_t chosen_step(const std::string& step, const checkpoint::Store& store, const std::string& run) {

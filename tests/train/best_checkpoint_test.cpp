@@ -136,7 +136,9 @@ TEST_F(BestCheckpoint, IsTheSameWhereverTheRunWasKilled) {
       ASSERT_EQ(train(killed), ExitCode::done);
       EXPECT_EQ(store(killed).best(), best);
       EXPECT_EQ(lines_of(killed.run_dir, "end").at(0).at("step"), end);
-      if (step < end) EXPECT_EQ(course(killed), course(calm));
+      if (step < end) {
+        EXPECT_EQ(course(killed), course(calm));
+      }
       for (const char* weights : {"weights.safetensors", "weights_best.safetensors"})
         expect_same(calm.run_dir / weights, killed.run_dir / weights);
     }
