@@ -18,7 +18,8 @@ namespace {
 std::vector<std::string> config_keys() {
   train::RunConfig defaults;
   std::vector<std::string> keys;
-  for (const config::Field& field : config::Fields(defaults).list()) keys.push_back(field.key);
+  const config::Fields fields(defaults);
+  for (const config::Field& field : fields.list()) keys.push_back(field.key);
   return keys;
 }
 

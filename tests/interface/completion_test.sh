@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What bash completes, by the script that `docs completion bash` prints. usage: completion_test.sh COHORT COHORT_DATA
 set -euo pipefail
+cd "$(mktemp -d)"
 source <("$1" docs completion bash)
 source <("$2" docs completion bash)
 
@@ -24,6 +25,7 @@ refuse() {
   [[ $found != *" $1 "* ]] || { echo "'${*:3}' completes to$found, with $1"; exit 1; }
 }
 
+trap 'rm -r "$PWD"' EXIT
 touch x.yaml
 expect train _cohort cohort tr
 expect --split _cohort cohort eval --sp
