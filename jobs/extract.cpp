@@ -121,10 +121,6 @@ void add_extract(CLI::App& app, Job& job) {
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--patch-tokens", options->choice.patches,
                     "write the tokens of all patches as well (.h5)");
-  command->footer(
-      "Examples:\n"
-      "  mpirun -n 4 cohort extract --run runs/x --split test --out features.parquet\n"
-      "  cohort extract --run runs/x --split test --mean-by well --out wells.csv");
   command->callback([options, &job] {
     job.program = "cohort extract";
     job.with_ranks = [options](comm::Communicator& ranks) { return extract_features(*options, ranks); };

@@ -337,7 +337,7 @@ std::vector<double> shares_of_views(const Workload& workload, std::size_t count)
 /// The trainer's own sums, in fp64: train/step_totals.cpp.
 double totals_bytes(const Workload& workload, int ranks, int passes) {
   const int metrics = workload.head ? 4 : 1;
-  return 8.0 * (6 + 2 * metrics + ranks * passes + 2 * ranks);
+  return 8.0 * (6 + 2 * metrics + ranks * passes + 3 * ranks);
 }
 
 void start_and_wait(Writer& to, Lane lane, const char* operation, double bytes, int ranks) {

@@ -42,6 +42,7 @@ class Engine {
   /// Instead of update(): the step leaves no trace in the weights. `steps_done`: with this one.
   void skip(std::int64_t steps_done) noexcept { optimizer_->set_steps(steps_done); }
   /// Not collective. ShardedModel's, for the trained part.
+  std::uint64_t take_calls() noexcept { return trained().model.take_calls(); }
   void watch_gradients(bool on) { trained().model.watch_gradients(on); }
   [[nodiscard]] std::string first_bad_gradient() { return trained().model.first_bad_gradient(); }
   /// Not collective. Time spent waiting for other ranks since the last call.

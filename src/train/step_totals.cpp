@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
 #include <c10/core/CachingDeviceAllocator.h>
+
+#include "cohort/core/error.h"
 
 namespace cohort::train {
 namespace {
@@ -22,7 +25,21 @@ void append_by_rank(std::vector<double>& packed, const std::vector<double>& valu
             packed.begin() + static_cast<std::ptrdiff_t>(begin + rank * values.size()));
 }
 
-/// [kFixed values, sum and count of every metric, losses by rank, memory and device memory by rank].
+/// What a double holds of it.
+double exact_part(std::uint64_t number) {
+  return static_cast<double>(number >> 12U);
+}
+
+void check_calls(std::span<const double> by_rank) {
+  const auto other =
+      std::find_if(by_rank.begin(), by_rank.end(), [&](double calls) { return calls != by_rank.front(); });
+  COHORT_CHECK(other == by_rank.end(),
+               "rank {} ran other units of the model than rank 0, or in another order: a loss must not branch on "
+               "its data, nor on its rank; multiply by zero instead",
+               other - by_rank.begin());
+}
+
+/// [kFixed values, sum and count of every metric, losses by rank, memory, device memory and calls by rank].
 std::vector<double> packed(const StepShare& share, const comm::Communicator& ranks) {
   std::vector<double> values{share.stop ? 1.0 : 0.0, share.data_wait.count(), share.comm_wait.count(),
                              share.save ? 1.0 : 0.0, share.read_seconds,      share.view_seconds};
@@ -33,6 +50,7 @@ std::vector<double> packed(const StepShare& share, const comm::Communicator& ran
   append_by_rank(values, share.losses, ranks);
   append_by_rank(values, {static_cast<double>(share.memory_bytes)}, ranks);
   append_by_rank(values, {static_cast<double>(share.device_memory_bytes)}, ranks);
+  append_by_rank(values, {exact_part(share.calls)}, ranks);
   return values;
 }
 
@@ -56,11 +74,13 @@ StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks) {
     next += 2;
   }
   const auto losses = values.begin() + static_cast<std::ptrdiff_t>(next),
-             memory = values.end() - 2 * ranks.size(), device_memory = values.end() - ranks.size();
+             memory = values.end() - 3 * ranks.size(), device_memory = values.end() - 2 * ranks.size(),
+             calls = values.end() - ranks.size();
+  check_calls({calls, values.end()});
   totals.losses.assign(losses, memory);
   totals.loss = std::accumulate(losses, memory, 0.0);
   totals.memory_bytes = static_cast<std::int64_t>(*std::max_element(memory, device_memory));
-  totals.device_memory_bytes = static_cast<std::int64_t>(*std::max_element(device_memory, values.end()));
+  totals.device_memory_bytes = static_cast<std::int64_t>(*std::max_element(device_memory, calls));
   return totals;
 }
 

@@ -22,6 +22,7 @@ struct StepShare {
   std::chrono::duration<double> data_wait{0}, comm_wait{0};
   double read_seconds = 0.0, view_seconds = 0.0;  ///< of data::Batch
   std::int64_t memory_bytes = 0, device_memory_bytes = 0;
+  std::uint64_t calls = 0;  ///< shard::ShardedModel::take_calls()
   method::Metrics metrics;
 };
 
@@ -37,7 +38,8 @@ struct StepTotals {
   std::vector<std::pair<std::string, double>> metrics;
 };
 
-/// Collective. One all-reduce carries everything, the agreement to stop as well.
+/// Collective. One all-reduce carries everything, the agreement to stop as well. Bug, on every rank, when
+/// ranks ran other units: their sums would be worthless.
 StepTotals sum_over_ranks(const StepShare& share, comm::Communicator& ranks);
 
 /// What is known of a step that is done.

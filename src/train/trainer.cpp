@@ -274,6 +274,7 @@ StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& wher
     share.losses.push_back(loss.item<double>());
   }
   share.comm_wait = engine.take_wait();
+  share.calls = engine.take_calls();
   share.memory_bytes = peak_memory_bytes();
   share.device_memory_bytes = peak_memory_bytes(parts->device);
   return share;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/core/error.h"
 #include "cohort/eval/weights.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/import.h"
@@ -300,6 +301,14 @@ TEST_F(Resume, AllRanksSaveWhenOneSaysThatItIsTime) {
 
   EXPECT_TRUE(totals.save);
   EXPECT_FALSE(totals.stop);
+}
+
+TEST_F(Resume, RanksThatRanOtherUnitsAreToldOnEveryRank) {
+  StepShare share;
+  share.calls = 0x123456789abcdef0;
+  EXPECT_NO_THROW(sum_over_ranks(share, world));
+  if (world.rank() == 1) share.calls += 1 << 16;
+  if (world.size() > 1) EXPECT_THROW(sum_over_ranks(share, world), Bug);
 }
 
 }  // namespace
