@@ -94,7 +94,7 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
     check_finite(prediction.features, dataset);
     if (ranks.rank() == 0) write(options, trained, dataset, prediction);
   });
-  log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.out,
+  log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.table.out,
                        format_count(dataset.rows()), prediction.images_per_second));
   return ExitCode::done;
 }
