@@ -196,8 +196,8 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   const std::vector<std::string> paths =
       images_below(options.root, options.common.skips_damaged(), left_out, ranks);
   Source source;
-  comm::together(ranks,
-                 [&] { source = source_of_files(options.root, paths, layout_of(options, paths), options.axes); });
+  comm::together(
+      ranks, [&] { source = source_of_files(options.root, paths, layout_of(options, paths), options.axes); });
   source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
 }

@@ -287,13 +287,14 @@ void add_merge(CLI::App& program, Action& action) {
 void add_split(CLI::App& program, Action& action) {
   auto options = std::make_shared<RearrangeOptions>();
   CLI::App& command = add_command(
-      program, {"split",
-                "Make a dataset of some images of another, or with other splits",
-                {"cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules",
-                 "mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8",
-                 "cohort-data split data/elpv --folds 5 --fold 0 --group-by module --stratify condition --out "
-                 "data/fold0"},
-                endings_on_ranks()});
+      program,
+      {"split",
+       "Make a dataset of some images of another, or with other splits",
+       {"cohort-data split data/elpv --keep module=module_01,module_02 --out data/two_modules",
+        "mpirun -n 4 cohort-data split data/elpv --hold-out-contexts 8 --out data/elpv8",
+        "cohort-data split data/elpv --folds 5 --fold 0 --group-by module --stratify condition --out "
+        "data/fold0"},
+       endings_on_ranks()});
   options->datasets.resize(1);
   command.add_option("dataset", options->datasets.front(), "the folder")->required()->type_name("DIR");
   add_options(command, *options);

@@ -38,11 +38,12 @@ ExitCode print_recipe(const std::string& name) {
 void add_configs(CLI::App& app, Job& job) {
   const auto name = std::make_shared<std::string>();
   CLI::App* command = &add_command(
-      app, {"configs",
-            "List the recipes, configurations that every command takes by name, or print one",
-            {"cohort configs", "cohort configs small/dino"},
-            {ExitCode::done, {ExitCode::usage, "there is no such recipe"}, {ExitCode::data, "none are installed"}},
-            "A recipe is named where a configuration is asked for: cohort train small/dino data.path=data/mine"});
+      app,
+      {"configs",
+       "List the recipes, configurations that every command takes by name, or print one",
+       {"cohort configs", "cohort configs small/dino"},
+       {ExitCode::done, {ExitCode::usage, "there is no such recipe"}, {ExitCode::data, "none are installed"}},
+       "A recipe is named where a configuration is asked for: cohort train small/dino data.path=data/mine"});
   command->add_option("NAME", *name, "recipe to print: small/dino");
   command->callback([name, &job] {
     job.program = "cohort configs";

@@ -119,7 +119,8 @@ data_prep::Source source_of(const Files& files, const ImageOptions& options,
     if (files.root.empty())
       throw UsageError({"a layout says what the folders below one folder are", "--layout",
                         "give that folder instead of files"});
-    data_prep::Source source = data_prep::source_of_files(files.root, files.paths, options.layout, options.axes);
+    data_prep::Source source =
+        data_prep::source_of_files(files.root, files.paths, options.layout, options.axes);
     use_own_names(source, trained_on);
     return source;
   }

@@ -44,7 +44,8 @@ void add_knn(CLI::App& app, Job& job) {
   CLI::App* command = &add_command(
       app, {"knn",
             "Judge features without training: classify by the nearest images of the training split",
-            {"cohort knn --run runs/x", "mpirun -n 4 cohort knn --run runs/x --k 5,20 --split test", "cohort knn --run runs/x --of slide"},
+            {"cohort knn --run runs/x", "mpirun -n 4 cohort knn --run runs/x --k 5,20 --split test",
+             "cohort knn --run runs/x --of slide"},
             command_line::endings_on_ranks()});
   add_feature_options(*command, options->features);
   command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")

@@ -82,7 +82,8 @@ Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     subject.splits = data::with_images(description, split_names(description, options.splits));
     if (subject.splits.empty())
-      throw DataError({"there are no images", subject.trained.config.data.path.string(), "choose another --split"});
+      throw DataError(
+          {"there are no images", subject.trained.config.data.path.string(), "choose another --split"});
   });
   return subject;
 }
@@ -95,8 +96,7 @@ Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
     return subject.files->description();
   };
   subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
-  comm::together(ranks,
-                 [&] { subject.splits = split_names(subject.files->description(), options.splits); });
+  comm::together(ranks, [&] { subject.splits = split_names(subject.files->description(), options.splits); });
   return subject;
 }
 
@@ -198,12 +198,12 @@ ExitCode predict_images(const PredictOptions& options, comm::Communicator& ranks
 
 void add_predict(CLI::App& app, Job& job) {
   const auto options = std::make_shared<PredictOptions>();
-  CLI::App* command = &add_command(
-      app, {"predict",
-            "Write what a model says of images, labelled or not, as a table",
-            {"cohort predict --run runs/x photos --out predictions.csv",
-             "mpirun -n 4 cohort predict --run runs/x data/slides --split test --mean-by slide --out slides.parquet"},
-            command_line::endings_on_ranks()});
+  CLI::App* command = &add_command(app, {"predict",
+                                         "Write what a model says of images, labelled or not, as a table",
+                                         {"cohort predict --run runs/x photos --out predictions.csv",
+                                          "mpirun -n 4 cohort predict --run runs/x data/slides --split test "
+                                          "--mean-by slide --out slides.parquet"},
+                                         command_line::endings_on_ranks()});
   add_weight_options(*command, options->model);
   command->add_option(
       "IMAGES", options->images.paths,

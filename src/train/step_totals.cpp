@@ -33,10 +33,11 @@ double exact_part(std::uint64_t number) {
 void check_calls(std::span<const double> by_rank) {
   const auto other =
       std::find_if(by_rank.begin(), by_rank.end(), [&](double calls) { return calls != by_rank.front(); });
-  COHORT_CHECK(other == by_rank.end(),
-               "rank {} ran other units of the model than rank 0, or in another order: a loss must not branch on "
-               "its data, nor on its rank; multiply by zero instead",
-               other - by_rank.begin());
+  COHORT_CHECK(
+      other == by_rank.end(),
+      "rank {} ran other units of the model than rank 0, or in another order: a loss must not branch on "
+      "its data, nor on its rank; multiply by zero instead",
+      other - by_rank.begin());
 }
 
 /// [kFixed values, sum and count of every metric, losses by rank, memory, device memory and calls by rank].
