@@ -178,6 +178,7 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
     sum.update(std::as_bytes(std::span(row.contexts)));
   }
   add(checksum_text(source.content));
+  if (!source.axes.empty()) add("axes " + source.axes);
   if (files != 0) add(checksum_text(files));
   return sum.value();
 }

@@ -35,6 +35,7 @@ struct Source {
   /// What was done to the images before they came here; nothing: not known.
   std::optional<data::Preparation> preparation = data::Preparation{};
   std::uint64_t content = 0;  ///< tells inputs apart, besides `path` and `archives`
+  std::string axes{};         ///< how arrays are read, where the user says so: axes.h
   std::function<Image(std::int64_t index)> image;
   /// The file that an image comes from, whole; JPEG files can be kept as they are. May be empty.
   std::function<std::string(std::int64_t index)> file{};

@@ -225,6 +225,7 @@ Source source_of_files(const std::filesystem::path& root, std::vector<std::strin
                        const std::string& axes) {
   Source source;
   source.where = root.string();
+  source.axes = axes;
   const auto path = [root, all = std::make_shared<const std::vector<std::string>>(paths)](std::int64_t i) {
     return root / (*all)[static_cast<std::size_t>(i)];
   };

@@ -89,6 +89,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
     check_contradictions(source, files, *table, !options.id.empty());
     if (ranks.rank() == 0) check_files(files, options, root);
   });
+  source.axes = options.axes;
   source.path = [&](std::int64_t i) { return root / files[static_cast<std::size_t>(i)]; };
   source.image = [&](std::int64_t i) { return read_image(source.path(i), options.axes); };
   source.file = [&](std::int64_t i) { return read_file(source.path(i)); };

@@ -69,6 +69,7 @@ Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count
   Source source;
   source.where = options.file.string();
   source.content = npz.crc(options.images);
+  source.axes = options.axes;
   source.archives = {options.file};
   source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
   const auto read = [&](const std::string& name, const std::string& /*option*/) {

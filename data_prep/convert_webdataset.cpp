@@ -219,6 +219,7 @@ ExitCode run(const WebdatasetOptions& options, comm::Communicator& ranks) {
     samples.emplace(options, source.left_out);
     source.where = options.archives.front().string();
     source.content = checksum(std::as_bytes(std::span(options.image)));
+    source.axes = options.axes;
     source.archives = options.archives;
     for (std::size_t i = 0; i < samples->size(); ++i) source.ids.push_back(samples->key(i));
     const auto read = [&](const std::string& name, const std::string& option) {

@@ -38,9 +38,9 @@ constexpr std::array<NamedScore, 9> kScores{{
     {"calibration_error", [](const eval::Scores& scores) { return scores.calibration_error; }, true},
 }};
 
-/// "test, knn k=20" is "test/knn_20".
+/// "test, knn k=20 of slide" is "test/knn_20".
 std::string group_of(const eval::Evaluation& evaluation) {
-  std::string classifier = evaluation.classifier;
+  std::string classifier = evaluation.classifier.substr(0, evaluation.classifier.find(" of "));
   if (const auto at = classifier.find(" k="); at != std::string::npos) classifier.replace(at, 3, "_");
   return evaluation.split + "/" + (classifier.empty() ? "" : classifier + "/");
 }
@@ -58,14 +58,15 @@ constexpr std::int64_t kLowSteps = std::int64_t{1} << 20;
 
 }  // namespace
 
-std::vector<std::string> score_names(std::span<const std::string> splits, bool has_head,
+std::vector<std::string> score_names(std::span<const std::string> by_head,
+                                     std::span<const std::string> by_neighbours,
                                      std::span<const std::int64_t> neighbours) {
   std::vector<std::string> names;
   const auto add = [&](const std::string& group) {
     for (const NamedScore& score : kScores) names.push_back(group + score.name);
   };
-  for (const std::string& split : splits) {
-    if (has_head) add(split + "/");
+  for (const std::string& split : by_head) add(split + "/");
+  for (const std::string& split : by_neighbours) {
     for (const std::int64_t count : neighbours) add(fmt::format("{}/knn_{}/", split, count));
   }
   if (neighbours.empty()) return names;

@@ -14,9 +14,10 @@
 
 namespace cohort::train {
 
-/// Names that checkpoint.best_by may have: "test/auc" for a split with a head, "test/knn_20/auc" for 20
-/// neighbours, "features/effective_rank" with neighbours.
-std::vector<std::string> score_names(std::span<const std::string> splits, bool has_head,
+/// Names that checkpoint.best_by may have: "test/auc" for a split that the head answers for, "test/knn_20/auc"
+/// for one that 20 neighbours do, "features/effective_rank" with neighbours.
+std::vector<std::string> score_names(std::span<const std::string> by_head,
+                                     std::span<const std::string> by_neighbours,
                                      std::span<const std::int64_t> neighbours);
 
 /// Of these names. Nothing when the evaluation has no such score, as an AUC of one class.

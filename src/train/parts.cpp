@@ -63,9 +63,14 @@ Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits ev
       model(method->parts().back().backbone) {}
 
 std::vector<std::string> Parts::score_names(const RunConfig& config) const {
+  std::vector<std::string> by_head, by_neighbours;
+  for (const EvaluatedSplit& split : splits.splits()) {
+    if (!splits.columns().label.empty()) by_head.push_back(split.dataset.split());
+    if (split.by_neighbours) by_neighbours.push_back(split.dataset.split());
+  }
+  if (splits.judges_training_split()) by_neighbours.push_back(splits.bank()->split());
   const std::vector<std::int64_t> none;
-  return train::score_names(splits.names(), model->shape().classes > 0,
-                            splits.bank() == nullptr ? none : config.eval.neighbours);
+  return train::score_names(by_head, by_neighbours, splits.bank() == nullptr ? none : config.eval.neighbours);
 }
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {

@@ -24,7 +24,7 @@ RunConfig by(const std::string& score, std::int64_t patience = 0, double min_del
 std::vector<std::string> names() {
   const std::vector<std::string> splits{"test", "far/away"};
   const std::vector<std::int64_t> neighbours{20};
-  return score_names(splits, true, neighbours);
+  return score_names(splits, splits, neighbours);
 }
 
 /// "b..b": b for each evaluation that is the best so far; "|" where the run ends.
