@@ -14,10 +14,10 @@ namespace cohort::jobs {
 /// Images that are no dataset, and what is to be known of them.
 struct ImageOptions {
   std::vector<std::string> paths;  ///< a folder, or image files and lists of them (.txt, a path a line)
-  std::string layout;              ///< of the folders, as of cohort-data convert images; empty: any depth
+  std::string layout{};            ///< of the folders, as of cohort-data convert images; empty: any depth
   std::string on_error = "stop";
-  std::string axes;     ///< of .npy files; empty: as their shapes tell
-  std::string skipped;  ///< table to write of what was left out
+  std::string axes{};     ///< of .npy files; empty: as their shapes tell
+  std::string skipped{};  ///< table to write of what was left out
 
   void add_to(CLI::App& command);
 };

@@ -14,8 +14,8 @@
 
 namespace cohort::train {
 
-/// Names that checkpoint.best_by may have: "test/auc" for a split that the head answers for, "test/knn_20/auc"
-/// for one that 20 neighbours do, "features/effective_rank" with neighbours.
+/// Names that checkpoint.best_by may have: "test/auc" for a split that the head answers for,
+/// "test/knn_20/auc" for one that 20 neighbours do, "features/effective_rank" with neighbours.
 std::vector<std::string> score_names(std::span<const std::string> by_head,
                                      std::span<const std::string> by_neighbours,
                                      std::span<const std::int64_t> neighbours);

@@ -308,7 +308,8 @@ TEST_F(Resume, RanksThatRanOtherUnitsAreToldOnEveryRank) {
   share.calls = 0x123456789abcdef0;
   EXPECT_NO_THROW(sum_over_ranks(share, world));
   if (world.rank() == 1) share.calls += 1 << 16;
-  if (world.size() > 1) EXPECT_THROW(sum_over_ranks(share, world), Bug);
+  if (world.size() == 1) return;
+  EXPECT_THROW(sum_over_ranks(share, world), Bug);
 }
 
 }  // namespace
