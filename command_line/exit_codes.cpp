@@ -25,7 +25,7 @@ constexpr std::array<ExitCodeLine, 8> kLines{{
      "fewer images at once (`sampler.images_per_group`, `train.micro_batches`), fewer ranks on a node, more "
      "memory"},
     {ExitCode::stopped, "stopped after a checkpoint",
-     ": by a signal, the end of a Slurm job's time, or the file `STOP`",
+     ": by a signal (Ctrl-C), the end of a Slurm job's time, or the file `STOP`",
      "run the same command again: it goes on"},
 }};
 

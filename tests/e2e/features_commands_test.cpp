@@ -112,7 +112,8 @@ TEST_F(FeatureCommands, KnnSaysWhatTrainingSaidAndReportsShowIt) {
 
 TEST_F(FeatureCommands, ContextsJudgeFeaturesToo) {
   const Outcome knn = run(2, "knn --run " + run_folder() + " --k 5 --of context" + out("of.jsonl")),
-                probe = run(2, "probe --run " + run_folder() + " --epochs 1 --of context" + out("of.jsonl"));
+                probe = run(
+                    2, "probe --run " + run_folder() + " --epochs 1 --of context" + out("of_probe.jsonl"));
 
   EXPECT_EQ(knn.exit_code, 0) << knn.output;
   EXPECT_TRUE(knn.says(", knn k=5 of context")) << knn.output;

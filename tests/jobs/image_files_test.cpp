@@ -128,7 +128,8 @@ TEST_F(Images, ThatDoNotSayEnoughAreRefused) {
             "a layout says what the folders below one folder are");
   if (world.rank() == 0) fs::create_directories(folder.path() / "empty");
   world.barrier();
-  EXPECT_EQ(refusal({.paths = {(folder.path() / "empty").string()}}), "there are no images");
+  EXPECT_EQ(refusal({.paths = {(folder.path() / "empty").string()}}),
+            "there are no images in the folder: no PNG, JPEG, TIFF or npy file");
   trained_on.contexts.push_back({"plate", {"p"}});
   EXPECT_EQ(refusal({.paths = {photos().string()}}),
             "the model has the context keys site, plate: which folders are they?");
