@@ -14,7 +14,8 @@ if(NOT COHORT_SANITIZE)
     list(APPEND written ${share}/${program}.written)
   endforeach()
   add_custom_target(cohort_share ALL DEPENDS ${written})
-  install(DIRECTORY ${share}/ DESTINATION ${CMAKE_INSTALL_DATADIR} PATTERN "*.written" EXCLUDE)
+  install(DIRECTORY ${share}/ DESTINATION ${CMAKE_INSTALL_DATADIR} PATTERN "*.written" EXCLUDE
+    REGEX "/share/cohort$" EXCLUDE)  # a link to the recipes, which are installed themselves
 endif()
 
 add_custom_target(uninstall COMMAND ${CMAKE_COMMAND} -DMANIFEST=${PROJECT_BINARY_DIR}/install_manifest.txt

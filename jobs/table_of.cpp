@@ -1,7 +1,6 @@
 #include "table_of.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "cohort/core/file.h"
 

@@ -60,6 +60,7 @@ class SignalText {
     if (negative) *this << "-";
     return *this << std::string_view(digits.data() + first, digits.size() - first);
   }
+  void clear() noexcept { used_ = 0; }
   void write_to(int descriptor) const noexcept {
     std::size_t done = 0;
     while (done < used_) {
@@ -103,11 +104,21 @@ void append(SignalText& text, const CallPlace& place) noexcept {
 
 /// Lines of code, as far as they can be found: the rest of the report is on the disk by now.
 void write_places(const Stack& stack, int descriptor) noexcept {
-  static SignalText text;
-  text << "places of these addresses (c++filt makes names readable):\n";
-  visit_places(
-      stack, [](void* all, const CallPlace& place) { append(*static_cast<SignalText*>(all), place); }, &text);
-  text.write_to(descriptor);
+  struct Writer {
+    SignalText text;
+    int descriptor;
+  };
+  static Writer to;
+  to.descriptor = descriptor;
+  to.text << "places of these addresses (c++filt makes names readable):\n";
+  to.text.write_to(descriptor);
+  const auto write = [](void* all, const CallPlace& place) {  // each by itself: names may be long
+    auto& [text, file] = *static_cast<Writer*>(all);
+    text.clear();
+    append(text, place);
+    text.write_to(file);
+  };
+  visit_places(stack, write, &to);
 }
 
 void write_fatal_report(const SignalText& text, const Stack& stack) noexcept {

@@ -33,7 +33,7 @@ std::int64_t places(const at::Tensor& values) {
 void check_places(std::int64_t count) {
   if (count > 1) return;
   throw UsageError({"batch normalisation over a single value a channel: the variance of one value is none",
-                    "sampler.images_per_group", "take 2 images a group or more, or model.batch_norm=frozen"});
+                    "sampler.images_per_group", "take 2 images a group or more"});
 }
 
 }  // namespace

@@ -24,10 +24,12 @@ void Unit::make_whole(comm::DeviceMesh& mesh) {
 }
 
 void Unit::release() {
-  if (state_ != State::whole) return;
+  if (state_ == State::sharded) return;
+  for (comm::Work& gather : gathers_) gather.wait();
+  gathers_.clear();
   bool kept = true;
   for (const auto& flat : flats_) kept = flat->release() && kept;
-  if (!kept) state_ = State::sharded;
+  state_ = kept ? State::whole : State::sharded;
 }
 
 void Unit::make_stale() {

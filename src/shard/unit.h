@@ -18,7 +18,7 @@ class Unit {
   void start_gather(comm::DeviceMesh& mesh);
   /// Collective, like start_gather(). Returns when the values are there.
   void make_whole(comm::DeviceMesh& mesh);
-  /// The whole values are not needed for now.
+  /// The whole values are not needed for now; those on their way are waited for.
   void release();
   /// The shards have changed: gather again before the next use.
   void make_stale();

@@ -96,8 +96,7 @@ std::string warning_of_short_epochs(const RunConfig& config, const TrainingData&
       config.train.max_steps > 0 ? "" : fmt::format("train.epochs={}, ", config.train.epochs);
   return fmt::format(
       "an epoch is one step, because a step takes {} of {} images: {}schedule.warmup_epochs={} and all else "
-      "that "
-      "counts epochs are that many steps; for some ten steps an epoch: {}",
+      "that counts epochs are that many steps; for some ten steps an epoch: {}",
       format_count(data.global_images()), format_count(data.images()), length, config.schedule.warmup_epochs,
       data::steps_that_fit(config.sampler, data.images(), ranks));
 }

@@ -1,7 +1,6 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "cohort/core/terminal.h"

@@ -25,7 +25,8 @@ std::span<const config::EnumName<NormScope>> enum_names(NormScope);
 /// The running statistics move once a step, towards the mean over the groups of the step (scope all: of its
 /// passes) of their means and unbiased variances:
 ///   running = (1 - momentum) running + momentum mean.
-/// Of two passes over one group, two views, both count. Exact on any number of ranks.
+/// Of two passes over one group, two views, both count. In scope group they have the same bits on any number
+/// of ranks.
 class BatchNorm final : public torch::nn::Module, public StepState {
  public:
   explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, double momentum = 0.1,
