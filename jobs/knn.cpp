@@ -1,6 +1,8 @@
 #include "cohort/eval/knn.h"
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -16,7 +18,19 @@ namespace {
 struct KnnOptions {
   FeatureOptions features;
   eval::KnnConfig config;
+  bool names_numbers = false;  ///< --k was given
 };
+
+/// Of the usual numbers of neighbours; one at least, which is refused where it has to be.
+void keep_those_that_fit(eval::KnnConfig& config, const JudgedFeatures& judged) {
+  const std::vector<std::int32_t>& labels = judged.train.dataset.column(judged.columns.label);
+  const auto known =
+      std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label >= 0; });
+  const std::int64_t least = config.neighbours.front();
+  std::erase_if(config.neighbours, [&](std::int64_t count) {
+    return count > least && count > known - std::int64_t{config.leave_own_out};
+  });
+}
 
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
   refuse_existing({options.features.out}, options.features.overwrites, ranks);
@@ -26,6 +40,7 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
   const auto judge = [&](const SplitFeatures& test) {
     eval::KnnConfig config = options.config;
     config.leave_own_out = test.dataset.split() == judged.train.dataset.split();
+    if (!options.names_numbers) keep_those_that_fit(config, judged);
     for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
              judged.train.features, judged.train.dataset.column(judged.columns.label), test.features,
              test.dataset, judged.columns, config, ranks))
@@ -50,14 +65,16 @@ void add_knn(CLI::App& app, Job& job) {
   add_feature_options(*command, options->features);
   command->add_option("--k", options->config.neighbours, "numbers of neighbours, each scored by itself")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber)
+      ->allow_extra_args(false)  // KEY=VALUE may follow
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20, "a whole number from 1 on"))
       ->capture_default_str();
   command
       ->add_option("--temperature", options->config.temperature,
                    "a neighbour's vote is exp(cosine similarity / temperature)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->callback([options, &job] {
+  command->callback([options, command, &job] {
+    options->names_numbers = command->count("--k") > 0;
     job.program = "cohort knn";
     job.with_ranks = [options](comm::Communicator& ranks) { return classify_by_neighbours(*options, ranks); };
   });

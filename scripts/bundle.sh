@@ -51,14 +51,19 @@ main() {
   [ "$bytes" -le "$LIMIT" ] || fail 3 "the bundle is larger than $((LIMIT / 1000000)) MB" "see what is large: tar -tvzf $out/$name.tar.gz | sort -k3n"
 }
 
-# install_file FROM TO FOLDER: a copy that looks for libraries in FOLDER alone. Cohort's own keep their line tables, for crash reports,
-# each entry once.
+# install_file FROM TO FOLDER: a copy that looks for libraries in FOLDER alone.
 install_file() {
   cp -L -- "$1" "$2"
   chmod u+w "$2"
-  if [[ $(basename "$2") == *cohort* ]]; then dwz "$2"; else strip --strip-unneeded "$2"; fi
+  [[ $(basename "$2") == *cohort* ]] || strip --strip-unneeded "$2"
   # shellcheck disable=SC2016  # the loader expands it
   patchelf --set-rpath "$3" "$2"
+}
+
+# join_debug_information BUNDLE: Cohort's own files keep their line tables, for crash reports, each entry once; what several of them have
+# is in a file of its own.
+join_debug_information() {
+  dwz -m "$1/lib/cohort.debug" -M ../lib/cohort.debug "${PROGRAMS[@]/#/$1/libexec/}" "$1"/lib/libcohort.so*
 }
 
 copy_programs() {
@@ -68,6 +73,7 @@ copy_programs() {
     cp "$ROOT/scripts/bundle/launcher.sh" "$2/bin/$program"
   done
   install_file "$(readlink -f "$1"/src/libcohort.so)" "$2/lib/$(soname "$1"/src/libcohort.so)" '$ORIGIN'
+  join_debug_information "$2"
   cp "$ROOT/scripts/bundle/environment.sh" "$2/libexec/environment.sh"
   for program in "${PROGRAMS[@]}"; do "$1/bin/$program" docs share "$2/share"; done
 }

@@ -211,7 +211,6 @@ class PlannedModel {
     state_.assign(units_.size(), State::sharded);
     gathers_.resize(units_.size());
     open_.assign(units_.size(), 0);
-    entered_.assign(units_.size(), false);
     if (part.trained) reducer_ = std::make_unique<PlannedReducer>(units_, config, layout, passes, to);
   }
 
@@ -255,9 +254,9 @@ class PlannedModel {
     if (reducer_) reducer_->finish_pass();
     for (std::size_t unit = 0; unit < units_.size(); ++unit) {
       open_[unit] = 0;
-      entered_[unit] = false;
       release(unit);
     }
+    entered_.reset();
   }
 
  private:
@@ -291,15 +290,18 @@ class PlannedModel {
     if (state_[unit] == State::whole && !keeps_whole()) state_[unit] = State::sharded;
   }
   void enter_backward(std::size_t unit) {
-    if (unit + 1 < root()) leave_backward(unit + 1);
+    if (entered_) leave_backward(*entered_, unit);
     make_whole(unit);
-    if (unit > 0) start_gather(unit - 1);
     --open_[unit];
-    entered_[unit] = true;
+    if (unit > 0) {
+      start_gather(unit - 1);
+    } else if (open_[root() - 1] > 0) {
+      start_gather(root() - 1);  // of an earlier forward pass
+    }
+    entered_ = unit;
   }
-  void leave_backward(std::size_t unit) {
-    if (!entered_[unit]) return;
-    release(unit);
+  void leave_backward(std::size_t unit, std::size_t next) {
+    if (unit != next) release(unit);
     if (open_[unit] == 0) reducer_->complete(unit);
   }
 
@@ -313,7 +315,7 @@ class PlannedModel {
   std::vector<State> state_;
   std::vector<std::vector<std::optional<std::size_t>>> gathers_;
   std::vector<int> open_;
-  std::vector<bool> entered_;
+  std::optional<std::size_t> entered_;  // the unit that the backward pass is in
   std::unique_ptr<PlannedReducer> reducer_;
 };
 

@@ -17,6 +17,7 @@
 
 #include "comm/activity.h"
 #include "comm/operation_history.h"
+#include "comm/signal_thread.h"
 
 namespace cohort::comm {
 namespace {
@@ -175,6 +176,7 @@ void report_fatal_signals(int rank, int size) {
   rank_for_signals = rank;
   size_for_signals = size;
   main_thread = ::pthread_self();
+  use_signal_stack();
   prepare_stacks();
   struct sigaction action {};
   action.sa_handler = on_fatal_signal;

@@ -13,6 +13,7 @@
 #include "comm/interrupt.h"
 #include "comm/mpi_call.h"
 #include "comm/shared_place.h"
+#include "comm/signal_thread.h"
 #include "comm/watchdog.h"
 
 namespace cohort::comm {
@@ -82,6 +83,7 @@ Session::Session(int& argc, char**& argv, std::chrono::seconds timeout) {
   set_log_rank(rank, size);
   set_identity(rank, size);
   if (rank > 0) end_silently_by_interrupt();
+  handle_signals_aside();  // after MPI_Init, whose children would inherit what is blocked
   report_fatal_signals(rank, size);
   Watchdog::start();
   if (owns_mpi_) warn_for_all(std::move(warning));

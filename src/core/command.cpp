@@ -52,6 +52,25 @@ class Redirections {
   posix_spawn_file_actions_t actions_{};
 };
 
+/// A program takes all signals, whatever this thread leaves to another one.
+class Attributes {
+ public:
+  Attributes() noexcept {
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_init(&attributes_);
+    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK);
+  }
+  Attributes(const Attributes&) = delete;
+  Attributes& operator=(const Attributes&) = delete;
+  ~Attributes() { posix_spawnattr_destroy(&attributes_); }
+  [[nodiscard]] const posix_spawnattr_t* get() const noexcept { return &attributes_; }
+
+ private:
+  posix_spawnattr_t attributes_{};
+};
+
 /// Appends what is there to read; closes the pipe at its end.
 void take(FileDescriptor& from, std::string& text) {
   std::array<char, 4096> piece{};
@@ -100,7 +119,9 @@ CommandResult run_command(const std::vector<std::string>& words, std::chrono::se
 
   pid_t child = 0;
   CommandResult result;
-  if (::posix_spawnp(&child, arguments[0], redirections.get(), nullptr, arguments.data(), environ) != 0)
+  const Attributes attributes;
+  if (::posix_spawnp(&child, arguments[0], redirections.get(), attributes.get(), arguments.data(), environ) !=
+      0)
     return {kNotFound, "", fmt::format("there is no program '{}'", words.front())};
   output.write.reset();
   errors.write.reset();

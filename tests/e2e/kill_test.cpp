@@ -174,8 +174,10 @@ TEST(Kill, CtrlCSavesAndTheSameCommandGoesOn) {
 TEST(Kill, CtrlCUnderMpirunSavesAsWell) {
   const testing::TemporaryFolder folder;
   const fs::path run = folder.path() / "run";
+  // Otherwise two seconds would have to do, which may be a step of a busy machine.
+  const std::string patient = "env OMPI_MCA_odls_base_sigkill_timeout=3 ";
   const test::Outcome outcome =
-      interrupted(train(run, 2, "replicate", 100'000), run, folder.path() / "out.txt");
+      interrupted(patient + train(run, 2, "replicate", 100'000), run, folder.path() / "out.txt");
 
   EXPECT_EQ(outcome.exit_code, 1) << outcome.output;
   EXPECT_FALSE(outcome.says("  fix:   ")) << outcome.output;
