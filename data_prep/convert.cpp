@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -215,11 +217,12 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
   const data::ImageLayout layout = plan.description.images;
   Remarks remarks;
   const data::PixelSource images = pixel_source(source, options, layout, remarks);
-  CountProgress progress("writing", std::ssize(plan.rows), ranks.size());
+  progress.reset();  // a terminal has its line back
+  std::optional<CountProgress> progress(std::in_place, "writing", std::ssize(plan.rows), ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
     counts.add(remarks);
-    if (ranks.rank() == 0) progress.show(done, all);
+    if (ranks.rank() == 0) progress->show(done, all);
   };
   const data::Description written = data::write_dataset(options.out, plan.description, plan.rows, images,
                                                         {{options.shard_bytes()}}, ranks, row_done);
