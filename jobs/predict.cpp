@@ -91,8 +91,8 @@ Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
 /// Collective.
 Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
   Subject subject;
-  const auto describe = [&](const data::Signature& trained_on) {
-    subject.files.emplace(options.images, trained_on, ranks);
+  const auto describe = [&](const data::Signature& trained_on, bool chosen_channels) {
+    subject.files.emplace(options.images, trained_on, chosen_channels, ranks);
     return subject.files->description();
   };
   subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
