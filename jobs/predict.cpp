@@ -83,6 +83,7 @@ Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
     subject.splits = data::with_images(description, split_names(description, options.splits));
     if (subject.splits.empty())
       throw DataError(
+    check_mean_by(options.table, description);
           {"there are no images", subject.trained.config.data.path.string(), "choose another --split"});
   });
   return subject;
@@ -96,7 +97,10 @@ Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
     return subject.files->description();
   };
   subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
-  comm::together(ranks, [&] { subject.splits = split_names(subject.files->description(), options.splits); });
+  comm::together(ranks, [&] {
+    check_mean_by(options.table, subject.files->description());
+    subject.splits = split_names(subject.files->description(), options.splits);
+  });
   return subject;
 }
 
