@@ -302,6 +302,10 @@ TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
   EXPECT_EQ(judged.columns.label, "site");
   ASSERT_EQ(judged.tests.size(), 1U);
   EXPECT_EQ(judged.tests[0].dataset.column("site").size(), 12U);
+  const auto refuse = [](std::span<const data::Dataset> tests) {
+    throw UsageError({"not " + tests.front().split(), "", ""});
+  };
+  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world, refuse); }), {"not test"});
   options.of = "sit";
   expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }), {"did you mean 'site'?"});
   const fs::path bare = other({}, "bare");
