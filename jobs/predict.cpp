@@ -68,8 +68,9 @@ std::vector<std::string> split_names(const data::Description& description,
 }
 
 void refuse_file_options(const ImageOptions& images) {
-  if (images.layout.empty() && images.on_error == "stop") return;
-  throw UsageError({"a dataset has its contexts, and whole images alone", "--layout, --on-error",
+  if (images.layout.empty() && images.on_error == "stop" && images.axes.empty()) return;
+  throw UsageError({"a dataset has its contexts and axes, and whole images alone",
+                    "--layout, --on-error, --axes",
                     "leave them out: they are for images that are no dataset"});
 }
 
