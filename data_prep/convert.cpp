@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -103,14 +105,6 @@ std::string statistics_split(const Source& source, const ConvertOptions& options
                   "--statistics-split names another",
                   printable(splits.front().name)));
   return splits.front().name;
-}
-
-std::vector<std::string> usual_channel_names(std::int64_t channels) {
-  if (channels == 1) return {"gray"};
-  if (channels == 3) return {"red", "green", "blue"};
-  std::vector<std::string> names;
-  for (std::int64_t i = 0; i < channels; ++i) names.push_back(fmt::format("channel_{}", i));
-  return names;
 }
 
 std::vector<std::string> channel_names(const Source& source, const ConvertOptions& options,
@@ -215,14 +209,15 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
   const data::ImageLayout layout = plan.description.images;
   Remarks remarks;
   const data::PixelSource images = pixel_source(source, options, layout, remarks);
-  CountProgress progress("writing", std::ssize(plan.rows), ranks.size());
+  std::optional<CountProgress> progress(std::in_place, "writing", std::ssize(plan.rows), ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
     counts.add(remarks);
-    if (ranks.rank() == 0) progress.show(done, all);
+    if (ranks.rank() == 0) progress->show(done, all);
   };
   const data::Description written = data::write_dataset(options.out, plan.description, plan.rows, images,
                                                         {{options.shard_bytes()}}, ranks, row_done);
+  progress.reset();  // a terminal has its line back
   counts.log(ranks, images.encoded != nullptr);
   if (ranks.rank() != 0) return;
   std::size_t shards = 0;
@@ -238,6 +233,14 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
 }
 
 }  // namespace
+
+std::vector<std::string> usual_channel_names(std::int64_t channels) {
+  if (channels == 1) return {"gray"};
+  if (channels == 3) return {"red", "green", "blue"};
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < channels; ++i) names.push_back(fmt::format("channel_{}", i));
+  return names;
+}
 
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::ImageLayout& layout, Remarks& remarks) {

@@ -79,6 +79,9 @@ Image prepared(const Source& source, const ConvertOptions& options, std::int64_t
 /// "3 channels, 96 x 96, u8".
 std::string layout_text(const data::ImageLayout& layout);
 
+/// Of images whose channels nothing names.
+std::vector<std::string> usual_channel_names(std::int64_t channels);
+
 /// Description (names, vocabularies, splits; no layout yet) and rows. Mean and deviation will be of the split
 /// that the options name, else of train or training, else of the one that the source or its order has first.
 /// Throws UsageError or DataError.

@@ -136,8 +136,8 @@ void add_folders(Source& source, const std::vector<Level>& levels, const std::st
 /// Whether a folder of this name holds a split, as people call them.
 bool is_split_name(const std::string& name) {
   const std::string small = in_small_letters(name);
-  const std::vector<std::string> known{"train",      "training", "val",  "valid",
-                                       "validation", "dev",      "test", "testing"};
+  static const std::vector<std::string> known{"train",      "training", "val",  "valid",
+                                              "validation", "dev",      "test", "testing"};
   return std::find(known.begin(), known.end(), small) != known.end();
 }
 
@@ -187,8 +187,11 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
     throw UsageError({fmt::format("images lie at several depths: {} and {}", least, most), where,
                       "move them to one depth; or with --layout none folders say nothing"});
   }
-  if (depth(most) == 2 && !is_split_name(most.substr(0, most.find('/')))) return "context/label";
-  refuse_unsaid(most, where);
+  const auto in_split = std::find_if(paths.begin(), paths.end(), [](const std::string& path) {
+    return is_split_name(path.substr(0, path.find('/')));
+  });
+  if (depth(most) == 2 && in_split == paths.end()) return "context/label";
+  refuse_unsaid(in_split == paths.end() ? most : *in_split, where);
 }
 
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -36,7 +37,7 @@ class Shares {
   }
   /// From now on the parts share `images` more.
   void expect(std::int64_t images) { images_ += images; }
-  void add(std::size_t part) { ++counts_[part]; }
+  void add(std::size_t part, std::int64_t images) { counts_[part] += images; }
   /// Images that it lacks, times the sum of all weights.
   [[nodiscard]] std::int64_t missing(std::size_t part) const {
     return parts_[part].weight * images_ - whole_ * counts_[part];
@@ -145,7 +146,7 @@ std::vector<std::int32_t> divide_images(const Divisible& images, std::span<const
     for (std::int64_t left = count; left > 0; --left) {
       const std::size_t part =
           neediest(parts.size(), empty, left, [&](std::size_t p) { return shares.missing(p); });
-      shares.add(part);
+      shares.add(part, 1);
       empty.fill(part);
       part_of[drawn[first++].image] = static_cast<std::int32_t>(part);
     }
@@ -185,6 +186,14 @@ std::vector<std::size_t> drawn_groups(const Divisible& images, const GroupLists&
   return groups;
 }
 
+/// Of each class that `list` has images of, how many.
+std::map<std::size_t, std::int64_t> images_by_class(const Divisible& images,
+                                                    std::span<const std::size_t> list) {
+  std::map<std::size_t, std::int64_t> counts;
+  for (const std::size_t image : list) ++counts[class_of(images, image)];
+  return counts;
+}
+
 /// Of each class, how many images it has and in how many groups they are.
 struct ClassCounts {
   std::vector<std::int64_t> images, groups;
@@ -194,11 +203,9 @@ ClassCounts count_classes(const Divisible& images, const GroupLists& lists) {
   ClassCounts counts{std::vector<std::int64_t>(class_count(images), 0),
                      std::vector<std::int64_t>(class_count(images), 0)};
   for (std::size_t g = 0; g < images.group_names.size(); ++g) {
-    std::set<std::size_t> seen;
-    for (const std::size_t image : lists.of(g)) {
-      const std::size_t c = class_of(images, image);
-      ++counts.images[c];
-      if (seen.insert(c).second) ++counts.groups[c];
+    for (const auto& [c, count] : images_by_class(images, lists.of(g))) {
+      counts.images[c] += count;
+      ++counts.groups[c];
     }
   }
   return counts;
@@ -218,20 +225,20 @@ std::vector<std::int32_t> divide_groups(const Divisible& images, std::span<const
   std::vector<std::int32_t> part_of(images.ids.size());
   auto left = std::ssize(order);
   for (const std::size_t group : order) {
+    const std::map<std::size_t, std::int64_t> of_group = images_by_class(images, lists.of(group));
+    // A class counts as much as any other, however many images it has. Added class by class: sums of one
+    // order, whatever that of the images.
     const auto missing = [&](std::size_t part) {
-      double sum = 0;  // a class counts as much as any other, however many images it has
-      for (const std::size_t image : lists.of(group)) {
-        const std::size_t c = class_of(images, image);
-        sum += static_cast<double>(shares[c].missing(part)) / static_cast<double>(counts.images[c]);
-      }
+      double sum = 0;
+      for (const auto& [c, count] : of_group)
+        sum += static_cast<double>(count) * static_cast<double>(shares[c].missing(part)) /
+               static_cast<double>(counts.images[c]);
       return sum;
     };
     const std::size_t part = neediest(parts.size(), empty, left--, missing);
     empty.fill(part);
-    for (const std::size_t image : lists.of(group)) {
-      shares[class_of(images, image)].add(part);
-      part_of[image] = static_cast<std::int32_t>(part);
-    }
+    for (const auto& [c, count] : of_group) shares[c].add(part, count);
+    for (const std::size_t image : lists.of(group)) part_of[image] = static_cast<std::int32_t>(part);
   }
   return part_of;
 }

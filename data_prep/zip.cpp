@@ -53,6 +53,7 @@ std::size_t find_end(std::string_view tail) {
 struct Directory {
   std::string bytes;
   std::uint64_t entries = 0;
+  bool counts_all = false;  // 16 bits without zip64: some writers let them run over
 };
 
 /// The central directory.
@@ -73,7 +74,7 @@ Directory read_directory(std::ifstream& stream, const std::filesystem::path& fil
     directory_size = number<std::uint64_t>(end64, 40);
     offset = number<std::uint64_t>(end64, 48);
   }
-  return {read_at(stream, offset, directory_size, file), entries};
+  return {read_at(stream, offset, directory_size, file), entries, has64};
 }
 
 /// Values too large for their 32-bit field stand in the extra field with id 1, in this order.
@@ -141,7 +142,9 @@ Zip Zip::open(const std::filesystem::path& file) {
       damaged(fmt::format("the archive has two entries called '{}'", rest.substr(kCentralSize, name)), file);
     rest.remove_prefix(kCentralSize + name + extra + comment);
   }
-  if (zip.entries_.size() != directory.entries)
+  constexpr std::size_t kCounted = 1 << 16;
+  const std::size_t found = zip.entries_.size();
+  if ((directory.counts_all ? found : found % kCounted) != directory.entries)
     damaged("the archive's directory is damaged, or something stands before the archive in its file", file);
   return zip;
 }

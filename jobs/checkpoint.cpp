@@ -171,7 +171,11 @@ std::vector<std::unique_ptr<train::RunOwner>> own_imported(const fs::path& out, 
 
 ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ranks) {
   // A checkpoint beside others is refused as such.
-  if (!fs::is_directory(options.out)) refuse_existing({options.out}, options.overwrites, ranks);
+  comm::together(ranks, [&] {
+    std::error_code error;
+    if (ranks.rank() == 0 && !fs::is_directory(options.out, error))
+      refuse_existing({options.out}, options.overwrites);
+  });
   const auto owner = own_imported(options.out, ranks);
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });

@@ -84,7 +84,10 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
   const data::Dataset dataset = open_split(trained, options.split, {}, ranks);
-  comm::together(ranks, [&] { check_size(dataset, trained.model->shape(), options); });
+  comm::together(ranks, [&] {
+    check_mean_by(options.table, dataset.description());
+    check_size(dataset, trained.model->shape(), options);
+  });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      dataset.description());
   const eval::Prediction prediction =

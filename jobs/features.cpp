@@ -82,7 +82,8 @@ void leave_out_strangers(const data::Dataset& train, std::vector<data::Dataset>&
 
 }  // namespace
 
-JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks) {
+JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
+                                const CheckTests& check) {
   const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
@@ -93,7 +94,10 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   std::vector<data::Dataset> tests;
   if (has_tests(options, description, first))
     tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
-  comm::together(ranks, [&] { leave_out_strangers(train, tests, columns.label, !options.splits.empty()); });
+  comm::together(ranks, [&] {
+    leave_out_strangers(train, tests, columns.label, !options.splits.empty());
+    if (check) check(tests);
+  });
   const auto with_features = [&](data::Dataset split) -> SplitFeatures {
     at::Tensor features =
         eval::predict(*trained.model, split, columns.context_key, config.eval, config.data.normalisation,

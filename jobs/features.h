@@ -1,5 +1,7 @@
 #pragma once
 #include <filesystem>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,8 +47,12 @@ struct JudgedFeatures {
 /// report shows.
 std::filesystem::path score_file(const FeatureOptions& options, const std::string& name);
 
-/// Collective. Throws UsageError or DataError.
-JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks);
+/// Looks at the splits to score, before anything is computed; may throw.
+using CheckTests = std::function<void(std::span<const data::Dataset> tests)>;
+
+/// Collective. Throws UsageError or DataError, or what `check` throws.
+JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
+                                const CheckTests& check = nullptr);
 
 /// `features` [N, …] of the images of `dataset`, in its order. Throws NumericalError naming the first image
 /// whose features are not finite.

@@ -138,27 +138,32 @@ data_prep::ConvertOptions preparation_of(const data::Signature& trained_on) {
   data_prep::ConvertOptions options;
   options.gray = known.gray || trained_on.channels == std::vector<std::string>{"gray"};
   options.fit = data::fit_name(known.fit);
-  if (trained_on.images.height > 0)
-    options.resize = fmt::format("{}x{}", trained_on.images.height, trained_on.images.width);
+  options.resize = fmt::format("{}x{}", trained_on.images.height, trained_on.images.width);
   return options;
 }
 
-/// Images do not say what their channels are: the model's, where there are as many.
-std::vector<std::string> channels_of(const data::ImageLayout& images, const data::Signature& trained_on) {
-  if (std::ssize(trained_on.channels) == images.channels) return trained_on.channels;
-  if (images.channels == 1) return {"gray"};
-  std::vector<std::string> channels;
-  for (std::int64_t c = 0; c < images.channels; ++c) channels.push_back(fmt::format("channel_{}", c));
-  return channels;
+/// Images do not say what their channels are: the model's, where there are as many. `chosen`: the model's
+/// are some of those that its images had, in any order.
+std::vector<std::string> channels_of(const data::ImageLayout& images, const data::Signature& trained_on,
+                                     bool chosen) {
+  const std::vector<std::string> usual = data_prep::usual_channel_names(images.channels),
+                                 &known = trained_on.channels;
+  if (std::ssize(known) != images.channels) return usual;
+  if (!chosen || images.channels == 1) return known;
+  if (std::is_permutation(usual.begin(), usual.end(), known.begin())) return usual;
+  throw UsageError(
+      {fmt::format("the model sees chosen channels: {}; which of the images are they?", data::list_of(known)),
+       "data.channels",
+       "make a dataset of the images with cohort-data convert, which names them: --channels"});
 }
 
 /// In the words of the model.
 void describe(data::Description& description, const data::ImageLayout& images,
-              const data::Signature& trained_on) {
+              const data::Signature& trained_on, bool chosen) {
   description.images = images;
-  description.channels = channels_of(images, trained_on);
+  description.channels = channels_of(images, trained_on, chosen);
   const auto channels = description.channels.size();
-  const bool fits = trained_on.mean.size() == channels;
+  const bool fits = description.channels == trained_on.channels && trained_on.mean.size() == channels;
   description.mean = fits ? trained_on.mean : std::vector<double>(channels, 0.0);
   description.deviation = fits ? trained_on.deviation : std::vector<double>(channels, 1.0);
 }
@@ -202,7 +207,7 @@ void ImageOptions::add_to(CLI::App& command) {
   data_prep::add_axes_to(command, axes, ".npy images", false);
 }
 
-ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& trained_on,
+ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& trained_on, bool chosen_channels,
                        comm::Communicator& ranks) {
   const Files files = find_files(options, ranks);
   const auto found = std::make_shared<Found>();
@@ -220,7 +225,7 @@ ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& train
   comm::together(ranks, [&] {
     found->plan = data_prep::make_plan(found->source, found->preparation);
     const data::ImageLayout images = data_prep::prepared(found->source, found->preparation, 0).layout;
-    describe(found->plan.description, images, trained_on);
+    describe(found->plan.description, images, trained_on, chosen_channels);
     log_info(fmt::format("{} images, prepared as those of training: {}",
                          format_count(std::ssize(found->plan.rows)), data_prep::layout_text(images)));
     say_contexts(found->plan.description, options);

@@ -29,10 +29,13 @@ class ImageFiles {
   /// Collective. Finds the files and prepares them as the images that the model was trained on: their size
   /// and gray. Context values are what `layout` says; without it the images of one folder, or all of them
   /// when there is but one, are one context of the model's key. With on_error=skip every image is read once
-  /// here, and those that cannot be used are printed and listed. Throws UsageError or DataError.
-  ImageFiles(const ImageOptions& options, const data::Signature& trained_on, comm::Communicator& ranks);
+  /// here, and those that cannot be used are printed and listed. `chosen_channels`: the model's are some of
+  /// those that its images had (data.channels), so that images with as many may have them in another order;
+  /// they get the names that cohort-data convert gives. Throws UsageError or DataError.
+  ImageFiles(const ImageOptions& options, const data::Signature& trained_on, bool chosen_channels,
+             comm::Communicator& ranks);
 
-  /// With the model's names of channels, mean and deviation.
+  /// With the model's names of channels, mean and deviation, where it has as many.
   [[nodiscard]] const data::Description& description() const;
   /// Whether their folders name splits; else there is one, which nobody has asked for.
   [[nodiscard]] bool has_splits() const;

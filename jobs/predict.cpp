@@ -46,12 +46,14 @@ bool is_there(const std::filesystem::path& path, comm::Communicator& ranks) {
   return ranks.max(std::int64_t{ranks.rank() == 0 && std::filesystem::exists(path, error)}) > 0;
 }
 
-/// Of what stands where images do, KEY=VALUE is for the configuration.
-void take_overrides(PredictOptions& options) {
+/// Collective. Of what stands where images do, KEY=VALUE is for the configuration, unless there is such a
+/// file.
+void take_overrides(PredictOptions& options, comm::Communicator& ranks) {
   std::vector<std::string> paths;
   for (std::string& argument : options.images.paths) {
     const std::size_t equals = argument.find('=');
-    const bool is_override = equals != std::string::npos && argument.find('/') > equals;
+    const bool is_override =
+        equals != std::string::npos && argument.find('/') > equals && !is_there(argument, ranks);
     (is_override ? options.model.overrides : paths).push_back(std::move(argument));
   }
   options.images.paths = std::move(paths);
@@ -68,8 +70,9 @@ std::vector<std::string> split_names(const data::Description& description,
 }
 
 void refuse_file_options(const ImageOptions& images) {
-  if (images.layout.empty() && images.on_error == "stop") return;
-  throw UsageError({"a dataset has its contexts, and whole images alone", "--layout, --on-error",
+  if (images.layout.empty() && images.on_error == "stop" && images.axes.empty()) return;
+  throw UsageError({"a dataset has its contexts and axes, and whole images alone",
+                    "--layout, --on-error, --axes",
                     "leave them out: they are for images that are no dataset"});
 }
 
@@ -80,6 +83,7 @@ Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
   Subject subject{load_trained_model(options.model, Head::needed, ranks), {}, {}};
   const data::Description description = data::Description::read(subject.trained.config.data.path, ranks);
   comm::together(ranks, [&] {
+    check_mean_by(options.table, description);
     subject.splits = data::with_images(description, split_names(description, options.splits));
     if (subject.splits.empty())
       throw DataError(
@@ -91,12 +95,15 @@ Subject open_dataset(PredictOptions options, comm::Communicator& ranks) {
 /// Collective.
 Subject open_files(const PredictOptions& options, comm::Communicator& ranks) {
   Subject subject;
-  const auto describe = [&](const data::Signature& trained_on) {
-    subject.files.emplace(options.images, trained_on, ranks);
+  const auto describe = [&](const data::Signature& trained_on, bool chosen_channels) {
+    subject.files.emplace(options.images, trained_on, chosen_channels, ranks);
     return subject.files->description();
   };
   subject.trained = load_trained_model(options.model, Head::needed, ranks, describe);
-  comm::together(ranks, [&] { subject.splits = split_names(subject.files->description(), options.splits); });
+  comm::together(ranks, [&] {
+    check_mean_by(options.table, subject.files->description());
+    subject.splits = split_names(subject.files->description(), options.splits);
+  });
   return subject;
 }
 
@@ -107,12 +114,13 @@ Subject find_subject(const PredictOptions& options, comm::Communicator& ranks) {
       paths.empty() ||
       (paths.size() == 1 && is_there(std::filesystem::path(paths.front()) / "dataset.json", ranks));
   if (is_dataset) return open_dataset(options, ranks);
-  for (const std::string& path : paths) {
-    comm::together(ranks, [&] {
-      if (ranks.rank() == 0 && !std::filesystem::exists(path))
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    for (const std::string& path : paths) {
+      if (!std::filesystem::exists(path))
         throw DataError({"there is no such image, folder or dataset", path, "check the path"});
-    });
-  }
+    }
+  });
   return open_files(options, ranks);
 }
 
@@ -174,7 +182,8 @@ eval::Table table_of(const Predicted& predicted, const Subject& subject, const T
   return table;
 }
 
-ExitCode predict_images(const PredictOptions& options, comm::Communicator& ranks) {
+ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
+  take_overrides(options, ranks);
   prepare_table(options.table, ranks);
   if (options.images.on_error == "skip")
     refuse_existing({options.images.skipped}, options.table.overwrites, ranks);
@@ -215,7 +224,6 @@ void add_predict(CLI::App& app, Job& job) {
   options->images.add_to(*command);
   options->table.add_to(*command);
   command->callback([options, &job] {
-    take_overrides(*options);
     job.program = "cohort predict";
     job.with_ranks = [options](comm::Communicator& ranks) { return predict_images(*options, ranks); };
   });

@@ -68,15 +68,15 @@ std::string name_of(const eval::Probe& probe) {
 }
 
 /// Index of the split that decides.
-std::size_t deciding_split(const ProbeOptions& options, const JudgedFeatures& judged) {
-  if (judged.tests.empty()) {
+std::size_t deciding_split(const ProbeOptions& options, std::span<const data::Dataset> tests) {
+  if (tests.empty()) {
     throw UsageError(
         {"there is no split to score", "--split",
          "the dataset needs one besides the training split: cohort-data split --hold-out-images 4"});
   }
   if (options.select_on.empty()) return 0;
   std::vector<std::string> names;
-  for (const SplitFeatures& test : judged.tests) names.push_back(test.dataset.split());
+  for (const data::Dataset& test : tests) names.push_back(test.split());
   const auto found = std::find(names.begin(), names.end(), options.select_on);
   if (found != names.end()) return static_cast<std::size_t>(found - names.begin());
   throw UsageError({fmt::format("'{}' is none of the splits that are scored", options.select_on),
@@ -129,9 +129,10 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   refuse_existing({options.features.out, options.save}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of(
       {score_file(options.features, options.kind + "_probe.jsonl"), options.save}, "cohort probe", ranks);
-  const JudgedFeatures judged = compute_features(options.features, ranks);
   std::size_t deciding = 0;
-  comm::together(ranks, [&] { deciding = deciding_split(options, judged); });
+  const JudgedFeatures judged = compute_features(
+      options.features, ranks,
+      [&](std::span<const data::Dataset> tests) { deciding = deciding_split(options, tests); });
   const std::string& label = judged.columns.label;
   const auto classes = std::ssize(judged.train.dataset.description().values(label));
   options.config.seed = judged.seed;

@@ -92,6 +92,10 @@ void add_cells(LineFile& lines, const Table::Column& column, std::int64_t row) {
   for (std::int64_t i = 0; i < width; ++i) lines.add_number(numbers[i]);
 }
 
+std::filesystem::path attribute_file(const std::filesystem::path& file) {
+  return file.string() + ".json";
+}
+
 void write_lines(const std::filesystem::path& file, std::span<const Table> tables, char separator,
                  bool quotes_formulas) {
   LineFile lines(file, separator, quotes_formulas);
@@ -102,16 +106,13 @@ void write_lines(const std::filesystem::path& file, std::span<const Table> table
       lines.end_line();
     }
   }
+  std::filesystem::remove(attribute_file(file));  // it speaks of another table
   lines.commit();
   if (lines.formulas == 0 || quotes_formulas) return;
   log_warning(
       fmt::format("{} cells of {} begin with = + - or @, which spreadsheets compute: --quote-formulas "
                   "writes ' before them",
                   format_count(lines.formulas), file.string()));
-}
-
-std::filesystem::path attribute_file(const std::filesystem::path& file) {
-  return file.string() + ".json";
 }
 
 void write_attributes(const std::filesystem::path& file, const eval::TableAttributes& attributes) {

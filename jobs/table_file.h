@@ -35,4 +35,7 @@ void write_parquet(const std::filesystem::path& file, const eval::TableAttribute
 /// UsageError: no such column.
 eval::Table mean_by(const eval::Table& table, const std::string& key);
 
+/// Throws UsageError: `key` is none of the columns of names `known`.
+[[noreturn]] void refuse_key(const std::string& key, const std::vector<std::string>& known);
+
 }  // namespace cohort::jobs

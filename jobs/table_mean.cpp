@@ -29,8 +29,7 @@ const Table::Names& names_of(const Table& table, const std::string& key) {
     if (column.name == key) return *names;
     known.push_back(column.name);
   }
-  throw UsageError({fmt::format("the table has no column '{}' to take means by", key), "--mean-by",
-                    did_you_mean(key, known)});
+  refuse_key(key, known);
 }
 
 Groups groups_by(const Table::Names& key, std::int64_t rows) {
@@ -89,6 +88,11 @@ std::optional<Table::Column> of_groups(const Table::Column& column, const Groups
 }
 
 }  // namespace
+
+void refuse_key(const std::string& key, const std::vector<std::string>& known) {
+  throw UsageError({fmt::format("the table has no column '{}' to take means by", key), "--mean-by",
+                    did_you_mean(key, known)});
+}
 
 Table mean_by(const Table& table, const std::string& key) {
   const Table::Names& names = names_of(table, key);

@@ -10,12 +10,18 @@
 namespace cohort::jobs {
 namespace {
 
-std::string free_name(const eval::Table& table, const std::string& name, const std::string& kind) {
-  const std::vector<std::string> reserved{"id", "split", "images", "prediction", "features"};
-  const auto is_it = [&](const auto& column) { return column.name == name; };
-  const bool is_taken = std::any_of(table.columns.begin(), table.columns.end(), is_it) ||
-                        std::find(reserved.begin(), reserved.end(), name) != reserved.end();
-  return is_taken ? kind + "_" + name : name;
+/// What the columns of contexts and then labels are called.
+std::vector<std::string> column_names(const data::Description& description) {
+  std::vector<std::string> names{"id", "split", "images", "prediction", "features"};
+  const auto reserved = std::ssize(names);
+  const auto add = [&](const std::string& name, const char* kind) {
+    const bool is_taken = std::find(names.begin(), names.end(), name) != names.end();
+    names.push_back(is_taken ? std::string(kind) + "_" + name : name);
+  };
+  for (const data::ContextColumn& column : description.contexts) add(column.name, "context");
+  for (const data::LabelColumn& column : description.labels) add(column.name, "label");
+  names.erase(names.begin(), names.begin() + reserved);
+  return names;
 }
 
 }  // namespace
@@ -42,18 +48,27 @@ void prepare_table(const TableOptions& options, comm::Communicator& ranks) {
   });
 }
 
+void check_mean_by(const TableOptions& options, const data::Description& description) {
+  if (options.mean_by.empty()) return;
+  const std::vector<std::string> names = column_names(description);
+  if (std::find(names.begin(), names.end(), options.mean_by) == names.end())
+    refuse_key(options.mean_by, names);
+}
+
 eval::Table image_table(const data::Dataset& dataset, bool with_split) {
   using Names = eval::Table::Names;
   eval::Table table;
   table.rows = dataset.rows();
   table.columns.push_back({"id", eval::Table::Texts{dataset.ids()}});
   if (with_split) table.columns.push_back({"split", eval::Table::Same{dataset.split()}});
+  const std::vector<std::string> names = column_names(dataset.description());
+  auto name = names.begin();
   for (const data::ContextColumn& column : dataset.description().contexts)
-    table.columns.push_back({free_name(table, column.name, "context"),
-                             Names{eval::index_tensor(dataset.contexts(column.name)), column.values}});
+    table.columns.push_back(
+        {*name++, Names{eval::index_tensor(dataset.contexts(column.name)), column.values}});
   for (const data::LabelColumn& column : dataset.description().labels)
-    table.columns.push_back({free_name(table, column.name, "label"),
-                             Names{eval::index_tensor(dataset.labels(column.name)), column.classes}});
+    table.columns.push_back(
+        {*name++, Names{eval::index_tensor(dataset.labels(column.name)), column.classes}});
   return table;
 }
 

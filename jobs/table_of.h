@@ -22,6 +22,9 @@ struct TableOptions {
 /// Throws UsageError or DataError.
 void prepare_table(const TableOptions& options, comm::Communicator& ranks);
 
+/// Before anything is computed. Throws UsageError: --mean-by is no context or label of the dataset.
+void check_mean_by(const TableOptions& options, const data::Description& description);
+
 /// The columns of names of all images of `dataset`, which has to outlive them, in its order: id, split (where
 /// `with_split`), contexts, labels. A context or label of a name that is taken becomes context_NAME or
 /// label_NAME. Reads ids and labels.

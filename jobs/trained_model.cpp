@@ -235,6 +235,17 @@ void check_size(const TrainedModel& trained, const data::Description& descriptio
                       images.width, 0);
 }
 
+/// Its channels, normalised as the model's.
+void show(const TrainedModel& trained, data::Dataset& dataset) {
+  dataset.choose_channels(trained.channels);
+  if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
+}
+
+void refuse_unfit(const TrainedModel& trained, const data::Dataset& dataset) {
+  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
+    throw UsageError(*why_not);
+}
+
 /// Collective.
 data::Dataset open_plain(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks) {
@@ -246,8 +257,7 @@ data::Dataset open_plain(const TrainedModel& trained, const std::string& split,
     return needed;
   };
   data::Dataset dataset = data::Dataset::open(trained.config.data.path, split, wanted, ranks);
-  comm::together(ranks, [&] { dataset.choose_channels(trained.channels); });
-  if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
+  comm::together(ranks, [&] { show(trained, dataset); });
   return dataset;
 }
 
@@ -360,7 +370,8 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
   trained.signature = stored.signature ? *stored.signature
                                        : assumed_signature(source, trained, with_head,
                                                            dataset ? &*dataset : nullptr, trained_at, ranks);
-  const data::Description whole = dataset ? *std::move(dataset) : describe(trained.signature);
+  const data::Description whole =
+      dataset ? *std::move(dataset) : describe(trained.signature, !trained.config.data.channels.empty());
   data::Signature words;
   comm::together(ranks, [&] {
     trained.channels = channels_to_see(trained, whole);
@@ -382,15 +393,14 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
 }
 
 void make_fit(const TrainedModel& trained, data::Dataset& dataset) {
-  if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
-  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
-    throw UsageError(*why_not);
+  show(trained, dataset);
+  refuse_unfit(trained, dataset);
 }
 
 data::Dataset open_split(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks) {
   data::Dataset dataset = open_plain(trained, split, labels, ranks);
-  comm::together(ranks, [&] { make_fit(trained, dataset); });
+  comm::together(ranks, [&] { refuse_unfit(trained, dataset); });
   return dataset;
 }
 

@@ -65,16 +65,17 @@ std::filesystem::path config_of_run(const std::string& run);
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks);
 
 /// Makes a dataset, which is not on a disk, of what a model was trained on: for images that are to be as
-/// those of its training. Collective.
-using DescriptionOf = std::function<data::Description(const data::Signature& trained_on)>;
+/// those of its training. `chosen_channels`: data.channels says which. Collective.
+using DescriptionOf =
+    std::function<data::Description(const data::Signature& trained_on, bool chosen_channels)>;
 
 /// The same for images that are no dataset yet. Throws UsageError, in addition, when weights do not tell what
 /// images they were trained on.
 TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Communicator& ranks,
                                 const DescriptionOf& describe);
 
-/// The statistics of the model from here on; throws UsageError when it cannot work with `dataset`: contexts
-/// that a dictionary has no token for.
+/// The channels that the model sees and its statistics from here on; throws UsageError when it cannot work
+/// with `dataset`: contexts that a dictionary has no token for.
 void make_fit(const TrainedModel& trained, data::Dataset& dataset);
 
 /// Collective. A split of the dataset to work on, with the statistics of the model and the label columns

@@ -44,8 +44,9 @@ fs::path recipe_folder() {
 std::vector<Recipe> recipes(const fs::path& folder) {
   std::vector<Recipe> found;
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
-    const fs::path& file = entry.path();
+  for (fs::recursive_directory_iterator entry(folder, error); entry != fs::recursive_directory_iterator();
+       entry.increment(error)) {
+    const fs::path& file = entry->path();
     if (file.extension() != kEnding) continue;
     const fs::path name = file.lexically_relative(folder);
     found.push_back({(name.parent_path() / name.stem()).string(), file, first_comment(file)});

@@ -26,7 +26,7 @@ std::string PartedLine::text() const {
 }
 
 std::string PartedLine::text(std::optional<std::size_t> columns) const {
-  if (!columns) return text();
+  if (!columns) return printable(text());
   PartedLine line = *this;
   while (line.parts_.size() > 1 && display_width(line.text()) > *columns) {
     const auto least =

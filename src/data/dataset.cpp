@@ -40,6 +40,8 @@ struct Dataset::Impl {
                                                       std::size_t last) const;
   /// One more row, of a dataset that has no shards.
   void add_columns(const Row& row);
+  /// With all channels.
+  void read_stored(std::int64_t row, std::span<std::byte> image) const;
   /// The shard of a row, and its number there.
   [[nodiscard]] std::pair<std::shared_ptr<const ShardReader>, std::int64_t> place(std::int64_t row) const;
 };
@@ -81,6 +83,12 @@ Dataset::Impl::Impl(std::filesystem::path where, Description of_dataset, std::st
   shards = std::make_unique<ShardCache>(folder, description, entries);
   stored = description.images;
   for (const ShardEntry& entry : entries) first_row.push_back(first_row.back() + entry.rows);
+}
+
+void Dataset::Impl::read_stored(std::int64_t row, std::span<std::byte> image) const {
+  if (pixels) return pixels(row, image);
+  const auto [shard, index] = place(row);
+  shard->read(index, image);
 }
 
 void Dataset::Impl::add_columns(const Row& row) {
@@ -247,12 +255,10 @@ const std::vector<std::string>& Dataset::ids() const {
 }
 
 void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
-  if (impl_->pixels) return impl_->pixels(row, image);
-  const auto [shard, index] = impl_->place(row);
-  if (impl_->channels.empty()) return shard->read(index, image);
+  if (impl_->channels.empty()) return impl_->read_stored(row, image);
   thread_local std::vector<std::byte> whole;
   whole.resize(static_cast<std::size_t>(impl_->stored.bytes()));
-  shard->read(index, whole);
+  impl_->read_stored(row, whole);
   const auto plane = static_cast<std::ptrdiff_t>(impl_->stored.bytes() / impl_->stored.channels);
   auto out = image.begin();
   for (const std::int64_t channel : impl_->channels)

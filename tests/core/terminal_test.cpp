@@ -47,6 +47,9 @@ TEST(PartedLine, LeavesOutTheLeastImportant) {
   EXPECT_EQ(line.text(17), "step 1  loss");
   EXPECT_EQ(line.text(6), "step 1");
   EXPECT_EQ(line.text(4), "ste…");
+  PartedLine steering;
+  steering.add("a\x1b[2J", 1);
+  EXPECT_EQ(steering.text(std::nullopt), R"(a\x1b[2J)") << "whatever the width";
 }
 
 TEST(CountProgress, SaysHowFarItIs) {

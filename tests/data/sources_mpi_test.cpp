@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <numeric>
 
 #include "cohort/core/file.h"
 #include "cohort/data/dataset.h"
 
 #include "data/command_line.h"
+#include "data/zip_file.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -103,6 +105,22 @@ TEST_F(Commands, ImagesThatAreNotFiniteAreRefused) {
   EXPECT_NE(refused(line).find("image 'a/1.npy' has values that are not finite"), std::string::npos);
   EXPECT_EQ(in_folder(line + " --on-error skip"), ExitCode::done);
   EXPECT_EQ(data::Dataset::open(path("d"), "train").ids(), (std::vector<std::string>{"a/0.npy"}));
+}
+
+TEST_F(Commands, AxesThatAreReadOtherwiseMakeAnotherDataset) {
+  std::vector<float> values(27);
+  std::iota(values.begin(), values.end(), 0.0F);
+  write("f/0.npy", npy(values, "3, 3, 3"));
+  write("x.npz", testing::zip_of({testing::stored("X.npy", npy(values, "1, 3, 3, 3"))}));
+  for (const auto& [line, last, first] :
+       {std::array{"convert images {0}/f --layout none --out {0}/d", " --axes HWC", " --axes CHW"},
+        {"convert npz {0}/x.npz --images X --out {0}/e", " --axes NHWC", " --axes NCHW"}}) {
+    EXPECT_EQ(in_folder(std::string(line) + last), ExitCode::done);
+    EXPECT_EQ(in_folder(std::string(line) + last), ExitCode::done);
+    EXPECT_NE(refused(std::string(line) + first).find("already holds another dataset"), std::string::npos)
+        << line;
+    world_.barrier();
+  }
 }
 
 }  // namespace

@@ -80,6 +80,29 @@ TEST(Divide, DependsOnSeedAndIdsAndNotOnTheirOrder) {
   EXPECT_LT(half[1] + half[2], 32);
 }
 
+TEST(Divide, GroupsOfManyClassesDoNotDependOnTheOrderOfImagesEither) {
+  const auto ids = names(630);
+  std::vector<std::string> turned(ids.rbegin(), ids.rend());
+  Divisible images{.ids = {ids.begin(), ids.end()},
+                   .label = "grade",
+                   .class_names = names(7, "grade"),
+                   .group = "patient",
+                   .group_names = names(90, "patient")};
+  for (std::int32_t i = 0; i < 630; ++i) {
+    images.groups.push_back(i % 90);
+    images.classes.push_back(i / 90 * (i + 1) % 7);  // uneven, with many parts that lack as much as others
+  }
+  Divisible others = images;
+  others.ids = {turned.begin(), turned.end()};
+  std::reverse(others.groups.begin(), others.groups.end());
+  std::reverse(others.classes.begin(), others.classes.end());
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    auto again = divide(others, std::vector<Part>(7), seed);
+    std::reverse(again.begin(), again.end());
+    EXPECT_EQ(divide(images, std::vector<Part>(7), seed), again) << seed;
+  }
+}
+
 TEST(Divide, StratifiedPartsHaveTheClassesInRatio) {
   const auto ids = names(3000);
   Divisible images{.ids = {ids.begin(), ids.end()}, .label = "grade", .class_names = {"a", "b", "c"}};

@@ -8,6 +8,7 @@
 #include "cohort/core/error.h"
 
 #include "data/tar_file.h"
+#include "data/zip_file.h"
 #include "data_prep/image_file.h"
 #include "data_prep/npz.h"
 #include "data_prep/tar.h"
@@ -17,6 +18,8 @@
 namespace cohort::data_prep {
 namespace {
 
+using testing::little;
+
 template <class Body>
 std::string answer_to(Body&& body) {
   try {
@@ -25,13 +28,6 @@ std::string answer_to(Body&& body) {
     return error.text().what;
   }
   return "accepted";
-}
-
-/// `value` little-endian in `size` bytes.
-std::string little(std::uint64_t value, std::size_t size) {
-  std::string bytes;
-  for (std::size_t i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFFU);
-  return bytes;
 }
 
 std::string big(std::uint32_t value) {
@@ -88,17 +84,7 @@ std::string zip_of(const std::string& content, std::uint32_t size) {
   deflate(&stream, Z_FINISH);
   packed.resize(stream.total_out);
   deflateEnd(&stream);
-  const void* bytes = content.data();
-  const auto crc = static_cast<std::uint32_t>(crc32_z(0, static_cast<const Bytef*>(bytes), content.size()));
-  const std::string fields =
-      little(0, 4) + little(crc, 4) + little(packed.size(), 4) + little(size, 4) + little(5, 2);
-  const std::string local =
-      "PK\3\4" + little(20, 2) + little(0, 2) + little(8, 2) + fields + little(0, 2) + "x.npy" + packed;
-  const std::string central = "PK\1\2" + little(20, 2) + little(20, 2) + little(0, 2) + little(8, 2) +
-                              fields + little(0, 2) + little(0, 2) + little(0, 2) + little(0, 2) +
-                              little(0, 4) + little(0, 4) + "x.npy";
-  return local + central + "PK\5\6" + little(0, 4) + little(1, 2) + little(1, 2) + little(central.size(), 4) +
-         little(local.size(), 4) + little(0, 2);
+  return testing::zip_of({{"x.npy", content, packed, Z_DEFLATED, size}});
 }
 
 TEST(Untrusted, AnArchiveEntryCannotClaimMoreThanDeflateCanPack) {
@@ -126,6 +112,19 @@ TEST(Untrusted, AnArchiveBehindSomethingElseIsNotAnEmptyOne) {
   const auto file = folder.write("x.npz", "#!/bin/sh\n" + zip_of("abc", 3));
 
   EXPECT_EQ(answer_to([&] { (void)Zip::open(file); }),
+            "the archive's directory is damaged, or something stands before the archive in its file");
+}
+
+// Their end counts entries in 16 bits.
+TEST(Untrusted, ArchivesOfManyEntriesMayBeWrittenWithoutZip64) {
+  const testing::TemporaryFolder folder;
+  std::vector<testing::ZipEntry> entries;
+  for (int i = 0; i <= 65536; ++i) entries.push_back(testing::stored(std::to_string(i), ""));
+
+  EXPECT_EQ(Zip::open(folder.write("x.npz", testing::zip_of(entries))).entries().size(), 65537U);
+  std::string archive = testing::zip_of(entries);
+  archive.replace(archive.size() - 12, 2, little(2, 2));
+  EXPECT_EQ(answer_to([&] { (void)Zip::open(folder.write("y.npz", archive)); }),
             "the archive's directory is damaged, or something stands before the archive in its file");
 }
 

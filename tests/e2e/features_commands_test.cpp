@@ -221,6 +221,11 @@ TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
   EXPECT_EQ(ending.exit_code, 2) << ending.output;
   EXPECT_EQ(ending.occurrences("'.xlsx' is no ending of a table"), 1) << ending.output;
 
+  const Outcome key = run(2, "extract --split test --mean-by contxt --run " + run_folder() + out("p.csv"));
+  EXPECT_EQ(key.exit_code, 2) << key.output;
+  EXPECT_EQ(key.occurrences("no column 'contxt' to take means by"), 1) << key.output;
+  EXPECT_FALSE(key.says("images/s")) << "it is found before anything is computed: " << key.output;
+
   const Outcome neighbours = run(2, "knn --run " + run_folder() + " --k 100000");
   EXPECT_EQ(neighbours.exit_code, 2) << neighbours.output;
   EXPECT_EQ(neighbours.occurrences("100000 neighbours are asked for"), 1) << neighbours.output;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -49,7 +50,20 @@ class Images : public ::testing::Test {
     return {static_cast<const char*>(start), bytes.size()};
   }
   [[nodiscard]] fs::path photos() const { return folder.path() / "photos"; }
-  ImageFiles find(ImageOptions options) { return {std::move(options), trained_on, world}; }
+  /// A folder with an image whose red is 10, green 20 and blue 30.
+  std::string colours() {
+    std::vector<std::byte> pixels;
+    for (const int light : {10, 20, 30}) pixels.insert(pixels.end(), 64, static_cast<std::byte>(light));
+    const fs::path file = folder.path() / "colours" / "a" / "0.png";
+    if (world.rank() == 0) {
+      fs::create_directories(file.parent_path());
+      write_file_atomically(
+          file, text(data::encode_image(data::Codec::png, {data::PixelType::u8, 3, 8, 8}, 0, pixels)));
+    }
+    world.barrier();
+    return (folder.path() / "colours").string();
+  }
+  ImageFiles find(ImageOptions options) { return {std::move(options), trained_on, chosen_channels, world}; }
   static int light(const data::Dataset& dataset, std::int64_t row) {
     std::vector<std::byte> pixels(64);
     dataset.read(row, pixels);
@@ -67,6 +81,7 @@ class Images : public ::testing::Test {
   comm::Communicator world = test::world();
   testing::SharedFolder folder{world};
   data::Signature trained_on;
+  bool chosen_channels = false;
 };
 
 TEST_F(Images, OfAFolderHaveTheNamesOfFoldersAsContextsAndTheSizeOfTraining) {
@@ -91,6 +106,29 @@ TEST_F(Images, OfALayoutHaveTheModelsOwnNames) {
   EXPECT_EQ(dataset.contexts("site"), (std::vector<std::int32_t>{0, 0, 1}));
   EXPECT_EQ(dataset.description().label("corner").classes, (Names{"bright", "dark"}));
   EXPECT_EQ(dataset.labels("corner"), (std::vector<std::int32_t>{0, 1, 0}));
+}
+
+TEST_F(Images, HaveTheirOwnOrderOfChannelsWhereTheModelsWereChosen) {
+  const ImageOptions options{.paths = {colours()}};
+  const auto lights = [&](data::Dataset dataset) {
+    dataset.choose_channels(trained_on.channels);
+    const at::Tensor image = dataset.images(std::vector<std::int64_t>{0});
+    return std::vector<float>(image.const_data_ptr<float>(), image.const_data_ptr<float>() + image.numel());
+  };
+  const auto planes = [](const std::vector<int>& wanted) {
+    std::vector<float> all;
+    for (const int light : wanted) all.insert(all.end(), 64, static_cast<float>(light));
+    return all;
+  };
+  trained_on.channels = {"blue", "red", "green"};
+  EXPECT_EQ(lights(find(options).open("images")), planes({10, 20, 30})) << "as those of its dataset";
+  chosen_channels = true;
+  EXPECT_EQ(lights(find(options).open("images")), planes({30, 10, 20}));
+  trained_on.channels = {"blue", "red"};
+  EXPECT_EQ(lights(find(options).open("images")), planes({30, 10}));
+  trained_on.channels = {"er", "dna", "actin"};
+  EXPECT_EQ(refusal(options),
+            "the model sees chosen channels: er, dna, actin; which of the images are they?");
 }
 
 TEST_F(Images, ByNameAndInListsAreTakenAsTheyAreWritten) {

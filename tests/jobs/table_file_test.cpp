@@ -79,6 +79,15 @@ TEST_F(Tables, CsvIsThatOfRfc4180AndItsAttributesLieBeside) {
   EXPECT_EQ(read_file(folder.path() / "t.csv.json"), "{\n  \"run\": \"runs/x\",\n  \"step\": 12\n}\n");
 }
 
+TEST_F(Tables, AttributesOfATableThatIsReplacedGoBeforeItDoes) {
+  std::filesystem::create_directories(folder.path() / "x.csv" / "in the way");
+  const auto attributes = folder.write("x.csv.json", "of another table");
+
+  EXPECT_THROW(write("x.csv"), DataError);
+
+  EXPECT_FALSE(std::filesystem::exists(attributes));
+}
+
 TEST_F(Tables, FormulasAreQuotedWhereAskedFor) {
   EXPECT_NE(read_file(write("t.tsv", true)).find("a/1.png\ttest\t'=1+1\t1\t"), std::string::npos);
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/random.h"
 #include "cohort/data/dataset_writer.h"
+#include "cohort/data/image_codec.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/train/import.h"
 #include "cohort/train/model.h"
@@ -25,6 +27,7 @@
 
 #include "checkpoint/catalogue.h"
 #include "jobs/features.h"
+#include "jobs/image_files.h"
 #include "support/ranks.h"
 #include "support/tiny_dataset.h"
 
@@ -120,12 +123,14 @@ class OtherDataset : public ::testing::Test {
 
   /// The logits of each image of a split, by id.
   std::map<std::string, at::Tensor> answers(const TrainedModel& trained, const std::string& split) {
-    const data::Dataset dataset = open_split(trained, split, {"corner"}, world);
+    return answers(trained, open_split(trained, split, {"corner"}, world));
+  }
+  std::map<std::string, at::Tensor> answers(const TrainedModel& trained, const data::Dataset& dataset) {
     const eval::Prediction prediction = eval::predict(*trained.model, dataset, "site", trained.config.eval,
                                                       trained.config.data.normalisation, false, world);
     std::map<std::string, at::Tensor> answers;
     for (std::int64_t i = 0; i < dataset.rows(); ++i)
-      answers[dataset.ids()[static_cast<std::size_t>(i)]] = prediction.logits[i];
+      answers[fs::path(dataset.ids()[static_cast<std::size_t>(i)]).stem()] = prediction.logits[i];
     return answers;
   }
 
@@ -256,6 +261,38 @@ TEST_F(OtherDataset, AChannelVitDoesWithoutSomeOfItsChannels) {
   expect_same(answers(there, "test"), answers(asked, "test"));
 }
 
+TEST_F(OtherDataset, ImagesThatAreNoDatasetAreSeenInTheChannelsOfTheModel) {
+  train::RunConfig own = config("run");
+  own.data.path = other({.channels = {"red", "green", "blue"}}, "colours");
+  own.data.channels = {"blue", "red"};
+  own.train.max_steps = 2;
+  const std::string run = trained_run(own);
+  const data::Dataset dataset = data::Dataset::open(own.data.path, "test");
+  on_first_rank([&] {
+    std::vector<std::byte> pixels(static_cast<std::size_t>(dataset.description().images.bytes()));
+    for (std::int64_t row = 0; row < dataset.rows(); ++row) {
+      dataset.read(row, pixels);
+      const auto file = data::encode_image(data::Codec::png, dataset.description().images, 0, pixels);
+      const fs::path place = folder.path() / "photos" / dataset.id(row).substr(2, 1);
+      fs::create_directories(place);
+      write_file_atomically(place / (dataset.id(row) + ".png"),
+                            {reinterpret_cast<const char*>(file.data()), file.size()});
+    }
+  });
+
+  std::optional<ImageFiles> files;
+  const auto describe = [&](const data::Signature& trained_on, bool chosen_channels) {
+    files.emplace(ImageOptions{.paths = {(folder.path() / "photos").string()}}, trained_on, chosen_channels,
+                  world);
+    return files->description();
+  };
+  const TrainedModel trained = load_trained_model({.run = run}, Head::needed, world, describe);
+  data::Dataset images = files->open("images");
+  make_fit(trained, images);
+
+  expect_same(answers(trained, images), answers(load(run, {}), "test"));
+}
+
 TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
   FeatureOptions options;
   options.model.run = trained_run(config("run"));
@@ -265,6 +302,10 @@ TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
   EXPECT_EQ(judged.columns.label, "site");
   ASSERT_EQ(judged.tests.size(), 1U);
   EXPECT_EQ(judged.tests[0].dataset.column("site").size(), 12U);
+  const auto refuse = [](std::span<const data::Dataset> tests) {
+    throw UsageError({"not " + tests.front().split(), "", ""});
+  };
+  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world, refuse); }), {"not test"});
   options.of = "sit";
   expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }), {"did you mean 'site'?"});
   const fs::path bare = other({}, "bare");
