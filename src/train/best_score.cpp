@@ -13,6 +13,7 @@
 #include "cohort/core/text.h"
 
 namespace cohort::train {
+#include "cohort/train/trainer.h"
 namespace {
 
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
@@ -144,11 +145,12 @@ std::optional<std::int64_t> BestScore::best_step() const noexcept {
   return static_cast<std::int64_t>(at(kStepHigh)) * kLowSteps + static_cast<std::int64_t>(at(kStepLow));
 }
 
-std::string BestScore::reason() const {
-  if (stopping_.patience == 0) return "";
-  const std::string by =
-      stopping_.min_delta > 0 ? fmt::format(" by more than {:g}", stopping_.min_delta) : "";
-  return fmt::format("{} evaluations in a row without a better {}{}", stopping_.patience, by_, by);
+std::string reason_to_end_early(const RunConfig& config) {
+  const EarlyStoppingConfig& rule = config.train.early_stopping;
+  if (rule.patience == 0) return "";
+  const std::string by = rule.min_delta > 0 ? fmt::format(" by more than {:g}", rule.min_delta) : "";
+  return fmt::format("{} evaluations in a row without a better {}{}", rule.patience,
+                     config.checkpoint.best_by, by);
 }
 
 method::Buffer BestScore::buffer() const {

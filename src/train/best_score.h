@@ -40,9 +40,6 @@ class BestScore {
   void note(double score, std::int64_t step);
 
   [[nodiscard]] std::optional<std::int64_t> best_step() const noexcept;
-  /// "3 evaluations in a row without a better test/auc": why a run ends early; the same text for the same
-  /// options, empty without early stopping.
-  [[nodiscard]] std::string reason() const;
   /// "/schedule/best".
   [[nodiscard]] method::Buffer buffer() const;
 

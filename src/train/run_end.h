@@ -42,7 +42,7 @@ struct Progressed {
   std::int64_t step, total_steps;
 };
 /// Whether a run whose metrics end so has nothing to do: its steps are done, or it ended early for the same
-/// `reason` (BestScore) as it would now.
+/// `reason` (reason_to_end_early()) as it would now.
 bool is_complete(const std::optional<RunEnd>& end, const Progressed& run, const std::string& reason);
 
 /// Exports the part `evaluated` of the last checkpoint, and of the best one. Throws DataError.

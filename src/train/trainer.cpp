@@ -161,7 +161,7 @@ void Trainer::Impl::open_run_folder() {
       start_json(config, c10::DeviceTypeName(parts->device.type(), true), start.step, total_steps, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    complete = is_complete(end_of_run(folder.metrics()), {start.step, total_steps}, best.reason());
+    complete = is_complete(end_of_run(folder.metrics()), {start.step, total_steps}, reason_to_end_early(config));
     start_log_file(folder.log());
     std::filesystem::remove_all(folder.failure());
     if (complete) return;
@@ -175,7 +175,7 @@ void Trainer::Impl::open_run_folder() {
 ExitCode Trainer::Impl::run() {
   if (complete) {
     log_info(fmt::format("{}: this run is complete ({} steps{}); nothing to do", folder.path.string(),
-                         start.step, start.step < total_steps ? ", " + best.reason() : ""));
+                         start.step, start.step < total_steps ? ", " + reason_to_end_early(config) : ""));
     return ExitCode::done;
   }
   log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
@@ -416,7 +416,7 @@ ExitCode Trainer::Impl::finish(std::int64_t steps_done) {
     write_end({.step = steps_done,
                .ranks = ranks.size(),
                .parameters = count_parameters(*parts->model),
-               .reason = is_early ? best.reason() : ""},
+               .reason = is_early ? reason_to_end_early(config) : ""},
               steps_done * parts->data.global_images(), folder, record);
   });
   return ExitCode::done;
