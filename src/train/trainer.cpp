@@ -42,7 +42,6 @@
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_request.h"
-#include "train/stop_signal.h"
 #include "train/training_views.h"
 
 namespace cohort::train {
@@ -429,10 +428,6 @@ Trainer::~Trainer() = default;
 
 ExitCode Trainer::run() {
   return impl_->run();
-}
-
-void ignore_stop_signals(const StopConfig& config) {
-  ignore_signals(config.signals);
 }
 
 std::int64_t Trainer::first_step() const noexcept {

@@ -52,7 +52,8 @@ class Trainer {
 std::string reason_to_end_early(const RunConfig& config);
 
 /// For the end of a program, whose exit code is decided: the signals of train.stop.signals do nothing from
-/// here on. A Trainer that goes away afterwards leaves that as it is.
+/// here on, but for INT (Ctrl-C), which ends the process at once unless it is ignored. A Trainer that goes
+/// away afterwards leaves that as it is.
 void ignore_stop_signals(const StopConfig& config);
 
 }  // namespace cohort::train
