@@ -9,11 +9,13 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
+#include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/train/trainer.h"
 
 namespace cohort::train {
-#include "cohort/train/trainer.h"
 namespace {
 
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
@@ -53,9 +55,16 @@ bool is_lower_better(std::string_view name) {
   return false;
 }
 
-// Of the buffer. Steps are two values, since fp32 counts to 2^24 alone.
-enum Value { kSeen, kBest, kStepHigh, kStepLow, kReference, kWaited, kValues };
+// Of the buffer. Steps and the score's checksum are two values each, since fp32 counts to 2^24 alone.
+enum Value { kSeen, kBest, kStepHigh, kStepLow, kReference, kWaited, kScoreHigh, kScoreLow, kValues };
 constexpr std::int64_t kLowSteps = std::int64_t{1} << 20;
+constexpr int kScoreBits = 24;
+constexpr std::uint64_t kLowScore = (std::uint64_t{1} << kScoreBits) - 1;
+
+std::uint64_t identity_of(const RunConfig& config) {
+  const std::string text = config.checkpoint.best_by + '\0' + config.eval.neighbours_of;
+  return checksum(std::as_bytes(std::span(text))) & (kLowScore << kScoreBits | kLowScore);
+}
 
 }  // namespace
 
@@ -91,8 +100,10 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
 BestScore::BestScore(const RunConfig& config, std::span<const std::string> names)
     : by_(config.checkpoint.best_by),
       lower_is_better_(is_lower_better(by_)),
+      score_(identity_of(config)),
       stopping_(config.train.early_stopping),
       values_(at::zeros({kValues})) {
+  begin();
   if (by_.empty() && stopping_.patience > 0) {
     throw UsageError({"train.early_stopping.patience is set, but no score to go by", "checkpoint.best_by",
                       names.empty() ? "this run makes no evaluation" : "set checkpoint.best_by=" + names[0]});
@@ -104,6 +115,20 @@ BestScore::BestScore(const RunConfig& config, std::span<const std::string> names
 
 float& BestScore::at(int value) const noexcept {
   return values_.data_ptr<float>()[value];
+}
+
+void BestScore::begin() noexcept {
+  std::fill_n(&at(0), static_cast<int>(kValues), 0.0F);
+  at(kScoreHigh) = static_cast<float>(score_ >> kScoreBits);
+  at(kScoreLow) = static_cast<float>(score_ & kLowScore);
+}
+
+void BestScore::restored() {
+  const bool is_same = at(kScoreHigh) == static_cast<float>(score_ >> kScoreBits) &&
+                       at(kScoreLow) == static_cast<float>(score_ & kLowScore);
+  if (is_same) return;
+  if (is_used()) log_info("the checkpoint knows the best of another score: the best begins anew");
+  begin();
 }
 
 bool BestScore::is_better(double score, double than) const noexcept {
