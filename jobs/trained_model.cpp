@@ -38,15 +38,28 @@ struct Stored {
   std::optional<data::Signature> signature;
 };
 
-Stored find_stored(const ModelSource& source, TrainedModel& trained, comm::Communicator& ranks) {
+fs::path checkpoints_of(const ModelSource& source) {
+  return fs::path(source.run) / "checkpoints";
+}
+
+/// Collective. Rank 0 chooses: a run that is at work makes and removes checkpoints meanwhile.
+std::int64_t same_step(const ModelSource& source, comm::Communicator& ranks) {
+  std::int64_t step = 0;
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0 && !source.run.empty())
+      step = chosen_step(source.step, checkpoint::Store(checkpoints_of(source), ranks), source.run);
+  });
+  return ranks.max(step);
+}
+
+Stored find_stored(const ModelSource& source, const TrainedModel& trained, comm::Communicator& ranks) {
   Stored stored;
   if (source.run.empty()) {
     stored.file = checkpoint::read_safetensors(source.weights);
     stored.signature = eval::signature_in(stored.file, source.weights);
     return stored;
   }
-  stored.store.emplace(fs::path(source.run) / "checkpoints", ranks);
-  trained.step = chosen_step(source.step, *stored.store, source.run);
+  stored.store.emplace(checkpoints_of(source), ranks);
   const checkpoint::Contents contents = stored.store->contents(trained.step);
   stored.prefix = train::backbone_prefix(contents, source.part);
   const std::string& known = contents.meta.trained_on;
@@ -251,6 +264,11 @@ data::Dataset open_plain(const TrainedModel& trained, const std::string& split,
   return dataset;
 }
 
+void refuse_obstacle(const TrainedModel& trained, const data::Dataset& dataset) {
+  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
+    throw UsageError(*why_not);
+}
+
 /// Those asked for, else all but `besides`.
 std::vector<std::string> names_to_score(const data::Description& description,
                                         const std::vector<std::string>& asked, const std::string& besides) {
@@ -351,8 +369,9 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
     }
     trained.config = read_config(source);
     with_head = wants_head(trained.config, head);
-    stored = find_stored(source, trained, ranks);
   });
+  trained.step = same_step(source, ranks);
+  comm::together(ranks, [&] { stored = find_stored(source, trained, ranks); });
   const fs::path trained_at = trained.config.data.path;
   if (!source.data.empty()) trained.config.data.path = source.data;
   std::optional<data::Description> dataset;
@@ -383,14 +402,13 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
 
 void make_fit(const TrainedModel& trained, data::Dataset& dataset) {
   if (!trained.mean.empty()) dataset.use_statistics(trained.mean, trained.deviation);
-  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
-    throw UsageError(*why_not);
+  refuse_obstacle(trained, dataset);
 }
 
 data::Dataset open_split(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks) {
   data::Dataset dataset = open_plain(trained, split, labels, ranks);
-  comm::together(ranks, [&] { make_fit(trained, dataset); });
+  comm::together(ranks, [&] { refuse_obstacle(trained, dataset); });
   return dataset;
 }
 
