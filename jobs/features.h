@@ -20,6 +20,7 @@ struct FeatureOptions {
   std::vector<std::string> splits;
   std::string out;
   bool all_contexts = false, overwrites = false;
+  bool needs_tests = false;  ///< the training split alone cannot be judged
 };
 
 /// --of, --train-split, --split, --out, --overwrite, --all-contexts, and the model's.

@@ -69,11 +69,6 @@ std::string name_of(const eval::Probe& probe) {
 
 /// Index of the split that decides.
 std::size_t deciding_split(const ProbeOptions& options, const JudgedFeatures& judged) {
-  if (judged.tests.empty()) {
-    throw UsageError(
-        {"there is no split to score", "--split",
-         "the dataset needs one besides the training split: cohort-data split --hold-out-images 4"});
-  }
   if (options.select_on.empty()) return 0;
   std::vector<std::string> names;
   for (const SplitFeatures& test : judged.tests) names.push_back(test.dataset.split());
@@ -157,6 +152,7 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
 void add_probe(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ProbeOptions>();
   options->config.hidden = 512;
+  options->features.needs_tests = true;
   CLI::App* command = &add_command(
       app, {"probe",
             "Judge features: train a classifier on those of the training split, the model stays as it is",
