@@ -50,11 +50,16 @@ bool has_tests(const FeatureOptions& options, const data::Description& descripti
                      [&](const data::Split& split) { return split.name != train_split && split.rows() > 0; });
 }
 
+/// By which option the user said what features are judged by.
+std::string option_of(const FeatureOptions& options) {
+  return options.of.empty() ? "eval.neighbours_of" : "--of";
+}
+
 eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::RunConfig config,
                                        const data::Description& description) {
   if (!options.of.empty()) config.eval.neighbours_of = options.of;
   eval::EvaluationColumns columns{
-      train::judged_column(config, description),
+      train::judged_column(config, description, option_of(options)),
       eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description)};
   if (!columns.label.empty()) return columns;
   std::vector<std::string> keys;
@@ -67,12 +72,12 @@ eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::Run
 /// Splits without a value that `train` has are left out with a warning, unless they were asked for or are
 /// all.
 void leave_out_strangers(const data::Dataset& train, std::vector<data::Dataset>& tests,
-                         const std::string& column, bool asked) {
+                         const std::string& column, const FeatureOptions& options) {
   std::optional<UsageError> last;
   std::erase_if(tests, [&](const data::Dataset& test) {
-    const auto why_not = train::obstacle_to_judge(train, test, column);
+    const auto why_not = train::obstacle_to_judge(train, test, column, option_of(options));
     if (!why_not) return false;
-    if (asked) throw UsageError(*why_not);
+    if (!options.splits.empty()) throw UsageError(*why_not);
     log_warning("passed over: " + why_not->text().what);
     last = why_not;
     return true;
@@ -88,14 +93,14 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
   const data::Description description = data::Description::read(config.data.path, ranks);
-  comm::together(ranks, [&] { columns = judged_columns(options, config, description); });
   const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
+  comm::together(ranks, [&] { columns = judged_columns(options, config, description); });
   data::Dataset train = open_split(trained, first, {columns.label}, ranks);
   std::vector<data::Dataset> tests;
   if (has_tests(options, description, first))
     tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
   comm::together(ranks, [&] {
-    leave_out_strangers(train, tests, columns.label, !options.splits.empty());
+    leave_out_strangers(train, tests, columns.label, options);
     if (check) check(tests);
   });
   const auto with_features = [&](data::Dataset split) -> SplitFeatures {

@@ -14,6 +14,7 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/run_config.h"
+#include "cohort/train/trainer.h"
 
 #include "commands.h"
 #include "job_records.h"
@@ -96,7 +97,8 @@ void check_training(const train::RunConfig& config, const Resources& resources) 
         {fmt::format("resume is '{}', so that a job that was requeued could not go on", config.resume),
          "resume", "set resume=auto"});
   }
-  if (train::end_of_run(config.run_dir / "metrics.jsonl")) {
+  const auto end = train::end_of_run(config.run_dir / "metrics.jsonl");
+  if (end && (end->reason.empty() || end->reason == train::reason_to_end_early(config))) {
     throw UsageError({"the run folder holds a finished run", config.run_dir.string(),
                       "choose another run_dir, or remove the folder"});
   }

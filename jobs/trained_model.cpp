@@ -38,15 +38,28 @@ struct Stored {
   std::optional<data::Signature> signature;
 };
 
-Stored find_stored(const ModelSource& source, TrainedModel& trained, comm::Communicator& ranks) {
+fs::path checkpoints_of(const ModelSource& source) {
+  return fs::path(source.run) / "checkpoints";
+}
+
+/// Collective. Rank 0 chooses: a run that is at work makes and removes checkpoints meanwhile.
+std::int64_t same_step(const ModelSource& source, comm::Communicator& ranks) {
+  std::int64_t step = 0;
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0 && !source.run.empty())
+      step = chosen_step(source.step, checkpoint::Store(checkpoints_of(source), ranks), source.run);
+  });
+  return ranks.max(step);
+}
+
+Stored find_stored(const ModelSource& source, const TrainedModel& trained, comm::Communicator& ranks) {
   Stored stored;
   if (source.run.empty()) {
     stored.file = checkpoint::read_safetensors(source.weights);
     stored.signature = eval::signature_in(stored.file, source.weights);
     return stored;
   }
-  stored.store.emplace(fs::path(source.run) / "checkpoints", ranks);
-  trained.step = chosen_step(source.step, *stored.store, source.run);
+  stored.store.emplace(checkpoints_of(source), ranks);
   const checkpoint::Contents contents = stored.store->contents(trained.step);
   stored.prefix = train::backbone_prefix(contents, source.part);
   const std::string& known = contents.meta.trained_on;
@@ -361,8 +374,9 @@ TrainedModel load_trained_model(const ModelSource& source, Head head, comm::Comm
     }
     trained.config = read_config(source);
     with_head = wants_head(trained.config, head);
-    stored = find_stored(source, trained, ranks);
   });
+  trained.step = same_step(source, ranks);
+  comm::together(ranks, [&] { stored = find_stored(source, trained, ranks); });
   const fs::path trained_at = trained.config.data.path;
   if (!source.data.empty()) trained.config.data.path = source.data;
   std::optional<data::Description> dataset;

@@ -37,7 +37,7 @@ std::span<const config::EnumName<SmallContexts>> enum_names(SmallContexts) {
 
 ContextSampler::ContextSampler(std::vector<ContextRun> runs, std::span<const std::string> context_names,
                                const SamplerConfig& config, std::uint64_t seed,
-                               std::span<const std::int32_t> label_of_row)
+                               std::span<const std::int32_t> label_of_row, int ranks)
     : config_(config), seed_(seed) {
   COHORT_CHECK(config.images_per_group > 0 && config.groups_per_step > 0 && config.block > 0,
                "a sampler of {} groups of {} images in blocks of {}", config.groups_per_step,
@@ -48,7 +48,7 @@ ContextSampler::ContextSampler(std::vector<ContextRun> runs, std::span<const std
       {fmt::format("{} images make {} groups of {}, fewer than the {} groups of one step", pools_->images(),
                    pools_->groups(), config.images_per_group, config.groups_per_step),
        "sampler.groups_per_step",
-       fmt::format("lower them: {}", steps_that_fit(config, pools_->images(), 1))});
+       fmt::format("lower them: {}", steps_that_fit(config, pools_->images(), ranks))});
 }
 
 std::int64_t ContextSampler::steps_per_epoch() const noexcept {

@@ -9,8 +9,11 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
+#include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/train/trainer.h"
 
 namespace cohort::train {
 namespace {
@@ -52,9 +55,16 @@ bool is_lower_better(std::string_view name) {
   return false;
 }
 
-// Of the buffer. Steps are two values, since fp32 counts to 2^24 alone.
-enum Value { kSeen, kBest, kStepHigh, kStepLow, kReference, kWaited, kValues };
+// Of the buffer. Steps and the score's checksum are two values each, since fp32 counts to 2^24 alone.
+enum Value { kSeen, kBest, kStepHigh, kStepLow, kReference, kWaited, kScoreHigh, kScoreLow, kValues };
 constexpr std::int64_t kLowSteps = std::int64_t{1} << 20;
+constexpr int kScoreBits = 24;
+constexpr std::uint64_t kLowScore = (std::uint64_t{1} << kScoreBits) - 1;
+
+std::uint64_t identity_of(const RunConfig& config) {
+  const std::string text = config.checkpoint.best_by + '\0' + config.eval.neighbours_of;
+  return checksum(std::as_bytes(std::span(text))) & (kLowScore << kScoreBits | kLowScore);
+}
 
 }  // namespace
 
@@ -90,8 +100,10 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
 BestScore::BestScore(const RunConfig& config, std::span<const std::string> names)
     : by_(config.checkpoint.best_by),
       lower_is_better_(is_lower_better(by_)),
+      score_(identity_of(config)),
       stopping_(config.train.early_stopping),
       values_(at::zeros({kValues})) {
+  begin();
   if (by_.empty() && stopping_.patience > 0) {
     throw UsageError({"train.early_stopping.patience is set, but no score to go by", "checkpoint.best_by",
                       names.empty() ? "this run makes no evaluation" : "set checkpoint.best_by=" + names[0]});
@@ -103,6 +115,20 @@ BestScore::BestScore(const RunConfig& config, std::span<const std::string> names
 
 float& BestScore::at(int value) const noexcept {
   return values_.data_ptr<float>()[value];
+}
+
+void BestScore::begin() noexcept {
+  std::fill_n(&at(0), static_cast<int>(kValues), 0.0F);
+  at(kScoreHigh) = static_cast<float>(score_ >> kScoreBits);
+  at(kScoreLow) = static_cast<float>(score_ & kLowScore);
+}
+
+void BestScore::restored() {
+  const bool is_same = at(kScoreHigh) == static_cast<float>(score_ >> kScoreBits) &&
+                       at(kScoreLow) == static_cast<float>(score_ & kLowScore);
+  if (is_same) return;
+  if (is_used()) log_info("the checkpoint knows the best of another score: the best begins anew");
+  begin();
 }
 
 bool BestScore::is_better(double score, double than) const noexcept {
@@ -144,11 +170,12 @@ std::optional<std::int64_t> BestScore::best_step() const noexcept {
   return static_cast<std::int64_t>(at(kStepHigh)) * kLowSteps + static_cast<std::int64_t>(at(kStepLow));
 }
 
-std::string BestScore::reason() const {
-  if (stopping_.patience == 0) return "";
-  const std::string by =
-      stopping_.min_delta > 0 ? fmt::format(" by more than {:g}", stopping_.min_delta) : "";
-  return fmt::format("{} evaluations in a row without a better {}{}", stopping_.patience, by_, by);
+std::string reason_to_end_early(const RunConfig& config) {
+  const EarlyStoppingConfig& rule = config.train.early_stopping;
+  if (rule.patience == 0) return "";
+  const std::string by = rule.min_delta > 0 ? fmt::format(" by more than {:g}", rule.min_delta) : "";
+  return fmt::format("{} evaluations in a row without a better {}{}", rule.patience,
+                     config.checkpoint.best_by, by);
 }
 
 method::Buffer BestScore::buffer() const {

@@ -40,19 +40,21 @@ class BestScore {
   void note(double score, std::int64_t step);
 
   [[nodiscard]] std::optional<std::int64_t> best_step() const noexcept;
-  /// "3 evaluations in a row without a better test/auc": why a run ends early; the same text for the same
-  /// options, empty without early stopping.
-  [[nodiscard]] std::string reason() const;
   /// "/schedule/best".
   [[nodiscard]] method::Buffer buffer() const;
+  /// The buffer has the values of a checkpoint: what they say of another score (checkpoint.best_by,
+  /// eval.neighbours_of) is forgotten.
+  void restored();
 
  private:
   [[nodiscard]] bool is_better(double score, double than) const noexcept;
   [[nodiscard]] bool counts(double score) const noexcept;
   [[nodiscard]] float& at(int value) const noexcept;
+  void begin() noexcept;
 
   std::string by_;
   bool lower_is_better_;
+  std::uint64_t score_;  // which one: 48 bits of a checksum
   EarlyStoppingConfig stopping_;
   at::Tensor values_;
 };

@@ -96,9 +96,13 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
     data::Dataset dataset = open_evaluated(config, name, columns, ranks);
     comm::together(ranks, [&] { add(std::move(dataset), config, *signature); });
   }
+  const bool judges_bank =
+      judges_training_split() || std::any_of(splits_.begin(), splits_.end(), [&](const auto& split) {
+        return split.by_neighbours && split.dataset.split() == config.data.train_split;
+      });
   comm::together(ranks, [&] {
     if (bank_ && !judged_.label.empty())
-      check_neighbours(config, *bank_, judged_.label, std::int64_t{judges_training_split()});
+      check_neighbours(config, *bank_, judged_.label, std::int64_t{judges_bank});
   });
 }
 

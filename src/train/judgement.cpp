@@ -13,7 +13,8 @@ namespace {
 std::vector<eval::Evaluation> judge_features(const at::Tensor& bank, const at::Tensor& queries,
                                              const data::Dataset& split, const EvaluatedSplits& splits,
                                              const RunConfig& config, comm::Communicator& ranks) {
-  const eval::KnnConfig knn{.neighbours = config.eval.neighbours, .leave_own_out = &split == splits.bank()};
+  const eval::KnnConfig knn{.neighbours = config.eval.neighbours,
+                            .leave_own_out = split.split() == splits.bank()->split()};
   return eval::evaluate_by_neighbours(bank, splits.bank()->column(splits.judged().label), queries, split,
                                       splits.judged(), knn, ranks);
 }

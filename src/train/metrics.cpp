@@ -36,12 +36,16 @@ std::vector<std::string_view> whole_lines(std::string_view text) {
   return lines;
 }
 
+bool is_of_evaluation(const Json& json) {
+  const std::string kind = json["kind"];
+  return kind == "evaluation" || kind == "features" || kind == "best";
+}
+
 bool is_kept(const Json& json, std::int64_t step, bool drop_evaluation) {
   const std::string kind = json["kind"];
   const std::int64_t of_line = json["step"];
   if (kind == "end" || of_line > step) return false;
-  const bool of_evaluation = kind == "evaluation" || kind == "features" || kind == "best";
-  return !(drop_evaluation && of_evaluation && of_line == step);
+  return !(drop_evaluation && is_of_evaluation(json) && of_line == step);
 }
 
 }  // namespace
@@ -139,6 +143,17 @@ KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, b
   }
   write_file_atomically(file, content);
   return kept;
+}
+
+bool has_evaluation(const std::filesystem::path& file, std::int64_t step) {
+  if (!std::filesystem::exists(file)) return false;
+  const std::string text = read_file(file, kMostRecords, Links::refuse);
+  std::size_t number = 0;
+  for (const std::string_view line : whole_lines(text)) {
+    const Json json = parse_line(file, ++number, line);
+    if (is_of_evaluation(json) && json["step"] == step) return true;
+  }
+  return false;
 }
 
 std::optional<RunEnd> end_of_run(const std::filesystem::path& file) {

@@ -24,13 +24,14 @@ namespace {
 const std::string kBackbone = "backbone.";  // module of the networks of self-supervised methods
 
 /// Answers have a column for each value, and a table has one for each pair of them.
-void check_judgeable(const data::Description& description, const std::string& column) {
+void check_judgeable(const data::Description& description, const std::string& column,
+                     const std::string& option) {
   constexpr std::int64_t kMost = 2000;
   const std::int64_t values = std::ssize(description.values(column));
   if (values <= kMost || description.has_label(column)) return;
   throw UsageError({fmt::format("'{}' has {} values, and features are judged by at most {}", column,
                                 format_count(values), format_count(kMost)),
-                    "eval.neighbours_of", "choose a label or context with fewer values"});
+                    option, "choose a label or context with fewer values"});
 }
 
 }  // namespace
@@ -54,10 +55,11 @@ std::string scored_column(const RunConfig& config, const data::Description& desc
                     fmt::format("set data.label to one of {}", join(names, ", "))});
 }
 
-std::string judged_column(const RunConfig& config, const data::Description& description) {
+std::string judged_column(const RunConfig& config, const data::Description& description,
+                          const std::string& option) {
   const std::string& asked = config.eval.neighbours_of;
   if (!asked.empty()) {
-    check_judgeable(description, asked);
+    check_judgeable(description, asked, option);
     return asked;
   }
   if (config.data.label.empty() && description.labels.empty()) return "";
@@ -65,7 +67,7 @@ std::string judged_column(const RunConfig& config, const data::Description& desc
 }
 
 std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
-                                            const std::string& column) {
+                                            const std::string& column, const std::string& option) {
   std::vector<bool> known(bank.description().values(column).size());
   for (const std::int32_t value : bank.column(column)) {
     if (value >= 0) known[static_cast<std::size_t>(value)] = true;
@@ -77,7 +79,7 @@ std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const dat
   if (any) return std::nullopt;
   return UsageError({fmt::format("no image of split '{}' has a '{}' that images of split '{}' have",
                                  split.split(), column, bank.split()),
-                     "eval.neighbours_of",
+                     option,
                      "choose another label or context, or splits that share its values: cohort-data split "
                      "--hold-out-images 4"});
 }

@@ -40,19 +40,24 @@ double same_on_all(std::optional<double> score, comm::Communicator& ranks) {
   return ranks.sum(ranks.rank() == 0 ? score.value_or(kMissing) : 0.0);
 }
 
-void point_to_best(checkpoint::Store store, const BestScore& best) {
-  const auto step = best.best_step();
-  if (!best.is_used() || step == store.best()) return;
-  const bool is_there = step && checkpoint::locate(store.path_of(*step));
-  if (step && !is_there)
-    log_warning(
-        fmt::format("the best checkpoint so far, {}, is not there any more", store.path_of(*step).string()));
-  store.keep_best(is_there ? step : std::nullopt);
+void point_to_best(checkpoint::Store store, const BestScore& best, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    const auto step = best.best_step();
+    if (ranks.rank() != 0 || !best.is_used() || step == store.best()) return;
+    const bool is_there = step && checkpoint::locate(store.path_of(*step));
+    if (step && !is_there)
+      log_warning(fmt::format("the best checkpoint so far, {}, is not there any more",
+                              store.path_of(*step).string()));
+    store.keep_best(is_there ? step : std::nullopt);
+  });
 }
 
-void keep_best(const BestRecord& now, checkpoint::Store store, RunRecord& record) {
-  store.keep_best(now.step);
-  record.write(best_json(now));
+void keep_best(const BestRecord& now, checkpoint::Store store, RunRecord& record, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    store.keep_best(now.step);
+    record.write(best_json(now));
+  });
   log_info(fmt::format("the best so far by {}: {:.4f}", printable(now.by), now.score));
 }
 

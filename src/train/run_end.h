@@ -25,8 +25,8 @@ enum class Verdict {
 /// Lines for metrics.jsonl and the log.
 void write_judgement(const Judgement& judgement, std::int64_t step, std::int64_t epoch, RunRecord& record);
 
-/// Has `best` name the checkpoint of this step, which is complete.
-void keep_best(const BestRecord& now, checkpoint::Store store, RunRecord& record);
+/// Collective. Has `best` name the checkpoint of this step, which is complete.
+void keep_best(const BestRecord& now, checkpoint::Store store, RunRecord& record, comm::Communicator& ranks);
 /// `images`: trained on, over all steps; gives the rate.
 void write_end(EndRecord end, std::int64_t images, const RunFolder& folder, RunRecord& record);
 
@@ -34,15 +34,16 @@ void write_end(EndRecord end, std::int64_t images, const RunFolder& folder, RunR
 /// last bit.
 double same_on_all(std::optional<double> score, comm::Communicator& ranks);
 
-/// Has `best` in the folder of checkpoints name what the run knows as its best, which is older than what it
-/// named when the run goes on from an older checkpoint. A warning when that checkpoint is not there.
-void point_to_best(checkpoint::Store store, const BestScore& best);
+/// Collective; when the evaluation of the step that the run goes on from is made. Has `best` in the folder of
+/// checkpoints name what the run knows as its best, which is older than what it named when the run goes on
+/// from an older checkpoint. A warning when that checkpoint is not there.
+void point_to_best(checkpoint::Store store, const BestScore& best, comm::Communicator& ranks);
 
 struct Progressed {
   std::int64_t step, total_steps;
 };
 /// Whether a run whose metrics end so has nothing to do: its steps are done, or it ended early for the same
-/// `reason` (BestScore) as it would now.
+/// `reason` (reason_to_end_early()) as it would now.
 bool is_complete(const std::optional<RunEnd>& end, const Progressed& run, const std::string& reason);
 
 /// Exports the part `evaluated` of the last checkpoint, and of the best one. Throws DataError.

@@ -87,7 +87,7 @@ void load_state(checkpoint::Store& store, std::int64_t step, const TrainingState
   std::vector<checkpoint::Slice> slices = sharded_slices(state, shard::pieces_to_load);
   append_buffers(slices, state);
   for (const std::string& prefix : missing_from(store, step, optional_prefixes(state), ranks)) {
-    log_info(fmt::format("the checkpoint has no {}, which begins at zero", prefix));
+    log_info(fmt::format("the checkpoint has no {}, which begins anew", prefix));
     std::erase_if(slices, [&](const auto& slice) { return slice.name.starts_with(prefix); });
   }
   store.load(step, slices);

@@ -30,8 +30,8 @@ struct TrainingState {
 std::vector<checkpoint::Slice> state_to_save(const TrainingState& state, const comm::Communicator& ranks);
 
 /// Collective. Gives the models, the optimizer and the buffers the values of a checkpoint. What the optimizer
-/// keeps and the checkpoint has of no parameter (imported weights; a momentum that was 0) begins at zero,
-/// which is logged. Throws DataError (checkpoint::Store::load()).
+/// keeps and the checkpoint has of no parameter (imported weights; a momentum that was 0) begins at zero, an
+/// optional buffer with the values that it has; that is logged. Throws DataError (checkpoint::Store::load()).
 void load_state(checkpoint::Store& store, std::int64_t step, const TrainingState& state,
                 comm::Communicator& ranks);
 

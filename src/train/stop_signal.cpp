@@ -5,10 +5,13 @@
 #include <cerrno>
 #include <unistd.h>
 
+#include "cohort/train/trainer.h"
+
 namespace cohort::train {
 namespace {
 
-std::atomic<bool> stop_received{false}, interrupted{false}, save_received{false}, speaks{false};
+std::atomic<bool> stop_received{false}, interrupted{false}, save_received{false}, speaks{false},
+    is_terminal{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler may only use lock-free atomics");
 struct sigaction before_interrupt {};  // what a second Ctrl-C does
 
@@ -25,7 +28,7 @@ extern "C" void remember_stop(int signal) {
   }
   if (stop_received.exchange(true) || !speaks) return;
   const int error = errno;
-  if (::isatty(STDERR_FILENO) == 1) say("\n");
+  if (is_terminal) say("\n");
   say("stopping after this step, saving");
   say(signal == SIGINT ? "; press Ctrl-C again to end at once\n" : "\n");
   errno = error;
@@ -35,10 +38,10 @@ extern "C" void remember_save(int /*signal*/) {
   save_received = true;
 }
 
-bool is_ignored(int signal) {
+auto handler_of(int signal) {
   struct sigaction now {};
   ::sigaction(signal, nullptr, &now);
-  return now.sa_handler == SIG_IGN;
+  return now.sa_handler;
 }
 
 struct NamedSignal {
@@ -67,19 +70,25 @@ std::vector<std::string> stop_signal_names() {
   return names;
 }
 
-void ignore_signals(std::span<const std::string> names) {
-  struct sigaction action {};
-  action.sa_handler = SIG_IGN;
-  for (const std::string& name : names) sigaction(stop_signal_number(name).value(), &action, nullptr);
+void ignore_stop_signals(const StopConfig& config) {
+  for (const std::string& name : config.signals) {
+    const int number = stop_signal_number(name).value();
+    struct sigaction action {};
+    // MPI's end can hang: Ctrl-C ends that.
+    action.sa_handler = number == SIGINT && handler_of(SIGINT) != SIG_IGN ? SIG_DFL : SIG_IGN;
+    sigaction(number, &action, nullptr);
+  }
 }
 
 StopSignal::StopSignal(std::span<const std::string> names, bool first_rank) {
   stop_received = interrupted = save_received = false;
   speaks = first_rank;
+  is_terminal = ::isatty(STDERR_FILENO) == 1;
   replaced_.reserve(names.size() + 1);
   for (const std::string& name : names) {
     const int number = stop_signal_number(name).value();
-    if (number == SIGINT && is_ignored(SIGINT)) continue;  // in the background of a script
+    if (number == SIGINT && handler_of(SIGINT) == SIG_IGN) continue;  // in the background of a script
+    if (handler_of(number) == remember_stop) continue;                // named twice
     if (number == SIGINT) sigaction(SIGINT, nullptr, &before_interrupt);
     replace(number, remember_stop);
   }
@@ -93,13 +102,10 @@ void StopSignal::replace(int number, void (*handler)(int)) {
   sigaction(number, &action, &replaced_.emplace_back(Replaced{number, {}}).before);
 }
 
-// The other way round: of a signal that was named twice the first one knows what was there before.
 StopSignal::~StopSignal() {
-  for (auto replaced = replaced_.rbegin(); replaced != replaced_.rend(); ++replaced) {
-    struct sigaction now {};
-    sigaction(replaced->number, nullptr, &now);
-    if (now.sa_handler == remember_stop || now.sa_handler == remember_save)
-      sigaction(replaced->number, &replaced->before, nullptr);
+  for (const Replaced& replaced : replaced_) {
+    const auto now = handler_of(replaced.number);
+    if (now == remember_stop || now == remember_save) sigaction(replaced.number, &replaced.before, nullptr);
   }
 }
 

@@ -10,8 +10,6 @@ namespace cohort::train {
 
 /// Number of a signal that can ask a run to stop, by its name without SIG: "TERM"; nothing for another name.
 std::optional<int> stop_signal_number(std::string_view name) noexcept;
-/// From here on the signals of these names do nothing.
-void ignore_signals(std::span<const std::string> names);
 /// The names that stop_signal_number() knows.
 std::vector<std::string> stop_signal_names();
 

@@ -42,7 +42,6 @@
 #include "train/step_totals.h"
 #include "train/step_trace.h"
 #include "train/stop_request.h"
-#include "train/stop_signal.h"
 #include "train/training_views.h"
 
 namespace cohort::train {
@@ -81,7 +80,7 @@ struct Trainer::Impl {
               double norm);
   Cause find_cause(const FedBatch& batch, const method::Step& where, const StepTotals& totals);
   void go_back();
-  [[nodiscard]] TrainingState state();
+  [[nodiscard]] TrainingState state(bool with_best);
   void show_views(const data::Batch& batch);
   void record_rank_times(std::int64_t steps_done);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
@@ -104,7 +103,7 @@ struct Trainer::Impl {
   Material material;
   std::string trained_on;  // material.signature as checkpoints carry it
   Start start;
-  bool complete = false;
+  bool complete = false, evaluates_start = false;
   Engine engine;
   NumericsGuard guard{config.numerics};
   checkpoint::Saver saver;
@@ -142,17 +141,16 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
 void Trainer::Impl::restore() {
   if (start.checkpoints.empty()) return;
   checkpoint::Store store(start.checkpoints, ranks);
-  load_state(store, start.step, state(), ranks);
+  load_state(store, start.step, state(start.checkpoints == folder.checkpoints()), ranks);
   guard.restored();
-  comm::together(ranks, [&] {
-    if (speaks()) point_to_best(checkpoint::Store(folder.checkpoints(), ranks), best);
-  });
+  best.restored();
 }
 
-TrainingState Trainer::Impl::state() {
+// The best evaluation is one of this run alone, and a step that is undone does not undo it.
+TrainingState Trainer::Impl::state(bool with_best) {
   TrainingState state = engine.state();
   if (guard.norms().defined()) state.optional.push_back({"/numerics/gradient_norms", guard.norms()});
-  if (best.is_used()) state.optional.push_back(best.buffer());
+  if (with_best && best.is_used()) state.optional.push_back(best.buffer());
   return state;
 }
 
@@ -161,21 +159,25 @@ void Trainer::Impl::open_run_folder() {
       start_json(config, c10::DeviceTypeName(parts->device.type(), true), start.step, total_steps, ranks);
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    complete = is_complete(end_of_run(folder.metrics()), {start.step, total_steps}, best.reason());
+    complete =
+        is_complete(end_of_run(folder.metrics()), {start.step, total_steps}, reason_to_end_early(config));
+    evaluates_start = evaluation_due(start.step) ||
+                      (best.is_used() && has_evaluation(folder.metrics(), start.step));  // of a shorter run
     start_log_file(folder.log());
     std::filesystem::remove_all(folder.failure());
     if (complete) return;
     write_file_atomically(folder.config(), dump_with_absolute_paths(config));
-    record.begin(start.step, evaluation_due(start.step), config.train.tensorboard, where);
+    record.begin(start.step, evaluates_start, config.train.tensorboard, where);
   });
   complete = ranks.max(std::int64_t{complete}) == 1;
+  evaluates_start = ranks.max(std::int64_t{evaluates_start}) == 1;
   comm::set_failure_folder(folder.failure());
 }
 
 ExitCode Trainer::Impl::run() {
   if (complete) {
     log_info(fmt::format("{}: this run is complete ({} steps{}); nothing to do", folder.path.string(),
-                         start.step, start.step < total_steps ? ", " + best.reason() : ""));
+                         start.step, start.step < total_steps ? ", " + reason_to_end_early(config) : ""));
     return ExitCode::done;
   }
   log_info(run_table(config, *parts, {start.step, total_steps, ranks.size()}));
@@ -185,8 +187,9 @@ ExitCode Trainer::Impl::run() {
     log_info(fmt::format("going on from {}",
                          (start.checkpoints / fmt::format("step-{:08}", start.step)).string()));
     const bool saved = start.checkpoints == folder.checkpoints();
-    const Verdict verdict = evaluation_due(start.step) ? evaluate(start.step, saved) : Verdict::go_on;
+    const Verdict verdict = evaluates_start ? evaluate(start.step, saved) : Verdict::go_on;
     if (verdict == Verdict::given_up) return leave(start.step);
+    point_to_best(checkpoint::Store(folder.checkpoints(), ranks), best, ranks);
     if (verdict == Verdict::over) return finish(start.step);
   }
   const auto make = [this](std::int64_t step, Workers& workers) {
@@ -318,7 +321,7 @@ void Trainer::Impl::go_back() {
   saver.wait();
   checkpoint::Store store(folder.checkpoints(), ranks);
   const std::int64_t step = step_to_go_back_to(store, ranks);
-  load_state(store, step, state(), ranks);
+  load_state(store, step, state(false), ranks);
   guard.restored();
   log_info(fmt::format("back to the weights of step {}", step));
   save_now = true;
@@ -369,10 +372,8 @@ Verdict Trainer::Impl::weigh(const Judgement& judgement, std::int64_t steps_done
   if ((is_best || is_last) && !saved) save(steps_done);
   if (is_best) {
     saver.wait();
-    const BestRecord now{steps_done, epoch_of(steps_done - 1), config.checkpoint.best_by, score};
-    comm::together(ranks, [&] {
-      if (speaks()) keep_best(now, checkpoint::Store(folder.checkpoints(), ranks), record);
-    });
+    keep_best({steps_done, epoch_of(steps_done - 1), config.checkpoint.best_by, score},
+              checkpoint::Store(folder.checkpoints(), ranks), record, ranks);
   }
   best.note(score, steps_done);
   return is_last && steps_done < total_steps ? Verdict::over : Verdict::go_on;
@@ -382,7 +383,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   const TraceSpan span(TraceKind::checkpoint, "save step ", steps_done);
   stages.enter(steps_done, Stage::checkpoint);
   comm::together(ranks, [&] { record.sync(); });
-  saver.save(state_to_save(state(), ranks),
+  saver.save(state_to_save(state(true), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_with_absolute_paths(config),
               material.identity, trained_on});
   stages.pause();
@@ -416,7 +417,7 @@ ExitCode Trainer::Impl::finish(std::int64_t steps_done) {
     write_end({.step = steps_done,
                .ranks = ranks.size(),
                .parameters = count_parameters(*parts->model),
-               .reason = is_early ? best.reason() : ""},
+               .reason = is_early ? reason_to_end_early(config) : ""},
               steps_done * parts->data.global_images(), folder, record);
   });
   return ExitCode::done;
@@ -429,10 +430,6 @@ Trainer::~Trainer() = default;
 
 ExitCode Trainer::run() {
   return impl_->run();
-}
-
-void ignore_stop_signals(const StopConfig& config) {
-  ignore_signals(config.signals);
 }
 
 std::int64_t Trainer::first_step() const noexcept {

@@ -55,11 +55,11 @@ data::Grouping training_grouping(const RunConfig& config, const data::Dataset& d
   return grouping;
 }
 
-data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset) {
+data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset, int ranks) {
   const data::Grouping grouping = training_grouping(config, dataset);
   std::span<const std::int32_t> labels;
   if (config.sampler.balance_labels) labels = dataset.labels(label_column(config, dataset.description()));
-  return {grouping.runs, grouping.values, config.sampler, config.seed, labels};
+  return {grouping.runs, grouping.values, config.sampler, config.seed, labels, ranks};
 }
 
 /// Columns that batches need. They are all there afterwards, because another thread will use them.
@@ -103,7 +103,7 @@ TrainingData::TrainingData(const RunConfig& config, data::Dataset split, int ran
     : config_(config),
       dataset_(std::move(split)),
       columns_(read_columns(config, dataset_, pinned)),
-      sampler_(make_sampler(config, dataset_)) {
+      sampler_(make_sampler(config, dataset_, ranks)) {
   data::check_ranks(config.sampler, ranks);
   (void)training_views(config, dataset_.description(), 0);  // refuses here what they cannot be made of
   (void)device_views(config, dataset_.description(), at::kCPU);

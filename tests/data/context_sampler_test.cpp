@@ -106,12 +106,14 @@ TEST(ContextSampler, RefusesAStepLargerThanTheDataset) {
 
   const std::string message = message_of([&] {
     ContextSampler(runs_of(contexts), kNames, {.groups_per_step = 5, .images_per_group = 4, .group_by = ""},
-                   0);
+                   0, {}, 4);
   });
 
   EXPECT_NE(message.find("16 images make 4 groups of 4, fewer than the 5 groups of one step"),
             std::string::npos)
       << message;
+  EXPECT_NE(message.find("sampler.groups_per_step=4 sampler.images_per_group=1"), std::string::npos)
+      << "4 ranks divide them: " << message;
 }
 
 TEST(ContextSampler, ContextsWithoutRowsAreFine) {

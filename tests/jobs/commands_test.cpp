@@ -154,6 +154,11 @@ TEST_F(SubmitCommand, RefusesWhatCannotWork) {
   expect_refused("--time 1h --site none.yaml", 2, "none.yaml", "fix:");
   slurm_.folder().write("run/metrics.jsonl", "{\"kind\":\"end\",\"step\":8}\n");
   expect_refused("--time 1h", 2, "the run folder holds a finished run", "another run_dir");
+  const std::string end = "2 evaluations in a row without a better test/loss",
+                    rule = "--time 1h checkpoint.best_by=test/loss train.early_stopping.patience=";
+  slurm_.folder().write("run/metrics.jsonl", "{\"kind\":\"end\",\"step\":8,\"reason\":\"" + end + "\"}\n");
+  expect_refused(rule + "2", 2, "the run folder holds a finished run", "another run_dir");
+  EXPECT_EQ(slurm_.run(line(rule + "3 --dry-run")).exit_code, 0) << "with more patience it goes on";
   slurm_.folder().write("file", "");
   expect_refused("--time 1h run_dir=file/run", 3, "cannot create the folder", "fix:");
 }

@@ -320,6 +320,33 @@ TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
              {"no label to judge features by", "--of", "site"});
 }
 
+TEST_F(OtherDataset, ErrorsOfFeaturesNameTheOptionsOfTheCommandLine) {
+  FeatureOptions options;
+  options.model.run = trained_run(config("run"));
+  const fs::path many = other({}, "many"), alone = other({}, "alone");
+  on_first_rank([&] {
+    data::Description description = data::Description::read(many);
+    for (int i = 0; i < 2000; ++i) description.contexts.front().values.push_back("other" + std::to_string(i));
+    description.write(many);
+    description = data::Description::read(alone);
+    description.splits.resize(1);
+    description.write(alone);
+  });
+  options.of = "site";
+  options.model.data = many.string();
+  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }),
+             {"judged by at most 2,000", "--of\n"});
+  options.model.data = alone.string();
+  EXPECT_TRUE(compute_features(options, world).tests.empty());
+}
+
+// A run that is at work may have another checkpoint for every rank that looks.
+TEST_F(OtherDataset, TheFirstRankChoosesTheCheckpoint) {
+  ModelSource source{.run = trained_run(config("run"))};
+  if (world.rank() > 0) source.step = "best";  // which there is not
+  EXPECT_EQ(load_trained_model(source, Head::needed, world).step, 20);
+}
+
 TEST_F(OtherDataset, TheTrainingDataMayBeGone) {
   const std::string run = trained_run(config("run"));
   const fs::path there = other({}, "there");

@@ -1,6 +1,7 @@
 // The best checkpoint of a run and its early end, also when the run was killed on the way.
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -143,6 +144,68 @@ TEST_F(BestCheckpoint, IsTheSameWhereverTheRunWasKilled) {
         expect_same(calm.run_dir / weights, killed.run_dir / weights);
     }
   }
+}
+
+/// Whether `best` in the metrics and among the checkpoints is that of the evaluations, in their order.
+bool is_right(const RunConfig& config, const checkpoint::Store& store) {
+  double least = std::numeric_limits<double>::infinity();
+  std::string steps;
+  std::int64_t best = 0;
+  for (const auto& line : lines_of(config.run_dir, "evaluation")) {
+    if (line.at("loss").get<double>() >= least) continue;
+    least = line.at("loss");
+    best = line.at("step");
+    steps += line.at("step").dump() + " ";
+  }
+  return steps_of(config.run_dir, "best") == steps && store.best() == best;
+}
+
+// Its last evaluation, which the checkpoint knows nothing of, is due in the shorter run alone; the best one
+// before it is gone.
+TEST_F(BestCheckpoint, IsThatOfTheLastEvaluationWhenACompleteRunIsExtended) {
+  RunConfig config = run("run");
+  config.train.max_steps = 3;
+  config.optimizer.lr = 1e-3;  // falls to the end
+  ASSERT_EQ(train(config), ExitCode::done);
+  ASSERT_EQ(store(config).best(), 3);
+  ASSERT_EQ(train(config), ExitCode::done);  // does nothing
+  EXPECT_EQ(store(config).best(), 3);
+  world.barrier();
+  config.train.max_steps = 4;
+  config.optimizer.lr = 1e-30;  // the next evaluation is the same
+  config.schedule.lr_end = 0.0;
+  on_first_rank([&] { fs::remove_all(store(config).path_of(2)); });
+  ::testing::internal::CaptureStderr();
+  ASSERT_EQ(train(config), ExitCode::done);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr().find("not there any more"), std::string::npos);
+  EXPECT_EQ(steps_of(config.run_dir, "evaluation"), "2 3 4 ");
+  EXPECT_TRUE(is_right(config, store(config)));
+}
+
+// What a run that begins from another's checkpoint has is no better than nothing of its own.
+TEST_F(BestCheckpoint, IsOfTheRunItself) {
+  RunConfig config = run("run");
+  config.train.max_steps = 4;
+  ASSERT_EQ(train(config), ExitCode::done);
+  RunConfig other = config;
+  other.run_dir = folder.path() / "other";
+  other.resume = (config.run_dir / "checkpoints/step-00000004").string();
+  other.train.max_steps = 7;
+  other.optimizer.lr = 1.0;  // far worse
+  ASSERT_EQ(train(other), ExitCode::done);
+  EXPECT_TRUE(is_right(other, store(other)));
+}
+
+// Steps that are undone do not undo evaluations, nor what is known of the best.
+TEST_F(BestCheckpoint, StaysKnownWhenARunGoesBack) {
+  RunConfig config = run("run", 0);
+  config.train.max_steps = 20;
+  config.checkpoint.every_steps = 0;  // to the best one, which knew nothing of its own evaluation
+  // Every gradient is bad, as soon as there are 16 to compare with.
+  config.numerics = {.on_trouble = OnTrouble::rollback, .spike = 1e-3, .most_in_a_row = 99};
+  ASSERT_EQ(train(config), ExitCode::done);
+  ASSERT_FALSE(lines_of(config.run_dir, "trouble").empty());
+  EXPECT_TRUE(is_right(config, store(config)));
 }
 
 TEST_F(BestCheckpoint, AnUnknownScoreIsRefusedBeforeAnythingIsRemoved) {

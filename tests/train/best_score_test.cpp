@@ -87,6 +87,24 @@ TEST(BestScore, GoesOnFromItsBuffer) {
   }
 }
 
+// As when a run goes on with another checkpoint.best_by or eval.neighbours_of.
+TEST(BestScore, ForgetsAnotherScore) {
+  RunConfig config = by("test/knn_20/auc", 2);
+  BestScore before(config, names());
+  before.note(0.9, 7);
+  const auto best_step_as = [&](const RunConfig& other) {
+    BestScore now(other, names());
+    now.buffer().values.copy_(before.buffer().values);
+    now.restored();
+    EXPECT_NE(now.is_best(0.5), now.best_step().has_value());
+    return now.best_step();
+  };
+  EXPECT_EQ(best_step_as(config), 7);
+  EXPECT_EQ(best_step_as(by("test/knn_20/loss", 2)), std::nullopt);
+  config.eval.neighbours_of = "site";
+  EXPECT_EQ(best_step_as(config), std::nullopt);
+}
+
 TEST(BestScore, KnowsStepsThatFloatsCannotCount) {
   BestScore score(by("test/auc"), names());
   EXPECT_FALSE(score.best_step().has_value());

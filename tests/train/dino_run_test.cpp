@@ -188,6 +188,25 @@ TEST_F(DinoRun, ASingleSplitJudgesItself) {
   EXPECT_THROW(Trainer(config, world), UsageError);
 }
 
+// Its images are not their own neighbours, as which every one of them would be judged right.
+TEST_F(DinoRun, TheTrainingSplitBesideAnotherJudgesItself) {
+  RunConfig config = configuration("run");
+  config.train.max_steps = 2;
+  config.eval.neighbours = {1};
+  config.eval.neighbours_of = "site";
+  config.eval.splits = {"train", "test"};
+  EXPECT_EQ(Trainer(config, world).run(), ExitCode::done);
+
+  world.barrier();
+  const auto lines = lines_of(config.run_dir, "evaluation");
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0].at("split"), "train");
+  EXPECT_LT(lines[0].at("accuracy").get<double>(), 1.0);
+  config.run_dir = folder.path() / "too_many";
+  config.eval.neighbours = {testing::kTinyTrain};
+  EXPECT_THROW(Trainer(config, world), UsageError);
+}
+
 TEST_F(DinoRun, UnknownColumnsAreRefusedWithAName) {
   RunConfig config = configuration("run");
   config.eval.neighbours = {3};

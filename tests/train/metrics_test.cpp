@@ -57,6 +57,17 @@ TEST(Metrics, TrimmingDropsEvaluationsThatAreMadeAgain) {
   EXPECT_EQ(read_file(file), kStep1 + "\n" + kStep2 + "\n");
 }
 
+TEST(Metrics, AnEvaluationIsFoundByItsStep) {
+  const testing::TemporaryFolder folder;
+  const std::string features = features_json({0.04, 7.5}, 3, 0) + "\n";
+
+  EXPECT_FALSE(has_evaluation(folder.path() / "metrics.jsonl", 2));
+  const auto file = folder.write("metrics.jsonl", kStep1 + "\n" + kEvaluation2 + "\n" + features);
+  EXPECT_FALSE(has_evaluation(file, 1));
+  EXPECT_TRUE(has_evaluation(file, 2));
+  EXPECT_TRUE(has_evaluation(file, 3));
+}
+
 TEST(Metrics, OnlyAnEndLineEndsARun) {
   const testing::TemporaryFolder folder;
 

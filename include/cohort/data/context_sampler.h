@@ -81,10 +81,10 @@ class ContextSampler {
   /// `runs`: rows to train on, by context, as ContextRuns gives them; rows of one context may lie in several
   /// runs. `context_names` serve messages. `label_of_row`: [dataset rows], needed with balance_labels alone.
   /// Throws DataError naming the contexts that have fewer images than a group (small_contexts: refuse), and
-  /// when all groups do not fill one step.
+  /// when all groups do not fill one step, with numbers that do for `ranks`.
   ContextSampler(std::vector<ContextRun> runs, std::span<const std::string> context_names,
                  const SamplerConfig& config, std::uint64_t seed,
-                 std::span<const std::int32_t> label_of_row = {});
+                 std::span<const std::int32_t> label_of_row = {}, int ranks = 1);
 
   [[nodiscard]] std::int64_t steps_per_epoch() const noexcept;
   /// Images that epochs draw from: without those of contexts that are dropped.

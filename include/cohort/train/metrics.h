@@ -82,6 +82,10 @@ struct KeptMetrics {
 /// Throws DataError when a whole line is no JSON object.
 KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation);
 
+/// Whether there is an evaluation, or what it says of features, of this step. Throws DataError when a whole
+/// line is no JSON object.
+bool has_evaluation(const std::filesystem::path& file, std::int64_t step);
+
 /// How a run ended.
 struct RunEnd {
   std::int64_t step = 0;

@@ -24,13 +24,15 @@ std::string label_column(const RunConfig& config, const data::Description& descr
 std::string scored_column(const RunConfig& config, const data::Description& description);
 
 /// The label or context that features are judged by: eval.neighbours_of, else that of scored_column(); empty:
-/// the dataset has no label. Throws UsageError.
-std::string judged_column(const RunConfig& config, const data::Description& description);
+/// the dataset has no label. `option`: what the user set. Throws UsageError.
+std::string judged_column(const RunConfig& config, const data::Description& description,
+                          const std::string& option = "eval.neighbours_of");
 
 /// Why no feature can be judged by `column` in a split whose neighbours are the images of `bank`; nothing
-/// when it can.
+/// when it can. `option`: as for judged_column().
 std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
-                                            const std::string& column);
+                                            const std::string& column,
+                                            const std::string& option = "eval.neighbours_of");
 
 /// What a run of this configuration learns of a dataset: under dino no label. Throws UsageError.
 data::Signature signature_of(const RunConfig& config, const data::Description& description);

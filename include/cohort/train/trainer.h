@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "cohort/comm/communicator.h"
 #include "cohort/core/error.h"
@@ -46,8 +47,13 @@ class Trainer {
   std::unique_ptr<Impl> impl_;
 };
 
+/// "3 evaluations in a row without a better test/auc": why a run ends before its last step, as end_of_run()
+/// tells it; the same text for the same options, empty without train.early_stopping.
+std::string reason_to_end_early(const RunConfig& config);
+
 /// For the end of a program, whose exit code is decided: the signals of train.stop.signals do nothing from
-/// here on. A Trainer that goes away afterwards leaves that as it is.
+/// here on, but for INT (Ctrl-C), which ends the process at once unless it is ignored. A Trainer that goes
+/// away afterwards leaves that as it is.
 void ignore_stop_signals(const StopConfig& config);
 
 }  // namespace cohort::train
