@@ -246,6 +246,12 @@ void check_size(const TrainedModel& trained, const data::Description& descriptio
   const data::ImageLayout& images = description.images;
   (void)nn::vit_shape(trained.config.model, trained.config.context, {}, images.channels, images.height,
                       images.width, 0);
+  const data::ImageLayout& known = trained.signature.images;
+  if (known.height == 0 || (known.height == images.height && known.width == images.width)) return;
+  log_warning(fmt::format(
+      "the model was trained on images of {} x {}, these have {} x {}: what it says of them may be "
+      "far off; convert them with --resize {}x{}",
+      known.height, known.width, images.height, images.width, known.height, known.width));
 }
 
 /// Its channels, normalised as the model's.

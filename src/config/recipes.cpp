@@ -64,6 +64,11 @@ fs::path find_config(const fs::path& name, const fs::path& folder) {
   const auto found =
       std::find_if(known.begin(), known.end(), [&](const Recipe& recipe) { return recipe.name == wanted; });
   if (found != known.end()) return found->file;
+  if (wanted.find('=') != std::string::npos) {
+    throw UsageError(
+        {"which configuration?", "command line",
+         fmt::format("name a YAML file or a recipe before {}; cohort configs lists recipes", wanted)});
+  }
   throw UsageError({fmt::format("there is no file '{}', and no recipe of that name", name.string()),
                     "command line", how_to_fix(wanted, known)});
 }
