@@ -21,6 +21,7 @@
 #include "cohort/train/trainer.h"
 
 #include "support/ranks.h"
+#include "support/receive_signal.h"
 #include "tiny_run.h"
 #include "train/stop_signal.h"
 
@@ -68,7 +69,7 @@ class SignalDuringSave {
       next_save_.notify_all();
     } else if (path.ends_with("/state.h5") && !came_) {
       came_ = true;
-      std::raise(SIGTERM);
+      testing::receive_signal(SIGTERM);
       if (behind_training_) next_save_.wait(lock, [this] { return saves_ > 1; });
     }
   }
@@ -172,8 +173,8 @@ TEST_F(Stop, OnceTheExitCodeIsDecidedSignalsDoNothing) {
     ASSERT_EQ(trainer.run(), ExitCode::done);
     ignore_stop_signals(config.train.stop);
   }
-  std::raise(SIGTERM);
-  std::raise(SIGUSR2);
+  testing::receive_signal(SIGTERM);
+  testing::receive_signal(SIGUSR2);
   EXPECT_EQ(::signal(SIGINT, SIG_DFL), SIG_DFL) << "Ctrl-C ends a program whose last moments hang";
   ::signal(SIGTERM, SIG_DFL);
   ::signal(SIGUSR2, SIG_DFL);
@@ -187,7 +188,7 @@ int ended_by(std::initializer_list<int> signals, bool ignores_interrupts = false
     ::signal(SIGINT, ignores_interrupts ? SIG_IGN : SIG_DFL);
     const std::vector<std::string> names{"TERM", "INT", "INT"};  // nobody refuses a name twice
     StopSignal stop(names, false);
-    for (const int signal : signals) std::raise(signal);
+    for (const int signal : signals) testing::receive_signal(signal);
     const bool is_right = stop.received() != ignores_interrupts && !stop.take_continued();
     ::_exit(is_right ? 0 : 1);
   }
@@ -210,7 +211,7 @@ TEST_F(Stop, WhenItIsContinuedARunSavesOnce) {
   RunConfig config = run("continued");
   config.checkpoint = {.every_steps = 0, .keep_last = 99};
   Trainer trainer(config, world);
-  std::raise(SIGCONT);
+  testing::receive_signal(SIGCONT);
 
   ASSERT_EQ(trainer.run(), ExitCode::done);
 
@@ -301,14 +302,14 @@ TEST_F(Stop, OnlyTheSignalsOfTheConfigurationStop) {
   ::sigaction(SIGUSR2, &ignored, &before);
   {
     Trainer trainer(config, world);
-    std::raise(SIGUSR2);
+    testing::receive_signal(SIGUSR2);
     EXPECT_EQ(trainer.run(), ExitCode::done);
   }
   ::sigaction(SIGUSR2, &before, nullptr);
   world.barrier();
   config.run_dir += "_of_config";
   Trainer trainer(config, world);
-  std::raise(SIGUSR1);
+  testing::receive_signal(SIGUSR1);
   EXPECT_EQ(trainer.run(), ExitCode::stopped);
   world.barrier();
 }

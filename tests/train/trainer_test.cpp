@@ -14,6 +14,7 @@
 #include "cohort/nn/vit.h"
 
 #include "support/ranks.h"
+#include "support/receive_signal.h"
 #include "tiny_run.h"
 
 namespace cohort::train {
@@ -131,7 +132,7 @@ TEST_F(TrainerTest, AStopSignalOnOneRankSavesAndStopsAll) {
   const RunConfig config = tiny_run(folder.path(), "stopped");
   for (const int signal : {SIGUSR2, SIGTERM}) {
     Trainer trainer(config, world);
-    if (world.rank() == world.size() - 1) std::raise(signal);
+    if (world.rank() == world.size() - 1) testing::receive_signal(signal);
     EXPECT_EQ(trainer.run(), ExitCode::stopped);
     world.barrier();
   }
