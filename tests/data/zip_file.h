@@ -11,7 +11,7 @@ namespace cohort::testing {
 /// `value` little-endian in `size` bytes.
 inline std::string little(std::uint64_t value, std::size_t size) {
   std::string bytes;
-  for (std::size_t i = 0; i < size; ++i) bytes += static_cast<char>(value >> (8 * i) & 0xFFU);
+  for (std::size_t i = 0; i < size; ++i, value >>= 8U) bytes += static_cast<char>(value & 0xFFU);
   return bytes;
 }
 
