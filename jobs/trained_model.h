@@ -6,31 +6,15 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
-#include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
 
+#include "model_source.h"
+
 namespace cohort::jobs {
-
-/// Which weights a command works with: a run folder, or a safetensors file and the configuration of its
-/// model.
-struct ModelSource {
-  std::string run{}, weights{}, config{}, data{}, part{};
-  std::string normalisation = "model";  ///< whose mean and deviation: "model" or "data"
-  std::string step{};                   ///< of the run's checkpoint, or "best"; empty: the newest
-  std::vector<std::string> overrides{};
-};
-
-/// --run, --step, --part, --weights, --model and --normalisation: which model. Throws CLI::ParseError while
-/// parsing when they contradict.
-void add_weight_options(CLI::App& command, ModelSource& source);
-/// The same with --data and key=value overrides.
-void add_model_options(CLI::App& command, ModelSource& source);
 
 /// A model in the words of the dataset that it is to work on: channels and context values are matched by
 /// name.
@@ -44,21 +28,12 @@ struct TrainedModel {
   std::int64_t step = 0;                ///< steps it was trained for; 0: not known
 };
 
-/// --step N|best.
-CLI::Option* add_step_option(CLI::App& command, std::string& step);
-/// What it names in a run's folder of checkpoints. One rank calls it. Throws DataError: there is no such
-/// checkpoint.
-std::int64_t chosen_step(const std::string& step, const checkpoint::Store& store, const std::string& run);
-
 /// Whether logits are wanted.
 enum class Head {
   none,
   needed,          ///< a method that learns no classes, and weights without a fitting head, are refused
   where_there_is,  ///< none under a method that learns no classes
 };
-
-/// config.yaml of a run's folder. Throws DataError when there is none.
-std::filesystem::path config_of_run(const std::string& run);
 
 /// Collective. Says with whose statistics pixels are normalised. Throws UsageError (also: the dataset has
 /// other channels, another pixel type, or not the model's context keys) or DataError.

@@ -13,6 +13,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/train/trainer.h"
 
+#include "same_weights.h"
 #include "support/ranks.h"
 #include "tiny_run.h"
 
@@ -62,11 +63,6 @@ class BestCheckpoint : public ::testing::Test {
       text += "end " + line.at("step").dump() + " " + line.at("reason").get<std::string>() + "\n";
     return text;
   }
-  static void expect_same(const fs::path& a, const fs::path& b) {
-    const auto expected = checkpoint::read_safetensors(a), actual = checkpoint::read_safetensors(b);
-    for (const auto& [name, values] : expected.tensors)
-      EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
-  }
 
   comm::Communicator world = test::world();
   testing::SharedFolder folder{world};
@@ -97,7 +93,7 @@ TEST_F(BestCheckpoint, IsKeptAndTheRunEndsEarly) {
     EXPECT_EQ(location->step, step);
     checkpoint::export_safetensors(*location, "/model/", exported);
   });
-  expect_same(exported, config.run_dir / "weights_best.safetensors");
+  expect_same_weights(exported, config.run_dir / "weights_best.safetensors");
 
   const std::string before = course(config);
   EXPECT_EQ(train(config), ExitCode::done);  // the same command does nothing
@@ -141,7 +137,7 @@ TEST_F(BestCheckpoint, IsTheSameWhereverTheRunWasKilled) {
         EXPECT_EQ(course(killed), course(calm));
       }
       for (const char* weights : {"weights.safetensors", "weights_best.safetensors"})
-        expect_same(calm.run_dir / weights, killed.run_dir / weights);
+        expect_same_weights(calm.run_dir / weights, killed.run_dir / weights);
     }
   }
 }

@@ -20,6 +20,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/train/trainer.h"
 
+#include "same_weights.h"
 #include "support/ranks.h"
 #include "support/receive_signal.h"
 #include "tiny_run.h"
@@ -99,10 +100,7 @@ class Stop : public ::testing::Test {
     return {config.run_dir / "checkpoints", world};
   }
   void expect_same_weights(const RunConfig& a, const RunConfig& b) {
-    const auto expected = checkpoint::read_safetensors(a.run_dir / "weights.safetensors"),
-               actual = checkpoint::read_safetensors(b.run_dir / "weights.safetensors");
-    for (const auto& [name, values] : expected.tensors)
-      EXPECT_TRUE(at::equal(values, *actual.find(name))) << name;
+    train::expect_same_weights(a.run_dir / "weights.safetensors", b.run_dir / "weights.safetensors");
   }
 
   comm::Communicator world = test::world();
