@@ -11,7 +11,6 @@
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
-#include "cohort/method/dino.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/model.h"
 #include "cohort/train/trainer.h"
@@ -20,6 +19,7 @@
 #include "benchmarks.h"
 #include "device.h"
 #include "model_cost.h"
+#include "plan/workload.h"
 #include "product_rate.h"
 #include "scratch.h"
 #include "statistics.h"
@@ -115,8 +115,7 @@ double flops_of_step(const train::RunConfig& config, const nn::VitShape& model, 
                   .views = train::training_views(config, description, 0)->shapes(),
                   .images = config.sampler.groups_per_step * config.sampler.images_per_group,
                   .cls_alone = true};
-  if (config.method == train::MethodName::dino)
-    shape.head = method::dino_head_shape(config.dino, model.embed_dim);
+  shape.head = dino_head_of(*train::build_method(config, description, {}));
   return model_flops(shape);
 }
 

@@ -14,14 +14,18 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/eval/weights.h"
-#include "cohort/method/dino.h"
-#include "cohort/method/supervised.h"
+#include "cohort/method/registry.h"
 #include "cohort/nn/initialise.h"
 
 namespace cohort::train {
 namespace {
 
 const std::string kBackbone = "backbone.";  // module of the networks of self-supervised methods
+
+/// The column whose classes the encoder has a head for; empty: it has none.
+std::string learnt_label(const RunConfig& config, const data::Description& description) {
+  return config.method.traits().learns_classes ? label_column(config, description) : "";
+}
 
 /// Answers have a column for each value, and a table has one for each pair of them.
 void check_judgeable(const data::Description& description, const std::string& column,
@@ -37,7 +41,7 @@ void check_judgeable(const data::Description& description, const std::string& co
 }  // namespace
 
 std::string label_column(const RunConfig& config, const data::Description& description) {
-  if (config.data.label.empty() && config.method == MethodName::dino) return "";
+  if (config.data.label.empty() && !config.method.traits().needs_label) return "";
   return scored_column(config, description);
 }
 
@@ -85,14 +89,11 @@ std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const dat
 }
 
 data::Signature signature_of(const RunConfig& config, const data::Description& description) {
-  const std::string label = config.method == MethodName::dino ? "" : label_column(config, description);
-  return data::signature_of(description, label, config.context.keys);
+  return data::signature_of(description, learnt_label(config, description), config.context.keys);
 }
 
 data::Signature signature_of(const RunConfig& config, const data::Dataset& training) {
-  const std::string label =
-      config.method == MethodName::dino ? "" : label_column(config, training.description());
-  return data::signature_of(training, label, config.context.keys);
+  return data::signature_of(training, learnt_label(config, training.description()), config.context.keys);
 }
 
 bool has_dictionary(const nn::ContextConfig& context) {
@@ -138,14 +139,14 @@ void check_keys(const RunConfig& config, const data::Signature& signature) {
                     "context.keys", "leave the keys of the model as they are"});
 }
 
-nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature) {
+nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature, std::int64_t classes) {
   check_keys(config, signature);
   std::vector<std::int64_t> vocabulary;
   for (const data::Signature::Context& context : signature.contexts)
     vocabulary.push_back(std::ssize(context.values));
   const data::ImageLayout& images = signature.images;
   return nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels, images.height,
-                       images.width, std::ssize(signature.classes));
+                       images.width, classes);
 }
 
 bool has_head(const std::map<std::string, at::Tensor>& values) {
@@ -188,7 +189,8 @@ std::map<std::string, at::Tensor> stored_values(const std::string& weights,
 
 std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
                                                    const data::Signature& signature) {
-  auto model = std::make_shared<nn::VisionTransformer>(shape_of(config, signature), config.seed);
+  auto model = std::make_shared<nn::VisionTransformer>(
+      shape_of(config, signature, std::ssize(signature.classes)), config.seed);
   if (config.model.weights.empty()) return model;
   const at::NoGradGuard no_gradients;
   auto parameters = model->named_parameters();
@@ -199,27 +201,23 @@ std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
 
 std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
                                                                   const data::Signature& signature) {
-  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature));
+  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, std::ssize(signature.classes)));
 }
 
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts) {
   const data::Signature signature = signature_of(config, description);
-  const auto backbone = [&] { return build_model_without_values(config, signature); };
-  if (config.method == MethodName::supervised) {
-    std::vector<double> weights;
-    if (config.supervised.class_weights == method::ClassWeights::balanced)
-      weights = method::balanced_weights(label_counts);
-    return method::make_supervised(backbone(), config.supervised, config.context.scope, weights);
-  }
-  const auto network = [&] {
-    const auto model = backbone();
-    const auto head = method::dino_head_shape(config.dino, model->shape().embed_dim);
-    auto whole = std::make_shared<nn::DinoNetwork>(model, head);
-    nn::discard_values(*whole);
-    return whole;
+  const auto encoder = [&](std::string_view role, std::int64_t classes) {
+    COHORT_CHECK(role == "image", "a configuration has no encoder of '{}'", role);
+    return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, classes));
   };
-  return method::make_dino(network(), network(), config.dino, config.context.scope);
+  auto method = config.method.entry().make(config.method.options(), {.description = description,
+                                                                     .classes = std::ssize(signature.classes),
+                                                                     .label_counts = label_counts,
+                                                                     .encoder = encoder,
+                                                                     .scope = config.context.scope});
+  for (const method::Part& part : method->parts()) nn::discard_values(*part.model);
+  return method;
 }
 
 shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,

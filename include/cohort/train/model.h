@@ -16,7 +16,7 @@
 
 namespace cohort::train {
 
-/// data.label, or the dataset's only label column; under dino, which needs none, data.label or nothing.
+/// data.label, or the dataset's only label column; under a method that needs none, data.label or nothing.
 /// Throws UsageError: no such column, none, or several to choose from.
 std::string label_column(const RunConfig& config, const data::Description& description);
 
@@ -34,7 +34,8 @@ std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const dat
                                             const std::string& column,
                                             const std::string& option = "eval.neighbours_of");
 
-/// What a run of this configuration learns of a dataset: under dino no label. Throws UsageError.
+/// What a run of this configuration learns of a dataset: no label where the method learns no classes. Throws
+/// UsageError.
 data::Signature signature_of(const RunConfig& config, const data::Description& description);
 /// The same, with the contexts of which the training split has no image.
 data::Signature signature_of(const RunConfig& config, const data::Dataset& training);
@@ -52,7 +53,7 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
 bool has_dictionary(const nn::ContextConfig& context);
 
 /// The method of a configuration, its models without values.
-/// `label_counts`: training images of each class, for supervised.class_weights.
+/// `label_counts`: training images of each class, where the method asks for them (method::Traits).
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts);
 
