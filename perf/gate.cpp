@@ -23,7 +23,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 #include "cohort/data/dataset.h"
-#include "cohort/eval/autocast.h"
+#include "cohort/nn/autocast.h"
 
 #include "baseline.h"
 #include "commands.h"
@@ -122,7 +122,7 @@ class Bench {
                         },
                         [=] {
                           const at::NoGradGuard no_gradients;
-                          const eval::Bf16Scope scope(bf16 && nn::has_bf16_products(), at::kCPU);
+                          const nn::Bf16Scope scope(bf16 && nn::has_bf16_products(), at::kCPU);
                           for (int i = 0; i < 12 * 3 * 3; ++i)
                             (void)at::linear(input, layer->weight, layer->bias);
                         }});

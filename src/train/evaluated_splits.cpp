@@ -12,6 +12,7 @@
 #include "cohort/core/text.h"
 #include "cohort/data/signature.h"
 #include "cohort/method/registry.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {

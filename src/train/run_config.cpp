@@ -125,12 +125,6 @@ std::span<const config::EnumName<Precision>> enum_names(Precision) {
   return names;
 }
 
-std::span<const config::EnumName<Device>> enum_names(Device) {
-  static constexpr std::array<config::EnumName<Device>, 3> names{
-      {{Device::automatic, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
-  return names;
-}
-
 std::span<const config::EnumName<OnTrouble>> enum_names(OnTrouble) {
   static constexpr std::array<config::EnumName<OnTrouble>, 3> names{
       {{OnTrouble::stop, "stop"}, {OnTrouble::skip, "skip"}, {OnTrouble::rollback, "rollback"}}};

@@ -18,16 +18,13 @@
 #include "cohort/nn/vit.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
+#include "cohort/train/device.h"
 #include "cohort/train/schedule.h"
 
 namespace cohort::train {
 
 enum class Precision { fp32, bf16 };
 std::span<const config::EnumName<Precision>> enum_names(Precision);
-
-/// `automatic`: CUDA where every rank sees a device, else the CPU.
-enum class Device { automatic, cpu, cuda };
-std::span<const config::EnumName<Device>> enum_names(Device);
 
 struct DataConfig {
   std::filesystem::path path;
