@@ -13,8 +13,8 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
-#include "cohort/eval/autocast.h"
 #include "cohort/eval/explain.h"
+#include "cohort/nn/autocast.h"
 #include "cohort/nn/explain.h"
 
 #include "eval/passes.h"
@@ -87,7 +87,7 @@ void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16,
               Rows& rows) {
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
-  const Bf16Scope scope(bf16, device.type());
+  const nn::Bf16Scope scope(bf16, device.type());
   const auto output = forward(model, batch.views.front().to(device), conditions, choice);
   const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
   rows.sample.push_back(batch.sample);
