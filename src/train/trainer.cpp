@@ -66,6 +66,14 @@ auto traced(TraceKind kind, std::string_view name, Body&& body) {
   return body();
 }
 
+/// The micro-batches of a rank's `groups`.
+std::vector<data::Batch> divided(const data::Batch& batch, std::int64_t groups, std::int64_t passes) {
+  std::vector<data::Batch> parts;
+  for (std::int64_t pass = 0; pass < passes; ++pass)
+    parts.push_back(data::groups_of(batch, groups, groups * pass / passes, groups * (pass + 1) / passes));
+  return parts;
+}
+
 }  // namespace
 
 struct Trainer::Impl {
@@ -261,9 +269,13 @@ StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& wher
   stages.enter(where.step + 1, Stage::other);
   engine.begin_step(passes);
   parts->method->begin_step(batch.host, where);
-  for (std::int64_t pass = 0; pass < passes; ++pass) {
-    const data::Batch part =
-        data::groups_of(batch.on_device, groups, groups * pass / passes, groups * (pass + 1) / passes);
+  const std::vector<data::Batch> micro_batches = divided(batch.on_device, groups, passes);
+  stages.enter(where.step + 1, Stage::forward);
+  traced(TraceKind::forward, "prepare", [&] {
+    const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
+    parts->method->prepare(micro_batches, where);
+  });
+  for (const data::Batch& part : micro_batches) {
     stages.enter(where.step + 1, Stage::forward);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
       const nn::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());

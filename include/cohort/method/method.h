@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,8 @@ class Method {
   [[nodiscard]] virtual HeldParameters held_at_first() const { return {}; }
   /// Before the losses of a step, with all that this rank works on in it, on the host. Collective.
   virtual void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) {}
+  /// After begin_step(): with the batches that loss() gets, in their order. Collective.
+  virtual void prepare(std::span<const data::Batch> /*parts*/, const Step& /*step*/) {}
   /// Scalar fp32: the share of this batch, which is the whole or a part of whole groups, in the global loss
   /// (the shares of all parts and ranks add up to it). Collective.
   virtual at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
