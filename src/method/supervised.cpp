@@ -43,9 +43,8 @@ class Supervised final : public Method {
     const Mixing mixing{config_.mixup, config_.cutmix};
     Mixed mixed{batch.views[0], {}, {}};
     if (mixing.is_on()) mixed = mix_groups(batch.views[0], batch.group, mixing, step.seed, step.step);
-    const at::Tensor logits =
-        model_->forward(mixed.images, conditions(batch, step), nn::VisionTransformer::Wanted::cls)
-            .logits.to(at::kFloat);  // [B, classes]
+    const at::Tensor logits = model_->encode(mixed.images, conditions(batch, step), nn::Encoder::logits)
+                                  .logits.to(at::kFloat);  // [B, classes]
     const at::Tensor correct = logits.argmax(1).eq(batch.label).logical_and_(labelled).sum();
     metrics.add("accuracy", correct.item<double>(), labelled.sum().item<std::int64_t>());
     if (counting_) counting_->wait();
