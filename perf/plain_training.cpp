@@ -78,7 +78,7 @@ void PlainTraining::backward(const at::Tensor& sample) {
   {
     const nn::Bf16Scope scope(options_.bf16, at::kCPU);
     const at::Tensor images = images_.index_select(0, sample);
-    const at::Tensor logits = model_->forward(images, conditions, nn::VisionTransformer::Wanted::cls).logits;
+    const at::Tensor logits = model_->encode(images, conditions, nn::Encoder::logits).logits;
     loss = at::cross_entropy_loss(logits.to(at::kFloat), labels_.index_select(0, sample));
   }
   (loss / (mesh_.world().size() * options_.micro_batches)).backward();

@@ -56,8 +56,6 @@ struct DinoOptions {
   }
 };
 
-constexpr auto kWanted = nn::VisionTransformer::Wanted::cls;
-
 // Sum over groups of the deviation of `features` [R, D], L2-normalised, within the group, and their number.
 std::pair<double, std::int64_t> deviation_in_groups(const at::Tensor& features, const at::Tensor& group) {
   const at::Tensor rows = features / features.norm(2, 1, true).clamp_min(1e-12);
@@ -137,8 +135,9 @@ class Dino final : public Method {
     const at::NoGradGuard no_grad;
     const nn::Conditions seen = conditions(batch, step, scope_, 0, kTeacherViews, /*training=*/false);
     const at::Tensor images = at::cat({batch.views[0], batch.views[1]});
-    const at::Tensor features = teacher_->backbone()->forward(images, seen, kWanted).cls;  // [2 B, D]
-    const at::Tensor logits = teacher_->head().forward(features, step.ranks);              // [2 B, K]
+    const at::Tensor features =
+        teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;  // [2 B, D]
+    const at::Tensor logits = teacher_->head().forward(features, step.ranks);    // [2 B, K]
     centre_.add(logits);
     const auto [deviation, groups] = deviation_in_groups(features.to(at::kFloat), seen.group);
     metrics.add("feature_std", deviation, groups);
@@ -156,7 +155,7 @@ class Dino final : public Method {
           conditions(batch, step, scope_, first, std::ssize(views), /*training=*/true);
       const at::Tensor images = nn::channel_dropout(at::cat(at::TensorList(views.data(), views.size())),
                                                     options_.student_channel_drop, seen);
-      features.push_back(student_->backbone()->forward(images, seen, kWanted).cls);
+      features.push_back(student_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled);
       first += std::ssize(views);
     }
     return student_->head().forward(at::cat(features), step.ranks);

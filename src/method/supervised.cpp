@@ -90,8 +90,8 @@ class Supervised final : public Method {
     if (mixing.is_on()) mixed = mix_groups(batch.views[0], batch.group, mixing, step.seed, step.step);
     const at::Tensor logits =
         model_
-            ->forward(mixed.images, conditions(batch, step, scope_, 0, 1, /*training=*/true),
-                      nn::VisionTransformer::Wanted::cls)
+            ->encode(mixed.images, conditions(batch, step, scope_, 0, 1, /*training=*/true),
+                     nn::Encoder::logits)
             .logits.to(at::kFloat);  // [B, classes]
     const at::Tensor correct = logits.argmax(1).eq(batch.label).logical_and_(labelled).sum();
     metrics.add("accuracy", correct.item<double>(), labelled.sum().item<std::int64_t>());

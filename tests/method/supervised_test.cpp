@@ -117,7 +117,7 @@ class SupervisedOnRanks : public ::testing::TestWithParam<nn::Scope> {
 TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
   const data::Batch batch = global_batch();
   const at::Tensor expected_loss = loss_by_formula(
-      model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits, batch.label);
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits, batch.label);
   expected_loss.backward();
   const auto expected = testing::gradients(*model_);
   for (const auto& parameter : model_->parameters()) parameter.mutable_grad().reset();
@@ -142,7 +142,8 @@ TEST_P(SupervisedOnRanks, WeightedClassesCountByTheirWeights) {
   const std::vector<std::int64_t> counts{6, 2, 0, 4};
   const std::vector<double> weights{0.5, 1.5, 0.0, 0.75};  // 12 / (4 n)
   const data::Batch batch = global_batch();
-  const at::Tensor logits = model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits;
+  const at::Tensor logits =
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits;
   const double expected = at::cross_entropy_loss(logits, batch.label, at::tensor(weights, at::kFloat),
                                                  at::Reduction::Mean, -1, kSmoothing)
                               .item<double>();
@@ -163,7 +164,8 @@ TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
   const data::Batch batch = global_batch(), mine = share(batch, world_.rank(), world_.size());
   const method::Mixed mixed =
       method::mix_groups(batch.views[0], batch.group, {.mixup = 0.8, .cutmix = 1.0}, step_.seed, step_.step);
-  const at::Tensor logits = model_->forward(mixed.images, conditions_of(batch, step_, GetParam())).logits;
+  const at::Tensor logits =
+      testing::encode(*model_, mixed.images, conditions_of(batch, step_, GetParam())).logits;
   const auto sum = [&](std::int64_t row, const at::Tensor& label) {
     const bool labelled = label.item<std::int64_t>() >= 0;
     return labelled ? loss_by_formula(logits.narrow(0, row, 1), label.view({1})).item<double>() : 0.0;
@@ -186,7 +188,8 @@ TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
 
 TEST_P(SupervisedOnRanks, AccuracyCountsLabelledRows) {
   const data::Batch batch = global_batch(), mine = share(batch, world_.rank(), world_.size());
-  const at::Tensor logits = model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits;
+  const at::Tensor logits =
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits;
   const at::Tensor correct = logits.argmax(1).eq(batch.label);  // no class is -1
 
   method::Metrics metrics;

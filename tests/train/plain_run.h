@@ -144,14 +144,17 @@ class PlainSupervised final : public PlainRun {
         augment::training_view(config_.augment.whole, description(), config_.data.normalisation, config_.seed,
                                step / steps_per_epoch());
     const data::Batch batch = this->batch(step, *views);
-    const at::Tensor log_probability = model_
-                                           .forward(batch.views[0], {.context = batch.context,
-                                                                     .group = batch.group,
-                                                                     .sample = batch.sample,
-                                                                     .seed = config_.seed,
-                                                                     .step = step,
-                                                                     .training = true})
-                                           .logits.log_softmax(1);
+    const at::Tensor log_probability =
+        model_
+            .encode(batch.views[0],
+                    {.context = batch.context,
+                     .group = batch.group,
+                     .sample = batch.sample,
+                     .seed = config_.seed,
+                     .step = step,
+                     .training = true},
+                    nn::Encoder::pooled | nn::Encoder::tokens | nn::Encoder::logits)
+            .logits.log_softmax(1);
     const double smoothing = testing::number_of(config_, "supervised.label_smoothing");
     const at::Tensor losses =
         log_probability.gather(1, batch.label.unsqueeze(1)).squeeze(1) * (smoothing - 1) -
@@ -255,13 +258,15 @@ class PlainDino final : public PlainRun {
       group.push_back(batch.group);
       sample.push_back(batch.sample * std::ssize(batch.views) + view);
     }
-    const auto output = network.backbone()->forward(at::cat(images), {.context = at::cat(context),
-                                                                      .group = at::cat(group),
-                                                                      .sample = at::cat(sample),
-                                                                      .seed = config_.seed,
-                                                                      .step = step,
-                                                                      .training = training});
-    return network.head().forward(output.cls, nullptr);
+    const auto output = network.backbone()->encode(at::cat(images),
+                                                   {.context = at::cat(context),
+                                                    .group = at::cat(group),
+                                                    .sample = at::cat(sample),
+                                                    .seed = config_.seed,
+                                                    .step = step,
+                                                    .training = training},
+                                                   nn::Encoder::pooled | nn::Encoder::tokens);
+    return network.head().forward(output.pooled, nullptr);
   }
 
   /// Probabilities of the two large views; what the centre learns of them.
