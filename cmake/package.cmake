@@ -1,8 +1,8 @@
-# `cmake --install`: the programs, libcohort, its headers, and the files behind find_package(cohort).
+# `cmake --install`: the programs, libcohort and the library of the program cohort, their headers, and the files behind find_package(cohort).
 include(CMakePackageConfigHelpers)
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/cohort)
 
-install(TARGETS libcohort EXPORT cohort LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS libcohort cohort_program EXPORT cohort LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS cohort cohort-data cohort-perf RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 # Manual pages and completion, written by the programs themselves. Not with sanitizers, under which a program ends differently.

@@ -134,8 +134,7 @@ void add_convert_camelyon17(CLI::App& convert, Action& action) {
                   "folder of the unpacked archive: camelyon17_v1.0 or camelyon17_unlabeled_v1.0")
       ->required()
       ->type_name("DIR");
-  common.add_to(command);
-  choose_on<CamelyonOptions>(command, action, options, run);
+  finish_convert<CamelyonOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

@@ -115,8 +115,7 @@ void add_convert_fmow(CLI::App& convert, Action& action) {
   command.add_option("--root", options->root, "folder of the unpacked archive: fmow_v1.1")
       ->required()
       ->type_name("DIR");
-  common.add_to(command);
-  choose_on<FmowOptions>(command, action, options, convert_fmow);
+  finish_convert<FmowOptions>(command, action, options, convert_fmow);
 }
 
 }  // namespace cohort::data_prep

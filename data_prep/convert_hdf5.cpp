@@ -310,8 +310,7 @@ void add_convert_hdf5(CLI::App& convert, Action& action) {
   command.add_option("--key", options->key, "its column with the names of the files, without .h5")
       ->capture_default_str();
   options->columns.add_to(command, "column");
-  options->common.add_to(command);
-  choose_on<Hdf5Options>(command, action, options, convert_stacks);
+  finish_convert<Hdf5Options>(command, action, options, convert_stacks);
 }
 
 }  // namespace cohort::data_prep

@@ -268,8 +268,7 @@ void add_convert_images(CLI::App& convert, Action& action) {
           "levels)")
       ->type_name("LEVELS");
   add_axes_to(command, options->axes, ".npy images", false);
-  options->common.add_to(command);
-  choose_on<ImagesOptions>(command, action, options, run);
+  finish_convert<ImagesOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

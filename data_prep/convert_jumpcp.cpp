@@ -208,8 +208,7 @@ void add_convert_jumpcp(CLI::App& convert, Action& action) {
                   "is train")
       ->check(CLI::IsMember({"contextvit", "channelvit", "none"}))
       ->capture_default_str();
-  common.add_to(command);
-  choose_on<JumpcpOptions>(command, action, options, run);
+  finish_convert<JumpcpOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

@@ -117,8 +117,7 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--id", options->id, "column with the ids (default: the image files)");
   options->columns.add_to(command, "column");
   add_axes_to(command, options->axes, ".npy images", false);
-  options->common.add_to(command);
-  choose_on<ManifestOptions>(command, action, options, run);
+  finish_convert<ManifestOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

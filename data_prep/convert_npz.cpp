@@ -110,8 +110,7 @@ void add_convert_npz(CLI::App& convert, Action& action) {
   add_axes_to(command, options->axes, "the images", true);
   options->columns.add_to(command, "array");
   command.add_option("--id", options->id, "array with the ids of the images (default: their numbers)");
-  options->common.add_to(command);
-  choose_on<NpzOptions>(command, action, options, run);
+  finish_convert<NpzOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

@@ -258,8 +258,7 @@ void add_convert_webdataset(CLI::App& convert, Action& action) {
       ->type_name("ENDING");
   options->columns.add_to(command, "part");
   add_axes_to(command, options->axes, ".npy images", false);
-  options->common.add_to(command);
-  choose_on<WebdatasetOptions>(command, action, options, run);
+  finish_convert<WebdatasetOptions>(command, action, options, run);
 }
 
 }  // namespace cohort::data_prep

@@ -79,6 +79,14 @@ void choose_on(CLI::App& command, Action& action, std::shared_ptr<const Options>
       [=, &action] { action = [=](comm::Communicator& ranks) { return run(*options, ranks); }; });
 }
 
+/// The same for a converter, after the options that all of them share.
+template <class Options>
+void finish_convert(CLI::App& command, Action& action, const std::shared_ptr<Options>& options,
+                    ExitCode (*run)(const Options&, comm::Communicator&)) {
+  options->common.add_to(command);
+  choose_on<Options>(command, action, options, run);
+}
+
 /// --all-contexts, which tables of counts share.
 void add_all_contexts(CLI::App& command, bool& all);
 

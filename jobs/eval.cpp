@@ -6,6 +6,7 @@
 #include "cohort/core/file.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 #include "cohort/train/run_owner.h"
 

@@ -17,6 +17,7 @@
 #include "cohort/core/text.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/picture.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 #include "cohort/train/run_owner.h"
 

@@ -12,6 +12,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 
 #include "new_file.h"

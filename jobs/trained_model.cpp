@@ -14,6 +14,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/eval/weights.h"
+#include "cohort/method/registry.h"
 #include "cohort/train/model.h"
 
 namespace cohort::jobs {
@@ -103,10 +104,11 @@ data::Signature assumed_signature(const ModelSource& source, const TrainedModel&
 }
 
 bool wants_head(const train::RunConfig& config, Head head) {
-  const bool learns_classes = config.method != train::MethodName::dino;
+  const bool learns_classes = config.method.traits().learns_classes;
   if (head == Head::needed && !learns_classes) {
     throw UsageError(
-        {"the model has no head to score: dino learns no classes", "command line",
+        {fmt::format("the model has no head to score: {} learns no classes", config.method.name()),
+         "command line",
          "judge its features with cohort knn or cohort probe, or write them with cohort extract"});
   }
   return head == Head::needed || (head == Head::where_there_is && learns_classes);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <sstream>
 #include <vector>
 
@@ -9,6 +10,7 @@
 
 #include "cohort/core/file.h"
 
+#include "commands.h"
 #include "core/student.h"
 #include "statistics.h"
 #include "support/json.h"
@@ -102,6 +104,26 @@ ExitCode record_baseline(const std::string& runs, const std::string& file) {
   }
   write_file_atomically(file, baseline.dump(1) + "\n");
   return ExitCode::done;
+}
+
+namespace {
+
+struct BaselineFiles {
+  std::string runs, baseline;
+};
+
+}  // namespace
+
+void add_baseline(CLI::App& app, Job& job) {
+  const auto files = std::make_shared<BaselineFiles>();
+  CLI::App* command = &add_command(app, {"baseline",
+                                         "Write a baseline from runs of gate (scripts/perf_gate.sh)",
+                                         {"cohort-perf baseline runs.jsonl perf/baseline.json"},
+                                         endings_alone()});
+  command->add_option("RUNS", files->runs, "output of several runs of gate --json")->required();
+  command->add_option("BASELINE", files->baseline, "JSON file to write")->required();
+  command->callback(
+      [files, &job] { job.alone = [files] { return record_baseline(files->runs, files->baseline); }; });
 }
 
 }  // namespace cohort::perf

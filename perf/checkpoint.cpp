@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,7 +20,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "resident_peak.h"
 #include "scratch.h"
 #include "statistics.h"
@@ -27,6 +28,13 @@
 
 namespace cohort::perf {
 namespace {
+
+struct CheckpointOptions {
+  std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of the state, over all ranks
+  std::string folder = ".";
+  std::int64_t rounds = 5;
+  Output output;
+};
 
 namespace fs = std::filesystem;
 
@@ -241,8 +249,8 @@ void add_memory_table(Results& results, double shard, double peak, std::int64_t 
   table.add({ranks.sum(shard), largest, needed, peak, 100 * peak / needed, wrong});
 }
 
-}  // namespace
-
+/// Collective. Saving, loading, verifying and asynchronous saves against plain writes and reads of the same
+/// bytes in the same folder. ExitCode::bug if a value is wrong.
 ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks) {
   Subject subject(options, ranks);
   const std::vector<Stage> stages = subject.stages();
@@ -264,6 +272,27 @@ ExitCode checkpoints(const CheckpointOptions& options, comm::Communicator& ranks
   add_memory_table(results, static_cast<double>(subject.bytes()) / (1 << 20), load_peak, wrong, ranks);
   results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_checkpoint(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<CheckpointOptions>();
+  CLI::App* command = &add_command(app, {"checkpoint",
+                                         "Save and load checkpoints, against plain writes and reads",
+                                         {"mpirun -n 4 cohort-perf checkpoint --size 1GiB --dir runs"},
+                                         endings_on_ranks()});
+  command->add_option("--size", options->bytes, "of the state over all ranks, for example 1GiB")
+      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--dir", options->folder, "folder to write into; a sub-folder is made and removed")
+      ->capture_default_str();
+  command->add_option("--rounds", options->rounds, "times that everything is measured")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return checkpoints(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

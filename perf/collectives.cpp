@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,13 +11,24 @@
 
 #include "cohort/core/text.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "device.h"
 #include "table.h"
 #include "timing.h"
 
 namespace cohort::perf {
 namespace {
+
+struct CollectivesOptions {
+  std::vector<std::string> operations{"all_reduce", "all_gather", "reduce_scatter", "broadcast"};
+  std::vector<std::string> types{"f32"};                 ///< f32, bf16, f64
+  std::string place = "in";                              ///< in, out or both
+  std::string device = "cpu";                            ///< or cuda: over NCCL
+  std::uint64_t smallest = 1 << 10, largest = 64 << 20;  ///< bytes of the larger of the two buffers
+  std::uint64_t factor = 8;                              ///< from one size to the next
+  double seconds = 0.3;                                  ///< for each measurement
+  Output output;
+};
 
 struct Type {
   std::string name;
@@ -293,8 +305,8 @@ Table& make_table(Results& results) {
       {{"bus bandwidth", "size", {"busbw"}, true}});
 }
 
-}  // namespace
-
+/// Collective. cohort::comm against the same call of MPI and against memcpy. ExitCode::bug if a value is
+/// wrong.
 ExitCode collectives(const CollectivesOptions& options, comm::Communicator& ranks) {
   std::vector<Case> cases;
   comm::together(ranks, [&] { cases = cases_of(options); });
@@ -306,6 +318,41 @@ ExitCode collectives(const CollectivesOptions& options, comm::Communicator& rank
   for (const Case& each : cases) wrong += run_case(each, group, device, options.seconds, table);
   results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_collectives(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<CollectivesOptions>();
+  CLI::App* command =
+      &add_command(app, {"collectives",
+                         "Collectives over sizes, dtypes and devices, against plain MPI and copies",
+                         {"mpirun -n 4 cohort-perf collectives --op all_reduce --max 64M"},
+                         endings_on_ranks()});
+  command->add_option("--op", options->operations, "which: all_reduce all_gather reduce_scatter broadcast")
+      ->capture_default_str();
+  command->add_option("--dtype", options->types, "which: f32 bf16 f64")->capture_default_str();
+  command
+      ->add_option("--place", options->place,
+                   "in: results replace what was given; out: they have buffers of their own; both")
+      ->check(CLI::IsMember({"in", "out", "both"}))
+      ->capture_default_str();
+  command->add_option("--device", options->device, "cpu: over MPI; cuda: over NCCL")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--min", options->smallest, "smallest size in bytes, for example 4K")
+      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--max", options->largest, "largest size in bytes")->transform(CLI::AsSizeValue(false));
+  command->add_option("--factor", options->factor, "from one size to the next")
+      ->check(CLI::Range(2, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "time for each measurement")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return collectives(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

@@ -1,6 +1,7 @@
 // cohort-perf compare: which differences between two results are more than noise.
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -11,13 +12,21 @@
 #include "cohort/core/file.h"
 #include "cohort/core/text.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "statistics.h"
 #include "support/json.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+struct CompareOptions {
+  std::string before, after;  ///< files of JSON Lines
+  double confidence = 0.95;   ///< of all verdicts together
+  double tolerance = 0;       ///< differences up to this part do not count
+  bool fail_if_slower = false;
+  Output output;
+};
 
 /// One case in one file.
 struct Series {
@@ -142,8 +151,8 @@ void remark_facts(Results& results, const File& before, const File& after) {
   }
 }
 
-}  // namespace
-
+/// Without ranks. What two files of results have in common, and which differences are more than noise.
+/// ExitCode::bug with fail_if_slower when something is worse. Throws DataError or UsageError.
 ExitCode compare(const CompareOptions& options) {
   const File before = read(options.before), after = read(options.after);
   const std::vector<std::string> cases = common_cases(before, after);
@@ -163,6 +172,30 @@ ExitCode compare(const CompareOptions& options) {
   remark_facts(results, before, after);
   results.finish();
   return is_worse && options.fail_if_slower ? ExitCode::bug : ExitCode::done;
+}
+
+}  // namespace
+
+void add_compare(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<CompareOptions>();
+  CLI::App* command = &add_command(
+      app, {"compare",
+            "Tell whether two results differ by more than their noise",
+            {"cohort-perf compare before.jsonl after.jsonl --fail-if-slower"},
+            with(endings_alone(),
+                 {ExitCode::bug, "something became worse, with --fail-if-slower; or an unexpected error"})});
+  command->add_option("BEFORE", options->before, "output of a command with --json; of several runs is better")
+      ->required();
+  command->add_option("AFTER", options->after, "the same, of another version, machine or option")->required();
+  command->add_option("--confidence", options->confidence, "that no verdict is a false alarm")
+      ->check(CLI::Range(0.5, 0.999999))
+      ->capture_default_str();
+  command->add_option("--tolerance", options->tolerance, "0.02: differences up to 2 % do not count")
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str();
+  command->add_flag("--fail-if-slower", options->fail_if_slower, "exit code 1 when something became worse");
+  add_output(command, options->output);
+  command->callback([options, &job] { job.alone = [options] { return compare(*options); }; });
 }
 
 }  // namespace cohort::perf

@@ -11,12 +11,19 @@
 
 #include "cohort/core/trace.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "table.h"
 #include "timing.h"
 
 namespace cohort::perf {
 namespace {
+
+struct ContextOptions {
+  std::int64_t images = 16, patches = 144, width = 384;  ///< of each rank
+  std::int64_t keys = 1, values = 32;  ///< context keys, and values of each in the vocabulary
+  double seconds = 1.0;                ///< for each way
+  Output output;
+};
 
 /// [B, N, D] of every rank, one after the other; backward each rank gets its part of the summed gradient.
 /// What a contextual model would do that knows no better.
@@ -145,8 +152,8 @@ std::int64_t differing(const at::Tensor& a, const at::Tensor& b) {
   return at::isclose(a, b, 1e-3, 1e-5).logical_not().sum().item<std::int64_t>();
 }
 
-}  // namespace
-
+/// Collective. Bytes and time of context inference in group and global scope against gathering all patches.
+/// ExitCode::bug when the ways differ, or another number of bytes was sent than the formula says.
 ExitCode context(const ContextOptions& options, comm::Communicator& ranks) {
   Exchange exchange(options, ranks);
   const auto images = static_cast<double>(options.images), size = static_cast<double>(ranks.size());
@@ -190,6 +197,32 @@ ExitCode context(const ContextOptions& options, comm::Communicator& ranks) {
   }
   results.finish();
   return wrong == 0 && miscounted == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_context(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<ContextOptions>();
+  CLI::App* command =
+      &add_command(app, {"context",
+                         "Bytes and time of the context exchange against gathering all patches",
+                         {"mpirun -n 4 cohort-perf context --width 384"},
+                         endings_on_ranks()});
+  const auto add = [&](const char* name, std::int64_t& value, const char* text) {
+    command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  add("--images", options->images, "on each rank");
+  add("--patches", options->patches, "of an image");
+  add("--width", options->width, "of a patch token");
+  add("--keys", options->keys, "context keys");
+  add("--values", options->values, "of each key in the vocabulary");
+  command->add_option("--seconds", options->seconds, "time for each way")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return context(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

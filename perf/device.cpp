@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
-#include "cohort/train/model.h"
+#include "cohort/train/device.h"
 
 namespace cohort::perf {
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <memory>
 #include <sys/resource.h>
 #include <vector>
 
@@ -6,13 +7,19 @@
 
 #include "cohort/core/text.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "plain_training.h"
 #include "statistics.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+// What the command line says in other words than EngineOptions.
+struct EngineChoice {
+  std::string strategy = "full";
+  bool narrow = false;
+};
 
 /// Seconds that all threads of this process have computed.
 double cpu_seconds() {
@@ -30,8 +37,7 @@ double peak_mib() {
   return static_cast<double>(usage.ru_maxrss) / 1024.0;
 }
 
-}  // namespace
-
+/// Collective. Training steps of the sharded engine: images/s, time waited for other ranks, memory.
 ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (options.images % options.micro_batches != 0)
@@ -92,6 +98,52 @@ ExitCode engine(const EngineOptions& options, comm::Communicator& ranks) {
       milliseconds);
   results.finish();
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_engine(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<EngineOptions>();
+  const auto choice = std::make_shared<EngineChoice>();
+  CLI::App* command = &add_command(app, {"engine",
+                                         "Training steps under a sharding strategy: images/s and memory",
+                                         {"mpirun -n 4 cohort-perf engine --model vit_small --strategy full"},
+                                         endings_on_ranks()});
+  command->add_option("--model", options->model, "vit_tiny, vit_small, vit_base or vit_large")
+      ->capture_default_str();
+  command->add_option("--patch", options->patch, "patch size in pixels")->capture_default_str();
+  command->add_option("--image", options->image, "image size in pixels")->capture_default_str();
+  command->add_option("--images", options->images, "images in a batch on each rank")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--micro-batches", options->micro_batches, "backward passes that share them")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--steps", options->steps, "steps to measure, after one that is not")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--strategy", choice->strategy, "replicate, optimizer, full or hybrid")
+      ->check(CLI::IsMember({"replicate", "optimizer", "full", "hybrid"}))
+      ->capture_default_str();
+  command->add_option("--shard-size", options->sharding.shard_size, "ranks that share a model under hybrid");
+  command->add_flag("--context", options->context,
+                    "all images are of one context, with a token (mean_linear)");
+  command->add_flag("--bf16", choice->narrow, "compute, gather and reduce in bf16");
+  command->add_flag("--bf16-compute", options->bf16, "compute and gather in bf16, reduce in fp32");
+  command->add_flag("--reproducible", options->reproducible,
+                    "sum gradients of micro-batches in a fixed order");
+  command->add_flag("--activation-checkpointing", options->sharding.activation_checkpointing,
+                    "compute blocks again in the backward pass");
+  add_output(command, options->output);
+  command->callback([options, choice, &job] {
+    for (const auto& name : enum_names(shard::Strategy{})) {
+      if (name.name == choice->strategy) options->sharding.strategy = name.value;
+    }
+    if (choice->narrow) options->sharding.reduce = shard::WireType::bf16;
+    options->bf16 = options->bf16 || choice->narrow;
+    if (options->bf16) options->sharding.gather = shard::WireType::bf16;
+    job.with_ranks = [options](comm::Communicator& ranks) { return engine(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

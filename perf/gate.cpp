@@ -23,10 +23,10 @@
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 #include "cohort/data/dataset.h"
-#include "cohort/eval/autocast.h"
+#include "cohort/nn/autocast.h"
 
 #include "baseline.h"
-#include "benchmarks.h"
+#include "commands.h"
 #include "nn/linear.h"
 #include "plain_training.h"
 #include "scratch.h"
@@ -37,6 +37,14 @@
 
 namespace cohort::perf {
 namespace {
+
+struct GateOptions {
+  std::string baseline = "perf/baseline.json";
+  std::string folder = ".";  ///< for images, which are removed in the end
+  double seconds = 2;        ///< for each ratio and attempt
+  std::int64_t attempts = 3;
+  Output output;
+};
 
 /// Something of ours and what it is measured against, in turns.
 struct Pair {
@@ -114,7 +122,7 @@ class Bench {
                         },
                         [=] {
                           const at::NoGradGuard no_gradients;
-                          const eval::Bf16Scope scope(bf16 && nn::has_bf16_products(), at::kCPU);
+                          const nn::Bf16Scope scope(bf16 && nn::has_bf16_products(), at::kCPU);
                           for (int i = 0; i < 12 * 3 * 3; ++i)
                             (void)at::linear(input, layer->weight, layer->bias);
                         }});
@@ -203,8 +211,8 @@ bool passes(const Pair& pair, const BaselineEntry* entry, const GateOptions& opt
   return passed;
 }
 
-}  // namespace
-
+/// Collective. Ratios to peers and limits that are measured in the same run. ExitCode::bug when one is below
+/// what the baseline allows on a machine of this kind. Throws DataError.
 ExitCode gate(const GateOptions& options, comm::Communicator& ranks) {
   std::map<std::string, BaselineEntry> entries;
   const std::string machine = machine_class(ranks.size());
@@ -223,6 +231,31 @@ ExitCode gate(const GateOptions& options, comm::Communicator& ranks) {
   }
   results.finish();
   return all_pass ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_gate(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<GateOptions>();
+  CLI::App* command = &add_command(
+      app, {"gate",
+            "Compare ratios to peers and limits with a baseline",
+            {"mpirun -n 2 cohort-perf gate perf/baseline.json --seconds 2"},
+            with(endings_on_ranks(),
+                 {ExitCode::bug, "a ratio is worse than the baseline; or an unexpected error"})});
+  command->add_option("BASELINE", options->baseline, "JSON file")->capture_default_str();
+  command->add_option("--dir", options->folder, "folder that all ranks see, for images that are removed")
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "time for each ratio and attempt")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--attempts", options->attempts, "before a ratio counts as worse")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return gate(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

@@ -15,12 +15,21 @@
 #include "cohort/data/dataset.h"
 #include "cohort/data/shard_reader.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "table.h"
 #include "timing.h"
 
 namespace cohort::perf {
 namespace {
+
+struct LoaderOptions {
+  std::string dataset;
+  std::string split = "train";
+  std::int64_t images = 64;  ///< in a batch
+  std::int64_t threads = 1;  ///< that make views
+  double seconds = 1.0;      ///< for each measurement
+  Output output;
+};
 
 struct FileTraits {
   using type = int;
@@ -172,8 +181,7 @@ Table& make_table(const LoaderOptions& options, Results& results) {
       {{"all ranks", "", {"all ranks"}}});
 }
 
-}  // namespace
-
+/// Collective. Reading and view making against pread of the same bytes. ExitCode::bug if a value is wrong.
 ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
   const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };
   const data::Dataset dataset = data::Dataset::open(options.dataset, options.split, no_labels, ranks);
@@ -206,6 +214,32 @@ ExitCode loader(const LoaderOptions& options, comm::Communicator& ranks) {
   }
   results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_loader(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<LoaderOptions>();
+  CLI::App* command = &add_command(app, {"data",
+                                         "Read a dataset and make views, against pread of the same bytes",
+                                         {"mpirun -n 4 cohort-perf data data/elpv --threads 2"},
+                                         endings_on_ranks()});
+  command->alias("loader");
+  command->add_option("dataset", options->dataset, "folder of the dataset")->required();
+  command->add_option("--split", options->split, "which split")->capture_default_str();
+  command->add_option("--batch", options->images, "images in a batch")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "that make views, on each rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "time for each measurement")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return loader(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include "cohort/eval/autocast.h"
+#include "cohort/nn/autocast.h"
 #include "cohort/nn/initialise.h"
 
 namespace cohort::perf {
@@ -76,9 +76,9 @@ void PlainTraining::backward(const at::Tensor& sample) {
   conditions.group = conditions_.group.index_select(0, sample);
   at::Tensor loss;
   {
-    const eval::Bf16Scope scope(options_.bf16, at::kCPU);
+    const nn::Bf16Scope scope(options_.bf16, at::kCPU);
     const at::Tensor images = images_.index_select(0, sample);
-    const at::Tensor logits = model_->forward(images, conditions, nn::VisionTransformer::Wanted::cls).logits;
+    const at::Tensor logits = model_->encode(images, conditions, nn::Encoder::logits).logits;
     loss = at::cross_entropy_loss(logits.to(at::kFloat), labels_.index_select(0, sample));
   }
   (loss / (mesh_.world().size() * options_.micro_batches)).backward();

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
@@ -9,9 +10,21 @@
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
 
-#include "benchmarks.h"
+#include "table.h"
 
 namespace cohort::perf {
+
+struct EngineOptions {
+  std::string model = "vit_small";
+  std::int64_t patch = 8, image = 96;
+  std::int64_t images = 16;        ///< in a batch, on each rank
+  std::int64_t micro_batches = 1;  ///< that the batch is cut into
+  std::int64_t steps = 5;
+  bool bf16 = false, reproducible = false;
+  bool context = false;  ///< all images are of one context, which a token stands for
+  shard::ShardingConfig sharding;
+  Output output;
+};
 
 /// Supervised training of a vision transformer on images that stay in memory, all of one context. Calls are
 /// collective.

@@ -1,11 +1,12 @@
 #include <chrono>
 #include <ctime>
+#include <memory>
 #include <thread>
 
 #include "cohort/comm/flight_recorder.h"
 
-#include "benchmarks.h"
 #include "comm/operation_history.h"
+#include "commands.h"
 #include "statistics.h"
 #include "table.h"
 #include "timing.h"
@@ -41,8 +42,8 @@ double idle_load() {
   return (processor_seconds() - before) / std::chrono::duration<double>(kIdle).count();
 }
 
-}  // namespace
-
+/// Collective. What the flight recorder of comm takes: of an operation, of a stage, and of a process that
+/// does nothing else. ExitCode::bug if the record is wrong.
 ExitCode recorder(const Output& output, comm::Communicator& ranks) {
   Results results("recorder", output, ranks);
   Table& table = results.table(
@@ -78,6 +79,20 @@ ExitCode recorder(const Output& output, comm::Communicator& ranks) {
       operations);
   results.finish();
   return ranks.max(wrong) == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_recorder(CLI::App& app, Job& job) {
+  const auto output = std::make_shared<Output>();
+  CLI::App* command = &add_command(app, {"recorder",
+                                         "Measure what the record for reports of failures costs",
+                                         {"mpirun -n 2 cohort-perf recorder"},
+                                         endings_on_ranks()});
+  add_output(command, *output);
+  command->callback([output, &job] {
+    job.with_ranks = [output](comm::Communicator& ranks) { return recorder(*output, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

@@ -1,16 +1,25 @@
 #include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "cohort/core/random.h"
 #include "cohort/data/context_sampler.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "resident_peak.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+struct SamplerOptions {
+  std::int64_t images = 100'000'000, contexts = 10'000;
+  std::int64_t ranks = 4096, groups = 1, group_images = 32;  ///< groups on each rank in a step
+  double balance = 1.0;
+  std::int64_t block = 1;
+  Output output;
+};
 
 using Clock = std::chrono::steady_clock;
 
@@ -45,8 +54,7 @@ std::int64_t count_wrong(const data::StepPlan& plan, const std::vector<data::Con
   return wrong;
 }
 
-}  // namespace
-
+/// Planning an epoch for one of many ranks, without any data. ExitCode::bug if a plan is wrong.
 ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks) {
   const data::SamplerConfig config{.groups_per_step = options.ranks * options.groups,
                                    .images_per_group = options.group_images,
@@ -92,6 +100,33 @@ ExitCode sampler(const SamplerOptions& options, comm::Communicator& ranks) {
             of_steps);
   results.finish();
   return wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_sampler(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<SamplerOptions>();
+  CLI::App* command =
+      &add_command(app, {"sampler",
+                         "Plan an epoch for one of many ranks: time and memory",
+                         {"cohort-perf sampler --images 100000000 --contexts 100000 --ranks 1024"},
+                         endings_on_ranks()});
+  const auto add = [&](const char* name, std::int64_t& value, const char* text) {
+    command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  add("--images", options->images, "in the dataset");
+  add("--contexts", options->contexts, "that they belong to");
+  add("--ranks", options->ranks, "that train");
+  add("--groups", options->groups, "on each rank in a step");
+  add("--group-images", options->group_images, "in a group");
+  add("--block", options->block, "as sampler.block");
+  command->add_option("--balance", options->balance, "as sampler.balance")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return sampler(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

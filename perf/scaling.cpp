@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -15,14 +16,24 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/train/run_config.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "scaling_fit.h"
 #include "statistics.h"
+#include "step_options.h"
 #include "support/json.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+struct ScalingOptions {
+  StepOptions step;  ///< its output is that of scaling
+  std::vector<std::int64_t> ranks{1, 2};
+  std::string mode = "strong";      ///< or weak
+  std::int64_t repeats = 3;         ///< runs with each number of ranks
+  std::string launcher = "mpirun";  ///< words before -n
+  std::int64_t patience = 3600;     ///< seconds for a run
+};
 
 constexpr double kError = 0.05;  // of 95 % intervals
 
@@ -212,8 +223,9 @@ void remark(Results& results, const Plan& plan, const std::map<std::int64_t, Run
     results.remark("where there are more ranks than cores, ranks share them: the fit leaves these out");
 }
 
-}  // namespace
-
+/// Without ranks: starts cohort-perf step on each number of ranks, in turns. How time and efficiency change,
+/// with confidence intervals, and a fit of what is serial, parallel and communication. Throws UsageError, and
+/// RankError when a run fails.
 ExitCode scaling(const ScalingOptions& options) {
   const Plan plan = make_plan(options);
   const std::map<std::int64_t, Runs> all = run_all(plan);
@@ -225,6 +237,39 @@ ExitCode scaling(const ScalingOptions& options) {
   remark(results, plan, all, fitted);
   results.finish();
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_scaling(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<ScalingOptions>();
+  CLI::App* command = &add_command(
+      app, {"scaling",
+            "Training steps of a configuration on several numbers of ranks: it starts them itself",
+            {"cohort-perf scaling configs/base.yaml --ranks 1,2,4 --mode weak"},
+            endings_alone()});
+  add_step_options(command, options->step);
+  command->add_option("--ranks", options->ranks, "numbers of ranks: 1,2,4")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--mode", options->mode,
+                   "strong: the same step on more ranks; weak: a step that grows with them")
+      ->check(CLI::IsMember({"strong", "weak"}))
+      ->capture_default_str();
+  command->add_option("--repeats", options->repeats, "runs with each number of ranks, in turns")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command
+      ->add_option("--launcher", options->launcher,
+                   "what starts ranks, before -n N: mpirun with its options, or srun within a Slurm job")
+      ->capture_default_str();
+  command->add_option("--patience", options->patience, "seconds that a run may take")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback([options, &job] { job.alone = [options] { return scaling(*options); }; });
 }
 
 }  // namespace cohort::perf

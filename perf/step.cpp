@@ -3,6 +3,7 @@
 #include <array>
 #include <csignal>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,18 +12,19 @@
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
-#include "cohort/method/dino.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/model.h"
 #include "cohort/train/trainer.h"
 
 #include "allocations.h"
-#include "benchmarks.h"
+#include "commands.h"
 #include "device.h"
 #include "model_cost.h"
+#include "plan/workload.h"
 #include "product_rate.h"
 #include "scratch.h"
 #include "statistics.h"
+#include "step_options.h"
 #include "synthetic.h"
 #include "train/step_totals.h"
 #include "train/training_views.h"
@@ -115,8 +117,7 @@ double flops_of_step(const train::RunConfig& config, const nn::VitShape& model, 
                   .views = train::training_views(config, description, 0)->shapes(),
                   .images = config.sampler.groups_per_step * config.sampler.images_per_group,
                   .cls_alone = true};
-  if (config.method == train::MethodName::dino)
-    shape.head = method::dino_head_shape(config.dino, model.embed_dim);
+  shape.head = dino_head_of(*train::build_method(config, description, {}));
   return model_flops(shape);
 }
 
@@ -250,8 +251,8 @@ void add_summary(Results& results, const StepOptions& options, const train::RunC
       steps);
 }
 
-}  // namespace
-
+/// Collective. Training steps of a configuration, by the same code as cohort train: time and memory by stage,
+/// FLOP, and MFU. Throws what cohort train throws.
 ExitCode step(const StepOptions& options, comm::Communicator& ranks) {
   std::optional<train::RunConfig> config;
   at::Device device = at::kCPU;
@@ -270,6 +271,42 @@ ExitCode step(const StepOptions& options, comm::Communicator& ranks) {
   add_summary(results, options, *config, measured, ranks.size());
   results.finish();
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_step_options(CLI::App* command, StepOptions& options) {
+  command->add_option("CONFIG", options.config, "configuration: a YAML file, or a recipe (cohort configs)")
+      ->required();
+  command->add_option("OVERRIDE", options.overrides, "KEY=VALUE, replaces an option of the file");
+  command->add_option("--steps", options.steps, "steps to measure")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--warmup", options.warmup, "steps before them, in which memory is counted")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--synthetic", options.synthetic,
+                      "noise of this size, 96x96x3, instead of the configuration's dataset");
+  command
+      ->add_option("--dir", options.folder,
+                   "folder that all ranks see; the run goes into a sub-folder, which is removed")
+      ->capture_default_str();
+  command->add_option("--peak", options.peak, "TFLOP/s of a rank for MFU; without it that of products here")
+      ->check(CLI::PositiveNumber);
+  add_output(command, options.output);
+}
+
+void add_step(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<StepOptions>();
+  CLI::App* command =
+      &add_command(app, {"step",
+                         "Training steps of a configuration: time and memory by stage, FLOP and MFU",
+                         {"mpirun -n 4 cohort-perf step configs/base.yaml --synthetic 96x96x3"},
+                         endings_on_ranks()});
+  add_step_options(command, *options);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return step(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -11,11 +12,18 @@
 
 #include "cohort/core/file.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+struct TraceOptions {
+  std::string file;       ///< trace.json of a run
+  std::int64_t step = 0;  ///< 0: all
+  std::string picture;    ///< SVG to write; empty: none
+  Output output;
+};
 
 using Json = nlohmann::json;
 using Intervals = std::vector<std::pair<double, double>>;  // in order, apart from each other
@@ -185,6 +193,10 @@ std::map<int, std::vector<Span>> read_trace(const std::filesystem::path& file) {
   }
 }
 
+namespace {
+
+/// Without ranks. How much of the communication of traced steps was hidden behind computation, and what each
+/// lane of the last one did. Throws DataError or UsageError.
 ExitCode trace(const TraceOptions& options) {
   const auto ranks = read_trace(options.file);
   std::vector<std::int64_t> steps = steps_of(ranks);
@@ -201,6 +213,21 @@ ExitCode trace(const TraceOptions& options) {
   if (!options.picture.empty()) write_file_atomically(options.picture, draw_step(last));
   results.finish();
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_trace(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<TraceOptions>();
+  CLI::App* command = &add_command(app, {"trace",
+                                         "Show what a trace of training steps says of overlap, and draw it",
+                                         {"cohort-perf trace runs/x/trace.json --step 12 --svg step.svg"},
+                                         endings_alone()});
+  command->add_option("file", options->file, "trace.json of a run with train.trace.steps")->required();
+  command->add_option("--step", options->step, "only this step; else all, and the last one's lanes");
+  command->add_option("--svg", options->picture, "draw the timeline of the step into this file");
+  add_output(command, options->output);
+  command->callback([options, &job] { job.alone = [options] { return trace(*options); }; });
 }
 
 }  // namespace cohort::perf

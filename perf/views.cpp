@@ -1,4 +1,5 @@
 #include <chrono>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,13 +10,20 @@
 #include "cohort/augment/multi_crop.h"
 #include "cohort/core/random.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "device.h"
 #include "statistics.h"
 #include "table.h"
 
 namespace cohort::perf {
 namespace {
+
+struct ViewsOptions {
+  std::string device = "cpu";  ///< or "cuda": batches of `images`, from stored pixels in page-locked memory
+  std::int64_t images = 128;
+  double seconds = 2.0;  ///< for each preset
+  Output output;
+};
 
 using Clock = std::chrono::steady_clock;
 
@@ -113,8 +121,8 @@ Measured measure_on_device(const Case& tested, const ViewsOptions& options, at::
   return measured;
 }
 
-}  // namespace
-
+/// Collective. How fast one thread, or a device, makes the views of the multi-crop presets. ExitCode::bug if
+/// a value is not finite. Throws UsageError: no such device.
 ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
   const at::Device device = device_named(options.device, ranks);
   Results results("views", options.output, ranks);
@@ -144,6 +152,29 @@ ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
   }
   results.finish();
   return all_wrong == 0 ? ExitCode::done : ExitCode::bug;
+}
+
+}  // namespace
+
+void add_views(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<ViewsOptions>();
+  CLI::App* command = &add_command(app, {"views",
+                                         "Make the views of DINO's presets: images/s of one thread or device",
+                                         {"cohort-perf views --seconds 5"},
+                                         endings_on_ranks()});
+  command->add_option("--device", options->device, "that makes them: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--images", options->images, "in a batch, on a device")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "time for each preset")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  add_output(command, options->output);
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return views(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

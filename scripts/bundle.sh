@@ -63,7 +63,7 @@ install_file() {
 # join_debug_information BUNDLE: Cohort's own files keep their line tables, for crash reports, each entry once; what several of them have
 # is in a file of its own.
 join_debug_information() {
-  dwz -m "$1/lib/cohort.debug" -M ../lib/cohort.debug "${PROGRAMS[@]/#/$1/libexec/}" "$1"/lib/libcohort.so*
+  dwz -m "$1/lib/cohort.debug" -M ../lib/cohort.debug "${PROGRAMS[@]/#/$1/libexec/}" "$1"/lib/libcohort*.so*
 }
 
 copy_programs() {
@@ -72,7 +72,10 @@ copy_programs() {
     install_file "$1/bin/$program" "$2/libexec/$program" '$ORIGIN/../lib'
     cp "$ROOT/scripts/bundle/launcher.sh" "$2/bin/$program"
   done
-  install_file "$(readlink -f "$1"/src/libcohort.so)" "$2/lib/$(soname "$1"/src/libcohort.so)" '$ORIGIN'
+  local library
+  for library in src/libcohort jobs/libcohort_program; do
+    install_file "$(readlink -f "$1/$library.so")" "$2/lib/$(soname "$1/$library.so")" '$ORIGIN'
+  done
   join_debug_information "$2"
   cp "$ROOT/scripts/bundle/environment.sh" "$2/libexec/environment.sh"
   for program in "${PROGRAMS[@]}"; do "$1/bin/$program" docs share "$2/share"; done
@@ -104,11 +107,11 @@ soname() { patchelf --print-soname "$1"; }
 copy_libraries() {
   local build=$1 bundle=$2 file path name
   for file in "$build"/bin/cohort* "$bundle"/lib/openmpi/*.so "$bundle"/lib/pmix/*.so; do
-    LD_LIBRARY_PATH=$build/src ldd "$file" 2>/dev/null | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p'
+    LD_LIBRARY_PATH=$build/src:$build/jobs ldd "$file" 2>/dev/null | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p'
   done | sort -u | while read -r path; do
     name=$(basename "$path")
     case $path in */torch/lib/* | */libtorch/lib/* | */nvidia/* | */cuda*/*) continue ;; esac
-    if [[ $name =~ $C_LIBRARY ]] || [[ $name == libcohort.so* ]] || [[ $name == libnccl.so* ]]; then continue; fi
+    if [[ $name =~ $C_LIBRARY ]] || [[ $name == libcohort*.so* ]] || [[ $name == libnccl.so* ]]; then continue; fi
     [ -e "$bundle/lib/$name" ] || install_file "$path" "$bundle/lib/$name" '$ORIGIN'
   done
 }

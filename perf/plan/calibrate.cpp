@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <ctime>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -14,7 +15,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
-#include "benchmarks.h"
+#include "commands.h"
 #include "nn/attention.h"
 #include "nn/gelu.h"
 #include "nn/layer_norm.h"
@@ -24,6 +25,11 @@
 
 namespace cohort::perf {
 namespace {
+
+struct CalibrateOptions {
+  std::string file;      ///< to write; empty: the terminal
+  double seconds = 1.0;  ///< for each measurement
+};
 
 // A block of ViT-S/8 on 16 images of 96 x 96.
 constexpr std::int64_t kImages = 16, kTokens = 145, kBlockWidth = 384, kHeads = 6, kHidden = 4 * kBlockWidth;
@@ -150,8 +156,8 @@ class Calibration {
   comm::Communicator& ranks_;
 };
 
-}  // namespace
-
+/// Collective. Measures what cohort-perf plan has to know of this machine, and writes it as a file of
+/// hardware. With one rank nothing is told of collectives.
 ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks) {
   const Processor processor = Calibration(options.seconds, ranks).run();
   const std::string text = fmt::format(
@@ -166,6 +172,23 @@ ExitCode calibrate(const CalibrateOptions& options, comm::Communicator& ranks) {
     }
   });
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_calibrate(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<CalibrateOptions>();
+  CLI::App* command = &add_command(app, {"calibrate",
+                                         "Measure this machine's CPUs for cohort-perf plan --hardware",
+                                         {"mpirun -n 2 cohort-perf calibrate --out here.yaml"},
+                                         endings_on_ranks()});
+  command->add_option("--out", options->file, "file to write; else the terminal");
+  command->add_option("--seconds", options->seconds, "time for each measurement")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback([options, &job] {
+    job.with_ranks = [options](comm::Communicator& ranks) { return calibrate(*options, ranks); };
+  });
 }
 
 }  // namespace cohort::perf

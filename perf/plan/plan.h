@@ -55,10 +55,4 @@ struct PublishedComparison {
 /// Predictions of published training runs of language models under FSDP.
 std::vector<PublishedComparison> compare_published();
 
-/// cohort-perf published: compare_published() as a table.
-ExitCode published();
-
-/// cohort-perf plan. Without ranks and without a GPU.
-ExitCode plan(const PlanOptions& options);
-
 }  // namespace cohort::perf

@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
 
+#include "commands.h"
 #include "facts.h"
 #include "plan/plan.h"
 #include "support/json.h"
@@ -247,8 +249,7 @@ void print_schedule(const Plan& plan) {
     fmt::print("{} {} {:.0f}\n", lane_name(collective.lane), collective.operation, collective.bytes);
 }
 
-}  // namespace
-
+/// Without ranks and without a GPU.
 ExitCode plan(const PlanOptions& options) {
   const Plan made = make_plan(options);
   if (options.schedule) {
@@ -261,6 +262,50 @@ ExitCode plan(const PlanOptions& options) {
     print_plan(made);
   }
   return ExitCode::done;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Job& job) {
+  const auto options = std::make_shared<PlanOptions>();
+  CLI::App* command = &add_command(
+      app, {"plan",
+            "Predict memory, step time, storage and checkpoints of a run that is not there, without a GPU",
+            {"cohort-perf plan configs/base.yaml --nodes 128 --gpus-per-node 8 --gpu h100 --network "
+             "infiniband-ndr400"},
+            endings_alone()});
+  const auto add = [&](const char* name, auto& value, const char* text) {
+    return command->add_option(name, value, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  command->add_option("config", options->config, "configuration: a YAML file, or a recipe (cohort configs)")
+      ->required();
+  command->add_option("overrides", options->overrides, "options of it: optimizer.lr=1e-3");
+  add("--nodes", options->nodes, "machines")->check(CLI::Range(1, 1 << 20));
+  add("--gpus-per-node", options->gpus_per_node, "ranks on each")->check(CLI::Range(1, 1 << 10));
+  command->add_option("--gpu", options->gpu, "a100, h100, h200, b200 or one of --hardware")
+      ->capture_default_str();
+  command
+      ->add_option("--network", options->network,
+                   "infiniband-ndr400, infiniband-hdr200, slingshot-11, ethernet-100g or one of --hardware")
+      ->capture_default_str();
+  command->add_option("--hardware", options->hardware,
+                      "file with more of both: of cohort-perf calibrate, or like perf/plan/hardware.yaml");
+  command->add_option("--strategy", options->strategy, "look no further than this sharding.strategy");
+  add("--micro-batches", options->micro_batches, "look no further than this train.micro_batches");
+  command->add_flag("--scale-batch", options->scale_batch,
+                    "raise sampler.groups_per_step to the next multiple of the ranks");
+  command->add_option("--image", options->image, "channels,height,width, where there is no dataset yet")
+      ->delimiter(',');
+  add("--images", options->images, "of the training split, where there is no dataset yet");
+  add("--classes", options->classes, "of its labels");
+  add("--contexts", options->contexts, "values of each of its context keys");
+  add("--hours-between-failures", options->hours_between_failures, "of one node, on average");
+  add("--write-gb-s", options->write_gb_s, "GB/s at which the file system takes a checkpoint");
+  add("--checkpoint-seconds", options->checkpoint_seconds, "time to write a checkpoint, if it is known");
+  command->add_flag("--kernels", options->kernels, "instead: the kernels of a micro-batch and their times");
+  command->add_flag("--schedule", options->schedule, "instead: the collectives of a step, in order");
+  command->add_flag("--json", options->json, "one JSON object");
+  command->callback([options, &job] { job.alone = [options] { return plan(*options); }; });
 }
 
 }  // namespace cohort::perf

@@ -186,16 +186,4 @@ std::vector<PublishedComparison> compare_published() {
   return comparisons;
 }
 
-ExitCode published() {
-  fmt::print(
-      "# Predictions beside published figures: language models under FSDP, tokens/s of a device "
-      "(docs/plan.md)\n");
-  fmt::print("# {:>12} {:>26} {:>10} {:>10} {:>8}\n", "source", "case", "published", "predicted", "error");
-  for (const PublishedComparison& one : compare_published()) {
-    fmt::print("  {:>12} {:>26} {:>10.0f} {:>10.0f} {:>+7.1f}%\n", one.source, one.what, one.published,
-               one.predicted, 100 * (one.predicted / one.published - 1));
-  }
-  return ExitCode::done;
-}
-
 }  // namespace cohort::perf

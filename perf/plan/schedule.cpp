@@ -393,9 +393,8 @@ Schedule make_schedule(const Workload& workload, const Layout& layout, int micro
   PlannedModel& trained = *models.front();
   const bool is_dino = workload.head.has_value();
   std::optional<std::size_t> counting;
-  const bool weighs = config.supervised.class_weights == method::ClassWeights::balanced;
-  const double counts = weighs ? 8.0 * static_cast<double>(workload.model.classes) : 8.0;
-  if (!is_dino) counting = to.start(Lane::world, "all_reduce i64", counts, counts, layout.ranks);
+  const double counts = 8.0 * static_cast<double>(workload.counts);
+  if (workload.counts > 0) counting = to.start(Lane::world, "all_reduce i64", counts, counts, layout.ranks);
   for (int pass = 0; pass < micro_batches; ++pass) {
     for (const auto& model : models) model->begin_pass(pass);
     if (is_dino) models[1]->forward(1);

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/method/registry.h"
+#include "cohort/nn/dino_network.h"
 #include "cohort/nn/unit_model.h"
 #include "cohort/train/model.h"
 
@@ -99,16 +101,21 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   }
   for (const data::ViewShape& view : train::training_views(config, description, 0)->shapes())
     workload.views.push_back(view);
-  train::RunConfig unweighted = workload.config;
-  unweighted.supervised.class_weights = {};
-  const auto method = train::build_method(unweighted, description, {});
+  const auto method = train::build_method(workload.config, description, {});
   for (const method::Part& part : method->parts()) {
     workload.model = part.backbone->shape();
     workload.parts.push_back(planned_part(part, workload.model));
   }
-  if (config.method == train::MethodName::dino)
-    workload.head = method::dino_head_shape(config.dino, workload.model.embed_dim);
+  workload.head = dino_head_of(*method);
+  const method::Traits traits = config.method.traits();
+  if (traits.learns_classes) workload.counts = traits.counts_labels ? workload.model.classes : 1;
   return workload;
+}
+
+std::optional<nn::DinoHeadShape> dino_head_of(method::Method& method) {
+  const auto network = std::dynamic_pointer_cast<nn::DinoNetwork>(method.parts().front().model);
+  if (!network) return std::nullopt;
+  return network->head().shape();
 }
 
 StepShape step_shape(const Workload& workload, std::int64_t images) {

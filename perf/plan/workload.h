@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cohort/method/method.h"
 #include "cohort/train/run_config.h"
 
 #include "model_cost.h"
@@ -37,6 +38,7 @@ struct Workload {
   train::RunConfig config;
   nn::VitShape model;
   std::optional<nn::DinoHeadShape> head;
+  std::int64_t counts = 0;  ///< numbers of labels that the ranks add up before the loss; 0: none
   std::vector<data::ViewShape> views;
   std::vector<PlannedPart> parts;  ///< in the order of the method
   std::int64_t images = 0;         ///< of the training split
@@ -51,6 +53,9 @@ struct Workload {
 /// Builds the networks without memory for their values, with the code that trains them. Throws UsageError: no
 /// dataset and no stand-in; whatever train::build_method() refuses.
 Workload make_workload(const train::RunConfig& config, const StandIn& stand_in);
+
+/// Of the method's networks, where they have such a head.
+std::optional<nn::DinoHeadShape> dino_head_of(method::Method& method);
 
 /// Kernels of a micro-batch of `images` on one rank.
 StepShape step_shape(const Workload& workload, std::int64_t images);

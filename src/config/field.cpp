@@ -27,6 +27,23 @@ std::vector<std::string> Fields::keys() const {
   return keys;
 }
 
+void Fields::choice(std::string_view key, std::string& value, const std::vector<std::string>& names,
+                    std::string_view description) {
+  Field field;
+  field.key = prefix_ + std::string(key);
+  field.type = "one of " + scalar::one_of(names);
+  field.description = description;
+  field.names = names;
+  field.set = [&value, names](const std::vector<std::string>& texts) {
+    if (texts.size() != 1) throw std::invalid_argument("expected one value, not a list");
+    const auto found = std::find(names.begin(), names.end(), texts.front());
+    if (found == names.end()) scalar::unknown_name(texts.front(), names);
+    value = *found;
+  };
+  field.get = [&value] { return std::vector<std::string>{value}; };
+  fields_.push_back(std::move(field));
+}
+
 void Fields::check_keys() const {
   std::set<std::string_view> seen;
   for (const Section& section : sections_) {

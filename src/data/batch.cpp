@@ -135,17 +135,9 @@ Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std
   COHORT_CHECK(groups > 0 && images % groups == 0 && 0 <= begin && begin < end && end <= groups,
                "groups {} to {} of {} with {} images", begin, end, groups, images);
   const std::int64_t first = images / groups * begin, count = images / groups * (end - begin);
-  const auto part = [&](const at::Tensor& column) {
-    return column.defined() ? column.narrow(0, first, count) : column;
-  };
-  Batch result;
-  for (const at::Tensor& view : batch.views) result.views.push_back(part(view));
-  result.stored = part(batch.stored);
-  result.recipes = part(batch.recipes);
-  result.context = part(batch.context);
-  result.group = part(batch.group);
-  result.label = part(batch.label);
-  result.sample = part(batch.sample);
+  Batch result = batch;
+  result.read_seconds = result.view_seconds = 0.0;
+  result.for_each_tensor([&](at::Tensor& rows, Batch::Use) { rows = rows.narrow(0, first, count); });
   return result;
 }
 

@@ -4,7 +4,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <numeric>
 #include <stop_token>
 #include <thread>
 #include <variant>
@@ -17,9 +16,9 @@ namespace cohort::data {
 namespace {
 
 std::size_t bytes_of(const Batch& batch) {
-  const std::size_t later = batch.stored.defined() ? batch.stored.nbytes() + batch.recipes.nbytes() : 0;
-  return std::accumulate(batch.views.begin(), batch.views.end(), later,
-                         [](std::size_t sum, const at::Tensor& view) { return sum + view.nbytes(); });
+  std::size_t sum = 0;
+  batch.for_each_tensor([&](const at::Tensor& tensor, Batch::Use) { sum += tensor.nbytes(); });
+  return sum;
 }
 
 }  // namespace

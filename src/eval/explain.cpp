@@ -49,7 +49,7 @@ Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
   const at::Tensor& images = batch.views.front();
-  nn::Trail trail = nn::forward_with_trail(model, images.to(device), conditions);
+  nn::Trail trail = nn::encode_with_trail(model, images.to(device), conditions);
   const at::Tensor kept = at::tensor(inside, at::kLong).to(device);
   for (at::Tensor& input : trail.inputs) input = input.index_select(0, kept);
 
@@ -62,8 +62,8 @@ Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch
   Explanation explanation;
   explanation.rollout = on_grid(rollout, grid);
   explanation.heads = on_grid(attention.select(2, 0).narrow(2, attention.size(3) - patches, patches), grid);
-  if (!trail.output.logits.defined()) return explanation;
-  explanation.logits = trail.output.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
+  if (!trail.logits.defined()) return explanation;
+  explanation.logits = trail.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
   explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid)), grid);
   return explanation;
 }

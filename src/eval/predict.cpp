@@ -13,9 +13,8 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
-#include "cohort/eval/autocast.h"
 #include "cohort/eval/explain.h"
-#include "cohort/nn/explain.h"
+#include "cohort/nn/autocast.h"
 
 #include "eval/passes.h"
 
@@ -74,26 +73,24 @@ struct Rows {
   std::vector<at::Tensor> sample, logits, features, patches, context;
 };
 
-/// Tokens [B, T, D] are those of the chosen layer.
-nn::VisionTransformer::Output forward(nn::VisionTransformer& model, const at::Tensor& images,
-                                      const nn::Conditions& conditions, const FeatureChoice& choice) {
-  if (choice.layer < 0) return model.forward(images, conditions);
-  nn::Trail trail = nn::forward_with_trail(model, images, conditions);
-  trail.output.tokens = trail.inputs.at(static_cast<std::size_t>(choice.layer));
-  return trail.output;
+nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images, const nn::Conditions& conditions,
+                           const FeatureChoice& choice) {
+  constexpr unsigned kWanted = nn::Encoder::pooled | nn::Encoder::tokens | nn::Encoder::logits;
+  return choice.layer < 0 ? model.encode(images, conditions, kWanted)
+                          : model.encode_at(choice.layer, images, conditions, kWanted);
 }
 
 void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
               Rows& rows) {
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
-  const Bf16Scope scope(bf16, device.type());
-  const auto output = forward(model, batch.views.front().to(device), conditions, choice);
+  const nn::Bf16Scope scope(bf16, device.type());
+  const auto output = encode(model, batch.views.front().to(device), conditions, choice);
   const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
   rows.sample.push_back(batch.sample);
-  rows.features.push_back(keep(output.tokens.select(1, 0)));
+  rows.features.push_back(keep(output.pooled));
   if (choice.patches) {
-    const std::int64_t others = nn::tokens_before_patches(model.shape());
+    const std::int64_t others = model.traits().other_tokens;
     rows.patches.push_back(keep(output.tokens.narrow(1, others, output.tokens.size(1) - others)));
   }
   if (output.logits.defined()) rows.logits.push_back(keep(output.logits));

@@ -1,20 +1,60 @@
-#include "cohort/method/dino.h"
-
+#include <memory>
 #include <span>
+#include <string>
 #include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/schedule.h"
+#include "cohort/method/conditions.h"
 #include "cohort/method/dino_loss.h"
+#include "cohort/method/registry.h"
+#include "cohort/nn/dino_network.h"
 #include "cohort/nn/dropout.h"
 
 namespace cohort::method {
 namespace {
 
-constexpr auto kWanted = nn::VisionTransformer::Wanted::cls;
+struct DinoOptions {
+  std::int64_t prototypes = 65536, hidden = 2048, bottleneck = 256;
+  bool norm_last_layer = true, batch_norm = false;
+  std::int64_t freeze_last_layer = 1;
+  double student_temperature = 0.1;
+  double teacher_temperature = 0.07, teacher_temperature_start = 0.04;
+  std::int64_t teacher_temperature_epochs = 30;
+  double teacher_momentum = 0.996, centre_momentum = 0.9;
+  double student_channel_drop = 0.0;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("prototypes", prototypes, "outputs of the head", config::Range<std::int64_t>{2, 1 << 24});
+    visit("hidden", hidden, "width of the head's hidden layers", config::Range<std::int64_t>{1, 1 << 20});
+    visit("bottleneck", bottleneck, "width of the head before the prototypes",
+          config::Range<std::int64_t>{1, 1 << 20});
+    visit("norm_last_layer", norm_last_layer, "prototypes are unit vectors; false: their lengths are learnt");
+    visit("batch_norm", batch_norm, "batch normalisation in the head, over all ranks");
+    visit("freeze_last_layer", freeze_last_layer, "epochs at the start in which the prototypes stay",
+          config::Range<std::int64_t>{0, 1 << 30});
+    visit("student_temperature", student_temperature, "divides the student's logits",
+          config::Range{0.001, 10.0});
+    visit("teacher_temperature", teacher_temperature, "divides the teacher's logits, after the warm-up",
+          config::Range{0.001, 10.0});
+    visit("teacher_temperature_start", teacher_temperature_start,
+          "the same at the start; grows linearly with the epochs", config::Range{0.001, 10.0});
+    visit("teacher_temperature_epochs", teacher_temperature_epochs, "epochs of that warm-up",
+          config::Range<std::int64_t>{0, 1 << 30});
+    visit("teacher_momentum", teacher_momentum,
+          "part of the teacher that a step keeps at the start; a cosine brings it to 1",
+          config::Range{0.0, 1.0});
+    visit("centre_momentum", centre_momentum, "part of the centre that a step keeps",
+          config::Range{0.0, 1.0});
+    visit("student_channel_drop", student_channel_drop,
+          "probability that a channel of a student's view is set to zero", config::Range{0.0, 0.99});
+  }
+};
 
 // Sum over groups of the deviation of `features` [R, D], L2-normalised, within the group, and their number.
 std::pair<double, std::int64_t> deviation_in_groups(const at::Tensor& features, const at::Tensor& group) {
@@ -40,15 +80,22 @@ std::vector<std::span<const at::Tensor>> by_size(std::span<const at::Tensor> vie
   return runs;
 }
 
+/// Self-distillation without labels (Caron et al., arXiv 2104.14294; formulas and sources in
+/// docs/methods.md). Parts: "student", trained, and "teacher", which follows it and is frozen; buffer:
+/// "centre". Batches have two or more views, of which the first two are the teacher's; neighbours of one size
+/// are computed in one forward pass. Statistics of a context go over all views of its images of one size.
+/// Metrics: "teacher_entropy", "kl" (teacher against student, mean over pairs of views), "centre_norm",
+/// "feature_std" (of the teacher's L2-normalised features within a group, mean over dimensions and groups: 0
+/// is collapse).
 class Dino final : public Method {
  public:
   Dino(std::shared_ptr<nn::DinoNetwork> student, std::shared_ptr<nn::DinoNetwork> teacher,
-       const DinoConfig& config, nn::Scope scope)
+       const DinoOptions& options, nn::Scope scope)
       : student_(std::move(student)),
         teacher_(std::move(teacher)),
-        config_(config),
+        options_(options),
         scope_(scope),
-        centre_(config.prototypes, config.centre_momentum) {
+        centre_(options.prototypes, options.centre_momentum) {
     for (const at::Tensor& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
   }
 
@@ -59,7 +106,7 @@ class Dino final : public Method {
 
   std::vector<Buffer> buffers() override { return {{"centre", centre_.values()}}; }
 
-  HeldParameters held_at_first() const override { return {"head.last_layer.", config_.freeze_last_layer}; }
+  HeldParameters held_at_first() const override { return {"head.last_layer.", options_.freeze_last_layer}; }
 
   void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) override { centre_.forget(); }
 
@@ -68,8 +115,8 @@ class Dino final : public Method {
                  "DINO needs two views of one size or more, not {}", batch.views.size());
     const std::int64_t images = batch.sample.size(0);
     const at::Tensor probabilities = teach(batch, step, metrics);
-    const at::Tensor logits = student_logits(batch, step).view({-1, images, config_.prototypes});
-    const at::Tensor sum = cross_entropy_of_views(logits, probabilities, config_.student_temperature);
+    const at::Tensor logits = student_logits(batch, step).view({-1, images, options_.prototypes});
+    const at::Tensor sum = cross_entropy_of_views(logits, probabilities, options_.student_temperature);
     const double entropy = at::special_entr(probabilities).sum().item<double>();
     metrics.add("teacher_entropy", entropy, kTeacherViews * images);
     metrics.add("kl", sum.item<double>() - entropy / kTeacherViews, images);
@@ -79,38 +126,24 @@ class Dino final : public Method {
   void after_step(const Step& step) override { centre_.update(step.ranks); }
 
   double decay(const Step& step) const override {
-    return warmup_cosine(config_.teacher_momentum, 1.0, step.step + 1, step.total_steps, 0);
+    return warmup_cosine(options_.teacher_momentum, 1.0, step.step + 1, step.total_steps, 0);
   }
 
  private:
-  // Of the views first … first + views - 1 of a batch, one after the other.
-  [[nodiscard]] nn::Conditions conditions(const data::Batch& batch, const Step& step, std::int64_t first,
-                                          std::int64_t views, bool training) const {
-    const std::int64_t all = std::ssize(batch.views);
-    const at::Tensor view = at::arange(first, first + views, batch.sample.options()).unsqueeze(1);
-    return {.context = batch.context.repeat({views, 1}),
-            .group = batch.group.repeat({views}),
-            .sample = (batch.sample * all + view).flatten(),
-            .seed = step.seed,
-            .step = step.step,
-            .training = training,
-            .scope = scope_,
-            .ranks = step.ranks};
-  }
-
   // Probabilities [2, B, K]; adds to the centre of the next step.
   at::Tensor teach(const data::Batch& batch, const Step& step, Metrics& metrics) {
     const at::NoGradGuard no_grad;
-    const nn::Conditions seen = conditions(batch, step, 0, kTeacherViews, /*training=*/false);
+    const nn::Conditions seen = conditions(batch, step, scope_, 0, kTeacherViews, /*training=*/false);
     const at::Tensor images = at::cat({batch.views[0], batch.views[1]});
-    const at::Tensor features = teacher_->backbone()->forward(images, seen, kWanted).cls;  // [2 B, D]
-    const at::Tensor logits = teacher_->head().forward(features, step.ranks);              // [2 B, K]
+    const at::Tensor features =
+        teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;  // [2 B, D]
+    const at::Tensor logits = teacher_->head().forward(features, step.ranks);    // [2 B, K]
     centre_.add(logits);
     const auto [deviation, groups] = deviation_in_groups(features.to(at::kFloat), seen.group);
     metrics.add("feature_std", deviation, groups);
     metrics.add("centre_norm", centre_.values().norm().item<double>(), 1);
     return teacher_probabilities(logits.view({kTeacherViews, -1, logits.size(1)}), centre_.values(),
-                                 teacher_temperature(config_, step.epoch));
+                                 temperature_in(step.epoch));
   }
 
   // [V B, K], view by view
@@ -118,44 +151,68 @@ class Dino final : public Method {
     std::vector<at::Tensor> features;
     std::int64_t first = 0;
     for (const auto views : by_size(batch.views)) {
-      const nn::Conditions seen = conditions(batch, step, first, std::ssize(views), /*training=*/true);
+      const nn::Conditions seen =
+          conditions(batch, step, scope_, first, std::ssize(views), /*training=*/true);
       const at::Tensor images = nn::channel_dropout(at::cat(at::TensorList(views.data(), views.size())),
-                                                    config_.student_channel_drop, seen);
-      features.push_back(student_->backbone()->forward(images, seen, kWanted).cls);
+                                                    options_.student_channel_drop, seen);
+      features.push_back(student_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled);
       first += std::ssize(views);
     }
     return student_->head().forward(at::cat(features), step.ranks);
   }
 
+  [[nodiscard]] double temperature_in(std::int64_t epoch) const {
+    return teacher_temperature(options_.teacher_temperature_start, options_.teacher_temperature,
+                               options_.teacher_temperature_epochs, epoch);
+  }
+
   std::shared_ptr<nn::DinoNetwork> student_, teacher_;
-  DinoConfig config_;
+  DinoOptions options_;
   nn::Scope scope_;
   Centre centre_;
 };
 
+std::shared_ptr<nn::DinoNetwork> make_network(const DinoOptions& options, const Materials& materials) {
+  const auto encoder = materials.encoder("image", /*classes=*/0);
+  const nn::DinoHeadShape head{.width = encoder->shape().embed_dim,
+                               .hidden = options.hidden,
+                               .bottleneck = options.bottleneck,
+                               .prototypes = options.prototypes,
+                               .batch_norm = options.batch_norm,
+                               .norm_last_layer = options.norm_last_layer};
+  return std::make_shared<nn::DinoNetwork>(encoder, head);
+}
+
+std::unique_ptr<Method> make_dino(const config::Options& erased, const Materials& materials) {
+  const auto& options = config::values_of<DinoOptions>(erased);
+  const auto student = make_network(options, materials), teacher = make_network(options, materials);
+  return std::make_unique<Dino>(student, teacher, options, materials.scope);
+}
+
+void check_dino(const config::Options& options, const Surroundings& run, const std::string& where) {
+  if (config::values_of<DinoOptions>(options).batch_norm && (run.reproducible || run.micro_batches > 1)) {
+    throw UsageError({fmt::format("dino.batch_norm needs all images of a step at once, but {}",
+                                  run.reproducible ? "reproducible makes each group a micro-batch"
+                                                   : "train.micro_batches divides them"),
+                      where, "set dino.batch_norm=false"});
+  }
+  if (run.channel_sampling) {
+    throw UsageError({"model.channel_sampling and method=dino do not go together", where,
+                      "set model.channel_sampling=false; dino.student_channel_drop drops single channels"});
+  }
+}
+
 }  // namespace
 
-nn::DinoHeadShape dino_head_shape(const DinoConfig& config, std::int64_t width) {
-  return {.width = width,
-          .hidden = config.hidden,
-          .bottleneck = config.bottleneck,
-          .prototypes = config.prototypes,
-          .batch_norm = config.batch_norm,
-          .norm_last_layer = config.norm_last_layer};
-}
-
-double teacher_temperature(const DinoConfig& config, std::int64_t epoch) {
-  const double start = config.teacher_temperature_start, end = config.teacher_temperature;
-  const std::int64_t last = config.teacher_temperature_epochs - 1;
-  if (epoch > last) return end;
-  if (last == 0) return start;
-  return start + (end - start) * static_cast<double>(epoch) / static_cast<double>(last);
-}
-
-std::unique_ptr<Method> make_dino(std::shared_ptr<nn::DinoNetwork> student,
-                                  std::shared_ptr<nn::DinoNetwork> teacher, const DinoConfig& config,
-                                  nn::Scope scope) {
-  return std::make_unique<Dino>(std::move(student), std::move(teacher), config, scope);
+Entry dino() {
+  return {
+      .name = "dino",
+      .sentence = "by self-distillation without labels",
+      .section = "head, teacher and loss",
+      .options = config::default_options<DinoOptions>,
+      .traits = [](const config::Options&) { return Traits{.views = kTeacherViews, .takes_crops = true}; },
+      .make = make_dino,
+      .check = check_dino};
 }
 
 }  // namespace cohort::method

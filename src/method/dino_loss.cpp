@@ -36,6 +36,13 @@ void Centre::update(comm::Communicator* ranks) {
   sums_.zero_();
 }
 
+double teacher_temperature(double start, double end, std::int64_t warm_up, std::int64_t epoch) {
+  const std::int64_t last = warm_up - 1;
+  if (epoch > last) return end;
+  if (last == 0) return start;
+  return start + (end - start) * static_cast<double>(epoch) / static_cast<double>(last);
+}
+
 at::Tensor teacher_probabilities(const at::Tensor& logits, const at::Tensor& centre, double temperature) {
   return at::softmax((logits - centre.to(logits.device())) / temperature, -1);
 }

@@ -1,25 +1,70 @@
-#include "cohort/method/supervised.h"
-
 #include <array>
+#include <memory>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 
 #include "cohort/core/error.h"
+#include "cohort/method/conditions.h"
 #include "cohort/method/mixing.h"
+#include "cohort/method/registry.h"
+#include "cohort/nn/vit.h"
 
 namespace cohort::method {
 namespace {
 
 constexpr std::int64_t kNoLabel = -1;
 
+/// How much an image counts by its class.
+enum class ClassWeights {
+  none,      ///< all alike
+  balanced,  ///< N / (K n_k): every class of the training images counts as much as every other
+};
+std::span<const config::EnumName<ClassWeights>> enum_names(ClassWeights) {
+  static constexpr std::array<config::EnumName<ClassWeights>, 2> kNames{
+      {{ClassWeights::none, "none"}, {ClassWeights::balanced, "balanced"}}};
+  return kNames;
+}
+
+struct SupervisedOptions {
+  double label_smoothing = 0.0;
+  double mixup = 0.0, cutmix = 0.0;
+  ClassWeights class_weights = ClassWeights::none;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("label_smoothing", label_smoothing, "part of the target spread evenly over all classes",
+          config::Range{0.0, 0.99});
+    visit(
+        "mixup", mixup,
+        "images of a group are added to each other, with shares of a Beta distribution with this parameter; "
+        "0: not",
+        config::Range{0.0, 100.0});
+    visit(
+        "cutmix", cutmix,
+        "a box of one image is pasted into another of its group; the parameter as above. With mixup a group "
+        "does the one or the other",
+        config::Range{0.0, 100.0});
+    visit(
+        "class_weights", class_weights,
+        "how much an image counts by its class: none: all alike; balanced: classes count alike, however many "
+        "training images they have");
+  }
+};
+
+/// Cross-entropy of the class head on the cls feature. Rows without a label (-1) take part in context
+/// statistics, not in the loss. Mixed images (mixing.h) have both labels, by their shares. Metrics:
+/// "accuracy", of the own label. `weights` [classes]: the mean is weighted by the class of each image, as
+/// PyTorch's cross-entropy does it (smoothing is spread by weights too); empty: all alike.
 class Supervised final : public Method {
  public:
-  Supervised(std::shared_ptr<nn::VisionTransformer> model, const SupervisedConfig& config, nn::Scope scope,
+  Supervised(std::shared_ptr<nn::VisionTransformer> model, const SupervisedOptions& options, nn::Scope scope,
              std::span<const double> weights)
-      : model_(std::move(model)), config_(config), scope_(scope) {
+      : model_(std::move(model)), options_(options), scope_(scope) {
     const std::int64_t classes = model_->shape().classes;
     COHORT_CHECK(classes > 0, "supervised training needs a model with a head");
     if (weights.empty()) return;
@@ -40,11 +85,13 @@ class Supervised final : public Method {
     COHORT_CHECK(global_counts_.defined() && batch.views.size() == 1,
                  "supervised training needs begin_step() first, and one view");
     const at::Tensor labelled = batch.label.ne(kNoLabel);
-    const Mixing mixing{config_.mixup, config_.cutmix};
+    const Mixing mixing{options_.mixup, options_.cutmix};
     Mixed mixed{batch.views[0], {}, {}};
     if (mixing.is_on()) mixed = mix_groups(batch.views[0], batch.group, mixing, step.seed, step.step);
     const at::Tensor logits =
-        model_->forward(mixed.images, conditions(batch, step), nn::VisionTransformer::Wanted::cls)
+        model_
+            ->encode(mixed.images, conditions(batch, step, scope_, 0, 1, /*training=*/true),
+                     nn::Encoder::logits)
             .logits.to(at::kFloat);  // [B, classes]
     const at::Tensor correct = logits.argmax(1).eq(batch.label).logical_and_(labelled).sum();
     metrics.add("accuracy", correct.item<double>(), labelled.sum().item<std::int64_t>());
@@ -75,7 +122,7 @@ class Supervised final : public Method {
     const auto losses = [&](const at::Tensor& of, at::Reduction::Reduction reduction) {
       const std::optional<at::Tensor> weight =
           weights_.defined() ? std::optional(weights_.to(logits.options())) : std::nullopt;
-      return at::cross_entropy_loss(logits, of, weight, reduction, kNoLabel, config_.label_smoothing);
+      return at::cross_entropy_loss(logits, of, weight, reduction, kNoLabel, options_.label_smoothing);
     };
     if (!mixed.share.defined()) return losses(label, at::Reduction::Sum);
     const at::Tensor share = mixed.share.to(logits.device());
@@ -84,33 +131,15 @@ class Supervised final : public Method {
         .sum();
   }
 
-  [[nodiscard]] nn::Conditions conditions(const data::Batch& batch, const Step& step) const {
-    return {.context = batch.context,
-            .group = batch.group,
-            .sample = batch.sample,
-            .seed = step.seed,
-            .step = step.step,
-            .training = true,
-            .scope = scope_,
-            .ranks = step.ranks};
-  }
-
   std::shared_ptr<nn::VisionTransformer> model_;
-  SupervisedConfig config_;
+  SupervisedOptions options_;
   nn::Scope scope_;
   at::Tensor weights_;        // [classes] f64; undefined: all alike
   at::Tensor global_counts_;  // counts_of() all images of the step
   std::optional<comm::Work> counting_;
 };
 
-}  // namespace
-
-std::span<const config::EnumName<ClassWeights>> enum_names(ClassWeights) {
-  static constexpr std::array<config::EnumName<ClassWeights>, 2> kNames{
-      {{ClassWeights::none, "none"}, {ClassWeights::balanced, "balanced"}}};
-  return kNames;
-}
-
+/// N / (K n_k) of the counts n_k of K classes that N images have; 0 for a class without images.
 std::vector<double> balanced_weights(std::span<const std::int64_t> counts) {
   const auto images = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
   std::vector<double> weights;
@@ -119,10 +148,29 @@ std::vector<double> balanced_weights(std::span<const std::int64_t> counts) {
   return weights;
 }
 
-std::unique_ptr<Method> make_supervised(std::shared_ptr<nn::VisionTransformer> model,
-                                        const SupervisedConfig& config, nn::Scope scope,
-                                        std::span<const double> weights) {
-  return std::make_unique<Supervised>(std::move(model), config, scope, weights);
+std::unique_ptr<Method> make_supervised(const config::Options& erased, const Materials& materials) {
+  const auto& options = config::values_of<SupervisedOptions>(erased);
+  std::vector<double> weights;
+  if (options.class_weights == ClassWeights::balanced) weights = balanced_weights(materials.label_counts);
+  return std::make_unique<Supervised>(materials.encoder("image", materials.classes), options, materials.scope,
+                                      weights);
+}
+
+Traits traits_of_supervised(const config::Options& options) {
+  const bool weighs = config::values_of<SupervisedOptions>(options).class_weights == ClassWeights::balanced;
+  return {.needs_label = true, .learns_classes = true, .counts_labels = weighs, .is_encoder_alone = true};
+}
+
+}  // namespace
+
+Entry supervised() {
+  return {.name = "supervised",
+          .sentence = "from labels",
+          .section = "the loss",
+          .options = config::default_options<SupervisedOptions>,
+          .traits = traits_of_supervised,
+          .make = make_supervised,
+          .options_may_change = true};
 }
 
 }  // namespace cohort::method

@@ -60,12 +60,14 @@ at::Tensor BatchNorm::forward(const at::Tensor& values, const Conditions& condit
     return at::batch_norm(values, weight_, bias_, running_mean_, running_var_, /*training=*/false, momentum_,
                           epsilon_, /*cudnn_enabled=*/true);
   }
-  if (scope_ == NormScope::all) return over_all(values, conditions.ranks);
+  if (scope_ == NormScope::all) return over_all(values, conditions);
   const std::array<std::int64_t, 1> one{values.size(0)};
-  return by_group(values, group_sizes.empty() ? std::span<const std::int64_t>(one) : group_sizes);
+  return by_group(values, group_sizes.empty() ? std::span<const std::int64_t>(one) : group_sizes,
+                  conditions.pass);
 }
 
-at::Tensor BatchNorm::by_group(const at::Tensor& values, std::span<const std::int64_t> sizes) {
+at::Tensor BatchNorm::by_group(const at::Tensor& values, std::span<const std::int64_t> sizes,
+                               std::int64_t pass) {
   COHORT_CHECK(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}) == values.size(0),
                "groups of other images than the {} that are there", values.size(0));
   std::vector<at::Tensor> normalised;
@@ -79,19 +81,19 @@ at::Tensor BatchNorm::by_group(const at::Tensor& values, std::span<const std::in
         at::native_batch_norm(group, weight_, bias_, {}, {}, /*training=*/true, momentum_, epsilon_);
     normalised.push_back(out);
     const at::Tensor variance = inverse_deviation.detach().to(at::kDouble).pow(-2) - epsilon_;
-    add(mean.detach(), variance * (static_cast<double>(count) / static_cast<double>(count - 1)));
+    add(mean.detach(), variance * (static_cast<double>(count) / static_cast<double>(count - 1)), pass);
   }
   return normalised.size() == 1 ? normalised.front() : at::cat(normalised);
 }
 
 // Two passes: the variance of what is left without the mean does not cancel.
-at::Tensor BatchNorm::over_all(const at::Tensor& values, comm::Communicator* ranks) {
+at::Tensor BatchNorm::over_all(const at::Tensor& values, const Conditions& conditions) {
   const at::Tensor wide = values.to(at::promote_types(values.scalar_type(), at::kFloat));
   std::vector<std::int64_t> others{0}, of_channel(static_cast<std::size_t>(wide.dim()), 1);
   for (std::int64_t dim = 2; dim < wide.dim(); ++dim) others.push_back(dim);
   of_channel[1] = wide.size(1);
   const auto sum_over = [&](const at::Tensor& sums) {
-    return ranks == nullptr ? sums : comm::all_reduce_sum(sums, *ranks);
+    return conditions.ranks == nullptr ? sums : comm::all_reduce_sum(sums, *conditions.ranks);
   };
   const at::Tensor own = at::full({1}, static_cast<double>(places(wide)), wide.options());
   const at::Tensor sums = sum_over(at::cat({wide.sum(others), own}));  // [C + 1]
@@ -100,31 +102,39 @@ at::Tensor BatchNorm::over_all(const at::Tensor& values, comm::Communicator* ran
   const at::Tensor mean = sums.narrow(0, 0, wide.size(1)) / count;
   const at::Tensor centred = wide - mean.view(of_channel);
   const at::Tensor variance = sum_over(at::square(centred).sum(others)) / count;
-  add(mean.detach(), variance.detach().to(at::kDouble) * (count / (count - 1)));
+  add(mean.detach(), variance.detach().to(at::kDouble) * (count / (count - 1)), conditions.pass);
   const at::Tensor scale = at::rsqrt(variance + epsilon_) * weight_;
   return centred * scale.view(of_channel) + bias_.view(of_channel);
 }
 
-void BatchNorm::add(const at::Tensor& mean, const at::Tensor& unbiased_variance) {
+at::Tensor BatchNorm::sums_of(std::int64_t pass) {
+  const std::int64_t size = 4 * weight_.size(0) + 1;
+  if (const std::int64_t more = (pass + 1) * size - sums_.numel(); more > 0)
+    sums_ = at::cat({sums_, at::zeros({more}, sums_.options())});
+  return sums_.narrow(0, pass * size, size);
+}
+
+void BatchNorm::add(const at::Tensor& mean, const at::Tensor& unbiased_variance, std::int64_t pass) {
   if (RepeatedPass::is_on()) return;
   const at::NoGradGuard no_grad;
   if (sums_.device() != mean.device()) sums_ = sums_.to(mean.device());
-  const std::int64_t channels = weight_.size(0);
-  sums_.narrow(0, 0, 2 * channels).add_(as_integers(mean.to(at::kDouble)));
-  sums_.narrow(0, 2 * channels, 2 * channels).add_(as_integers(unbiased_variance.to(at::kDouble)));
-  sums_.narrow(0, 4 * channels, 1).add_(1);
+  sums_of(pass).add_(
+      at::cat({as_integers(mean.to(at::kDouble)), as_integers(unbiased_variance.to(at::kDouble)),
+               at::ones({1}, sums_.options())}));
 }
 
 void BatchNorm::finish_step() {
   const at::NoGradGuard no_grad;
   const std::int64_t channels = weight_.size(0);
-  const auto groups = sums_[4 * channels].item<double>();
-  if (groups == 0) return;
-  const auto move = [&](at::Tensor& running, const at::Tensor& sum) {
-    running.copy_(running.to(at::kDouble) * (1.0 - momentum_) + as_doubles(sum) / groups * momentum_);
-  };
-  move(running_mean_, sums_.narrow(0, 0, 2 * channels));
-  move(running_var_, sums_.narrow(0, 2 * channels, 2 * channels));
+  for (const at::Tensor& sums : sums_.split(4 * channels + 1)) {
+    const auto groups = sums[4 * channels].item<double>();
+    if (groups == 0) continue;
+    const auto move = [&](at::Tensor& running, const at::Tensor& sum) {
+      running.copy_(running.to(at::kDouble) * (1.0 - momentum_) + as_doubles(sum) / groups * momentum_);
+    };
+    move(running_mean_, sums.narrow(0, 0, 2 * channels));
+    move(running_var_, sums.narrow(0, 2 * channels, 2 * channels));
+  }
   sums_.zero_();
 }
 

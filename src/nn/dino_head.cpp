@@ -38,7 +38,7 @@ at::Tensor unit_rows(const at::Tensor& rows) {
 
 }  // namespace
 
-DinoHead::DinoHead(const DinoHeadShape& shape) {
+DinoHead::DinoHead(const DinoHeadShape& shape) : shape_(shape) {
   using namespace torch::nn;
   const auto mlp = register_module("mlp", std::make_shared<Module>());
   std::size_t place = 0;

@@ -2,12 +2,8 @@
 
 #include <array>
 #include <cmath>
-#include <memory>
-#include <string>
 
 #include <ATen/ATen.h>
-#include <torch/nn/modules/linear.h>
-#include <torch/nn/modules/normalization.h>
 
 #include "cohort/core/error.h"
 
@@ -17,42 +13,6 @@ namespace cohort::nn {
 namespace {
 
 constexpr double kLeastRange = 1e-12;
-
-/// Keeps what enters each unit while it lives.
-class InputRecorder final : public UnitRunner {
- public:
-  explicit InputRecorder(UnitModel& model) : model_(model), before_(model.runner()) {
-    model.use(*this, model.first_unit());
-  }
-  ~InputRecorder() override { model_.use(before_, model_.first_unit()); }
-  InputRecorder(const InputRecorder&) = delete;
-  InputRecorder& operator=(const InputRecorder&) = delete;
-
-  void begin(std::size_t first_unit) override { before_.begin(first_unit); }
-  Tensors run(std::size_t unit, const Tensors& of_unit, const Body& body) override {
-    inputs.push_back(of_unit.front());
-    return before_.run(unit, of_unit, body);
-  }
-  [[nodiscard]] bool is_collective() const noexcept override { return before_.is_collective(); }
-
-  std::vector<at::Tensor> inputs;
-
- private:
-  UnitModel& model_;
-  UnitRunner& before_;
-};
-
-template <class Module>
-std::shared_ptr<Module> child(const torch::nn::Module& parent, const std::string& name) {
-  const auto children = parent.named_children();
-  const auto* const found = children.find(name);
-  COHORT_CHECK(found != nullptr, "the model has no '{}'", name);
-  return std::dynamic_pointer_cast<Module>(*found);
-}
-
-std::shared_ptr<Block> block_of(const VisionTransformer& model, std::int64_t layer) {
-  return child<Block>(*child<torch::nn::Module>(model, "blocks"), std::to_string(layer));
-}
 
 /// The patches that a mask shows with each of `patches`: [N, 9], and their weights.
 struct Neighbourhood {
@@ -119,17 +79,21 @@ at::Tensor masked_attention(const Attention::Projections& of, const Attention::P
 
 }  // namespace
 
-Trail forward_with_trail(VisionTransformer& model, const at::Tensor& images, const Conditions& conditions) {
+Trail encode_with_trail(VisionTransformer& model, const at::Tensor& images, const Conditions& conditions) {
   Trail trail;
-  InputRecorder recorder(model);
-  trail.output = model.forward(images, conditions);
-  trail.inputs = std::move(recorder.inputs);
+  Sequence sequence = model.embed(images, conditions);
+  const auto depth = static_cast<std::size_t>(model.shape().depth);
+  for (std::size_t layer = 0; layer < depth; ++layer) {
+    trail.inputs.push_back(sequence.tokens);
+    sequence.tokens = model.blocks(sequence, layer, layer + 1, conditions);
+  }
+  trail.logits = model.finish(sequence.tokens, Encoder::logits).logits;
   return trail;
 }
 
 at::Tensor attention_weights(const VisionTransformer& model, std::int64_t layer, const at::Tensor& tokens) {
-  const auto block = block_of(model, layer);
-  const auto of = block->attention().project(block->normalise(tokens));
+  Block& block = model.block(static_cast<std::size_t>(layer));
+  const auto of = block.attention().project(block.normalise(tokens));
   const double scale = 1.0 / std::sqrt(static_cast<double>(of.query.size(3)));
   return at::softmax(of.query.matmul(of.key.transpose(2, 3)) * scale, -1);
 }
@@ -149,25 +113,24 @@ at::Tensor attention_rollout(const VisionTransformer& model, const Trail& trail)
   return flow.squeeze(1).narrow(1, others, flow.size(2) - others);
 }
 
-at::Tensor reciprocam(const VisionTransformer& model, const Trail& trail, PatchGrid grid,
+at::Tensor reciprocam(VisionTransformer& model, const Trail& trail, PatchGrid grid,
                       const ReciprocamConfig& config) {
   const at::Tensor& tokens = trail.inputs.back();
   const std::int64_t images = tokens.size(0), others = tokens_before_patches(model.shape()),
                      patches = tokens.size(1) - others, width = tokens.size(2);
   COHORT_CHECK(model.shape().classes > 0 && patches % grid.count() == 0,
                "saliency of {} patches on a grid of {} x {}", patches, grid.rows, grid.columns);
-  const auto block = block_of(model, std::ssize(trail.inputs) - 1);
-  const at::Tensor normalised = block->normalise(tokens);
-  const auto of = block->attention().project(normalised),
-             constant = block->attention().project(at::zeros({1, 1, width}, tokens.options()));
+  Block& block = model.block(trail.inputs.size() - 1);
+  const at::Tensor normalised = block.normalise(tokens);
+  const auto of = block.attention().project(normalised),
+             constant = block.attention().project(at::zeros({1, 1, width}, tokens.options()));
   Neighbourhood near = neighbourhood(config.mask, grid, patches);
   near = {near.index.to(tokens.device()), near.weight.to(tokens.device())};
-  const at::Tensor attended = block->attention().join(masked_attention(of, constant, others, near));
+  const at::Tensor attended = block.attention().join(masked_attention(of, constant, others, near));
   const at::Tensor& stream = config.residual == MaskedResidual::block ? tokens : normalised;
   const at::Tensor cls = stream.narrow(1, 0, 1).expand({images, patches, width});
-  const at::Tensor features = child<torch::nn::LayerNormImpl>(model, "norm")
-                                  ->forward(block->finish(cls, attended, Conditions{}));  // [B, N, D]
-  return child<torch::nn::LinearImpl>(model, "head")->forward(features).transpose(1, 2);
+  const at::Tensor answers = block.finish(cls, attended, Conditions{}).reshape({images * patches, 1, width});
+  return model.finish(answers, Encoder::logits).logits.view({images, patches, -1}).transpose(1, 2);
 }
 
 at::Tensor scaled_maps(const at::Tensor& maps) {

@@ -32,6 +32,20 @@ at::Tensor convolve(const at::Tensor& images, const at::Tensor& weight, const at
   return at::conv2d(rounded(images), rounded(weight), rounded(bias), stride).to(at::kBFloat16);
 }
 
+/// The patches `kept` [B, n] of `images` as smaller images: all of them where they were, fewer side by side.
+at::Tensor image_of(const at::Tensor& images, const at::Tensor& kept, std::int64_t patch) {
+  const std::int64_t count = images.size(0), channels = images.size(1), rows = images.size(2) / patch,
+                     columns = images.size(3) / patch, n = kept.size(1);
+  const at::Tensor image = at::arange(count, kept.options()).unsqueeze(1);
+  const at::Tensor patches = images.view({count, channels, rows, patch, columns, patch})
+                                 .permute({0, 2, 4, 1, 3, 5})
+                                 .index({image, kept.floor_divide(columns), kept.remainder(columns)});
+  const std::int64_t high = n == rows * columns ? rows : 1;  // [B, n, C, P, P] in `high` rows
+  return patches.view({count, high, n / high, channels, patch, patch})
+      .permute({0, 3, 1, 4, 2, 5})
+      .reshape({count, channels, high * patch, n / high * patch});
+}
+
 }  // namespace
 
 PatchEmbedding::PatchEmbedding(const VitShape& shape) : channels_(shape.channels) {
@@ -48,15 +62,19 @@ PatchEmbedding::PatchEmbedding(const VitShape& shape) : channels_(shape.channels
       "channel_embed", std::make_shared<EmbeddingImpl>(EmbeddingOptions(channels_, shape.embed_dim)));
 }
 
-at::Tensor PatchEmbedding::forward(const at::Tensor& images, const at::Tensor& channels) {
-  if (channel_projection_ != nullptr) return embed_channels(images, channels);
+at::Tensor PatchEmbedding::forward(const at::Tensor& images, const at::Tensor& channels,
+                                   const at::Tensor& kept) {
+  if (channel_projection_ != nullptr) return embed_channels(images, channels, kept);
   COHORT_CHECK(images.size(1) == channels_, "images of {} channels, not {}, were promised", channels_,
                images.size(1));
-  return convolve(images, projection_->weight, projection_->bias).flatten(2).transpose(1, 2);
+  const at::Tensor seen = kept.defined() ? image_of(images, kept, projection_->weight.size(2)) : images;
+  return convolve(seen, projection_->weight, projection_->bias).flatten(2).transpose(1, 2);
 }
 
-at::Tensor PatchEmbedding::embed_channels(const at::Tensor& images, const at::Tensor& channels) {
-  const std::int64_t count = images.size(0), present = images.size(1);
+at::Tensor PatchEmbedding::embed_channels(const at::Tensor& images, const at::Tensor& channels,
+                                          const at::Tensor& kept) {
+  const std::int64_t count = images.size(0), present = images.size(1), height = images.size(2),
+                     width = images.size(3);
   COHORT_CHECK(present == (channels.defined() ? channels.numel() : channels_),
                "images of {} channels with {} names", present,
                channels.defined() ? channels.numel() : channels_);
@@ -65,10 +83,19 @@ at::Tensor PatchEmbedding::embed_channels(const at::Tensor& images, const at::Te
     check_channels(channels, channels_);
     table = table.index_select(0, channels);
   }
-  const at::Tensor patches = convolve(images.reshape({count * present, 1, images.size(2), images.size(3)}),
-                                      channel_projection_->weight.squeeze(2), channel_projection_->bias);
-  const at::Tensor tokens =
-      patches.flatten(2).transpose(1, 2).reshape({count, present, -1, table.size(1)});  // [B, c, N, D]
+  const at::Tensor weight = channel_projection_->weight.squeeze(2);
+  const auto tokens_of = [&](const at::Tensor& planes) {
+    return convolve(planes, weight, channel_projection_->bias).flatten(2).transpose(1, 2);
+  };
+  if (kept.defined()) {
+    // The planes of an image below each other: patches are numbered channel by channel.
+    const at::Tensor planes = images.reshape({count, 1, present * height, width});
+    const std::int64_t patch = weight.size(2), places = height / patch * (width / patch);
+    const at::Tensor of_channel = table.index_select(0, kept.flatten().floor_divide(places));
+    return tokens_of(image_of(planes, kept, patch)) + of_channel.view({count, kept.size(1), table.size(1)});
+  }
+  const at::Tensor tokens = tokens_of(images.reshape({count * present, 1, height, width}))
+                                .reshape({count, present, -1, table.size(1)});  // [B, c, N, D]
   return (tokens + table.unsqueeze(1)).flatten(1, 2);
 }
 

@@ -17,11 +17,12 @@ class PatchEmbedding final : public torch::nn::Module {
  public:
   explicit PatchEmbedding(const VitShape& shape);
   /// [B, c, h, w] -> [B, N, D] or [B, c N, D]. `channels` [c] i64: which of the model's channels the images
-  /// have; undefined: all. Only family channelvit can do with some.
-  at::Tensor forward(const at::Tensor& images, const at::Tensor& channels);
+  /// have; undefined: all. Only family channelvit can do with some. `kept` [B, n] i64: the tokens that are
+  /// made, [B, n, D]; undefined: all.
+  at::Tensor forward(const at::Tensor& images, const at::Tensor& channels, const at::Tensor& kept = {});
 
  private:
-  at::Tensor embed_channels(const at::Tensor& images, const at::Tensor& channels);
+  at::Tensor embed_channels(const at::Tensor& images, const at::Tensor& channels, const at::Tensor& kept);
 
   std::int64_t channels_;
   std::shared_ptr<torch::nn::Conv2dImpl> projection_;          ///< vit

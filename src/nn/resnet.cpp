@@ -9,6 +9,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "cohort/nn/image_groups.h"
 #include "cohort/nn/initialise.h"
 
 #include "linear.h"
@@ -31,28 +32,6 @@ constexpr std::array kShapes{
 torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t size, std::int64_t stride) {
   return torch::nn::Conv2d(
       torch::nn::Conv2dOptions(in, out, size).stride(stride).padding(size / 2).bias(false));
-}
-
-/// Images in the order of their groups, and how many each group has.
-struct Groups {
-  at::Tensor order{};  ///< [B] i64; undefined: they stand together already
-  std::vector<std::int64_t> sizes{};
-};
-
-Groups groups_of(const Conditions& conditions) {
-  if (!conditions.training || !conditions.group.defined()) return {};
-  const at::Tensor group = conditions.group.to(at::kCPU);
-  Groups groups;
-  const auto [sorted, order] = at::sort(group, /*stable=*/true, /*dim=*/0, /*descending=*/false);
-  if (!at::equal(sorted, group)) groups.order = order.to(conditions.group.device());
-  const at::Tensor counts = std::get<2>(at::unique_consecutive(sorted, false, /*return_counts=*/true));
-  groups.sizes.assign(counts.const_data_ptr<std::int64_t>(),
-                      counts.const_data_ptr<std::int64_t>() + counts.numel());
-  return groups;
-}
-
-at::Tensor in_order(const at::Tensor& values, const at::Tensor& order) {
-  return order.defined() && values.defined() ? values.index_select(0, order) : values;
 }
 
 }  // namespace
@@ -147,22 +126,21 @@ std::int64_t ResNet::width() const noexcept {
 
 ResNet::Output ResNet::forward(const at::Tensor& images, const Conditions& conditions) {
   begin();
-  const Groups groups = groups_of(conditions);
-  at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(in_order(images, groups.order));
-  x = at::max_pool2d(at::relu(norm_->forward(x, conditions, groups.sizes)), 3, 2, 1);
+  const ImageGroups groups(conditions);
+  at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(groups.gathered(images));
+  x = at::max_pool2d(at::relu(norm_->forward(x, conditions, groups.sizes())), 3, 2, 1);
   Output output;
   std::size_t unit = 0;
   for (std::size_t s = 0; s < stages_.size(); ++s) {
     for (const auto& block : stages_[s]) {
       // By value: a runner may call the body again in the backward pass.
-      x = run(unit++, x, [block, conditions, sizes = groups.sizes](const at::Tensor& of) {
+      x = run(unit++, x, [block, conditions, sizes = groups.sizes()](const at::Tensor& of) {
         return block->forward(of, conditions, sizes);
       });
     }
     output.maps[s] = x;
   }
-  const at::Tensor back = groups.order.defined() ? at::argsort(groups.order) : at::Tensor();
-  for (at::Tensor& map : output.maps) map = in_order(map, back);
+  for (at::Tensor& map : output.maps) map = groups.scattered(map);
   output.pooled = output.maps.back().mean({2, 3});
   if (head_ != nullptr) output.logits = linear(*head_->as<torch::nn::Linear>(), output.pooled);
   return output;

@@ -79,6 +79,15 @@ std::int64_t tokens_before_context(const VitShape& shape) {
   return 1 + shape.registers;
 }
 
+EncoderTraits traits_of(const VitShape& shape) {
+  return {.kind = "vision transformer",
+          .width = shape.embed_dim,
+          .classes = shape.classes,
+          .context_keys = shape.context.keys,
+          .layers = shape.depth,
+          .other_tokens = tokens_before_patches(shape)};
+}
+
 // Rows of the position table before those of patches.
 std::int64_t positions_before_patches(const VitShape& shape) {
   return shape.registers > 0 ? 0 : tokens_before_patches(shape);
@@ -88,12 +97,6 @@ std::int64_t positions_before_patches(const VitShape& shape) {
 
 std::int64_t tokens_before_patches(const VitShape& shape) noexcept {
   return tokens_before_context(shape) + std::ssize(shape.context.keys);
-}
-
-std::span<const config::EnumName<Family>> enum_names(Family) {
-  static constexpr std::array<config::EnumName<Family>, 2> names{
-      {{Family::vit, "vit"}, {Family::channelvit, "channelvit"}}};
-  return names;
 }
 
 VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
@@ -116,6 +119,7 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
                  .layer_scale = config.layer_scale,
                  .positions = config.positions,
                  .channel_sampling = config.channel_sampling,
+                 .pooling = config.pooling,
                  .context = context,
                  .vocabulary = std::move(vocabulary)};
   check_divides(shape.patch_size, height, width);
@@ -133,7 +137,7 @@ VisionTransformer::VisionTransformer(VitShape shape) : VisionTransformer(std::mo
 
 // `finish` is called with every block as soon as it is made, and with the whole at the end.
 VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(torch::nn::Module&)>& finish)
-    : shape_(std::move(shape)) {
+    : shape_(std::move(shape)), traits_(traits_of(shape_)) {
   using namespace torch::nn;
   const std::int64_t width = shape_.embed_dim;
   const auto make_context = [&] {
@@ -171,76 +175,163 @@ VisionTransformer::VisionTransformer(VitShape shape, const std::function<void(to
     if (!block_contexts_.empty()) unit.push_back(block_contexts_[l]);
     add_unit(std::move(unit));
   }
-  norm_ = register_module("norm", make_layer_norm(width).ptr());
+  if (shape_.pooling == Pooling::cls)
+    norm_ = register_module("norm", make_layer_norm(width).ptr());
+  else
+    pooled_norm_ = register_module("fc_norm", make_layer_norm(width).ptr());
   if (shape_.classes > 0) head_ = register_module("head", Linear(width, shape_.classes).ptr());
   finish(*this);
 }
 
-VisionTransformer::Output VisionTransformer::forward(const at::Tensor& images, const Conditions& conditions,
-                                                     Wanted wanted) {
-  Output output;
-  begin();
-  const at::Tensor patches = embed_patches(images, conditions);  // [B, N, D]
-  if (context_ != nullptr) output.context = context_->forward(patches, conditions);
-  const PatchGrid grid = grid_of(images.size(2), images.size(3), shape_.patch_size);
-  at::Tensor tokens =
-      dropout(assemble(patches, output.context, grid), shape_.dropout, conditions, /*layer=*/0);
-  for (std::size_t l = 0; l < blocks_.size(); ++l) {
-    // By value: a runner may call the body again in the backward pass.
-    tokens = run(l, tokens, [=, this](const at::Tensor& x) { return run_unit(l, x, conditions, wanted); });
-  }
-  output.tokens = norm_->as<torch::nn::LayerNorm>()->forward(tokens);
-  output.cls = output.tokens.select(1, 0);
-  if (head_ != nullptr) output.logits = linear(*head_->as<torch::nn::Linear>(), output.cls);
+Encoder::Output VisionTransformer::encode(const at::Tensor& images, const Conditions& conditions,
+                                          unsigned wanted) {
+  Sequence sequence = embed(images, conditions);
+  const at::Tensor context = sequence.context;
+  const PatchGrid grid = sequence.grid;
+  Output output = finish(blocks(std::move(sequence), 0, blocks_.size(), conditions, wanted), wanted);
+  output.context = context;
+  if ((wanted & maps) != 0) output.maps.push_back(map_of(output.tokens, grid));
   return output;
 }
 
+Encoder::Output VisionTransformer::encode_at(std::int64_t layer, const at::Tensor& images,
+                                             const Conditions& conditions, unsigned wanted) {
+  COHORT_CHECK(layer >= 0 && layer < shape_.depth, "layer {} of {}", layer, shape_.depth);
+  const auto first = static_cast<std::size_t>(layer);
+  Sequence sequence = embed(images, conditions);
+  sequence.tokens = blocks(sequence, 0, first, conditions);
+  Output output{
+      .pooled = pool(sequence.tokens), .logits = {}, .tokens = sequence.tokens, .context = sequence.context};
+  if ((wanted & logits) != 0)
+    output.logits = finish(blocks(std::move(sequence), first, blocks_.size(), conditions), logits).logits;
+  return output;
+}
+
+Sequence VisionTransformer::embed(const at::Tensor& images, const Conditions& conditions,
+                                  const at::Tensor& kept) {
+  begin();
+  const at::Tensor patches = embed_patches(images, conditions, kept);  // [B, N, D]
+  Sequence sequence{.tokens = {},
+                    .context = {},
+                    .before = tokens_before_patches(shape_),
+                    .grid = grid_of(images.size(2), images.size(3), shape_.patch_size)};
+  if (context_ != nullptr) sequence.context = context_->forward(patches, conditions);
+  const bool by_channel = kept.defined() && shape_.family == Family::channelvit;
+  const std::int64_t channels = by_channel       ? images.size(1)
+                                : kept.defined() ? 1
+                                                 : patches.size(1) / sequence.grid.count();
+  sequence.tokens = dropout(assemble(patches, sequence.context, positions(sequence.grid, channels, kept)),
+                            shape_.dropout, conditions, /*layer=*/0);
+  return sequence;
+}
+
+at::Tensor VisionTransformer::blocks(Sequence from, std::size_t first, std::size_t last,
+                                     const Conditions& conditions, unsigned wanted) {
+  COHORT_CHECK(first <= last && last <= blocks_.size(), "blocks {} to {} of {}", first, last, blocks_.size());
+  const bool needs_all = (wanted & (tokens | maps)) != 0 || shape_.pooling != Pooling::cls;
+  at::Tensor x = std::move(from.tokens);
+  for (std::size_t l = first; l < last; ++l) {
+    const std::int64_t count = needs_all || l + 1 < blocks_.size() ? x.size(1) : 1;
+    // By value: a runner may call the body again in the backward pass.
+    x = run(l, x, [l, conditions, count, this](const at::Tensor& in) {
+      return run_unit(l, in, conditions, count);
+    });
+  }
+  return x;
+}
+
+Encoder::Output VisionTransformer::finish(const at::Tensor& behind_blocks, unsigned wanted) {
+  Output output;
+  output.tokens =
+      norm_ == nullptr ? behind_blocks : norm_->as<torch::nn::LayerNorm>()->forward(behind_blocks);
+  if ((wanted & (pooled | logits)) == 0) return output;
+  output.pooled = pool(output.tokens);
+  if (pooled_norm_ != nullptr)
+    output.pooled = pooled_norm_->as<torch::nn::LayerNorm>()->forward(output.pooled);
+  if (head_ != nullptr && (wanted & logits) != 0)
+    output.logits = linear(*head_->as<torch::nn::Linear>(), output.pooled);
+  return output;
+}
+
+// [B, T, D] -> [B, D]
+at::Tensor VisionTransformer::pool(const at::Tensor& of) const {
+  if (shape_.pooling == Pooling::cls) return of.select(1, 0);
+  const std::int64_t before = traits_.other_tokens;
+  return of.narrow(1, before, of.size(1) - before).mean(1);
+}
+
+FeatureMap VisionTransformer::map_of(const at::Tensor& of, PatchGrid grid) const {
+  const std::int64_t images = of.size(0), before = traits_.other_tokens, width = of.size(2);
+  const at::Tensor patches = of.narrow(1, before, of.size(1) - before);  // [B, c N, D]
+  return {patches.reshape({images, -1, grid.rows, grid.columns, width}).mean(1).permute({0, 3, 1, 2}),
+          shape_.patch_size};
+}
+
+std::int64_t VisionTransformer::token_count(std::int64_t channels, std::int64_t height,
+                                            std::int64_t width) const {
+  const std::int64_t places = grid_of(height, width, shape_.patch_size).count();
+  return shape_.family == Family::channelvit ? places * channels : places;
+}
+
+std::string VisionTransformer::summary() const {
+  return fmt::format("width {}, depth {}, {} heads, patch {}", shape_.embed_dim, shape_.depth, shape_.heads,
+                     shape_.patch_size);
+}
+
+Block& VisionTransformer::block(std::size_t layer) const {
+  return *blocks_.at(layer);
+}
+
 // [B, C, h, w] -> [B, N, D], patches row by row
-at::Tensor VisionTransformer::embed_patches(const at::Tensor& images, const Conditions& conditions) {
+at::Tensor VisionTransformer::embed_patches(const at::Tensor& images, const Conditions& conditions,
+                                            const at::Tensor& kept) {
   COHORT_CHECK(images.dim() == 4 && images.size(2) % shape_.patch_size == 0 &&
                    images.size(3) % shape_.patch_size == 0 && images.size(2) > 0 && images.size(3) > 0,
                "images of multiples of {} pixels were promised", shape_.patch_size);
   if (!shape_.channel_sampling || !conditions.training)
-    return patch_embedding_->forward(images, conditions.channels);
+    return patch_embedding_->forward(images, conditions.channels, kept);
   const auto drawn = sample_channels(images.size(1), conditions.seed, conditions.step);
-  const at::Tensor kept = at::tensor(drawn, at::kLong).to(images.device());
+  const at::Tensor sampled = at::tensor(drawn, at::kLong).to(images.device());
   if (shape_.family == Family::vit)
-    return patch_embedding_->forward(keep_channels(images, kept), conditions.channels);
+    return patch_embedding_->forward(keep_channels(images, sampled), conditions.channels, kept);
+  COHORT_CHECK(!kept.defined(), "patches of channels that are sampled");
   const at::Tensor channels =
-      conditions.channels.defined() ? conditions.channels.index_select(0, kept) : kept;
-  return patch_embedding_->forward(images.index_select(1, kept), channels);
+      conditions.channels.defined() ? conditions.channels.index_select(0, sampled) : sampled;
+  return patch_embedding_->forward(images.index_select(1, sampled), channels, kept);
 }
 
 // [B, 1 + R + K + N, D]: cls, registers, context tokens, patches, with their positions
-at::Tensor VisionTransformer::assemble(const at::Tensor& patches, const at::Tensor& context, PatchGrid grid) {
-  const auto of_each = [&](const at::Tensor& tokens) { return tokens.expand({patches.size(0), -1, -1}); };
+at::Tensor VisionTransformer::assemble(const at::Tensor& patches, const at::Tensor& context,
+                                       const at::Tensor& positions) {
+  const auto of_each = [&](const at::Tensor& token) { return token.expand({patches.size(0), -1, -1}); };
   std::vector<at::Tensor> parts{of_each(cls_token_)};
   if (reg_token_.defined()) parts.push_back(of_each(reg_token_));
   if (context.defined()) parts.push_back(context);
   if (reg_token_.defined()) {
-    parts.push_back(with_positions(patches, grid));
+    parts.push_back(patches + positions);
     return at::cat(parts, 1);
   }
   parts.push_back(patches);
-  return with_positions(at::cat(parts, 1), grid);
+  return at::cat(parts, 1) + positions;
 }
 
-// Of tokens that the position table has rows for.
-at::Tensor VisionTransformer::with_positions(const at::Tensor& tokens, PatchGrid grid) {
-  const PatchGrid table_grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
+// Rows [1, r + N, D] for r tokens before patches; of some patches alone [B, r + n, D].
+at::Tensor VisionTransformer::positions(PatchGrid grid, std::int64_t channels, const at::Tensor& kept) const {
   const std::int64_t before = positions_before_patches(shape_);
-  if (shape_.family == Family::vit)
-    return tokens + interpolate_positions(pos_embed_, before, table_grid, grid, shape_.positions);
-  const std::int64_t channels = (tokens.size(1) - before) / grid.count();
-  return tokens + repeat_positions(pos_embed_, before, table_grid, grid, shape_.positions, channels);
+  const PatchGrid table_grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
+  at::Tensor rows = repeat_positions(pos_embed_, before, table_grid, grid, shape_.positions, channels);
+  if (!kept.defined()) return rows;
+  const at::Tensor of_kept = rows[0]
+                                 .narrow(0, before, rows.size(1) - before)
+                                 .index_select(0, kept.flatten())
+                                 .view({kept.size(0), kept.size(1), rows.size(2)});
+  return at::cat({rows.narrow(1, 0, before).expand({kept.size(0), -1, -1}), of_kept}, 1);
 }
 
-at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& tokens,
-                                       const Conditions& conditions, Wanted wanted) {
-  const bool is_last = index + 1 == blocks_.size();
-  const std::int64_t kept = is_last && wanted == Wanted::cls ? 1 : tokens.size(1);
-  const at::Tensor out = blocks_[index]->forward(tokens, conditions, kept);
-  if (block_contexts_.empty() || is_last) return out;
+at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& in, const Conditions& conditions,
+                                       std::int64_t count) {
+  const at::Tensor out = blocks_[index]->forward(in, conditions, count);
+  if (block_contexts_.empty() || index + 1 == blocks_.size()) return out;
   const std::int64_t before = tokens_before_patches(shape_);
   const at::Tensor patches = out.narrow(1, before, out.size(1) - before);
   const at::Tensor context = block_contexts_[index]->forward(patches, conditions);
@@ -251,7 +342,7 @@ int VisionTransformer::own_layer_of(const std::string& parameter) const {
   const std::size_t dot = parameter.find('.');
   const std::string part = parameter.substr(0, dot);
   if (part == "blocks" || part == "cin_blocks") return std::stoi(parameter.substr(dot + 1)) + 1;
-  return part == "norm" || part == "head" ? static_cast<int>(shape_.depth) + 1 : 0;
+  return part == "norm" || part == "fc_norm" || part == "head" ? static_cast<int>(shape_.depth) + 1 : 0;
 }
 
 }  // namespace cohort::nn

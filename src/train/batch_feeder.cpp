@@ -9,15 +9,6 @@
 namespace cohort::train {
 namespace {
 
-/// Calls `visit` with every tensor of the batch that the model works on.
-template <class Visit>
-void for_each_used(data::Batch& batch, const Visit& visit) {
-  for (at::Tensor& view : batch.views) visit(view);
-  for (at::Tensor* column : {&batch.context, &batch.group, &batch.label}) {
-    if (column->defined()) visit(*column);
-  }
-}
-
 std::optional<c10::Stream> copy_stream(at::Device device) {
   if (device.is_cpu()) return std::nullopt;
   return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
@@ -50,7 +41,8 @@ data::Batch BatchFeeder::made(data::Batch batch) {
 BatchFeeder::Copy BatchFeeder::copy(const data::Batch& host) const {
   const c10::StreamGuard guard(*stream_);
   Copy copy{host, c10::Event(device_.type())};
-  for_each_used(copy.batch, [this](at::Tensor& tensor) {
+  copy.batch.for_each_tensor([this](at::Tensor& tensor, data::Batch::Use use) {
+    if (use != data::Batch::Use::model) return;
     tensor = tensor.to(device_, tensor.scalar_type(), /*non_blocking=*/true);
   });
   if (views_) copy.batch.views = views_->make(host.stored, host.recipes);
@@ -64,7 +56,9 @@ data::Batch BatchFeeder::take_copy() {
   copies_.pop_front();
   const c10::Stream current = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
   copy.done.block(current);
-  for_each_used(copy.batch, [&](const at::Tensor& tensor) { tensor.record_stream(current); });
+  copy.batch.for_each_tensor([&](const at::Tensor& tensor, data::Batch::Use use) {
+    if (use == data::Batch::Use::model) tensor.record_stream(current);
+  });
   return std::move(copy.batch);
 }
 

@@ -1,10 +1,13 @@
+#include "cohort/train/device.h"
+
+#include <array>
+
 #include <ATen/Context.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 
 #include "cohort/comm/mesh.h"
 #include "cohort/core/error.h"
-#include "cohort/train/model.h"
 
 namespace cohort::train {
 namespace {
@@ -27,6 +30,12 @@ void check_devices(Device wanted, std::int64_t blind, int size) {
 }
 
 }  // namespace
+
+std::span<const config::EnumName<Device>> enum_names(Device) {
+  static constexpr std::array<config::EnumName<Device>, 3> names{
+      {{Device::automatic, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
+  return names;
+}
 
 at::Device use_device(Device wanted, comm::Communicator& ranks) {
   if (wanted == Device::cpu) return at::kCPU;

@@ -11,6 +11,8 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/signature.h"
+#include "cohort/method/registry.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 
 namespace cohort::train {
@@ -24,10 +26,6 @@ std::vector<std::string> wanted_splits(const RunConfig& config, const data::Desc
     if (split.name != config.data.train_split) names.push_back(split.name);
   }
   return names;
-}
-
-bool learns_classes(const RunConfig& config) {
-  return config.method != MethodName::dino;
 }
 
 /// `besides`: images of the bank that are no neighbours of another.
@@ -76,7 +74,8 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
                                  comm::Communicator& ranks) {
   const data::Description& description = training.description();
   const bool with_bank = !config.eval.neighbours.empty();
-  if (!learns_classes(config) && !with_bank) return;
+  const bool learns_classes = config.method.traits().learns_classes;
+  if (!learns_classes && !with_bank) return;
   std::vector<std::string> names;
   std::optional<data::Signature> signature;
   comm::together(ranks, [&] {
@@ -85,7 +84,7 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
     columns_.context_key =
         eval::evaluation_group_key(training_group_key(config), config.context.keys, description);
     judged_ = columns_;
-    if (learns_classes(config)) columns_.label = scored_column(config, description);
+    if (learns_classes) columns_.label = scored_column(config, description);
     if (with_bank) judged_.label = judged_column(config, description);
     if (with_bank && judged_.label.empty()) tell_nothing_to_judge(description);
   });

@@ -13,6 +13,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
+#include "cohort/method/registry.h"
 #include "cohort/nn/initialise.h"
 #include "cohort/train/model.h"
 
@@ -35,9 +36,10 @@ bool is_file(const fs::path& out) {
 
 /// A first checkpoint would make those of a run that has gone on worthless.
 void refuse_run(const RunConfig& config, const fs::path& checkpoints, comm::Communicator& ranks) {
-  if (config.method != MethodName::supervised) {
-    throw UsageError({"a first checkpoint can be made for supervised training only", "--out",
-                      "import to FILE.safetensors, and set model.weights to it"});
+  if (!config.method.traits().is_encoder_alone) {
+    throw UsageError(
+        {fmt::format("a first checkpoint of method={} has more than a model in it", config.method.name()),
+         "--out", "import to FILE.safetensors, and set model.weights to it"});
   }
   if (checkpoint::Store(checkpoints, ranks).steps().empty()) return;
   throw UsageError({"the folder already holds checkpoints", checkpoints.string(), "choose another run"});

@@ -14,85 +14,23 @@
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
 #include "cohort/eval/weights.h"
-#include "cohort/method/dino.h"
-#include "cohort/method/supervised.h"
+#include "cohort/method/registry.h"
 #include "cohort/nn/initialise.h"
+#include "cohort/train/columns.h"
 
 namespace cohort::train {
 namespace {
 
 const std::string kBackbone = "backbone.";  // module of the networks of self-supervised methods
 
-/// Answers have a column for each value, and a table has one for each pair of them.
-void check_judgeable(const data::Description& description, const std::string& column,
-                     const std::string& option) {
-  constexpr std::int64_t kMost = 2000;
-  const std::int64_t values = std::ssize(description.values(column));
-  if (values <= kMost || description.has_label(column)) return;
-  throw UsageError({fmt::format("'{}' has {} values, and features are judged by at most {}", column,
-                                format_count(values), format_count(kMost)),
-                    option, "choose a label or context with fewer values"});
-}
-
 }  // namespace
 
-std::string label_column(const RunConfig& config, const data::Description& description) {
-  if (config.data.label.empty() && config.method == MethodName::dino) return "";
-  return scored_column(config, description);
-}
-
-std::string scored_column(const RunConfig& config, const data::Description& description) {
-  if (!config.data.label.empty()) return description.label(config.data.label).name;
-  if (description.labels.size() == 1) return description.labels.front().name;
-  std::vector<std::string> names;
-  for (const data::LabelColumn& column : description.labels) names.push_back(column.name);
-  if (names.empty()) {
-    throw UsageError({"the dataset has no label column to learn", config.data.path.string(),
-                      "convert it with labels, or learn without: method=dino"});
-  }
-  throw UsageError({"data.label is empty and the dataset has several label columns",
-                    config.data.path.string(),
-                    fmt::format("set data.label to one of {}", join(names, ", "))});
-}
-
-std::string judged_column(const RunConfig& config, const data::Description& description,
-                          const std::string& option) {
-  const std::string& asked = config.eval.neighbours_of;
-  if (!asked.empty()) {
-    check_judgeable(description, asked, option);
-    return asked;
-  }
-  if (config.data.label.empty() && description.labels.empty()) return "";
-  return scored_column(config, description);
-}
-
-std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
-                                            const std::string& column, const std::string& option) {
-  std::vector<bool> known(bank.description().values(column).size());
-  for (const std::int32_t value : bank.column(column)) {
-    if (value >= 0) known[static_cast<std::size_t>(value)] = true;
-  }
-  const std::vector<std::int32_t>& values = split.column(column);
-  const bool any = std::any_of(values.begin(), values.end(), [&](std::int32_t value) {
-    return value >= 0 && known[static_cast<std::size_t>(value)];
-  });
-  if (any) return std::nullopt;
-  return UsageError({fmt::format("no image of split '{}' has a '{}' that images of split '{}' have",
-                                 split.split(), column, bank.split()),
-                     option,
-                     "choose another label or context, or splits that share its values: cohort-data split "
-                     "--hold-out-images 4"});
-}
-
 data::Signature signature_of(const RunConfig& config, const data::Description& description) {
-  const std::string label = config.method == MethodName::dino ? "" : label_column(config, description);
-  return data::signature_of(description, label, config.context.keys);
+  return data::signature_of(description, learnt_column(config, description), config.context.keys);
 }
 
 data::Signature signature_of(const RunConfig& config, const data::Dataset& training) {
-  const std::string label =
-      config.method == MethodName::dino ? "" : label_column(config, training.description());
-  return data::signature_of(training, label, config.context.keys);
+  return data::signature_of(training, learnt_column(config, training.description()), config.context.keys);
 }
 
 bool has_dictionary(const nn::ContextConfig& context) {
@@ -138,14 +76,14 @@ void check_keys(const RunConfig& config, const data::Signature& signature) {
                     "context.keys", "leave the keys of the model as they are"});
 }
 
-nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature) {
+nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature, std::int64_t classes) {
   check_keys(config, signature);
   std::vector<std::int64_t> vocabulary;
   for (const data::Signature::Context& context : signature.contexts)
     vocabulary.push_back(std::ssize(context.values));
   const data::ImageLayout& images = signature.images;
   return nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels, images.height,
-                       images.width, std::ssize(signature.classes));
+                       images.width, classes);
 }
 
 bool has_head(const std::map<std::string, at::Tensor>& values) {
@@ -188,7 +126,8 @@ std::map<std::string, at::Tensor> stored_values(const std::string& weights,
 
 std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
                                                    const data::Signature& signature) {
-  auto model = std::make_shared<nn::VisionTransformer>(shape_of(config, signature), config.seed);
+  auto model = std::make_shared<nn::VisionTransformer>(
+      shape_of(config, signature, std::ssize(signature.classes)), config.seed);
   if (config.model.weights.empty()) return model;
   const at::NoGradGuard no_gradients;
   auto parameters = model->named_parameters();
@@ -199,27 +138,23 @@ std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
 
 std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
                                                                   const data::Signature& signature) {
-  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature));
+  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, std::ssize(signature.classes)));
 }
 
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts) {
   const data::Signature signature = signature_of(config, description);
-  const auto backbone = [&] { return build_model_without_values(config, signature); };
-  if (config.method == MethodName::supervised) {
-    std::vector<double> weights;
-    if (config.supervised.class_weights == method::ClassWeights::balanced)
-      weights = method::balanced_weights(label_counts);
-    return method::make_supervised(backbone(), config.supervised, config.context.scope, weights);
-  }
-  const auto network = [&] {
-    const auto model = backbone();
-    const auto head = method::dino_head_shape(config.dino, model->shape().embed_dim);
-    auto whole = std::make_shared<nn::DinoNetwork>(model, head);
-    nn::discard_values(*whole);
-    return whole;
+  const auto encoder = [&](std::string_view role, std::int64_t classes) {
+    COHORT_CHECK(role == "image", "a configuration has no encoder of '{}'", role);
+    return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, classes));
   };
-  return method::make_dino(network(), network(), config.dino, config.context.scope);
+  auto method = config.method.entry().make(config.method.options(), {.description = description,
+                                                                     .classes = std::ssize(signature.classes),
+                                                                     .label_counts = label_counts,
+                                                                     .encoder = encoder,
+                                                                     .scope = config.context.scope});
+  for (const method::Part& part : method->parts()) nn::discard_values(*part.model);
+  return method;
 }
 
 shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,

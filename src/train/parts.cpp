@@ -7,6 +7,7 @@
 
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
+#include "cohort/method/registry.h"
 #include "cohort/nn/kernels.h"
 #include "cohort/train/model.h"
 
@@ -45,10 +46,8 @@ std::string batch_text(const RunConfig& config, int ranks) {
 }
 
 /// Counted only where they are needed: a pass over all labels.
-std::vector<std::int64_t> counts_for_weights(const RunConfig& config, const TrainingData& data) {
-  const bool weighs = config.method == MethodName::supervised &&
-                      config.supervised.class_weights == method::ClassWeights::balanced;
-  return weighs ? data.label_counts() : std::vector<std::int64_t>();
+std::vector<std::int64_t> counts_if_needed(const RunConfig& config, const TrainingData& data) {
+  return config.method.traits().counts_labels ? data.label_counts() : std::vector<std::int64_t>();
 }
 
 }  // namespace
@@ -58,7 +57,7 @@ Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits ev
     : data(config, std::move(training), ranks.size(), where.is_cuda()),
       splits(std::move(evaluated_splits)),
       device(where),
-      method(build_method(config, data.dataset().description(), counts_for_weights(config, data))),
+      method(build_method(config, data.dataset().description(), counts_if_needed(config, data))),
       evaluated(method->parts().back().name),
       model(method->parts().back().backbone) {}
 
@@ -106,7 +105,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   const auto row = [&](std::string_view name, const std::string& value) {
     table += fmt::format("\n  {:<10} {}", name, printable(value));
   };
-  row("method", std::string(config::enum_name(config.method)));
+  row("method", config.method.name());
   row("model", model_text(config, *parts.model));
   row("context", context_text(config.context));
   row("dataset", data_text(config, parts.data));

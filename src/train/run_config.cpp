@@ -10,6 +10,7 @@
 #include "cohort/config/recipes.h"
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
+#include "cohort/method/registry.h"
 
 #include "train/stop_signal.h"
 
@@ -70,36 +71,34 @@ void validate_sharding(const RunConfig& config, const std::string& where) {
   }
 }
 
-void validate_dino(const RunConfig& config, const std::string& where) {
-  if (config.method != MethodName::dino) return;
-  if (config.dino.batch_norm && (config.reproducible || config.train.micro_batches > 1)) {
-    throw UsageError({fmt::format("dino.batch_norm needs all images of a step at once, but {}",
-                                  config.reproducible ? "reproducible makes each group a micro-batch"
-                                                      : "train.micro_batches divides them"),
-                      where, "set dino.batch_norm=false"});
-  }
-  if (config.model.channel_sampling) {
-    throw UsageError({"model.channel_sampling and method=dino do not go together", where,
-                      "set model.channel_sampling=false; dino.student_channel_drop drops single channels"});
-  }
-  if (!config.eval.splits.empty() && config.eval.neighbours.empty()) {
-    throw UsageError({"eval.splits names splits to score, but dino learns no classes", where,
-                      "set eval.neighbours=[20] to score its features, or leave out eval.splits"});
-  }
+void validate_method(const RunConfig& config, const std::string& where) {
+  const auto check = config.method.entry().check;
+  if (check == nullptr) return;
+  check(config.method.options(),
+        {.reproducible = config.reproducible,
+         .micro_batches = config.train.micro_batches,
+         .channel_sampling = config.model.channel_sampling},
+        where);
 }
 
 void validate_evaluation(const RunConfig& config, const std::string& where) {
-  if (config.eval.neighbours_of.empty() || !config.eval.neighbours.empty()) return;
+  if (!config.eval.neighbours.empty()) return;
+  if (!config.eval.splits.empty() && !config.method.traits().learns_classes) {
+    throw UsageError(
+        {fmt::format("eval.splits names splits to score, but {} learns no classes", config.method.name()),
+         where, "set eval.neighbours=[20] to score its features, or leave out eval.splits"});
+  }
+  if (config.eval.neighbours_of.empty()) return;
   throw UsageError({fmt::format("eval.neighbours_of is '{}', but eval.neighbours is empty: nobody is asked",
                                 config.eval.neighbours_of),
                     where, "set eval.neighbours=[20] as well"});
 }
 
 void validate_views(const RunConfig& config, const std::string& where) {
-  if (config.method == MethodName::dino || config.augment.preset == augment::Preset::whole) return;
-  throw UsageError({fmt::format("augment.preset is '{}', whose crops are for method=dino",
-                                config::enum_name(config.augment.preset)),
-                    where, "set augment.preset=whole, or method=dino"});
+  if (config.augment.preset == augment::Preset::whole || config.method.traits().takes_crops) return;
+  throw UsageError({fmt::format("augment.preset is '{}', whose crops method={} does not take",
+                                config::enum_name(config.augment.preset), config.method.name()),
+                    where, "set augment.preset=whole, or another method"});
 }
 
 void validate_trace(const RunConfig& config, const std::string& where) {
@@ -123,18 +122,6 @@ void validate_stop(const RunConfig& config, const std::string& where) {
 std::span<const config::EnumName<Precision>> enum_names(Precision) {
   static constexpr std::array<config::EnumName<Precision>, 2> names{
       {{Precision::fp32, "fp32"}, {Precision::bf16, "bf16"}}};
-  return names;
-}
-
-std::span<const config::EnumName<Device>> enum_names(Device) {
-  static constexpr std::array<config::EnumName<Device>, 3> names{
-      {{Device::automatic, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}}};
-  return names;
-}
-
-std::span<const config::EnumName<MethodName>> enum_names(MethodName) {
-  static constexpr std::array<config::EnumName<MethodName>, 2> names{
-      {{MethodName::supervised, "supervised"}, {MethodName::dino, "dino"}}};
   return names;
 }
 
@@ -163,7 +150,7 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_sharding(config, where);
   validate_trace(config, where);
   validate_stop(config, where);
-  validate_dino(config, where);
+  validate_method(config, where);
   validate_evaluation(config, where);
   validate_views(config, where);
 }

@@ -15,6 +15,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/method/registry.h"
 #include "cohort/train/model.h"
 
 #include "train/learning_rate.h"
@@ -27,20 +28,27 @@ namespace fs = std::filesystem;
 
 constexpr double kSameRate = 0.01;  // relative: less is no jump
 
+bool is_fixed_option_of_method(std::string_view key) {
+  const std::string_view section = key.substr(0, key.find('.'));
+  const auto entries = method::registry();
+  return std::any_of(entries.begin(), entries.end(), [&](const method::Entry& entry) {
+    return entry.name == section && !entry.options_may_change;
+  });
+}
+
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
-  static constexpr std::array<std::string_view, 11> kKeys{"seed",           "data.train_split",
+  static constexpr std::array<std::string_view, 10> kKeys{"seed",           "data.train_split",
                                                           "data.label",     "data.channels",
                                                           "data.contexts",  "data.normalisation",
                                                           "context.",       "sampler.",
-                                                          "optimizer.name", "method",
-                                                          "dino."};
+                                                          "optimizer.name", "method"};
   if (key == "model.weights") return false;
   if (key.starts_with("model.")) return true;
   for (const std::string_view known : kKeys) {
     if (known.ends_with('.') ? key.starts_with(known) : key == known) return true;
   }
-  return false;
+  return is_fixed_option_of_method(key);
 }
 
 /// Says nothing of how training goes on.

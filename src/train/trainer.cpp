@@ -19,8 +19,8 @@
 #include "cohort/core/host.h"
 #include "cohort/core/log.h"
 #include "cohort/core/trace.h"
-#include "cohort/eval/autocast.h"
 #include "cohort/eval/picture.h"
+#include "cohort/nn/autocast.h"
 #include "cohort/train/metrics.h"
 #include "cohort/train/model.h"
 
@@ -283,7 +283,7 @@ StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& wher
   for (const data::Batch& part : micro_batches) {
     stages.enter(where.step + 1, Stage::forward);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {
-      const eval::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
+      const nn::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
       return parts->method->loss(part, where, share.metrics);
     });
     stages.enter(where.step + 1, Stage::backward);

@@ -11,7 +11,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/data/grouping.h"
-#include "cohort/train/model.h"
+#include "cohort/train/columns.h"
 
 #include "train/training_views.h"
 

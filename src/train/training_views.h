@@ -11,8 +11,8 @@
 namespace cohort::train {
 
 /// The views of training images that the method of a configuration learns from: those of augment.preset.
-/// Under dino the preset 'whole' gives two views, each with changes of its own. Throws UsageError
-/// (augment::training_views()).
+/// The preset 'whole' gives as many views as the method takes, each with changes of its own. Throws
+/// UsageError (augment::training_views()).
 std::unique_ptr<data::ViewMaker> training_views(const RunConfig& config, const data::Description& description,
                                                 std::int64_t epoch);
 

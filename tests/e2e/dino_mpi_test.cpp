@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "../support/options.h"
 #include "trained_result.h"
 
 namespace cohort {
@@ -21,18 +22,14 @@ struct Case {
 
 train::RunConfig configuration(const Case& variant) {
   train::RunConfig config = e2e::nuclei_run();
-  config.method = train::MethodName::dino;
+  testing::set_options(
+      config, {"method=dino", "dino.prototypes=48", "dino.hidden=32", "dino.bottleneck=16",
+               "dino.freeze_last_layer=0", "dino.student_channel_drop=0.2", "dino.teacher_momentum=0.8"});
   config.sampler.groups_per_step = 4;
   config.model.width = 24;
   config.model.depth = 2;
   config.model.dropout = config.model.drop_path = 0.1;
   config.context.amortization = nn::Amortization::mean_linear_layer;
-  config.dino.prototypes = 48;
-  config.dino.hidden = 32;
-  config.dino.bottleneck = 16;
-  config.dino.freeze_last_layer = 0;
-  config.dino.student_channel_drop = 0.2;
-  config.dino.teacher_momentum = 0.8;
   config.train.max_steps = kSteps;
   config.reproducible = variant.reproducible;
   config.sharding.strategy = variant.strategy;

@@ -70,11 +70,11 @@ TEST(Predict, FeaturesOfAnyLayerAndOfPatchesDoNotDependOnRanks) {
   Workers workers(1);
   const data::Batch batch = data::make_batch(dataset, group, {{"site"}, ""}, *view, workers);
   const at::NoGradGuard no_gradients;
-  const nn::Trail trail = nn::forward_with_trail(
-      model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+  const nn::Conditions conditions{.context = batch.context, .group = batch.group, .sample = batch.sample};
+  const nn::Trail trail = nn::encode_with_trail(model, batch.views.front(), conditions);
+  const at::Tensor behind = testing::encode(model, batch.views.front(), conditions).tokens;
   for (const std::int64_t layer : {-1, 0, 2}) {
-    const at::Tensor& tokens =
-        layer < 0 ? trail.output.tokens : trail.inputs[static_cast<std::size_t>(layer)];
+    const at::Tensor& tokens = layer < 0 ? behind : trail.inputs[static_cast<std::size_t>(layer)];
 
     const Prediction prediction =
         predict(model, dataset, "site", groups_of(3), augment::Normalisation::dataset, false, world,
@@ -101,9 +101,9 @@ TEST(Predict, RowsAreInDatasetOrderAndGroupsShareATokenOfTheirOwn) {
   Workers workers(1);
   const data::Batch batch = data::make_batch(dataset, group, {{"site"}, ""}, *view, workers);
   const at::NoGradGuard no_gradients;
-  const auto output = model.forward(batch.views.front(),
-                                    {.context = batch.context, .group = batch.group, .sample = batch.sample});
-  EXPECT_TRUE(at::allclose(prediction.features.narrow(0, 0, 3), output.cls, 1e-5, 1e-6));
+  const auto output = testing::encode(
+      model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+  EXPECT_TRUE(at::allclose(prediction.features.narrow(0, 0, 3), output.pooled, 1e-5, 1e-6));
   EXPECT_TRUE(at::equal(prediction.context[0], prediction.context[2]));
   EXPECT_FALSE(at::allclose(prediction.context[2], prediction.context[3], 1e-6, 1e-7));
 }
@@ -135,11 +135,12 @@ TEST(Predict, EveryGroupOfManyPassesIsThatOfItsOwnForwardPass) {
   const at::NoGradGuard no_gradients;
   for (const data::Group& group : plan) {
     const data::Batch batch = data::make_batch(dataset, std::span(&group, 1), {{"site"}, ""}, *view, workers);
-    const auto output = model.forward(
-        batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
+    const auto output = testing::encode(
+        model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
     const auto first = group.rows.front(), count = std::ssize(group.rows);
     EXPECT_TRUE(at::allclose(prediction.logits.narrow(0, first, count), output.logits, 1e-5, 1e-6)) << first;
-    EXPECT_TRUE(at::allclose(prediction.features.narrow(0, first, count), output.cls, 1e-5, 1e-6)) << first;
+    EXPECT_TRUE(at::allclose(prediction.features.narrow(0, first, count), output.pooled, 1e-5, 1e-6))
+        << first;
     EXPECT_TRUE(at::allclose(prediction.context.narrow(0, first, count), output.context, 1e-5, 1e-6))
         << first;
   }

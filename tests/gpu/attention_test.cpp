@@ -26,11 +26,11 @@ TEST(Attention, GivesTheModelTheResultsOfTheCpu) {
   const at::Tensor images = testing::normal_values({4, 1, 8, 8});
   nn::Conditions conditions{.sample = at::arange(4)};
   const auto model = testing::small_model(testing::small_shape());
-  const at::Tensor expected = model->forward(images, conditions).cls.detach();
+  const at::Tensor expected = testing::encode(*model, images, conditions).pooled.detach();
   model->to(at::kCUDA);
   conditions.sample = conditions.sample.cuda();
 
-  const at::Tensor actual = model->forward(images.cuda(), conditions).cls.detach().cpu();
+  const at::Tensor actual = testing::encode(*model, images.cuda(), conditions).pooled.detach().cpu();
 
   EXPECT_LT(testing::relative_difference(actual, expected), 1e-4);
 }

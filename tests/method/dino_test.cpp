@@ -1,7 +1,5 @@
 // DINO does not depend on the number of ranks: losses, gradients, metrics and centre of a divided batch
 // against those of the whole, with everything that draws or communicates switched on.
-#include "cohort/method/dino.h"
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -13,9 +11,11 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/nn/dino_network.h"
 #include "cohort/nn/initialise.h"
 
 #include "../support/golden.h"
+#include "../support/made_method.h"
 #include "../support/ranks.h"
 #include "../support/small_model.h"
 
@@ -55,37 +55,38 @@ bool is_rounding(const std::string& name) {
 
 class DinoOnRanks : public ::testing::TestWithParam<nn::Scope> {
  protected:
-  DinoOnRanks() {
-    config_.prototypes = 16;
-    config_.hidden = 12;
-    config_.bottleneck = 6;
-    config_.batch_norm = true;
-    config_.student_channel_drop = 0.3;
-    // Sharp distributions would enlarge the rounding of sums over ranks.
-    config_.student_temperature = 0.5;
-    config_.teacher_temperature_start = 0.3;
+  std::unique_ptr<Method> make() const {
+    auto method =
+        testing::make_method({"method=dino", "dino.prototypes=16", "dino.hidden=12", "dino.bottleneck=6",
+                              "dino.batch_norm=true", "dino.student_channel_drop=0.3",
+                              // Sharp distributions would enlarge the rounding of sums over ranks.
+                              "dino.student_temperature=0.5", "dino.teacher_temperature_start=0.3"},
+                             {.encoder = encoder, .scope = GetParam()});
+    for (const Part& part : method->parts()) give_values(*part.model);
+    return method;
   }
 
-  std::shared_ptr<nn::DinoNetwork> network() const {
+  static std::shared_ptr<nn::VisionTransformer> encoder(std::int64_t /*classes*/) {
     nn::VitShape shape = testing::small_shape({"plate"}, nn::Amortization::mean_linear_layer, {3});
     shape.dropout = 0.1;
     shape.drop_path = 0.2;
-    auto network = std::make_shared<nn::DinoNetwork>(std::make_shared<nn::VisionTransformer>(shape, 1),
-                                                     dino_head_shape(config_, shape.embed_dim));
-    nn::initialise(*network, 1);
+    return std::make_shared<nn::VisionTransformer>(shape, 1);
+  }
+
+  static void give_values(nn::UnitModel& network) {
+    nn::initialise(network, 1);
     const at::NoGradGuard no_grad;
     // Every parameter gets a gradient well above rounding; a gain of 4 would enlarge the rounding of either
     // side, against fp64, to 8e-6.
-    for (at::Tensor& parameter : network->parameters()) {
+    for (at::Tensor& parameter : network.parameters()) {
       if (parameter.dim() > 1) parameter.mul_(2.0);
     }
-    return network;
   }
 
   // The second of two steps, whose centre is that of the first.
   Distilled distil(comm::Communicator* ranks) const {
-    const auto student = network();
-    const auto dino = make_dino(student, network(), config_, GetParam());
+    const auto dino = make();
+    const auto student = dino->parts().front().model;
     const data::Batch all = global_batch();
     const std::int64_t parts = ranks == nullptr ? 1 : ranks->size(), part = ranks ? ranks->rank() : 0;
     const data::Batch mine = data::groups_of(all, parts, part, part + 1);
@@ -107,8 +108,6 @@ class DinoOnRanks : public ::testing::TestWithParam<nn::Scope> {
     result.centre = dino->buffers().front().values;
     return result;
   }
-
-  DinoConfig config_;
 };
 
 TEST_P(DinoOnRanks, SharesAddUpToTheWhole) {
@@ -142,7 +141,7 @@ TEST_P(DinoOnRanks, AStepThatBeginsAnewLeavesNothingInTheCentre) {
   data::Batch skipped = global_batch();
   for (at::Tensor& view : skipped.views) view = view * 2 + 1;
   const auto centre_after = [&](const std::vector<data::Batch>& before) {
-    const auto dino = make_dino(network(), network(), config_, GetParam());
+    const auto dino = make();
     const Step where{0, 10, 0, kImages, 9, nullptr};
     Metrics metrics;
     for (const data::Batch& batch : before) {
@@ -161,11 +160,10 @@ TEST_P(DinoOnRanks, AStepThatBeginsAnewLeavesNothingInTheCentre) {
 }
 
 TEST_P(DinoOnRanks, TheTeacherIsFrozenAndFollows) {
-  const auto teacher = network();
-  const auto dino = make_dino(network(), teacher, config_, GetParam());
-  for (const at::Tensor& parameter : teacher->parameters()) EXPECT_FALSE(parameter.requires_grad());
+  const auto dino = make();
   const auto parts = dino->parts();
   ASSERT_EQ(parts.size(), 2U);
+  for (const at::Tensor& parameter : parts[1].model->parameters()) EXPECT_FALSE(parameter.requires_grad());
   EXPECT_TRUE(parts[0].is_trained());
   EXPECT_EQ(parts[1].follows, "student");
   // cos at step + 1 of 10: 0.996 at first, 1 at the last step.
@@ -175,7 +173,7 @@ TEST_P(DinoOnRanks, TheTeacherIsFrozenAndFollows) {
 }
 
 TEST_P(DinoOnRanks, NeedsTwoViews) {
-  const auto dino = make_dino(network(), network(), config_, GetParam());
+  const auto dino = make();
   data::Batch batch = global_batch();
   batch.views.resize(1);
   Metrics metrics;

@@ -1,5 +1,3 @@
-#include "cohort/method/supervised.h"
-
 #include <chrono>
 #include <map>
 #include <memory>
@@ -14,6 +12,7 @@
 #include "cohort/method/mixing.h"
 
 #include "../support/golden.h"
+#include "../support/made_method.h"
 #include "../support/small_model.h"
 
 namespace cohort {
@@ -24,6 +23,7 @@ using testing::relative_difference;
 
 constexpr std::int64_t kImages = 24, kClasses = 4;
 constexpr double kSmoothing = 0.2;
+const std::vector<std::string> kSmoothed{"supervised.label_smoothing=0.2"};
 
 nn::VitShape dropping_shape() {
   nn::VitShape shape = testing::small_shape({"plate"}, nn::Amortization::mean_linear, {3});
@@ -85,11 +85,19 @@ at::Tensor loss_by_formula(const at::Tensor& logits, const at::Tensor& labels) {
   return sum / labelled;
 }
 
+std::unique_ptr<method::Method> make_supervised(const std::shared_ptr<nn::VisionTransformer>& model,
+                                                nn::Scope scope,
+                                                const std::vector<std::string>& settings = {},
+                                                const std::vector<std::int64_t>& label_counts = {}) {
+  return testing::make_method(settings, {.encoder = [&](std::int64_t) { return model; },
+                                         .scope = scope,
+                                         .classes = model->shape().classes,
+                                         .label_counts = label_counts});
+}
+
 class SupervisedOnRanks : public ::testing::TestWithParam<nn::Scope> {
  protected:
-  std::unique_ptr<method::Method> make() {
-    return method::make_supervised(model_, {.label_smoothing = kSmoothing}, GetParam());
-  }
+  std::unique_ptr<method::Method> make() { return make_supervised(model_, GetParam(), kSmoothed); }
 
   // Of a step whose whole batch on this rank is `batch`.
   at::Tensor loss_of(const data::Batch& batch, method::Metrics& metrics) {
@@ -109,7 +117,7 @@ class SupervisedOnRanks : public ::testing::TestWithParam<nn::Scope> {
 TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
   const data::Batch batch = global_batch();
   const at::Tensor expected_loss = loss_by_formula(
-      model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits, batch.label);
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits, batch.label);
   expected_loss.backward();
   const auto expected = testing::gradients(*model_);
   for (const auto& parameter : model_->parameters()) parameter.mutable_grad().reset();
@@ -131,14 +139,16 @@ TEST_P(SupervisedOnRanks, SharesAddUpToTheLossAndGradientsOfTheGlobalBatch) {
 
 // The weighted mean of PyTorch's cross-entropy on the whole batch, which the formula above does not use.
 TEST_P(SupervisedOnRanks, WeightedClassesCountByTheirWeights) {
-  const std::vector<double> weights{0.5, 2.0, 0.0, 1.25};
+  const std::vector<std::int64_t> counts{6, 2, 0, 4};
+  const std::vector<double> weights{0.5, 1.5, 0.0, 0.75};  // 12 / (4 n)
   const data::Batch batch = global_batch();
-  const at::Tensor logits = model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits;
+  const at::Tensor logits =
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits;
   const double expected = at::cross_entropy_loss(logits, batch.label, at::tensor(weights, at::kFloat),
                                                  at::Reduction::Mean, -1, kSmoothing)
                               .item<double>();
   const auto supervised =
-      method::make_supervised(model_, {.label_smoothing = kSmoothing}, GetParam(), weights);
+      make_supervised(model_, GetParam(), {kSmoothed.front(), "supervised.class_weights=balanced"}, counts);
   method::Metrics metrics;
   const data::Batch mine = share(batch, world_.rank(), world_.size());
 
@@ -148,22 +158,14 @@ TEST_P(SupervisedOnRanks, WeightedClassesCountByTheirWeights) {
   EXPECT_NEAR(world_.sum(loss), expected, 1e-5 * expected);
 }
 
-TEST(ClassWeights, BalancedOnesGiveEveryClassTheSameSum) {
-  const std::vector<std::int64_t> counts{6, 2, 0, 4};
-
-  const std::vector<double> weights = method::balanced_weights(counts);
-
-  EXPECT_EQ(weights, (std::vector<double>{0.5, 1.5, 0.0, 0.75})) << "12 / (4 n)";
-}
-
 // Every image counts by its share for its own label and by the rest for its partner's; labels that are
 // missing for nothing.
 TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
-  const method::SupervisedConfig config{.label_smoothing = kSmoothing, .mixup = 0.8, .cutmix = 1.0};
   const data::Batch batch = global_batch(), mine = share(batch, world_.rank(), world_.size());
   const method::Mixed mixed =
-      method::mix_groups(batch.views[0], batch.group, {config.mixup, config.cutmix}, step_.seed, step_.step);
-  const at::Tensor logits = model_->forward(mixed.images, conditions_of(batch, step_, GetParam())).logits;
+      method::mix_groups(batch.views[0], batch.group, {.mixup = 0.8, .cutmix = 1.0}, step_.seed, step_.step);
+  const at::Tensor logits =
+      testing::encode(*model_, mixed.images, conditions_of(batch, step_, GetParam())).logits;
   const auto sum = [&](std::int64_t row, const at::Tensor& label) {
     const bool labelled = label.item<std::int64_t>() >= 0;
     return labelled ? loss_by_formula(logits.narrow(0, row, 1), label.view({1})).item<double>() : 0.0;
@@ -175,7 +177,8 @@ TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
   }
   expected /= static_cast<double>(batch.label.ge(0).sum().item<std::int64_t>());
 
-  const auto supervised = method::make_supervised(model_, config, GetParam());
+  const auto supervised =
+      make_supervised(model_, GetParam(), {kSmoothed.front(), "supervised.mixup=0.8", "supervised.cutmix=1"});
   method::Metrics metrics;
   supervised->begin_step(mine, step_);
   const double loss = supervised->loss(mine, step_, metrics).item<double>();
@@ -185,7 +188,8 @@ TEST_P(SupervisedOnRanks, MixedImagesCountForBothLabels) {
 
 TEST_P(SupervisedOnRanks, AccuracyCountsLabelledRows) {
   const data::Batch batch = global_batch(), mine = share(batch, world_.rank(), world_.size());
-  const at::Tensor logits = model_->forward(batch.views[0], conditions_of(batch, step_, GetParam())).logits;
+  const at::Tensor logits =
+      testing::encode(*model_, batch.views[0], conditions_of(batch, step_, GetParam())).logits;
   const at::Tensor correct = logits.argmax(1).eq(batch.label);  // no class is -1
 
   method::Metrics metrics;
@@ -215,7 +219,7 @@ INSTANTIATE_TEST_SUITE_P(Scopes, SupervisedOnRanks, ::testing::Values(nn::Scope:
 
 TEST(Supervised, HasOnePartCalledModel) {
   const auto model = testing::small_model(dropping_shape());
-  const auto parts = method::make_supervised(model, {}, nn::Scope::group)->parts();
+  const auto parts = make_supervised(model, nn::Scope::group)->parts();
   ASSERT_EQ(parts.size(), 1U);
   EXPECT_EQ(parts[0].name, "model");
   EXPECT_TRUE(parts[0].is_trained());
@@ -224,13 +228,11 @@ TEST(Supervised, HasOnePartCalledModel) {
 }
 
 TEST(Supervised, NeedsAHeadAndLabels) {
-  EXPECT_THROW(method::make_supervised(testing::small_model(testing::small_shape()), {}, nn::Scope::group),
-               Bug);
+  EXPECT_THROW(make_supervised(testing::small_model(testing::small_shape()), nn::Scope::group), Bug);
   data::Batch batch = global_batch();
   batch.label = at::Tensor();
   method::Metrics metrics;
-  const auto supervised =
-      method::make_supervised(testing::small_model(dropping_shape()), {}, nn::Scope::group);
+  const auto supervised = make_supervised(testing::small_model(dropping_shape()), nn::Scope::group);
   EXPECT_THROW(supervised->loss(batch, {}, metrics), Bug);  // without begin_step()
   EXPECT_THROW(supervised->begin_step(batch, {}), Bug);
 }

@@ -32,8 +32,9 @@ TEST(ChannelVit, TheOrderOfChannelsDoesNotMatter) {
   const auto model = testing::small_model(channel_shape(4));
   const at::Tensor images = normal_values({2, 4, 8, 8}), order = indices({2, 0, 3, 1});
 
-  const at::Tensor straight = model->forward(images, {}).cls;
-  const at::Tensor permuted = model->forward(images.index_select(1, order), {.channels = order}).cls;
+  const at::Tensor straight = testing::encode(*model, images, {}).pooled;
+  const at::Tensor permuted =
+      testing::encode(*model, images.index_select(1, order), {.channels = order}).pooled;
 
   EXPECT_LE(relative_difference(permuted, straight), 1e-5);
 }
@@ -41,14 +42,14 @@ TEST(ChannelVit, TheOrderOfChannelsDoesNotMatter) {
 TEST(ChannelVit, ChannelsMatter) {
   const auto model = testing::small_model(channel_shape(4));
   const at::Tensor images = normal_values({2, 1, 8, 8});
-  const at::Tensor one = model->forward(images, {.channels = indices({1})}).cls,
-                   three = model->forward(images, {.channels = indices({3})}).cls;
+  const at::Tensor one = testing::encode(*model, images, {.channels = indices({1})}).pooled,
+                   three = testing::encode(*model, images, {.channels = indices({3})}).pooled;
   EXPECT_GT(relative_difference(three, one), 1e-2);
 }
 
 TEST(ChannelVit, RefusesAChannelThatItDoesNotKnow) {
   const auto model = testing::small_model(channel_shape(2));
-  EXPECT_THROW(model->forward(normal_values({1, 1, 8, 8}), {.channels = indices({2})}), DataError);
+  EXPECT_THROW(testing::encode(*model, normal_values({1, 1, 8, 8}), {.channels = indices({2})}), DataError);
 }
 
 // Images of half the size have as many tokens as the table has rows, four channels of them: the reference
@@ -78,8 +79,11 @@ TEST(ChannelVit, TrainsOnTheSampledChannelsAlone) {
   for (std::int64_t step = 0; step < 4; ++step) {
     const at::Tensor kept = indices(nn::sample_channels(4, 5, step));
     const at::Tensor trained =
-        model->forward(images, {.sample = indices({0, 1}), .seed = 5, .step = step, .training = true}).cls;
-    const at::Tensor subset = model->forward(images.index_select(1, kept), {.channels = kept}).cls;
+        testing::encode(*model, images,
+                        {.sample = indices({0, 1}), .seed = 5, .step = step, .training = true})
+            .pooled;
+    const at::Tensor subset =
+        testing::encode(*model, images.index_select(1, kept), {.channels = kept}).pooled;
     EXPECT_TRUE(at::equal(trained, subset)) << "step " << step;
   }
 }
@@ -113,10 +117,10 @@ TEST(Registers, StandBetweenClsAndContext) {
   const auto model = testing::small_model(shape);
   const at::Tensor group = indices({0, 0});
   const auto output =
-      model->forward(normal_values({2, 1, 8, 8}), {.context = group.unsqueeze(1), .group = group});
+      testing::encode(*model, normal_values({2, 1, 8, 8}), {.context = group.unsqueeze(1), .group = group});
   EXPECT_EQ(output.tokens.size(1), 1 + 3 + 1 + 4);
   EXPECT_EQ(model->named_parameters()["pos_embed"].size(1), 4) << "positions of patches alone, as in timm";
-  output.cls.square().sum().backward();
+  output.pooled.square().sum().backward();
   EXPECT_GT(model->named_parameters()["reg_token"].grad().abs().max().item<float>(), 0.0F);
 }
 

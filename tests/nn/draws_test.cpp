@@ -180,9 +180,10 @@ TEST(DropoutDraws, EveryPlaceOfAModelHasMasksOfItsOwn) {
 
   const at::Tensor expected = PlainFormula(*model, conditions).cls(images);
 
-  for (const auto wanted : {VisionTransformer::Wanted::all, VisionTransformer::Wanted::cls}) {
+  for (const unsigned wanted : std::initializer_list<unsigned>{cohort::testing::kAll, Encoder::pooled}) {
     // With cls alone the last block drops of the cls token what it would drop of it among all.
-    EXPECT_LE(cohort::testing::relative_difference(model->forward(images, conditions, wanted).cls, expected),
+    EXPECT_LE(cohort::testing::relative_difference(
+                  cohort::testing::encode(*model, images, conditions, wanted).pooled, expected),
               1e-5);
   }
 }

@@ -42,7 +42,7 @@ Setting setting_of(VitShape shape) {
   Setting setting{shape, testing::small_model(shape, 4.0), {}, {}};
   setting.conditions = {.context = indices({0, 1}).view({2, 1}), .group = indices({0, 1})};
   setting.trail =
-      forward_with_trail(*setting.model, normal_values({2, shape.channels, 16, 24}), setting.conditions);
+      encode_with_trail(*setting.model, normal_values({2, shape.channels, 16, 24}), setting.conditions);
   return setting;
 }
 
@@ -112,10 +112,10 @@ TEST(Explain, TheTrailLeavesTheOutputAndTheModelAsTheyWere) {
   const Setting setting = setting_of(with_context(explained_shape()));
   const c10::NoGradGuard no_gradients;
 
-  const auto output = setting.model->forward(normal_values({2, 1, 16, 24}), setting.conditions);
+  const auto output = testing::encode(*setting.model, normal_values({2, 1, 16, 24}), setting.conditions);
 
   EXPECT_EQ(setting.trail.inputs.size(), 3U);
-  EXPECT_TRUE(at::equal(output.logits, setting.trail.output.logits));
+  EXPECT_TRUE(at::equal(output.logits, setting.trail.logits));
 }
 
 TEST(Explain, AttentionTimesValuesIsWhatTheBlockAttendsTo) {

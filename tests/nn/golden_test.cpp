@@ -101,7 +101,7 @@ class GoldenModel : public ::testing::TestWithParam<std::string> {
       conditions_.group = golden_["in.context"];
     }
     if (golden_.has("in.channels")) conditions_.channels = golden_["in.channels"][0].to(at::kLong);
-    output_ = model_.forward(images_, conditions_);
+    output_ = testing::encode(model_, images_, conditions_);
   }
 
   void expect_close(const std::string& name, const at::Tensor& actual, const at::Tensor& expected) {
@@ -152,11 +152,11 @@ TEST_P(GoldenModel, TokensBetweenTheLayers) {
 }
 
 TEST_P(GoldenModel, FeaturesLossAndAllGradients) {
-  const at::Tensor out = output_.logits.defined() ? output_.logits : output_.cls;
+  const at::Tensor out = output_.logits.defined() ? output_.logits : output_.pooled;
   const at::Tensor loss = (out * out * golden_["in.loss_weight"]).sum();
   loss.backward();
 
-  expect_close("cls", out, golden_["out.cls"]);
+  expect_close("cls", out, golden_["out.pooled"]);
   expect_close("loss", loss.view(1), golden_["out.loss"]);
   expect_close("images", images_.grad(), golden_["grad_in.images"]);
   const auto parameters = model_.named_parameters();

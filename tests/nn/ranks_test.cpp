@@ -66,7 +66,7 @@ nn::VitShape dropping_shape(Amortization amortization) {
 // The loss of `piece` and its gradients, in a map with the loss under "loss".
 std::map<std::string, at::Tensor> loss_and_gradients(nn::VisionTransformer& model, const Piece& piece) {
   for (const auto& parameter : model.parameters()) parameter.mutable_grad().reset();
-  const at::Tensor cls = model.forward(piece.images, piece.conditions).cls;
+  const at::Tensor cls = testing::encode(model, piece.images, piece.conditions).pooled;
   const at::Tensor loss = (cls.square() * piece.weight).sum() / static_cast<double>(kImages);
   loss.backward();
   auto result = testing::gradients(model);
@@ -111,9 +111,9 @@ TEST_F(Ranks, GlobalScopeGivesTheLossAndGradientsOfOneRank) {
 TEST_F(Ranks, GlobalScopeDependsOnTheOtherRanks) {
   const auto model = small_model(dropping_shape(Amortization::mean), /*gain=*/3.0);
   Piece piece = share(global_batch(Scope::global), world_.rank(), world_.size());
-  const at::Tensor alone = model->forward(piece.images, piece.conditions).context.detach();
+  const at::Tensor alone = testing::encode(*model, piece.images, piece.conditions).context.detach();
   piece.conditions.ranks = &world_;
-  const at::Tensor together = model->forward(piece.images, piece.conditions).context.detach();
+  const at::Tensor together = testing::encode(*model, piece.images, piece.conditions).context.detach();
   EXPECT_GT(relative_difference(alone, together), 1e-2);
 }
 

@@ -113,17 +113,17 @@ TEST(Vit, WithClsAloneTheSameValuesAndGradients) {
   nn::VisionTransformer model(shape, 1);
   nn::Conditions conditions = conditions_for(4, 1);
   conditions.training = true;
-  const auto run = [&](nn::VisionTransformer::Wanted wanted) {
+  const auto run = [&](unsigned wanted) {
     model.zero_grad();
-    const auto output = model.forward(normal_values({4, 1, 8, 8}), conditions, wanted);
+    const auto output = testing::encode(model, normal_values({4, 1, 8, 8}), conditions, wanted);
     output.logits.square().sum().backward();
-    std::vector<at::Tensor> results{output.logits.detach(), output.cls.detach()};
+    std::vector<at::Tensor> results{output.logits.detach(), output.pooled.detach()};
     for (const at::Tensor& parameter : model.parameters())
       results.push_back(parameter.grad().defined() ? parameter.grad() : at::zeros_like(parameter));
     return std::pair(results, output.tokens.size(1));
   };
-  const auto [all, tokens] = run(nn::VisionTransformer::Wanted::all);
-  const auto [cls, kept] = run(nn::VisionTransformer::Wanted::cls);
+  const auto [all, tokens] = run(testing::kAll);
+  const auto [cls, kept] = run(nn::Encoder::pooled | nn::Encoder::logits);
   EXPECT_EQ(tokens, 6);
   EXPECT_EQ(kept, 1);
   for (std::size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(at::allclose(all[i], cls[i], 1e-4, 1e-6)) << i;
@@ -139,20 +139,21 @@ TEST(Vit, AnyNumberOfChannelsAndAnyImageSize) {
     nn::VisionTransformer model(shape, 1);
     for (const auto& [height, width] :
          std::vector<std::pair<std::int64_t, std::int64_t>>{{8, 16}, {16, 8}, {8, 8}, {12, 20}}) {
-      const auto output = model.forward(normal_values({4, channels, height, width}), conditions_for(4, 1));
-      EXPECT_EQ(output.cls.sizes(), at::IntArrayRef({4, 24}));
+      const auto output =
+          testing::encode(model, normal_values({4, channels, height, width}), conditions_for(4, 1));
+      EXPECT_EQ(output.pooled.sizes(), at::IntArrayRef({4, 24}));
       EXPECT_EQ(output.logits.sizes(), at::IntArrayRef({4, 3}));
       EXPECT_EQ(output.tokens.sizes(), at::IntArrayRef({4, 2 + height * width / 16, 24}));
       EXPECT_EQ(output.context.sizes(), at::IntArrayRef({4, 1, 24}));
       EXPECT_TRUE(output.logits.isfinite().all().item<bool>());
     }
-    EXPECT_THROW(model.forward(normal_values({4, channels, 8, 18}), conditions_for(4, 1)), Bug);
-    EXPECT_THROW(model.forward(normal_values({4, channels + 1, 8, 16}), conditions_for(4, 1)), Bug);
+    EXPECT_THROW(testing::encode(model, normal_values({4, channels, 8, 18}), conditions_for(4, 1)), Bug);
+    EXPECT_THROW(testing::encode(model, normal_values({4, channels + 1, 8, 16}), conditions_for(4, 1)), Bug);
   }
 }
 
 TEST(Vit, OutputHasNoLogitsWithoutAHeadAndNoContextWithoutKeys) {
-  const auto output = small_model(small_shape())->forward(normal_values({2, 1, 8, 8}), {});
+  const auto output = testing::encode(*small_model(small_shape()), normal_values({2, 1, 8, 8}), {});
   EXPECT_FALSE(output.logits.defined());
   EXPECT_FALSE(output.context.defined());
 }
@@ -181,11 +182,11 @@ TEST(Vit, PatchesAreRowMajorAfterClsAndContexts) {
   Watcher watcher(0);
   model->use(watcher);
   at::Tensor image = normal_values({1, 1, 8, 12});
-  model->forward(image, conditions_for(1, 2));
+  testing::encode(*model, image, conditions_for(1, 2));
   const at::Tensor before = watcher.seen;
   image.slice(2, 4, 8).slice(3, 0, 4).add_(1.0);  // second row, first column of 2 x 3 patches: number 3
 
-  model->forward(image, conditions_for(1, 2));
+  testing::encode(*model, image, conditions_for(1, 2));
 
   const at::Tensor changed = watcher.seen.ne(before).flatten(0, 1).any(1).nonzero().flatten();
   EXPECT_TRUE(at::equal(changed, indices({3 + 3})));
@@ -200,7 +201,7 @@ TEST(Vit, LayerwiseContextReplacesTheTokenBetweenBlocks) {
   Watcher watcher(1);
   model->use(watcher);
 
-  model->forward(normal_values({4, 1, 8, 8}), conditions_for(4, 1));
+  testing::encode(*model, normal_values({4, 1, 8, 8}), conditions_for(4, 1));
 
   const at::Tensor& tokens = watcher.seen;  // [4, 2 + 4, D]; groups are images {0, 2} and {1, 3}
   const at::Tensor expected = tokens.narrow(1, 2, 4).mean(1);
@@ -214,7 +215,7 @@ TEST(Vit, UnitsRunInOrderAndHoldTheirContextNetworks) {
   Watcher watcher(0);
   model->use(watcher);
 
-  model->forward(normal_values({4, 1, 8, 8}), conditions_for(4, 1)).cls.sum().backward();
+  testing::encode(*model, normal_values({4, 1, 8, 8}), conditions_for(4, 1)).pooled.sum().backward();
 
   EXPECT_EQ(watcher.order, (std::vector<std::size_t>{0, 1, 2}));
   const auto modules = model->named_modules();
@@ -232,6 +233,107 @@ TEST(Vit, UnitsRunInOrderAndHoldTheirContextNetworks) {
   EXPECT_FALSE(parameters["cin_blocks.2.model.plate.1.weight"].grad().defined());
 }
 
+nn::VitShape shape_in_steps(nn::Family family) {
+  nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear_layer, {2});
+  shape.family = family;
+  shape.channels = 3;
+  shape.height = 8;
+  shape.width = 16;
+  shape.classes = 3;
+  shape.dropout = shape.drop_path = 0.2;
+  return shape;
+}
+
+at::Tensor all_patches(std::int64_t images, std::int64_t count) {
+  return at::arange(count).expand({images, count}).contiguous();
+}
+
+class InSteps : public ::testing::TestWithParam<nn::Family> {
+ protected:
+  InSteps() { conditions_.training = true; }
+
+  at::Tensor tokens(const at::Tensor& images, const at::Tensor& kept) {
+    const nn::Sequence sequence = model_->embed(images, conditions_, kept);
+    nn::Sequence middle = sequence;
+    middle.tokens = model_->blocks(sequence, 0, 1, conditions_);
+    return model_->blocks(middle, 1, 3, conditions_);
+  }
+
+  std::shared_ptr<nn::VisionTransformer> model_ = small_model(shape_in_steps(GetParam()), 4.0);
+  nn::Conditions conditions_ = conditions_for(4, 1);
+  at::Tensor images_ = normal_values({4, 3, 8, 16});
+  std::int64_t patches_ = model_->token_count(3, 8, 16);
+};
+
+TEST_P(InSteps, StepsAreTheWholePassToTheBit) {
+  const auto whole = testing::encode(*model_, images_, conditions_);
+  for (const at::Tensor& kept : {at::Tensor(), all_patches(4, patches_)}) {
+    const auto output = model_->finish(tokens(images_, kept), testing::kAll);
+    EXPECT_TRUE(at::equal(output.tokens, whole.tokens));
+    EXPECT_TRUE(at::equal(output.pooled, whole.pooled));
+    EXPECT_TRUE(at::equal(output.logits, whole.logits));
+  }
+}
+
+TEST_P(InSteps, WhatIsNotKeptChangesNothing) {
+  const at::Tensor kept = indices({7, 0, 3, 3, 1, 6, 5, 2}).view({4, 2}) + (patches_ - 8);
+  const at::Tensor before = tokens(images_, kept);
+  ASSERT_EQ(before.sizes(), at::IntArrayRef({4, 2 + 2, 24}));
+  at::Tensor changed = images_.clone();
+  changed[0].slice(1, 0, 4).slice(2, 4, 8).add_(1.0);  // patch 1 of the first image, which keeps 7 and 0
+
+  EXPECT_TRUE(at::equal(tokens(changed, kept), before));
+  changed[0].slice(1, 4, 8).slice(2, 12, 16).add_(1.0);  // patch 7
+  const at::Tensor after = tokens(changed, kept).ne(before).flatten(1).any(1);
+  EXPECT_TRUE(at::equal(after, indices({1, 0, 1, 0}).to(at::kBool))) << "images of one context";
+}
+
+TEST_P(InSteps, KeptPatchesHaveTheirOwnPositions) {
+  const nn::Sequence all = model_->embed(images_, conditions_for(4, 1));
+  const at::Tensor kept = indices({7, 2, 4}).expand({4, 3});
+
+  const nn::Sequence some = model_->embed(images_, conditions_for(4, 1), kept);
+
+  EXPECT_LE(relative_difference(some.tokens.narrow(1, 2, 3), all.tokens.index_select(1, indices({9, 4, 6}))),
+            1e-6);
+  EXPECT_EQ(some.grid, (nn::PatchGrid{2, 4}));
+}
+
+TEST_P(InSteps, MapsAreThePatchesInTheirPlaces) {
+  const auto output = model_->encode(images_, conditions_for(4, 1), nn::Encoder::maps | nn::Encoder::tokens);
+  ASSERT_EQ(output.maps.size(), 1U);
+  EXPECT_EQ(output.maps[0].stride, 4);
+  EXPECT_EQ(output.maps[0].values.sizes(), at::IntArrayRef({4, 24, 2, 4}));
+  at::Tensor expected = output.tokens.select(1, 2 + 6);  // row 1, column 2
+  if (GetParam() == nn::Family::channelvit)
+    expected = (expected + output.tokens.select(1, 2 + 14) + output.tokens.select(1, 2 + 22)) / 3;
+  EXPECT_LE(relative_difference(output.maps[0].values.select(2, 1).select(2, 2), expected), 1e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, InSteps, ::testing::Values(nn::Family::vit, nn::Family::channelvit),
+                         [](const auto& test) {
+                           return test.param == nn::Family::vit ? "vit" : "channelvit";
+                         });
+
+TEST(Vit, AMeanOfPatchesTakesThePlaceOfClsAndItsNormThatOfTheLast) {
+  nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear, {2});
+  shape.classes = 3;
+  shape.pooling = nn::Pooling::mean;
+  const auto model = small_model(shape);
+  const auto output = testing::encode(*model, normal_values({4, 1, 8, 8}), conditions_for(4, 1));
+
+  const auto parameters = model->named_parameters();
+  EXPECT_FALSE(parameters.contains("norm.weight"));
+  EXPECT_EQ(model->layer_of("fc_norm.weight"), 4);
+  EXPECT_EQ(model->layer_of("head.weight"), 4);
+  const at::Tensor mean = output.tokens.narrow(1, 2, 4).mean(1);
+  const at::Tensor expected =
+      at::layer_norm(mean, {24}, parameters["fc_norm.weight"], parameters["fc_norm.bias"], 1e-6);
+  EXPECT_LE(relative_difference(output.pooled, expected), 1e-6);
+  const at::Tensor logits = at::linear(expected, parameters["head.weight"], parameters["head.bias"]);
+  EXPECT_LE(relative_difference(output.logits, logits), 1e-5);
+}
+
 TEST(Vit, PermutingTheImagesPermutesTheOutputs) {
   nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear_layer, {2});
   shape.dropout = shape.drop_path = 0.2;
@@ -245,8 +347,8 @@ TEST(Vit, PermutingTheImagesPermutesTheOutputs) {
     permuted.*field = (conditions.*field).index_select(0, order);
   }
 
-  const at::Tensor straight = model->forward(images, conditions).cls;
-  const at::Tensor mixed = model->forward(images.index_select(0, order), permuted).cls;
+  const at::Tensor straight = testing::encode(*model, images, conditions).pooled;
+  const at::Tensor mixed = testing::encode(*model, images.index_select(0, order), permuted).pooled;
 
   EXPECT_LE(relative_difference(mixed, straight.index_select(0, order)), 1e-5);
   EXPECT_GT(relative_difference(mixed, straight), 1e-2);
@@ -255,10 +357,10 @@ TEST(Vit, PermutingTheImagesPermutesTheOutputs) {
 TEST(Vit, OtherGroupsDoNotMatterInGroupScope) {
   const auto model = small_model(small_shape({"plate"}, Amortization::mean_linear_layer, {2}));
   at::Tensor images = normal_values({6, 1, 8, 8});
-  const at::Tensor before = model->forward(images, conditions_for(6, 1)).cls;
+  const at::Tensor before = testing::encode(*model, images, conditions_for(6, 1)).pooled;
   images[1].fill_(9.0);  // group 1 is images 1, 3, 5
 
-  const at::Tensor after = model->forward(images, conditions_for(6, 1)).cls;
+  const at::Tensor after = testing::encode(*model, images, conditions_for(6, 1)).pooled;
 
   const at::Tensor changed = (after - before).abs().amax(1).gt(1e-4);
   EXPECT_TRUE(at::equal(changed, indices({0, 1, 0, 1, 0, 1}).to(at::kBool)));
@@ -267,11 +369,11 @@ TEST(Vit, OtherGroupsDoNotMatterInGroupScope) {
 TEST(Vit, StaysCloseToFp32UnderBf16Autocast) {
   const auto model = small_model(small_shape({"plate"}, Amortization::mean_linear_layer, {2}), /*gain=*/4.0);
   const at::Tensor images = normal_values({6, 1, 8, 8});
-  const at::Tensor exact = model->forward(images, conditions_for(6, 1)).cls;
+  const at::Tensor exact = testing::encode(*model, images, conditions_for(6, 1)).pooled;
 
   at::autocast::set_autocast_enabled(at::kCPU, true);
   at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  const at::Tensor rounded = model->forward(images, conditions_for(6, 1)).cls;
+  const at::Tensor rounded = testing::encode(*model, images, conditions_for(6, 1)).pooled;
   at::autocast::set_autocast_enabled(at::kCPU, false);
   at::autocast::clear_cache();
   rounded.sum().backward();

@@ -26,7 +26,7 @@ libraries=$(source "$bundle/libexec/environment.sh" && for file in "$bundle"/lib
 done)
 check "a library is missing" missing <<<"$libraries"
 check "a library comes from this machine" outside <<<"$libraries"
-for file in "$bundle"/libexec/cohort* "$bundle"/lib/libcohort.so*; do
+for file in "$bundle"/libexec/cohort* "$bundle"/lib/libcohort*.so*; do
   check "$file looks for libraries outside of the bundle" test "$(patchelf --print-rpath "$file" | grep -c '^/')" = 0
 done
 

@@ -1,4 +1,4 @@
-# usage: cmake -DBUILD=… -DCONSUMER=… -DWORK=… -DCOMPILER=… -DBUILD_TYPE=… -DSHARE=… -P install_and_use.cmake
+# usage: cmake -DBUILD=… -DCONSUMER=… -DDATA=… -DMPIEXEC=… -DWORK=… -DCOMPILER=… -DBUILD_TYPE=… -DSHARE=… -P install_and_use.cmake
 cmake_minimum_required(VERSION 3.25)
 file(REMOVE_RECURSE ${WORK})
 set(prefix ${WORK}/prefix)
@@ -28,6 +28,26 @@ run(${CMAKE_COMMAND} --build ${WORK}/build)
 run(${WORK}/build/consumer)
 if(NOT output STREQUAL "did you mean 'optimizer.lr'?\n")
   message(FATAL_ERROR "unexpected output of the program that uses the package: ${output}")
+endif()
+
+# A method of the project's own: trained, resumed on another number of ranks, judged and reported by the program cohort.
+set(mine ${WORK}/build/rotation)
+set(train train ${CONSUMER}/rotation.yaml data.path=${DATA} run_dir=${WORK}/run)
+run(${MPIEXEC} -n 2 ${mine} ${train} train.max_steps=4)
+run(${mine} ${train})
+if(NOT output MATCHES "method +rotation")
+  message(FATAL_ERROR "the run does not say its method: ${output}")
+endif()
+file(STRINGS ${WORK}/run/metrics.jsonl steps REGEX "\"kind\":\"step\".*\"turns_found\"")
+list(LENGTH steps count)
+if(NOT count EQUAL 8)
+  message(FATAL_ERROR "the run has ${count} steps with the method's metric, not 8")
+endif()
+run(${mine} knn --run ${WORK}/run --k 5)
+run(${mine} report ${WORK}/run --out ${WORK}/report.html)
+run(${mine} train --help-config)
+if(NOT output MATCHES "one of supervised, dino, .*rotation" OR NOT output MATCHES "rotation.smoothing +number, 0 … 0.99; default 0")
+  message(FATAL_ERROR "the method is not among the options: ${output}")
 endif()
 
 foreach(file ${prefix}/share/man/man1/cohort.1 ${prefix}/share/man/man1/cohort-data-convert-images.1

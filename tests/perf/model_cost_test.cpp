@@ -109,7 +109,7 @@ TEST(ModelFlops, AreThoseOfTheProductsThatLibTorchRuns) {
     const at::Tensor images = at::randn({4, 3, 32, 32});
 
     const Products products;
-    at::Tensor logits = model.forward(images, conditions).logits;
+    at::Tensor logits = testing::encode(model, images, conditions).logits;
     const double forward = Products::flops();
     logits.sum().backward();
     const double both = Products::flops();
@@ -143,7 +143,8 @@ TEST(ModelFlops, OfABlockThatKeepsTheClsTokenAreThoseOfItsProducts) {
   const nn::Conditions conditions{.sample = at::arange(4), .training = true};
 
   const Products products;
-  (void)model.forward(at::randn({4, 3, 32, 32}), conditions, nn::VisionTransformer::Wanted::cls);
+  (void)testing::encode(model, at::randn({4, 3, 32, 32}), conditions,
+                        nn::Encoder::pooled | nn::Encoder::logits);
 
   constexpr double kTokens = 17, kAttention = 4.0 * 4 * 192 * kTokens * (kTokens + 1);
   EXPECT_DOUBLE_EQ(flops_of(pass_kernels(shape), Pass::forward) - kAttention, Products::flops());

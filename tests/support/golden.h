@@ -1,11 +1,14 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -13,28 +16,20 @@
 
 namespace cohort::testing {
 
-/// Tensors of tests/golden/<name>.safetensors: numbers that another implementation made. A small reader for
-/// tests alone, so that no layer under test reads its own reference. A missing file or tensor throws
+/// Numbers that another implementation made: the tensors of a safetensors file and what its metadata key
+/// "json" says of them, or a JSON file as a whole. A small reader for tests alone, so that no layer under
+/// test reads its own reference. A file that is missing or damaged, or a missing tensor, throws
 /// std::runtime_error.
 class Golden {
  public:
-  explicit Golden(const std::string& name) : name_(name) {
-    std::ifstream file(std::string(COHORT_TEST_DATA) + "/golden/" + name + ".safetensors", std::ios::binary);
-    const std::vector<char> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    std::uint64_t header_bytes = 0;
-    if (bytes.size() < sizeof header_bytes) throw std::runtime_error("no golden file " + name);
-    std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
-    const char* const header = bytes.data() + sizeof header_bytes;
-    const nlohmann::json entries = nlohmann::json::parse(header, header + header_bytes);
-    for (const auto& [key, entry] : entries.items()) {
-      if (key == "__metadata__") {
-        description_ = nlohmann::json::parse(entry.at("json").get<std::string>());
-      } else {
-        tensors_[key] = read(entry, header + header_bytes);
-      }
-    }
-  }
+  /// tests/golden/<name>.safetensors
+  explicit Golden(const std::string& name)
+      : Golden(name, std::string(COHORT_TEST_DATA) + "/golden/" + name + ".safetensors") {}
+  /// Any file; a name that ends in .json is one of JSON.
+  static Golden of_file(const std::string& path) { return Golden(path, path); }
 
+  /// Which part of Cohort it is for, "masked.mae"; empty: it does not say.
+  [[nodiscard]] const std::string& kind() const { return kind_; }
   /// What the file says of itself: sizes of the model, lists of names.
   [[nodiscard]] const nlohmann::json& description() const { return description_; }
   [[nodiscard]] bool has(const std::string& name) const { return tensors_.count(name) != 0; }
@@ -53,17 +48,60 @@ class Golden {
   }
 
  private:
-  static at::Tensor read(const nlohmann::json& entry, const char* data) {
+  Golden(std::string name, const std::string& path) : name_(std::move(name)) {
+    std::ifstream file(path, std::ios::binary);
+    const std::vector<char> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    if (!file.is_open() || bytes.empty()) throw std::runtime_error("no golden file " + name_);
+    try {
+      if (path.ends_with(".json"))
+        read_json(bytes);
+      else
+        read_safetensors(bytes);
+    } catch (const std::exception& error) {  // of nlohmann::json, whose texts do not name the file
+      throw std::runtime_error("golden file " + name_ + " is damaged: " + error.what());
+    }
+  }
+
+  void read_json(std::span<const char> bytes) {
+    description_ = nlohmann::json::parse(bytes.begin(), bytes.end());
+    kind_ = description_.value("kind", "");
+  }
+
+  void read_safetensors(std::span<const char> bytes) {
+    std::uint64_t header_bytes = 0;
+    if (bytes.size() < sizeof header_bytes) throw std::runtime_error("no header");
+    std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+    bytes = bytes.subspan(sizeof header_bytes);
+    if (header_bytes > bytes.size()) throw std::runtime_error("the header is cut off");
+    const auto header = bytes.first(header_bytes);
+    const nlohmann::json entries = nlohmann::json::parse(header.begin(), header.end());
+    for (const auto& [key, entry] : entries.items()) {
+      if (key == "__metadata__") {
+        kind_ = entry.value("kind", "");
+        description_ = nlohmann::json::parse(entry.at("json").get<std::string>());
+      } else {
+        tensors_[key] = read(key, entry, bytes.subspan(header_bytes));
+      }
+    }
+  }
+
+  static at::Tensor read(const std::string& name, const nlohmann::json& entry, std::span<const char> data) {
     static const std::map<std::string, at::ScalarType> kTypes{
-        {"F32", at::kFloat}, {"F64", at::kDouble}, {"I64", at::kLong}};
+        {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
+        {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
+        {"U8", at::kByte},    {"BOOL", at::kBool}};
     const auto shape = entry.at("shape").get<std::vector<std::int64_t>>();
-    at::Tensor tensor = at::empty(shape, kTypes.at(entry.at("dtype").get<std::string>()));
-    std::memcpy(tensor.mutable_data_ptr(), data + entry.at("data_offsets").at(0).get<std::uint64_t>(),
-                tensor.nbytes());
+    const auto type = kTypes.find(entry.at("dtype").get<std::string>());
+    if (type == kTypes.end()) throw std::runtime_error("the type of " + name + " is not known");
+    at::Tensor tensor = at::empty(shape, type->second);
+    const auto extent = entry.at("data_offsets").get<std::array<std::uint64_t, 2>>();
+    if (extent[0] > extent[1] || extent[1] > data.size() || extent[1] - extent[0] != tensor.nbytes())
+      throw std::runtime_error("the values of " + name + " are cut off");
+    if (tensor.nbytes() > 0) std::memcpy(tensor.mutable_data_ptr(), data.data() + extent[0], tensor.nbytes());
     return tensor;
   }
 
-  std::string name_;
+  std::string name_, kind_;
   nlohmann::json description_;
   std::map<std::string, at::Tensor> tensors_;
 };

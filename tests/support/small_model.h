@@ -56,6 +56,14 @@ inline at::Tensor normal_values(std::vector<std::int64_t> sizes, std::int64_t ke
   return values;
 }
 
+/// What a pass makes beside maps.
+constexpr unsigned kAll = nn::Encoder::pooled | nn::Encoder::tokens | nn::Encoder::logits;
+
+inline nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images,
+                                  const nn::Conditions& conditions, unsigned wanted = kAll) {
+  return model.encode(images, conditions, wanted);
+}
+
 inline at::Tensor indices(std::vector<std::int64_t> values) {
   return at::tensor(values, at::kLong);
 }

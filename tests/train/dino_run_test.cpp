@@ -10,6 +10,7 @@
 #include "cohort/nn/vit.h"
 #include "cohort/train/trainer.h"
 
+#include "support/options.h"
 #include "support/ranks.h"
 #include "tiny_run.h"
 
@@ -22,12 +23,8 @@ class DinoRun : public ::testing::Test {
 
   RunConfig configuration(const std::string& name) const {
     RunConfig config = tiny_run(folder.path(), name);
-    config.method = MethodName::dino;
-    config.dino.prototypes = 32;
-    config.dino.hidden = 16;
-    config.dino.bottleneck = 8;
-    config.dino.teacher_momentum = 0.9;
-    config.dino.teacher_temperature_epochs = 3;
+    testing::set_options(config, {"method=dino", "dino.prototypes=32", "dino.hidden=16", "dino.bottleneck=8",
+                                  "dino.teacher_momentum=0.9", "dino.teacher_temperature_epochs=3"});
     config.schedule.weight_decay_end = 0.4;
     config.optimizer.clip_norm = 3.0;
     config.optimizer.clip = shard::ClipScope::parameter;

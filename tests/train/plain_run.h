@@ -14,11 +14,12 @@
 #include "cohort/augment/views.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/grouping.h"
-#include "cohort/method/dino.h"
 #include "cohort/nn/dino_network.h"
 #include "cohort/nn/initialise.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/run_config.h"
+
+#include "support/options.h"
 
 namespace cohort::train {
 
@@ -143,15 +144,18 @@ class PlainSupervised final : public PlainRun {
         augment::training_view(config_.augment.whole, description(), config_.data.normalisation, config_.seed,
                                step / steps_per_epoch());
     const data::Batch batch = this->batch(step, *views);
-    const at::Tensor log_probability = model_
-                                           .forward(batch.views[0], {.context = batch.context,
-                                                                     .group = batch.group,
-                                                                     .sample = batch.sample,
-                                                                     .seed = config_.seed,
-                                                                     .step = step,
-                                                                     .training = true})
-                                           .logits.log_softmax(1);
-    const double smoothing = config_.supervised.label_smoothing;
+    const at::Tensor log_probability =
+        model_
+            .encode(batch.views[0],
+                    {.context = batch.context,
+                     .group = batch.group,
+                     .sample = batch.sample,
+                     .seed = config_.seed,
+                     .step = step,
+                     .training = true},
+                    nn::Encoder::pooled | nn::Encoder::tokens | nn::Encoder::logits)
+            .logits.log_softmax(1);
+    const double smoothing = testing::number_of(config_, "supervised.label_smoothing");
     const at::Tensor losses =
         log_probability.gather(1, batch.label.unsqueeze(1)).squeeze(1) * (smoothing - 1) -
         log_probability.mean(1) * smoothing;
@@ -196,7 +200,7 @@ class PlainDino final : public PlainRun {
       : PlainRun(config),
         student_(network()),
         teacher_(network()),
-        centre_(at::zeros({config.dino.prototypes})) {
+        centre_(at::zeros({count_of("prototypes")})) {
     remember("/student/", *student_, true);
     remember("/teacher/", *teacher_, false);
     remember("/method/centre", centre_);
@@ -221,10 +225,20 @@ class PlainDino final : public PlainRun {
   }
 
  private:
+  [[nodiscard]] double option(const std::string& key) const {
+    return testing::number_of(config_, "dino." + key);
+  }
+  [[nodiscard]] std::int64_t count_of(const std::string& key) const {
+    return static_cast<std::int64_t>(option(key));
+  }
+
   [[nodiscard]] std::shared_ptr<nn::DinoNetwork> network() const {
     const auto backbone = std::make_shared<nn::VisionTransformer>(shape(0), config_.seed);
-    auto network = std::make_shared<nn::DinoNetwork>(
-        backbone, method::dino_head_shape(config_.dino, backbone->shape().embed_dim));
+    auto network =
+        std::make_shared<nn::DinoNetwork>(backbone, nn::DinoHeadShape{.width = backbone->shape().embed_dim,
+                                                                      .hidden = count_of("hidden"),
+                                                                      .bottleneck = count_of("bottleneck"),
+                                                                      .prototypes = count_of("prototypes")});
     nn::initialise(*network, config_.seed);
     return network;
   }
@@ -244,13 +258,15 @@ class PlainDino final : public PlainRun {
       group.push_back(batch.group);
       sample.push_back(batch.sample * std::ssize(batch.views) + view);
     }
-    const auto output = network.backbone()->forward(at::cat(images), {.context = at::cat(context),
-                                                                      .group = at::cat(group),
-                                                                      .sample = at::cat(sample),
-                                                                      .seed = config_.seed,
-                                                                      .step = step,
-                                                                      .training = training});
-    return network.head().forward(output.cls, nullptr);
+    const auto output = network.backbone()->encode(at::cat(images),
+                                                   {.context = at::cat(context),
+                                                    .group = at::cat(group),
+                                                    .sample = at::cat(sample),
+                                                    .seed = config_.seed,
+                                                    .step = step,
+                                                    .training = training},
+                                                   nn::Encoder::pooled | nn::Encoder::tokens);
+    return network.head().forward(output.pooled, nullptr);
   }
 
   /// Probabilities of the two large views; what the centre learns of them.
@@ -258,12 +274,11 @@ class PlainDino final : public PlainRun {
     const at::NoGradGuard no_gradients;
     const at::Tensor all = logits(*teacher_, batch, 0, 2, step, false);
     seen_ = all.mean(0);
-    const method::DinoConfig& dino = config_.dino;
     const auto epoch = static_cast<double>(step / steps_per_epoch()),
-               last = static_cast<double>(dino.teacher_temperature_epochs - 1);
+               last = option("teacher_temperature_epochs") - 1;
     const double temperature =
-        dino.teacher_temperature_start +
-        (dino.teacher_temperature - dino.teacher_temperature_start) * std::min(1.0, epoch / last);
+        option("teacher_temperature_start") +
+        (option("teacher_temperature") - option("teacher_temperature_start")) * std::min(1.0, epoch / last);
     return ((all - centre_) / temperature).softmax(1).chunk(2);
   }
 
@@ -274,7 +289,7 @@ class PlainDino final : public PlainRun {
     for (const auto& [first, count] : {std::pair<std::int64_t, std::int64_t>{0, 2}, {2, small}}) {
       if (count == 0) continue;
       const at::Tensor all = logits(*student_, batch, first, count, step, true);
-      for (const at::Tensor& view : (all / config_.dino.student_temperature).log_softmax(1).chunk(count))
+      for (const at::Tensor& view : (all / option("student_temperature")).log_softmax(1).chunk(count))
         answers.push_back(view);
     }
     return answers;
@@ -282,7 +297,7 @@ class PlainDino final : public PlainRun {
 
   void update(std::int64_t step) {
     const at::NoGradGuard no_gradients;
-    const std::int64_t held = config_.dino.freeze_last_layer * steps_per_epoch();
+    const std::int64_t held = count_of("freeze_last_layer") * steps_per_epoch();
     for (const auto& parameter : student_->named_parameters()) {
       const bool is_last_layer = parameter.key().starts_with("head.last_layer.");
       if (is_last_layer && step < held) continue;
@@ -296,11 +311,11 @@ class PlainDino final : public PlainRun {
 
   void follow(std::int64_t step) {
     const at::NoGradGuard no_gradients;
-    const double keep = scheduled(config_.dino.teacher_momentum, 1.0, step + 1, 0);
+    const double keep = scheduled(option("teacher_momentum"), 1.0, step + 1, 0);
     auto followed = student_->named_parameters();
     for (auto& parameter : teacher_->named_parameters())
       parameter.value().copy_(parameter.value() * keep + followed[parameter.key()] * (1 - keep));
-    const double momentum = config_.dino.centre_momentum;
+    const double momentum = option("centre_momentum");
     centre_.copy_(centre_ * momentum + seen_ * (1 - momentum));
   }
 

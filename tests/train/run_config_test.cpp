@@ -11,6 +11,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
+#include "support/options.h"
 #include "support/temporary_folder.h"
 #include "train/run_folder.h"
 
@@ -121,7 +122,7 @@ TEST(RunConfig, DinoRefusesWhatItCannotDo) {
   const auto refusal = [](void (*change)(RunConfig&)) {
     RunConfig config;
     config.data.path = "x";
-    config.method = MethodName::dino;
+    config.method.choose("dino");
     change(config);
     try {
       validate(config, "here");
@@ -132,7 +133,7 @@ TEST(RunConfig, DinoRefusesWhatItCannotDo) {
   };
   EXPECT_EQ(refusal([](RunConfig&) {}), "accepted");
   EXPECT_NE(refusal([](RunConfig& config) {
-              config.dino.batch_norm = config.reproducible = true;
+              testing::set_options(config, {"dino.batch_norm=true", "reproducible=true"});
             }).find("dino.batch_norm needs all images"),
             std::string::npos);
   EXPECT_NE(refusal([](RunConfig& config) {

@@ -15,7 +15,7 @@ namespace {
 
 TEST(TrainingViews, TheTwoViewsOfAnImageAndThoseOfTheNextEpochAreIndependent) {
   RunConfig config = tiny_run("unused", "run");
-  config.method = MethodName::dino;
+  config.method.choose("dino");
   config.augment.whole.flip_vertical = true;
   const auto drawn = [&](std::int64_t row, std::int64_t epoch) {
     data::Description description = testing::tiny_description();

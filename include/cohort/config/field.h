@@ -72,7 +72,7 @@ struct Field {
 /// The options of a struct, in order. Every component keeps its options in a struct beside it, with one
 /// `template <class Visit> void fields(Visit& visit)` that calls, once per option,
 ///   visit("lr", lr, "peak learning rate", Range{0.0, 10.0});     a value, with or without accepted values
-///   visit.section("optimizer", optimizer, "how weights move");   a nested struct of options
+///   visit.section("optimizer", optimizer, "how weights move");   a nested struct of options, or erased ones
 /// Types: bool, integers, double, std::string, std::filesystem::path, std::chrono::seconds (30s, 10min, 12h),
 /// Bytes, named enums, and std::vector of integers, doubles or strings. A Range of durations counts seconds,
 /// one of Bytes counts bytes; the largest number of a type means no limit. Holds pointers into the struct,
@@ -96,6 +96,10 @@ class Fields {
         range_text(static_cast<double>(range.low), static_cast<double>(range.high), print_bound<T>),
         [range](const T& parsed) { return in_range(parsed, range); });
   }
+
+  /// One of `names`, which are known only when the program runs: those of a registry.
+  void choice(std::string_view key, std::string& value, const std::vector<std::string>& names,
+              std::string_view description);
 
   template <class Options>
   void section(std::string_view key, Options& options, std::string_view description) {

@@ -20,6 +20,7 @@ enum class Purpose : std::uint32_t {
   channel_sampling = 17,
   mixing = 18,
   bootstrap = 19,
+  masking = 20,
 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words

@@ -23,9 +23,33 @@ struct Batch {
   at::Tensor group;    ///< [B] i64, number of the group within the global batch
   at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
   at::Tensor sample;   ///< [B] i64, dataset row: the key of every random number of an image; on the host
+  /// Whom a tensor is for: the model; what makes views on a device; who draws random numbers, on the host.
+  enum class Use { model, views, key };
+  /// Calls `visit(tensor, use)` with every tensor that is there: the one list of them.
+  template <class Visit>
+  void for_each_tensor(const Visit& visit) {
+    visit_tensors(*this, visit);
+  }
+  template <class Visit>
+  void for_each_tensor(const Visit& visit) const {
+    visit_tensors(*this, visit);
+  }
+
   /// Seconds that threads spent reading (with checksums and decoding) and making views, added up over
   /// threads.
   double read_seconds = 0.0, view_seconds = 0.0;
+
+ private:
+  template <class Self, class Visit>
+  static void visit_tensors(Self& batch, const Visit& visit) {
+    for (auto& view : batch.views) visit(view, Use::model);
+    const auto visit_if_there = [&](auto& tensor, Use use) {
+      if (tensor.defined()) visit(tensor, use);
+    };
+    for (auto* column : {&batch.context, &batch.group, &batch.label}) visit_if_there(*column, Use::model);
+    for (auto* bytes : {&batch.stored, &batch.recipes}) visit_if_there(*bytes, Use::views);
+    visit_if_there(batch.sample, Use::key);
+  }
 };
 
 struct BatchColumns {

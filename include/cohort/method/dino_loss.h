@@ -33,6 +33,9 @@ class Centre {
   at::Tensor sums_;  ///< [K + 1] i64: sums in units of 2^-32, number of rows
 };
 
+/// Divides the teacher's logits in an epoch: linspace(start, end, warm_up) over the first epochs, then end.
+double teacher_temperature(double start, double end, std::int64_t warm_up, std::int64_t epoch);
+
 /// softmax((logits - centre) / temperature) over prototypes: logits [kTeacherViews, B, K], centre [K].
 at::Tensor teacher_probabilities(const at::Tensor& logits, const at::Tensor& centre, double temperature);
 

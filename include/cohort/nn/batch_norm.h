@@ -22,11 +22,12 @@ std::span<const config::EnumName<NormScope>> enum_names(NormScope);
 /// [B, C, d, h, w], over all but the channels. Parameters weight, bias and buffers running_mean, running_var
 /// have PyTorch's names and shapes [C].
 ///
-/// The running statistics move once a step, towards the mean over the groups of the step (scope all: of its
-/// passes) of their means and unbiased variances:
+/// The running statistics move once a step for each Conditions::pass, in the order of their numbers, towards
+/// the mean over the groups of the step (scope all: of its micro-batches) of their means and unbiased
+/// variances:
 ///   running = (1 - momentum) running + momentum mean.
-/// Of two passes over one group, two views, both count. In scope group they have the same bits on any number
-/// of ranks.
+/// Of two runs over one group under one number both count. In scope group they have the same bits on any
+/// number of ranks.
 class BatchNorm final : public torch::nn::Module, public StepState {
  public:
   explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, double momentum = 0.1,
@@ -42,14 +43,15 @@ class BatchNorm final : public torch::nn::Module, public StepState {
   void finish_step() override;
 
  private:
-  at::Tensor by_group(const at::Tensor& values, std::span<const std::int64_t> sizes);
-  at::Tensor over_all(const at::Tensor& values, comm::Communicator* ranks);
-  void add(const at::Tensor& mean, const at::Tensor& unbiased_variance);
+  at::Tensor by_group(const at::Tensor& values, std::span<const std::int64_t> sizes, std::int64_t pass);
+  at::Tensor over_all(const at::Tensor& values, const Conditions& conditions);
+  void add(const at::Tensor& mean, const at::Tensor& unbiased_variance, std::int64_t pass);
+  at::Tensor sums_of(std::int64_t pass);
 
   NormScope scope_;
   double momentum_, epsilon_;
   at::Tensor weight_, bias_, running_mean_, running_var_;  // [C]
-  at::Tensor sums_;  // i64 [4 C + 1]: means and variances in two parts each, groups
+  at::Tensor sums_;  // i64 [passes (4 C + 1)]: means and variances in two parts each, groups
 };
 
 }  // namespace cohort::nn

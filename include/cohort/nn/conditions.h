@@ -23,9 +23,11 @@ struct Conditions {
   at::Tensor sample{};  ///< [B] i64: key of dropout and stochastic depth
   std::uint64_t seed = 0;
   std::int64_t step = 0;
-  at::Tensor channels{};       ///< [c] i64, which of the model's channels the images have; undefined: all
-  bool training = false;       ///< dropout and stochastic depth on
-  Scope scope = Scope::group;  ///< evaluation always uses group scope
+  std::int64_t pass = 0;  ///< of a method that runs a model several times a step: the running statistics of
+                          ///< batch normalisation move once for each number, in their order
+  at::Tensor channels{};  ///< [c] i64, which of the model's channels the images have; undefined: all
+  bool training = false;  ///< dropout and stochastic depth on
+  Scope scope = Scope::group;           ///< evaluation always uses group scope
   comm::Communicator* ranks = nullptr;  ///< global scope sums over these; null: this rank alone
 };
 

@@ -27,8 +27,10 @@ class DinoHead final : public torch::nn::Module {
   /// [R, width] -> [R, prototypes] f32 (fp64 of fp64). With batch_norm collective over `ranks`, forward and
   /// backward; null: this rank alone.
   at::Tensor forward(const at::Tensor& features, comm::Communicator* ranks);
+  [[nodiscard]] const DinoHeadShape& shape() const noexcept { return shape_; }
 
  private:
+  DinoHeadShape shape_;
   at::Tensor hidden(const at::Tensor& features, comm::Communicator* ranks);
 
   std::vector<std::shared_ptr<torch::nn::Module>> linears_, norms_;

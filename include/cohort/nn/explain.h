@@ -11,11 +11,11 @@ namespace cohort::nn {
 /// A forward pass and what entered each block: [B, 1+R+K+N, D].
 struct Trail {
   std::vector<at::Tensor> inputs;
-  VisionTransformer::Output output;
+  at::Tensor logits;  ///< [B, classes]; undefined without a head
 };
 
-/// VisionTransformer::forward(), with the inputs of its blocks kept.
-Trail forward_with_trail(VisionTransformer& model, const at::Tensor& images, const Conditions& conditions);
+/// VisionTransformer::encode(), with the inputs of its blocks kept.
+Trail encode_with_trail(VisionTransformer& model, const at::Tensor& images, const Conditions& conditions);
 
 /// Softmax weights of block `layer` for its input `tokens` [B, T, D]: [B, heads, T, T], rows add up to 1.
 /// fp32. The parameters of the model are whole on this rank, here and below.
@@ -46,8 +46,8 @@ struct ReciprocamConfig {
 /// first norm, together with cls, registers and context tokens. [B, classes, N] raw logits, in the order of
 /// the patches (ChannelViT: channel by channel, masks stay within a channel). Exact, but not one block a
 /// patch: the query is that of cls, a patch that is masked out is a constant key and value, and those that
-/// are not are scaled towards it. `grid`: of the images. The model has a head.
-at::Tensor reciprocam(const VisionTransformer& model, const Trail& trail, PatchGrid grid,
+/// are not are scaled towards it. `grid`: of the images. The model has a head and Pooling::cls.
+at::Tensor reciprocam(VisionTransformer& model, const Trail& trail, PatchGrid grid,
                       const ReciprocamConfig& config = {});
 
 /// Maps [..., N] each moved and scaled to 0 … 1; a constant one becomes 0.

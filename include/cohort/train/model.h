@@ -16,25 +16,8 @@
 
 namespace cohort::train {
 
-/// data.label, or the dataset's only label column; under dino, which needs none, data.label or nothing.
-/// Throws UsageError: no such column, none, or several to choose from.
-std::string label_column(const RunConfig& config, const data::Description& description);
-
-/// The column that answers are compared with: that of label_column(), also under a method that needs none.
-std::string scored_column(const RunConfig& config, const data::Description& description);
-
-/// The label or context that features are judged by: eval.neighbours_of, else that of scored_column(); empty:
-/// the dataset has no label. `option`: what the user set. Throws UsageError.
-std::string judged_column(const RunConfig& config, const data::Description& description,
-                          const std::string& option = "eval.neighbours_of");
-
-/// Why no feature can be judged by `column` in a split whose neighbours are the images of `bank`; nothing
-/// when it can. `option`: as for judged_column().
-std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
-                                            const std::string& column,
-                                            const std::string& option = "eval.neighbours_of");
-
-/// What a run of this configuration learns of a dataset: under dino no label. Throws UsageError.
+/// What a run of this configuration learns of a dataset: no label where the method learns no classes. Throws
+/// UsageError.
 data::Signature signature_of(const RunConfig& config, const data::Description& description);
 /// The same, with the contexts of which the training split has no image.
 data::Signature signature_of(const RunConfig& config, const data::Dataset& training);
@@ -52,7 +35,7 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
 bool has_dictionary(const nn::ContextConfig& context);
 
 /// The method of a configuration, its models without values.
-/// `label_counts`: training images of each class, for supervised.class_weights.
+/// `label_counts`: training images of each class, where the method asks for them (method::Traits).
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts);
 
@@ -77,10 +60,5 @@ std::string backbone_prefix(const checkpoint::Contents& contents, const std::str
 /// names begin with `prefix`. Throws DataError.
 void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix);
-
-/// Collective. Where this rank computes, made the current device of the calling thread: with CUDA, the ranks
-/// of a node take the devices that they see in turn. Throws UsageError on every rank when `wanted` is cuda
-/// and a rank sees no device, or when some ranks see one and others do not.
-at::Device use_device(Device wanted, comm::Communicator& ranks);
 
 }  // namespace cohort::train

@@ -13,25 +13,18 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/loader.h"
 #include "cohort/eval/predict.h"
-#include "cohort/method/dino.h"
-#include "cohort/method/supervised.h"
+#include "cohort/method/choice.h"
 #include "cohort/nn/context.h"
 #include "cohort/nn/vit.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
+#include "cohort/train/device.h"
 #include "cohort/train/schedule.h"
 
 namespace cohort::train {
 
 enum class Precision { fp32, bf16 };
 std::span<const config::EnumName<Precision>> enum_names(Precision);
-
-/// `automatic`: CUDA where every rank sees a device, else the CPU.
-enum class Device { automatic, cpu, cuda };
-std::span<const config::EnumName<Device>> enum_names(Device);
-
-enum class MethodName { supervised, dino };
-std::span<const config::EnumName<MethodName>> enum_names(MethodName);
 
 struct DataConfig {
   std::filesystem::path path;
@@ -178,14 +171,12 @@ struct RunConfig {
   Precision precision = Precision::fp32;
   bool reproducible = false;
   std::string resume = "auto";
-  MethodName method = MethodName::supervised;
+  method::Choice method;
   DataConfig data;
   augment::ViewConfig augment;
   data::SamplerConfig sampler;
   nn::ModelConfig model;
   nn::ContextConfig context;
-  method::SupervisedConfig supervised;
-  method::DinoConfig dino;
   shard::OptimizerConfig optimizer;
   ScheduleConfig schedule;
   shard::ShardingConfig sharding;
@@ -211,15 +202,13 @@ struct RunConfig {
     visit("resume", resume,
           "auto: go on from the newest checkpoint of run_dir if there is one; never; or the path of a "
           "checkpoint");
-    visit("method", method,
-          "way of learning: from labels, or by self-distillation without (docs/methods.md)");
+    method.visit_name(visit);
     visit.section("data", data, "what is learnt from");
     visit.section("augment", augment, "random changes of training images");
     visit.section("sampler", sampler, "which images meet in a step");
     visit.section("model", model, "the vision transformer");
     visit.section("context", context, "context tokens");
-    visit.section("supervised", supervised, "the loss, if method is supervised");
-    visit.section("dino", dino, "head, teacher and loss, if method is dino");
+    method.visit_sections(visit);
     visit.section("optimizer", optimizer, "how parameters are updated");
     visit.section("schedule", schedule, "the learning rate over the steps");
     visit.section("sharding", sharding, "parameters over ranks");

@@ -1,8 +1,8 @@
-#include "cohort/eval/autocast.h"
+#include "cohort/nn/autocast.h"
 
 #include <ATen/autocast_mode.h>
 
-namespace cohort::eval {
+namespace cohort::nn {
 
 Bf16Scope::Bf16Scope(bool enabled, c10::DeviceType device) : enabled_(enabled), device_(device) {
   if (!enabled_) return;
@@ -17,4 +17,4 @@ Bf16Scope::~Bf16Scope() {
   at::autocast::clear_cache();
 }
 
-}  // namespace cohort::eval
+}  // namespace cohort::nn

@@ -1,7 +1,7 @@
 #pragma once
 #include <c10/core/DeviceType.h>
 
-namespace cohort::eval {
+namespace cohort::nn {
 
 /// While it lives, matrix products of this thread run in bf16 on `device` (LibTorch's autocast); weights stay
 /// fp32. Forward passes only: the backward pass runs in the types that the forward pass chose. Not movable,
@@ -19,4 +19,4 @@ class Bf16Scope {
   c10::DeviceType device_;
 };
 
-}  // namespace cohort::eval
+}  // namespace cohort::nn

@@ -1,0 +1,81 @@
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "cohort/config/options.h"
+#include "cohort/data/description.h"
+#include "cohort/method/method.h"
+#include "cohort/nn/conditions.h"
+
+namespace cohort::method {
+
+/// What a run asks of a method before it is made.
+struct Traits {
+  /// A label is learnt: data.label, or the dataset's only one; without it there is nothing to train. Else
+  /// data.label alone brings labels into batches.
+  bool needs_label = false;
+  /// The encoder ends in a head with the label's classes, whose answers are scored on eval.splits. Else its
+  /// features are judged, by eval.neighbours.
+  bool learns_classes = false;
+  /// Materials::label_counts is read: a pass over all labels.
+  bool counts_labels = false;
+  /// Views of a whole image (augment.preset=whole), each with changes of its own.
+  std::int64_t views = 1;
+  /// The crops of other presets serve as views, however many a preset has.
+  bool takes_crops = false;
+  /// The encoder is the one part, called "model": published weights can stand in for a first checkpoint.
+  bool is_encoder_alone = false;
+};
+
+/// What a method is made of.
+struct Materials {
+  const data::Description& description;  ///< of the dataset with the channels that are trained on
+  std::int64_t classes = 0;              ///< of the label; 0 for a method that learns none
+  /// Training images of each class; empty unless Traits::counts_labels.
+  std::span<const std::int64_t> label_counts{};
+  /// Makes an encoder for what `role` names ("image") with a head for `classes` (0: none), each time another.
+  /// A run's have shapes and no values: the trainer sets those of all parts.
+  std::function<std::shared_ptr<nn::VisionTransformer>(std::string_view role, std::int64_t classes)> encoder;
+  nn::Scope scope = nn::Scope::group;  ///< context.scope
+};
+
+/// What else of a run a method may not go together with.
+struct Surroundings {
+  bool reproducible = false;       ///< each group is a micro-batch
+  std::int64_t micro_batches = 1;  ///< train.micro_batches
+  bool channel_sampling = false;   ///< model.channel_sampling
+};
+
+/// One method. Its options are a section of configurations, `name`.
+struct Entry {
+  std::string_view name;      ///< "dino"
+  std::string_view sentence;  ///< what is learnt from: "self-distillation without labels"
+  std::string_view section;   ///< what its options are about: "head, teacher and loss"
+  /// The defaults: config::default_options<…>.
+  std::unique_ptr<config::Options> (*options)();
+  Traits (*traits)(const config::Options& options);
+  std::unique_ptr<Method> (*make)(const config::Options& options, const Materials& materials);
+  /// Throws UsageError where the options contradict each other or the run; `where`: the configuration. Null:
+  /// nothing does.
+  void (*check)(const config::Options& options, const Surroundings& run, const std::string& where) = nullptr;
+  /// Whether a run that goes on from a checkpoint may have other options: they shape no weights, and no step
+  /// depends on what an earlier one did with them.
+  bool options_may_change = false;
+};
+
+/// All methods, in the order of the documents. The first is the default of configurations.
+std::span<const Entry> registry();
+
+/// Throws UsageError: no such method ("did you mean").
+const Entry& find(std::string_view name);
+
+/// For a method that is not part of Cohort: called at the start of a program, before its first RunConfig and
+/// its first thread. From then on it is one like the others. Bug when there is one of that name. Entries that
+/// were handed out before are void.
+void add(const Entry& entry);
+
+}  // namespace cohort::method

@@ -1,0 +1,74 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "cohort/config/field.h"
+#include "cohort/nn/position.h"
+
+namespace cohort::nn {
+
+/// What a patch becomes: one token (arXiv 2010.11929), or one for each channel (ChannelViT, arXiv
+/// 2309.16108).
+enum class Family { vit, channelvit };
+std::span<const config::EnumName<Family>> enum_names(Family);
+
+/// What the head of a vision transformer works on.
+enum class Pooling {
+  cls,   ///< the cls token behind the final norm
+  mean,  ///< the mean of the patches, then a norm of its own (fc_norm); no final norm
+};
+std::span<const config::EnumName<Pooling>> enum_names(Pooling);
+
+/// Which encoder is built, and how large.
+struct ModelConfig {
+  std::string name = "vit_small";
+  Family family = Family::vit;
+  std::int64_t patch_size = 16;
+  std::int64_t width = 0, depth = 0, heads = 0;
+  double mlp_ratio = 4.0;
+  double dropout = 0.0, drop_path = 0.0;
+  std::int64_t registers = 0;
+  double layer_scale = 0.0;
+  PositionInterpolation positions = PositionInterpolation::reference;
+  bool channel_sampling = false;
+  Pooling pooling = Pooling::cls;
+  std::filesystem::path weights{};
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("name", name,
+          "size: vit_tiny, vit_small, vit_base, vit_large, vit_huge or vit_giant (width 192, 384, 768, 1024, "
+          "1280, 1536)");
+    visit("family", family, "vit: a token for each patch; channelvit: one for each channel of each patch");
+    visit("patch_size", patch_size, "height and width of a patch, in pixels",
+          config::Range<std::int64_t>{1, 1024});
+    visit("width", width, "width of a token; 0: that of model.name", config::Range<std::int64_t>{0, 1 << 16});
+    visit("depth", depth, "transformer blocks; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
+    visit("heads", heads, "attention heads; 0: those of model.name", config::Range<std::int64_t>{0, 1024});
+    visit("mlp_ratio", mlp_ratio, "width of the MLP's hidden layer, relative to the token's",
+          config::Range{0.1, 64.0});
+    visit("dropout", dropout, "dropout after the position embedding, projections and MLP layers",
+          config::Range{0.0, 0.99});
+    visit("drop_path", drop_path, "stochastic depth of the last block; grows linearly from 0",
+          config::Range{0.0, 0.99});
+    visit("registers", registers, "register tokens behind the cls token, thrown away at the output",
+          config::Range<std::int64_t>{0, 1024});
+    visit("layer_scale", layer_scale,
+          "first value of the factors of each residual branch's channels; 0: no such factors",
+          config::Range{0.0, 10.0});
+    visit("positions", positions,
+          "interpolation of the position table for other image sizes: as in published DINO and ContextViT "
+          "weights, or to the exact size with antialiasing");
+    visit("channel_sampling", channel_sampling,
+          "train each step on a random subset of the channels (hierarchical channel sampling)");
+    visit(
+        "pooling", pooling,
+        "what features and head are made of: cls: the cls token; mean: the mean of the patch tokens, with a "
+        "norm of its own in place of the final one, as published MAE models are fine-tuned");
+    visit("weights", weights, "safetensors file that training starts from; empty: random weights");
+  }
+};
+
+}  // namespace cohort::nn

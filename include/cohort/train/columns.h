@@ -1,0 +1,32 @@
+#pragma once
+#include <optional>
+#include <string>
+
+#include "cohort/core/error.h"
+#include "cohort/data/dataset.h"
+#include "cohort/train/run_config.h"
+
+namespace cohort::train {
+
+/// data.label, or the dataset's only label column; under a method that needs none, data.label or nothing.
+/// Throws UsageError: no such column, none, or several to choose from.
+std::string label_column(const RunConfig& config, const data::Description& description);
+
+/// The column whose classes the encoder has a head for; empty: it has none. Throws as label_column().
+std::string learnt_column(const RunConfig& config, const data::Description& description);
+
+/// The column that answers are compared with: that of label_column(), also under a method that needs none.
+std::string scored_column(const RunConfig& config, const data::Description& description);
+
+/// The label or context that features are judged by: eval.neighbours_of, else that of scored_column(); empty:
+/// the dataset has no label. `option`: what the user set. Throws UsageError.
+std::string judged_column(const RunConfig& config, const data::Description& description,
+                          const std::string& option = "eval.neighbours_of");
+
+/// Why no feature can be judged by `column` in a split whose neighbours are the images of `bank`; nothing
+/// when it can. `option`: as for judged_column().
+std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
+                                            const std::string& column,
+                                            const std::string& option = "eval.neighbours_of");
+
+}  // namespace cohort::train

@@ -1,0 +1,51 @@
+#include "cohort/method/registry.h"
+
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+namespace cohort::method {
+
+// Each is defined in a file of its own, src/method/<name>.cpp.
+Entry supervised();
+Entry dino();
+
+namespace {
+
+std::vector<Entry>& table() {
+  static std::vector<Entry> entries{
+      supervised(),
+      dino(),
+  };
+  return entries;
+}
+
+const Entry* find_entry(std::string_view name) {
+  const auto found =
+      std::find_if(table().begin(), table().end(), [&](const Entry& e) { return e.name == name; });
+  return found == table().end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+std::span<const Entry> registry() {
+  return table();
+}
+
+const Entry& find(std::string_view name) {
+  if (const Entry* entry = find_entry(name)) return *entry;
+  std::vector<std::string> names;
+  for (const Entry& entry : table()) names.emplace_back(entry.name);
+  throw UsageError({fmt::format("there is no method '{}'", name), "method", did_you_mean(name, names)});
+}
+
+void add(const Entry& entry) {
+  COHORT_CHECK(find_entry(entry.name) == nullptr, "two methods are called '{}'", entry.name);
+  table().push_back(entry);
+}
+
+}  // namespace cohort::method

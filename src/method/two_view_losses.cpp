@@ -1,0 +1,156 @@
+#include "cohort/method/two_view_losses.h"
+
+#include <cmath>
+#include <limits>
+
+#include <ATen/ATen.h>
+#include <torch/autograd.h>
+
+#include "cohort/core/error.h"
+
+namespace cohort::method {
+namespace {
+
+constexpr double kLeastLength = 1e-12, kVarianceEpsilon = 1e-5;
+
+at::Tensor unit_rows(const at::Tensor& rows) {
+  return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(kLeastLength);
+}
+
+at::Tensor identity_like(const at::Tensor& matrix) {
+  return at::eye(matrix.size(0), matrix.options());
+}
+
+// Of one part. [2 b, 2 b] cosines.
+at::Tensor nt_xent_of_part(const at::Tensor& z1, const at::Tensor& z2, double temperature) {
+  const std::int64_t images = z1.size(0);
+  const at::Tensor rows = unit_rows(at::cat({z1, z2}));
+  const at::Tensor self = at::eye(2 * images, at::TensorOptions(at::kBool).device(rows.device()));
+  const at::Tensor logits =
+      (at::mm(rows, rows.t()) / temperature).masked_fill(self, -std::numeric_limits<double>::infinity());
+  const at::Tensor other =
+      at::arange(2 * images, at::TensorOptions(at::kLong).device(rows.device())).roll({images});
+  return at::cross_entropy_loss(logits, other);
+}
+
+at::Tensor standardised(const at::Tensor& rows) {
+  const at::Tensor centred = rows - rows.mean(0);
+  return centred / at::sqrt(at::square(centred).mean(0) + kVarianceEpsilon);
+}
+
+// Rows at most sqrt(mu) long.
+at::Tensor clipped_rows(const at::Tensor& rows, double mu) {
+  const at::Tensor length = rows.norm(2, 1, /*keepdim=*/true);
+  return at::where(length < std::sqrt(mu), rows, rows / length.clamp_min(kLeastLength) * std::sqrt(mu));
+}
+
+/// Logarithm of a symmetric matrix [d, d] f64 by its eigenvalues, those below `least` taken as `least`. The
+/// gradient divides by no difference of equal eigenvalues, as that of the eigenvectors would.
+struct SymmetricLog : torch::autograd::Function<SymmetricLog> {
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& matrix,
+                            double least) {
+    const auto [values, vectors] = at::linalg_eigh(matrix);
+    context->save_for_backward({values, vectors});
+    context->saved_data["least"] = least;
+    return at::mm(vectors * values.clamp_min(least).log(), vectors.t());
+  }
+
+  // V (K * (V^T G V)) V^T, K_ij = (f(l_i) - f(l_j)) / (l_i - l_j), the derivative f' where they are equal
+  // (Daleckii and Krein).
+  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
+                                               const torch::autograd::tensor_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &values = saved[0], &vectors = saved[1];
+    const double least = context->saved_data["least"].toDouble();
+    const at::Tensor counted = values.clamp_min(least), other = counted.unsqueeze(0);
+    const at::Tensor slopes = at::where(values > least, values.reciprocal(), at::zeros_like(values));
+    const at::Tensor gaps = values.unsqueeze(1) - values.unsqueeze(0);
+    // log1p: a small gap cancels nothing.
+    const at::Tensor quotients = at::where(gaps == 0, slopes.unsqueeze(1).expand_as(gaps),
+                                           at::log1p((counted.unsqueeze(1) - other) / other) / gaps);
+    const at::Tensor inner = quotients * at::mm(vectors.t(), at::mm(gradients[0], vectors));
+    return {at::mm(vectors, at::mm(inner, vectors.t())), at::Tensor()};
+  }
+};
+
+at::Tensor trace_of_product(const at::Tensor& a, const at::Tensor& b) {
+  return (a * b.t()).sum();
+}
+
+// sum_{k = 1 … order} (-1)^(k + 1) (M - I)^k / k
+at::Tensor log_series(const at::Tensor& matrix, std::int64_t order) {
+  const at::Tensor difference = matrix - identity_like(matrix);
+  at::Tensor power = difference, sum = difference;
+  for (std::int64_t k = 2; k <= order; ++k) {
+    power = at::mm(power, difference);
+    sum = sum + power * ((k % 2 == 0 ? -1.0 : 1.0) / static_cast<double>(k));
+  }
+  return sum;
+}
+
+at::Tensor crossed(const at::Tensor& p, const at::Tensor& z, const MatrixSslReference& options) {
+  const auto shifted = [&](const at::Tensor& matrix) { return matrix + options.mu * identity_like(matrix); };
+  const at::Tensor alignment = log_series(shifted(covariance_of_views(p, z)), options.order).trace();
+  const at::Tensor entropy = trace_of_product(shifted(covariance_of_views(p, p)),
+                                              log_series(shifted(covariance_of_views(z, z)), options.order));
+  return -options.lambda * alignment - options.gamma * entropy;
+}
+
+}  // namespace
+
+at::Tensor nt_xent(const at::Tensor& z1, const at::Tensor& z2, double temperature, std::int64_t parts) {
+  COHORT_CHECK(z1.sizes() == z2.sizes() && parts > 0 && z1.size(0) % parts == 0,
+               "{} rows and {} rows in {} parts", z1.size(0), z2.size(0), parts);
+  const std::vector<at::Tensor> first = z1.chunk(parts), second = z2.chunk(parts);
+  std::vector<at::Tensor> losses;
+  for (std::size_t part = 0; part < first.size(); ++part)
+    losses.push_back(nt_xent_of_part(first[part], second[part], temperature));
+  return at::stack(losses).mean();
+}
+
+at::Tensor barlow_twins(const at::Tensor& z1, const at::Tensor& z2, double lambda) {
+  const at::Tensor correlation =
+      at::mm(standardised(z1).t(), standardised(z2)) / static_cast<double>(z1.size(0));
+  const at::Tensor diagonal = correlation.diagonal();
+  const at::Tensor others = at::square(correlation).sum() - at::square(diagonal).sum();
+  return at::square(1 - diagonal).sum() + lambda * others;
+}
+
+at::Tensor spectral_contrastive(const at::Tensor& z1, const at::Tensor& z2, double mu) {
+  const auto images = static_cast<double>(z1.size(0));
+  const at::Tensor products = at::mm(clipped_rows(z1, mu), clipped_rows(z2, mu).t());  // [B, B]
+  const at::Tensor own = products.diagonal();
+  const at::Tensor others = at::square(products).sum() - at::square(own).sum();
+  return (others / (images * (images - 1)) - 2 * own.mean()) / mu;
+}
+
+at::Tensor covariance_of_views(const at::Tensor& z1, const at::Tensor& z2) {
+  const at::Tensor rows = unit_rows(z2);
+  return at::mm(unit_rows(z1).t(), rows - rows.mean(0)) / static_cast<double>(z1.size(0));
+}
+
+at::Tensor matrix_ssl(const at::Tensor& z1, const at::Tensor& z2, double gamma, double epsilon) {
+  const at::Tensor wide1 = z1.to(at::kDouble), wide2 = z2.to(at::kDouble);
+  const at::Tensor between = covariance_of_views(wide1, wide2);
+  const at::Tensor one = identity_like(between), shift = epsilon * one;
+  const auto width = static_cast<double>(between.size(0));
+  const double prior = 1 / width + epsilon;  // the eigenvalues of I/d + epsilon I
+  const at::Tensor across = (between + between.t()) / 2 + shift;
+  const at::Tensor uniformity = width * prior * (std::log(prior) - 1) + across.trace() -
+                                prior * SymmetricLog::apply(across, epsilon).trace();
+  const at::Tensor own = covariance_of_views(wide1, wide1) + shift,
+                   other = covariance_of_views(wide2, wide2) + shift;
+  const at::Tensor entropy = other.trace() - trace_of_product(own, SymmetricLog::apply(other, epsilon));
+  return (uniformity - between.trace() + gamma * entropy).to(z1.scalar_type());
+}
+
+at::Tensor matrix_ssl_reference(const at::Tensor& z1, const at::Tensor& z2, const at::Tensor& p1,
+                                const at::Tensor& p2, const MatrixSslReference& options) {
+  return (crossed(p2, z1, options) + crossed(p1, z2, options)) / 2;
+}
+
+at::Tensor byol_sum(const at::Tensor& prediction, const at::Tensor& target) {
+  return (2 - 2 * (unit_rows(prediction) * unit_rows(target.detach())).sum(1)).sum();
+}
+
+}  // namespace cohort::method

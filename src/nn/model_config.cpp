@@ -1,0 +1,19 @@
+#include "cohort/nn/model_config.h"
+
+#include <array>
+
+namespace cohort::nn {
+
+std::span<const config::EnumName<Family>> enum_names(Family) {
+  static constexpr std::array<config::EnumName<Family>, 2> names{
+      {{Family::vit, "vit"}, {Family::channelvit, "channelvit"}}};
+  return names;
+}
+
+std::span<const config::EnumName<Pooling>> enum_names(Pooling) {
+  static constexpr std::array<config::EnumName<Pooling>, 2> names{
+      {{Pooling::cls, "cls"}, {Pooling::mean, "mean"}}};
+  return names;
+}
+
+}  // namespace cohort::nn

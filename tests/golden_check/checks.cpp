@@ -1,0 +1,21 @@
+#include "checks.h"
+
+namespace cohort::golden_check {
+
+const std::map<std::string, Check>& checks() {
+  static const std::map<std::string, Check> table{
+      {"masked.linear_probe_lars", check_linear_probe_lars},
+      {"masked.masking", check_masking},
+      {"masked.positions", check_positions},
+      {"masked.two_view_losses", check_two_view_losses},
+      {"small_data.byol", check_byol},
+      {"small_data.contrast_scopes", check_contrast_scopes},
+      {"small_data.deit_mini", check_deit},
+      {"small_data.pos_resize", check_pos_resize},
+      {"small_data.resnet", check_resnet},
+      {"small_data.simclr", check_simclr},
+  };
+  return table;
+}
+
+}  // namespace cohort::golden_check

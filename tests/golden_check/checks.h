@@ -1,0 +1,30 @@
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+
+#include "comparison.h"
+
+namespace cohort::golden_check {
+
+/// Compares all that a file of one kind has.
+using Check = std::function<void(Comparison&)>;
+
+/// By the kind that a file names in its metadata. A method, loss or model adds its line here.
+const std::map<std::string, Check>& checks();
+
+// masked.cpp
+void check_masking(Comparison& file);
+void check_positions(Comparison& file);
+void check_two_view_losses(Comparison& file);
+void check_linear_probe_lars(Comparison& file);
+
+// small_data.cpp
+void check_simclr(Comparison& file);
+void check_byol(Comparison& file);
+void check_contrast_scopes(Comparison& file);
+void check_resnet(Comparison& file);
+void check_deit(Comparison& file);
+void check_pos_resize(Comparison& file);
+
+}  // namespace cohort::golden_check
