@@ -13,6 +13,7 @@ namespace cohort::method {
 // Each is defined in a file of its own, src/method/<name>.cpp.
 Entry supervised();
 Entry dino();
+Entry mae();
 
 namespace {
 
@@ -20,6 +21,7 @@ std::vector<Entry>& table() {
   static std::vector<Entry> entries{
       supervised(),
       dino(),
+      mae(),
   };
   return entries;
 }

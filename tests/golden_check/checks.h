@@ -19,6 +19,10 @@ void check_positions(Comparison& file);
 void check_two_view_losses(Comparison& file);
 void check_linear_probe_lars(Comparison& file);
 
+// mae.cpp
+void check_mae(Comparison& file);
+void check_mae_steps(Comparison& file);
+
 // small_data.cpp
 void check_simclr(Comparison& file);
 void check_byol(Comparison& file);
