@@ -18,6 +18,8 @@
 #include "cohort/method/supervised.h"
 #include "cohort/nn/initialise.h"
 
+#include "train/parameter_rules.h"
+
 namespace cohort::train {
 namespace {
 
@@ -202,8 +204,10 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
   return std::make_shared<nn::VisionTransformer>(shape_of(config, signature));
 }
 
-std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
-                                             std::span<const std::int64_t> label_counts) {
+namespace {
+
+std::unique_ptr<method::Method> make_method(const RunConfig& config, const data::Description& description,
+                                            std::span<const std::int64_t> label_counts) {
   const data::Signature signature = signature_of(config, description);
   const auto backbone = [&] { return build_model_without_values(config, signature); };
   if (config.method == MethodName::supervised) {
@@ -220,6 +224,15 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
     return whole;
   };
   return method::make_dino(network(), network(), config.dino, config.context.scope);
+}
+
+}  // namespace
+
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
+                                             std::span<const std::int64_t> label_counts) {
+  auto method = make_method(config, description, label_counts);
+  freeze(*method, config.optimizer);
+  return method;
 }
 
 shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,

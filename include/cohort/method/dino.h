@@ -59,7 +59,7 @@ double teacher_temperature(const DinoConfig& config, std::int64_t epoch);
 /// numbers are keyed by sample * V + view. Metrics: "teacher_entropy", "kl" (teacher against student, mean
 /// over pairs of views), "centre_norm", "feature_std" (of the teacher's L2-normalised features within a
 /// group, mean over dimensions and groups: 0 is collapse).
-/// Both networks have the same shape; the teacher's parameters are frozen here.
+/// Both networks have the same shape.
 std::unique_ptr<Method> make_dino(std::shared_ptr<nn::DinoNetwork> student,
                                   std::shared_ptr<nn::DinoNetwork> teacher, const DinoConfig& config,
                                   nn::Scope scope);
