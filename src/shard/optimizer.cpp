@@ -64,7 +64,8 @@ void scale(std::span<const FlatShard> shards, double factor) {
 struct Entry {
   std::string_view name;
   int states;
-  std::unique_ptr<Optimizer> (*make)(std::span<FlatShard>, const OptimizerConfig&, SquaredNorms, const Rules&);
+  std::unique_ptr<Optimizer> (*make)(std::span<FlatShard>, const OptimizerConfig&, SquaredNorms,
+                                     const Rules&);
 };
 
 template <class Rule>
