@@ -13,13 +13,15 @@ namespace cohort::method {
 // Each is defined in a file of its own, src/method/<name>.cpp.
 Entry supervised();
 Entry dino();
+Entry simclr();
+Entry byol();
+Entry barlow_twins();
 
 namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(),
-      dino(),
+      supervised(), dino(), simclr(), byol(), barlow_twins(),
   };
   return entries;
 }
