@@ -1,7 +1,7 @@
 #pragma once
 #include <functional>
 
-#include "cohort/comm/session.h"
+#include "cohort/comm/communicator.h"
 
 #include "command_line/command.h"
 #include "table.h"

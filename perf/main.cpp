@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "cohort/comm/session.h"
 #include "cohort/core/memory.h"
 
 #include "command_line/docs.h"

@@ -179,7 +179,7 @@ std::optional<Prediction> on_one_node(const Workload& workload, Cluster cluster,
 double checkpoint_bytes(const Workload& workload) {
   double bytes = 0;
   for (const PlannedPart& part : workload.parts) {
-    const int state = workload.config.optimizer.name == shard::OptimizerName::adamw ? 2 : 1;
+    const int state = shard::states_of_optimizer(workload.config.optimizer.name);
     bytes += 4 * part.values() * (part.trained ? 1 + state : 1);
   }
   return bytes;

@@ -32,7 +32,7 @@ UpdateShape update_shape(const Workload& workload, const Layout& layout) {
   UpdateShape update;
   for (const PlannedPart& part : workload.parts)
     (part.trained ? update.trained_values : update.followed_values) += per_rank(part.values(), layout);
-  update.state_values = workload.config.optimizer.name == shard::OptimizerName::adamw ? 2 : 1;
+  update.state_values = shard::states_of_optimizer(workload.config.optimizer.name);
   update.clips = workload.config.optimizer.clip_norm > 0;
   return update;
 }
@@ -158,7 +158,7 @@ std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& lay
     if (!stays) gathered += gathered_bytes(whole);
     if (!part.trained) continue;
     gradients = shard;
-    state = shard * (workload.config.optimizer.name == shard::OptimizerName::adamw ? 2 : 1);
+    state = shard * shard::states_of_optimizer(workload.config.optimizer.name);
     const bool in_place = layout.shards == 1 && !narrow_reduce && !workload.config.reproducible &&
                           !workload.config.train.reduce_every_micro_batch;
     const bool all_wait = choice.micro_batches > 1 && !workload.config.train.reduce_every_micro_batch;

@@ -249,6 +249,18 @@ std::string views(Runs runs) {
          html;
 }
 
+std::string pictures(Runs runs) {
+  std::string html;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (runs[i].pictures.empty()) continue;
+    html += fmt::format("<section class=\"card explained\"><h3>{}{}</h3><p>{}</p>{}</section>\n", swatch(i),
+                        escaped(runs[i].name), escaped(runs[i].pictures_caption),
+                        data_image(runs[i].pictures, runs[i].pictures_caption));
+  }
+  if (html.empty()) return "";
+  return "<h2>What the method makes of images</h2>\n" + html;
+}
+
 std::string explanations(Runs runs) {
   std::string html;
   for (std::size_t i = 0; i < runs.size(); ++i) {
@@ -349,7 +361,7 @@ std::string page(Runs runs) {
                       title, style_sheet());
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
-  html += tiles(runs) + scores(runs) + unscored(runs) + training_charts(runs) + views(runs) +
+  html += tiles(runs) + scores(runs) + unscored(runs) + training_charts(runs) + views(runs) + pictures(runs) +
           evaluation_charts(runs) + context_charts(runs) + bad_steps(runs) + confusions(runs) +
           explanations(runs) + rank_tables(runs) + configurations(runs);
   return html + "</main>\n</body>\n</html>\n";

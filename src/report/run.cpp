@@ -176,6 +176,8 @@ void add_line(Run& run, const Line& line) {
   } else if (kind == "end") {
     run.end = End{line.number("seconds"), line.number("images_per_second"), line.count("ranks"),
                   line.count("parameters"), line.has("reason") ? line.text("reason") : ""};
+  } else if (kind == "pictures") {
+    run.pictures_caption = fmt::format("{}; after step {}", line.text("caption"), line.count("step"));
   } else if (kind == "best") {
     run.best = Best{line.count("step"), line.text("by"), line.number("score")};
   }
@@ -302,6 +304,8 @@ Run read_run(const std::filesystem::path& folder) {
   read_judgements(run, folder);
   run.explanation = read_explanation(folder);
   if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_png(folder / "views.png");
+  if (std::filesystem::exists(folder / "pictures.png", ignored))
+    run.pictures = read_png(folder / "pictures.png");
   return run;
 }
 

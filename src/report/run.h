@@ -88,6 +88,8 @@ struct Run {
   std::map<std::string, Series> series;
   std::vector<Evaluation> evaluations;     ///< in order of steps
   std::string views;                       ///< PNG of what the model saw; empty: none
+  std::string pictures;                    ///< PNG of what the method made of images; empty: none
+  std::string pictures_caption;            ///< what its columns are
   std::optional<Explanation> explanation;  ///< of cohort explain
   std::optional<RankTimes> rank_times;     ///< nothing of earlier versions and short runs
   std::vector<Begin> begins;               ///< as often as it was started; empty: not on record

@@ -42,14 +42,41 @@ void scale(std::span<const FlatShard> shards, double factor) {
   if (!gradients.empty()) at::_foreach_mul_(gradients, factor);
 }
 
+struct Entry {
+  std::string_view name;
+  int states;
+  std::unique_ptr<Optimizer> (*make)(std::span<FlatShard>, const OptimizerConfig&, SquaredNorms);
+};
+
+template <class Rule>
+std::unique_ptr<Optimizer> make(std::span<FlatShard> shards, const OptimizerConfig& config,
+                                SquaredNorms squared_norms) {
+  return std::make_unique<Rule>(shards, config, std::move(squared_norms));
+}
+
+constexpr std::array kOptimizers{
+    Entry{"adamw", 2, make<AdamW>},
+    Entry{"sgd", 1, make<Sgd>},
+    Entry{"lars", 1, make<Lars>},
+};
+
+const Entry& find_entry(std::string_view name) {
+  const auto found = std::find_if(kOptimizers.begin(), kOptimizers.end(),
+                                  [&](const Entry& entry) { return entry.name == name; });
+  COHORT_CHECK(found != kOptimizers.end(), "no optimizer '{}'", name);
+  return *found;
+}
+
 }  // namespace
 
-std::span<const config::EnumName<OptimizerName>> enum_names(OptimizerName) {
-  using enum OptimizerName;
-  static constexpr std::array names{config::EnumName<OptimizerName>{adamw, "adamw"},
-                                    config::EnumName<OptimizerName>{sgd, "sgd"},
-                                    config::EnumName<OptimizerName>{lars, "lars"}};
+std::vector<std::string> optimizer_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kOptimizers) names.emplace_back(entry.name);
   return names;
+}
+
+int states_of_optimizer(std::string_view name) {
+  return find_entry(name).states;
 }
 
 std::span<const config::EnumName<ClipScope>> enum_names(ClipScope) {
@@ -92,15 +119,7 @@ void Optimizer::step(double lr, double weight_decay, double gradient_norm) {
 
 std::unique_ptr<Optimizer> make_optimizer(std::span<FlatShard> shards, const OptimizerConfig& config,
                                           SquaredNorms squared_norms) {
-  switch (config.name) {
-    case OptimizerName::sgd:
-      return std::make_unique<Sgd>(shards, config, std::move(squared_norms));
-    case OptimizerName::lars:
-      return std::make_unique<Lars>(shards, config, std::move(squared_norms));
-    case OptimizerName::adamw:
-      break;
-  }
-  return std::make_unique<AdamW>(shards, config, std::move(squared_norms));
+  return find_entry(config.name).make(shards, config, std::move(squared_norms));
 }
 
 }  // namespace cohort::shard

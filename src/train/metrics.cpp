@@ -89,6 +89,10 @@ std::string best_json(const BestRecord& record) {
       .dump();
 }
 
+std::string pictures_json(const std::string& caption, std::int64_t step, std::int64_t epoch) {
+  return Json{{"kind", "pictures"}, {"step", step}, {"epoch", epoch}, {"caption", caption}}.dump();
+}
+
 std::string features_json(const eval::FeatureStatistics& features, std::int64_t step, std::int64_t epoch) {
   return Json{{"kind", "features"},
               {"step", step},

@@ -62,7 +62,7 @@ void remove_run(const RunFolder& folder) {
        {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.best_weights(),
         folder.report(), folder.trace(), folder.resumed_from(), folder.checkpoints(),
         folder.path / "knn.jsonl", folder.path / "linear_probe.jsonl", folder.path / "mlp_probe.jsonl",
-        folder.path / "explain", folder.tensorboard(), folder.views(), folder.failure()}) {
+        folder.path / "explain", folder.tensorboard(), folder.views(), folder.pictures(), folder.failure()}) {
     std::error_code error;
     fs::remove_all(entry, error);
     if (error)
@@ -77,7 +77,7 @@ void refuse_special_files(const RunFolder& folder) {
     refuse_no_folder(each);
   for (const fs::path& each :
        {folder.config(), folder.metrics(), folder.log(), folder.weights(), folder.best_weights(),
-        folder.report(), folder.trace(), folder.resumed_from(), folder.views()})
+        folder.report(), folder.trace(), folder.resumed_from(), folder.views(), folder.pictures()})
     refuse_no_file(each);
 }
 

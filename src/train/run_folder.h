@@ -26,6 +26,7 @@ struct RunFolder {
   [[nodiscard]] std::filesystem::path trace() const { return path / "trace.json"; }
   [[nodiscard]] std::filesystem::path tensorboard() const { return path / "tensorboard"; }
   [[nodiscard]] std::filesystem::path views() const { return path / "views.png"; }
+  [[nodiscard]] std::filesystem::path pictures() const { return path / "pictures.png"; }
   /// Of ranks that failed since the run was last started.
   [[nodiscard]] std::filesystem::path failure() const { return path / "failure"; }
   /// Configuration in the checkpoint that the run last went on from.

@@ -89,7 +89,8 @@ struct Trainer::Impl {
   Cause find_cause(const FedBatch& batch, const method::Step& where, const StepTotals& totals);
   void go_back();
   [[nodiscard]] TrainingState state(bool with_best);
-  void show_views(const data::Batch& batch);
+  void show_views(const data::Batch& batch, std::int64_t groups);
+  void show_pictures(std::int64_t steps_done);
   void record_rank_times(std::int64_t steps_done);
   [[nodiscard]] bool evaluation_due(std::int64_t steps_done) const;
   Verdict evaluate(std::int64_t steps_done, bool saved);
@@ -99,6 +100,9 @@ struct Trainer::Impl {
   ExitCode finish(std::int64_t steps_done);
   [[nodiscard]] std::int64_t epoch_of(std::int64_t step) const {
     return step / parts->data.steps_per_epoch();
+  }
+  [[nodiscard]] method::Step step_of(std::int64_t step) {
+    return {step, total_steps, epoch_of(step), parts->data.global_images(), config.seed, &ranks};
   }
   [[nodiscard]] bool speaks() const { return ranks.rank() == 0; }
 
@@ -120,6 +124,7 @@ struct Trainer::Impl {
   std::vector<std::string> hosts;  // by rank
   StopRequest request{config.train.stop, config.run_dir, speaks()};
   StepTrace trace{config.train.trace.steps, folder.trace(), ranks};
+  data::Batch shown;                    // a group of the first step since the start
   bool stop = false, save_now = false;  // what all ranks agreed on in the last step
 };
 
@@ -215,6 +220,7 @@ ExitCode Trainer::Impl::run() {
     if (last || stop || done % kRankTimesEvery == 0) record_rank_times(done);
     const bool saved = last || stop || save_now || saver.is_due(done);
     if (saved) save(done);
+    if (last || evaluation_due(done)) show_pictures(done);
     if (stop && !last) return leave(done);
     const Verdict verdict = evaluation_due(done) ? evaluate(done, saved) : Verdict::go_on;
     if (verdict == Verdict::over) return finish(done);
@@ -234,9 +240,8 @@ void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
     stages.enter(step + 1, Stage::copy);
     return feeder.with_copy(std::move(host));
   });
-  if (step == start.step) show_views(batch.on_device);
-  const method::Step where{step,        total_steps, epoch_of(step), parts->data.global_images(),
-                           config.seed, &ranks};
+  if (step == start.step) show_views(batch.on_device, config.sampler.groups_per_step / ranks.size());
+  const method::Step where = step_of(step);
   StepShare share = compute(batch, where);
   stages.enter(step + 1, Stage::optimizer);
   share.data_wait = feeder.take_wait();
@@ -340,9 +345,21 @@ void Trainer::Impl::go_back() {
 }
 
 // What the model sees, for a look at augmentation and normalisation.
-void Trainer::Impl::show_views(const data::Batch& batch) {
+void Trainer::Impl::show_views(const data::Batch& batch, std::int64_t groups) {
   comm::together(ranks, [&] {
     if (speaks()) write_file_atomically(folder.views(), eval::view_sheet(batch.views));
+  });
+  shown = data::copy_of(data::groups_of(batch, groups, 0, 1));
+}
+
+// Collective.
+void Trainer::Impl::show_pictures(std::int64_t steps_done) {
+  const auto pictures = parts->method->pictures(shown, step_of(steps_done - 1));
+  if (!pictures) return;
+  comm::together(ranks, [&] {
+    if (!speaks()) return;
+    write_file_atomically(folder.pictures(), eval::view_sheet(pictures->columns));
+    record.write(pictures_json(pictures->caption, steps_done, epoch_of(steps_done - 1)));
   });
 }
 

@@ -273,6 +273,20 @@ TEST(Html, ShowsWhatTheModelLooksAt) {
   EXPECT_NE(html.find("second component, 25.0 %"), std::string::npos);
 }
 
+TEST(Html, ShowsWhatTheMethodMadeOfImages) {
+  const TemporaryFolder folder;
+  const std::string line = R"({"kind":"pictures","step":1,"epoch":0,"caption":"an image, and <its> copy"})";
+  const Paths runs{write_run(folder, "run", step_line(1, 0.5) + line + "\n")};
+  EXPECT_EQ(html_of(folder, runs).find("What the method makes"), std::string::npos) << "no picture";
+  folder.write("run/pictures.png", kPng + "views");
+
+  const std::string html = html_of(folder, runs);
+
+  EXPECT_EQ(first_imbalance(html), "");
+  EXPECT_NE(html.find("<p>an image, and &lt;its&gt; copy; after step 1</p>"), std::string::npos);
+  EXPECT_NE(html.find("base64,iVBORw0KGgp2aWV3cw=="), std::string::npos);
+}
+
 TEST(Html, AnExplanationIsReadFromItsFolderAloneAndDamageIsNamed) {
   const TemporaryFolder folder;
   const Paths runs{write_run(folder, "run", step_line(1, 0.5))};

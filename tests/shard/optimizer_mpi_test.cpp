@@ -30,12 +30,10 @@ class OptimizerOnShards : public ShardedModelTest {};
 
 TEST_P(OptimizerOnShards, KnowsWholeParameters) {
   ShardedModel sharded = make();
-  const auto optimizer = make_optimizer(sharded.shards(),
-                                        {.name = OptimizerName::lars,
-                                         .layer_decay = kLayerDecay,
-                                         .clip_norm = kClip,
-                                         .clip = ClipScope::parameter},
-                                        [&](auto values) { return sharded.squared_norms(values); });
+  const auto optimizer = make_optimizer(
+      sharded.shards(),
+      {.name = "lars", .layer_decay = kLayerDecay, .clip_norm = kClip, .clip = ClipScope::parameter},
+      [&](auto values) { return sharded.squared_norms(values); });
   sharded.begin_step();
   backward(sharded, samples(0));
   const Tensors before = parameters_of(sharded), gradients = gradients_of(sharded);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/checkpoint/store.h"
 #include "cohort/nn/vit.h"
 #include "cohort/train/trainer.h"
 

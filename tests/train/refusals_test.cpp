@@ -168,8 +168,8 @@ TEST_F(Refusals, OfAResumeThatDoesNotFit) {
       refusal(ExitCode::usage, [&](RunConfig& c) { longer(c), c.seed = 9, c.model.depth = 3; });
   expect_has(seed, "seed: 1 -> 9");
   expect_has(seed, "model.depth: 2 -> 3");
-  const std::string rule = refusal(
-      ExitCode::usage, [&](RunConfig& c) { longer(c), c.optimizer.name = shard::OptimizerName::sgd; });
+  const std::string rule =
+      refusal(ExitCode::usage, [&](RunConfig& c) { longer(c), c.optimizer.name = "sgd"; });
   expect_has(rule, "does not fit the checkpoint: optimizer.name: adamw -> sgd");
   expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.resume = "never"; }), "already holds a run");
   expect_has(refusal(ExitCode::usage, [](RunConfig& c) { c.resume = "nowhere", c.run_dir /= "new"; }),

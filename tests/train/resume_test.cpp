@@ -263,8 +263,8 @@ std::vector<double> losses_of(const RunConfig& config) {
 // The first step of a momentum that begins at zero is one without momentum.
 TEST_F(Resume, MomentumMayBeSwitchedOnAndOff) {
   for (const auto& [name, lr] :
-       {std::pair(shard::OptimizerName::sgd, 0.05), std::pair(shard::OptimizerName::lars, 1.0)}) {
-    RunConfig off = tiny_run(folder.path(), std::string(config::enum_name(name)));
+       {std::pair<std::string, double>("sgd", 0.05), std::pair<std::string, double>("lars", 1.0)}) {
+    RunConfig off = tiny_run(folder.path(), name);
     off.optimizer.name = name;
     off.optimizer.lr = lr;
     off.optimizer.momentum = 0.0;

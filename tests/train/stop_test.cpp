@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/checkpoint/store.h"
 #include "cohort/train/trainer.h"
 
 #include "same_weights.h"

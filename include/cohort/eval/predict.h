@@ -8,37 +8,12 @@
 
 #include "cohort/augment/views.h"
 #include "cohort/comm/communicator.h"
-#include "cohort/config/field.h"
 #include "cohort/data/dataset.h"
+#include "cohort/eval/eval_config.h"
 #include "cohort/nn/vit.h"
 
 namespace cohort::eval {
 
-struct EvalConfig {
-  std::int64_t context_images = 32;
-  std::vector<std::string> splits;
-  std::int64_t every_epochs = 0;
-  std::vector<std::int64_t> neighbours;
-  std::string neighbours_of;
-
-  template <class Visit>
-  void fields(Visit& visit) {
-    visit("context_images", context_images,
-          "images of a context behind its token; the last group of a context may have fewer",
-          config::Range<std::int64_t>{1, 1 << 20});
-    visit("splits", splits, "splits to evaluate; empty: all but the training split");
-    visit("every_epochs", every_epochs, "epochs between evaluations; 0: at the end only",
-          config::Range<std::int64_t>{0, 1 << 20});
-    visit("neighbours", neighbours,
-          "classify also by this many nearest images of the training split, as cohort knn does, and describe "
-          "its features; empty: by the model's head alone",
-          config::Range<std::int64_t>{1, 1 << 20});
-    visit(
-        "neighbours_of", neighbours_of,
-        "label or context that neighbours are asked for: 'slide' tells how much features know of the slide; "
-        "empty: the label, and without labels nothing");
-  }
-};
 
 /// Which tokens of a model are its features.
 struct FeatureChoice {

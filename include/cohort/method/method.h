@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -76,6 +77,12 @@ struct Buffer {
   at::Tensor values;  ///< written in place when a run goes on
 };
 
+/// What a method makes of a few images, to be looked at.
+struct Pictures {
+  std::string caption;              ///< of the report: what the columns are
+  std::vector<at::Tensor> columns;  ///< V x [B, C, h, w], as Batch::views: a line for each image
+};
+
 /// One way of learning (supervised, DINO, MAE …): turns a batch into a loss. One file in src/method/ each.
 /// It never sees how parameters are sharded, and communicates only through Step::ranks.
 class Method {
@@ -95,6 +102,10 @@ class Method {
   /// Scalar fp32: the share of this batch, which is the whole or a part of whole groups, in the global loss
   /// (the shares of all parts and ranks add up to it). Collective.
   virtual at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
+  /// Of the weights as they are now. `batch`: whole groups of every rank. Collective.
+  virtual std::optional<Pictures> pictures(const data::Batch& /*batch*/, const Step& /*step*/) {
+    return std::nullopt;
+  }
   /// Of a part that follows another: what it keeps of itself after this step.
   [[nodiscard]] virtual double decay(const Step& /*step*/) const { return 1.0; }
   /// After the optimizer: centres, queues. Collective.

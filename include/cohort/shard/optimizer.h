@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cohort/config/field.h"
@@ -12,8 +13,10 @@
 
 namespace cohort::shard {
 
-enum class OptimizerName { adamw, sgd, lars };
-std::span<const config::EnumName<OptimizerName>> enum_names(OptimizerName);
+/// Those of the table in optimizer.cpp, a line each; the first is the default.
+std::vector<std::string> optimizer_names();
+/// Values of state that an optimizer keeps for each value of a parameter: AdamW 2, SGD and LARS 1.
+int states_of_optimizer(std::string_view name);
 
 /// What optimizer.clip_norm bounds.
 enum class ClipScope {
@@ -31,7 +34,7 @@ struct Hold {
 };
 
 struct OptimizerConfig {
-  OptimizerName name = OptimizerName::adamw;
+  std::string name = "adamw";
   double lr = 5e-4;
   double layer_decay = 1.0;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
@@ -43,7 +46,8 @@ struct OptimizerConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("name", name, "rule that updates parameters; formulas in docs/optimizers.md");
+    visit.choice("name", name, optimizer_names(),
+                 "rule that updates parameters; formulas in docs/optimizers.md");
     visit("lr", lr, "peak learning rate", config::Range{0.0, 10.0});
     visit("layer_decay", layer_decay,
           "learning rate of a layer relative to that of the layer behind it; the head has the full one",

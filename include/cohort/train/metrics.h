@@ -47,6 +47,8 @@ struct BestRecord {
 std::string step_json(const StepRecord& record);
 std::string end_json(const EndRecord& record);
 std::string best_json(const BestRecord& record);
+/// Of pictures.png.
+std::string pictures_json(const std::string& caption, std::int64_t step, std::int64_t epoch);
 std::string features_json(const eval::FeatureStatistics& features, std::int64_t step, std::int64_t epoch);
 
 /// "features of the training split  deviation 0.0412  effective rank 61.3": one line.

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "cohort/augment/multi_crop.h"
-#include "cohort/checkpoint/store.h"
+#include "cohort/checkpoint/checkpoint_config.h"
 #include "cohort/comm/session.h"
 #include "cohort/config/field.h"
-#include "cohort/data/context_sampler.h"
-#include "cohort/data/loader.h"
-#include "cohort/eval/predict.h"
+#include "cohort/data/loader_config.h"
+#include "cohort/data/sampler_config.h"
+#include "cohort/eval/eval_config.h"
 #include "cohort/method/choice.h"
 #include "cohort/nn/context.h"
 #include "cohort/nn/vit.h"
