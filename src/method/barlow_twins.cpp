@@ -36,7 +36,7 @@ class BarlowTwins final : public PooledMethod {
   BarlowTwins(std::shared_ptr<nn::ProjectedEncoder> model, const BarlowTwinsOptions& options, nn::Scope scope)
       : model_(std::move(model)), options_(options), scope_(scope) {}
 
-  std::vector<Part> parts() override { return {{"model", model_, model_->backbone()}}; }
+  std::vector<Part> parts() override { return {part_of("model", model_)}; }
 
   at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     std::vector<at::Tensor> rows;

@@ -43,7 +43,7 @@ class Byol final : public Method {
   }
 
   std::vector<Part> parts() override {
-    return {{"online", online_, online_->backbone()}, {"target", target_, target_->backbone(), "online"}};
+    return {part_of("online", online_), part_of("target", target_, "online")};
   }
 
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {

@@ -35,7 +35,7 @@ class Simclr final : public PooledMethod {
   Simclr(std::shared_ptr<nn::ProjectedEncoder> model, const SimclrOptions& options, nn::Scope scope)
       : model_(std::move(model)), options_(options), scope_(scope) {}
 
-  std::vector<Part> parts() override { return {{"model", model_, model_->backbone()}}; }
+  std::vector<Part> parts() override { return {part_of("model", model_)}; }
 
   at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     const nn::Conditions seen = conditions(batch, step, scope_, 0, 2, /*training=*/true);

@@ -1,4 +1,5 @@
 #pragma once
+#include <memory>
 #include <string>
 
 #include <fmt/format.h>
@@ -7,12 +8,18 @@
 #include "cohort/method/conditions.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/projection_head.h"
+#include "cohort/nn/vit.h"
 
 namespace cohort::method {
 
 /// What methods that compare two views of an image ask of a run.
 inline Traits traits_of_two_views(const config::Options& /*options*/) {
   return {.views = 2, .takes_crops = true, .most_views = 2};
+}
+
+inline Part part_of(const std::string& name, const std::shared_ptr<nn::ProjectedEncoder>& model,
+                    const std::string& follows = "") {
+  return {name, model, std::dynamic_pointer_cast<nn::VisionTransformer>(model->backbone()), follows};
 }
 
 /// conditions() of one view, as a pass of its own.

@@ -174,7 +174,7 @@ void check_linear_probe_lars(Comparison& file) {
   comm::DeviceMesh mesh(one_rank(), 1);
   shard::ShardedModel sharded(model, {}, mesh);
   const auto optimizer = shard::make_optimizer(
-      sharded.shards(), {.name = shard::OptimizerName::lars, .momentum = about.at("momentum")},
+      sharded.shards(), {.name = "lars", .momentum = about.at("momentum")},
       [&](std::span<const at::Tensor> values) { return sharded.squared_norms(values); });
   nn::StepStates states(*model);
   for (std::int64_t step = 0; step < about.at("steps"); ++step) {
