@@ -38,9 +38,7 @@ class Byol final : public Method {
  public:
   Byol(std::shared_ptr<nn::ProjectedEncoder> online, std::shared_ptr<nn::ProjectedEncoder> target,
        const ByolOptions& options, nn::Scope scope)
-      : online_(std::move(online)), target_(std::move(target)), options_(options), scope_(scope) {
-    for (const at::Tensor& parameter : target_->parameters()) parameter.set_requires_grad(false);
-  }
+      : online_(std::move(online)), target_(std::move(target)), options_(options), scope_(scope) {}
 
   std::vector<Part> parts() override {
     return {part_of("online", online_), part_of("target", target_, "online")};

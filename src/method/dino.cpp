@@ -83,18 +83,18 @@ class Dino final : public Method {
         teacher_(std::move(teacher)),
         options_(options),
         scope_(scope),
-        centre_(options.prototypes, options.centre_momentum) {
-    for (const at::Tensor& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
-  }
+        centre_(options.prototypes, options.centre_momentum) {}
 
   std::vector<Part> parts() override {
     return {{"student", student_, student_->backbone()},
-            {"teacher", teacher_, teacher_->backbone(), "student"}};
+            {"teacher", teacher_, teacher_->backbone(), Part::Role::follows, "student"}};
   }
 
   std::vector<Buffer> buffers() override { return {{"centre", centre_.values()}}; }
 
-  HeldParameters held_at_first() const override { return {"head.last_layer.", options_.freeze_last_layer}; }
+  std::vector<nn::ParameterRule> rules() const override {
+    return {{.pattern = "head.last_layer.*", .first_epoch = options_.freeze_last_layer}};
+  }
 
   void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) override { centre_.forget(); }
 

@@ -13,6 +13,7 @@ namespace cohort::method {
 // Each is defined in a file of its own, src/method/<name>.cpp.
 Entry supervised();
 Entry dino();
+Entry mae();
 Entry simclr();
 Entry byol();
 Entry barlow_twins();
@@ -21,7 +22,12 @@ namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(), dino(), simclr(), byol(), barlow_twins(),
+      supervised(),
+      dino(),
+      mae(),
+      simclr(),
+      byol(),
+      barlow_twins(),
   };
   return entries;
 }

@@ -19,7 +19,11 @@ inline Traits traits_of_two_views(const config::Options& /*options*/) {
 
 inline Part part_of(const std::string& name, const std::shared_ptr<nn::ProjectedEncoder>& model,
                     const std::string& follows = "") {
-  return {name, model, std::dynamic_pointer_cast<nn::VisionTransformer>(model->backbone()), follows};
+  return {.name = name,
+          .model = model,
+          .backbone = std::dynamic_pointer_cast<nn::VisionTransformer>(model->backbone()),
+          .role = follows.empty() ? Part::Role::trained : Part::Role::follows,
+          .follows = follows};
 }
 
 /// conditions() of one view, as a pass of its own.

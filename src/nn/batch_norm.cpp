@@ -138,4 +138,9 @@ void BatchNorm::finish_step() {
   sums_.zero_();
 }
 
+std::optional<Draw> BatchNorm::first_values_of(const std::string& name,
+                                               const torch::nn::Module& /*owner*/) const {
+  return draw::constant(name == "weight" ? 1.0 : 0.0);
+}
+
 }  // namespace cohort::nn

@@ -83,6 +83,11 @@ at::Tensor Mlp::forward(const at::Tensor& tokens, const Conditions& conditions, 
 LayerScale::LayerScale(std::int64_t width, double first)
     : first_(first), gamma_(register_parameter("gamma", at::full({width}, first))) {}
 
+std::optional<Draw> LayerScale::first_values_of(const std::string& /*name*/,
+                                                const torch::nn::Module& /*owner*/) const {
+  return draw::constant(first_);
+}
+
 Block::Block(const BlockShape& shape, std::int64_t index)
     : shape_(shape),
       index_(static_cast<std::uint32_t>(index)),

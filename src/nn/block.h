@@ -1,10 +1,13 @@
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <string>
 
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include "cohort/nn/context.h"
+#include "cohort/nn/initialise.h"
 
 namespace cohort::nn {
 
@@ -48,11 +51,12 @@ class Mlp final : public torch::nn::Module {
 
 /// Factors of a residual branch's channels, gamma [D] (Touvron et al., arXiv 2103.17239), all `first` at
 /// first.
-class LayerScale final : public torch::nn::Module {
+class LayerScale final : public torch::nn::Module, public Initialised {
  public:
   LayerScale(std::int64_t width, double first);
   at::Tensor forward(const at::Tensor& branch) { return branch * gamma_; }
-  [[nodiscard]] double first() const noexcept { return first_; }
+  [[nodiscard]] std::optional<Draw> first_values_of(const std::string& name,
+                                                    const torch::nn::Module& owner) const override;
 
  private:
   double first_;

@@ -83,4 +83,10 @@ at::Tensor DinoHead::forward(const at::Tensor& features, comm::Communicator* ran
   return linear(unit_rows(x.to(precise)), weight, at::Tensor()).to(precise);
 }
 
+std::optional<Draw> DinoHead::first_values_of(const std::string& name,
+                                              const torch::nn::Module& /*owner*/) const {
+  if (name != "last_layer.weight_g") return std::nullopt;
+  return draw::constant(1.0);
+}
+
 }  // namespace cohort::nn

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <span>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -15,9 +16,6 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
-#include "cohort/nn/batch_norm.h"
-
-#include "block.h"
 
 namespace cohort::nn {
 namespace {
@@ -33,72 +31,101 @@ at::Tensor uniform_for(const std::string& name, const at::Tensor& parameter, std
 }
 
 // Inverse of the normal distribution function at u + 2^-25, the middle of the interval that u stands for, so
-// that the argument of erfinv stays inside (-1, 1); 2u - 1 + 2^-24 is exact in f32. The cut at ±2 lies 100
-// deviations out or more: no value reaches it.
-void fill_truncated_normal(at::Tensor& parameter, const at::Tensor& uniform, double deviation) {
-  constexpr double kCut = 2.0;
-  parameter.copy_(uniform.mul(2.0)
-                      .sub_(1.0)
-                      .add_(0x1.0p-24)
-                      .erfinv_()
-                      .mul_(deviation * std::numbers::sqrt2)
-                      .clamp_(-kCut, kCut));
+// that the argument of erfinv stays inside (-1, 1); 2u - 1 + 2^-24 is exact in f32.
+at::Tensor normal_of(at::Tensor uniform, double deviation) {
+  return uniform.mul_(2.0).sub_(1.0).add_(0x1.0p-24).erfinv_().mul_(deviation * std::numbers::sqrt2);
 }
 
-void fill_kaiming_uniform(at::Tensor& parameter, const at::Tensor& uniform, double bound) {
-  parameter.copy_(uniform.mul(2.0 * bound).sub_(bound));
+Draw kaiming_uniform(const at::Tensor& weight) {
+  const auto fan_in = c10::multiply_integers(weight.sizes().slice(1));
+  return draw::uniform(1.0 / std::sqrt(static_cast<double>(fan_in)));
+}
+
+Draw draw_by_type(const torch::nn::Module& owner, const std::string& name, const at::Tensor& parameter) {
+  if (owner.as<torch::nn::LayerNorm>() != nullptr || owner.as<torch::nn::BatchNorm1d>() != nullptr)
+    return draw::constant(name == "weight" ? 1.0 : 0.0);
+  if (const auto* convolution = owner.as<torch::nn::Conv2d>()) return kaiming_uniform(convolution->weight);
+  if (const auto* convolution = owner.as<torch::nn::Conv3d>()) return kaiming_uniform(convolution->weight);
+  if (owner.as<torch::nn::Linear>() != nullptr && name == "bias") return draw::constant(0.0);
+  if (name == "reg_token") return draw::truncated_normal(1e-6);
+  COHORT_CHECK(parameter.dim() >= 2, "'{}' of a {}: a vector that no rule knows the first values of", name,
+               owner.name());
+  return draw::truncated_normal(0.02);
 }
 
 }  // namespace
 
-Initialiser::Initialiser(const torch::nn::Module& model, std::uint64_t seed) : seed_(seed) {
-  // The model itself apart: named_modules() could only include it once a shared_ptr owns it, after its
-  // constructor.
-  add(model, "");
-  for (const auto& module : model.named_modules(/*name_prefix=*/"", /*include_self=*/false)) {
-    add(*module.value(), module.key() + ".");
-  }
+namespace draw {
+
+Draw constant(double value) {
+  return [value](at::Tensor& values, const auto& /*uniform*/) { values.fill_(value); };
 }
 
-void Initialiser::add(const torch::nn::Module& owner, const std::string& prefix) {
-  for (const auto& parameter : owner.named_parameters(/*recurse=*/false)) {
-    draws_[prefix + parameter.key()] = draw_of(owner, parameter.key());
-  }
-}
-
-Initialiser::Draw Initialiser::draw_of(const torch::nn::Module& owner, const std::string& local_name) {
-  if (owner.as<torch::nn::LayerNorm>() != nullptr || owner.as<torch::nn::BatchNorm1d>() != nullptr ||
-      dynamic_cast<const BatchNorm*>(&owner) != nullptr)
-    return {Rule::constant, local_name == "weight" ? 1.0 : 0.0};
-  const auto kaiming = [](const at::Tensor& weight) {
-    const auto fan_in = c10::multiply_integers(weight.sizes().slice(1));
-    return Draw{Rule::kaiming_uniform, 1.0 / std::sqrt(static_cast<double>(fan_in))};
+Draw uniform(double bound) {
+  return [bound](at::Tensor& values, const auto& uniform) {
+    values.copy_(uniform().mul_(2.0 * bound).sub_(bound));
   };
-  if (const auto* convolution = owner.as<torch::nn::Conv2d>()) return kaiming(convolution->weight);
-  if (const auto* convolution = owner.as<torch::nn::Conv3d>()) return kaiming(convolution->weight);
-  if (const auto* scale = owner.as<LayerScale>()) return {Rule::constant, scale->first()};
-  if (owner.as<torch::nn::Linear>() != nullptr && local_name == "bias") return {Rule::constant, 0.0};
-  if (local_name == "weight_g") return {Rule::constant, 1.0};
-  if (local_name == "reg_token") return {Rule::truncated_normal, 1e-6};
-  const at::Tensor* parameter = owner.named_parameters(/*recurse=*/false).find(local_name);
-  COHORT_CHECK(parameter != nullptr && parameter->dim() >= 2,
-               "'{}' of a {}: a vector that no rule knows the first values of", local_name, owner.name());
-  return {Rule::truncated_normal, 0.02};
+}
+
+Draw xavier_uniform() {
+  return [](at::Tensor& values, const auto& uniform) {
+    COHORT_CHECK(values.dim() >= 2, "a vector is no matrix");
+    const std::int64_t rows = values.size(0), columns = values.numel() / rows;
+    const double bound = std::sqrt(6.0 / static_cast<double>(rows + columns));
+    values.copy_(uniform().mul_(2.0 * bound).sub_(bound));
+  };
+}
+
+Draw normal(double deviation) {
+  return
+      [deviation](at::Tensor& values, const auto& uniform) { values.copy_(normal_of(uniform(), deviation)); };
+}
+
+Draw truncated_normal(double deviation) {
+  return [deviation](at::Tensor& values, const auto& uniform) {
+    constexpr double kCut = 2.0;
+    values.copy_(normal_of(uniform(), deviation).clamp_(-kCut, kCut));
+  };
+}
+
+Draw given(std::function<at::Tensor()> make) {
+  return [make = std::move(make)](at::Tensor& out, const auto& /*uniform*/) {
+    const at::Tensor values = make();
+    COHORT_CHECK(values.sizes() == out.sizes(), "values of another shape than their parameter's");
+    out.copy_(values);
+  };
+}
+
+}  // namespace draw
+
+Initialiser::Initialiser(const torch::nn::Module& model, std::uint64_t seed) : seed_(seed) {
+  std::vector<Asked> around;
+  add(model, "", around);
+}
+
+// Children, not modules(): that could only include the model itself once a shared_ptr owns it, after its
+// constructor.
+void Initialiser::add(const torch::nn::Module& module, const std::string& prefix,
+                      std::vector<Asked>& around) {
+  const auto* initialised = dynamic_cast<const Initialised*>(&module);
+  if (initialised != nullptr) around.push_back({initialised, prefix.size()});
+  for (const auto& parameter : module.named_parameters(/*recurse=*/false)) {
+    const std::string name = prefix + parameter.key();
+    std::optional<Draw> stated;
+    for (const Asked& asked : around) {
+      if (!stated) stated = asked.module->first_values_of(name.substr(asked.prefix), module);
+    }
+    draws_[name] = stated ? std::move(*stated) : draw_by_type(module, parameter.key(), parameter.value());
+  }
+  for (const auto& child : module.named_children()) add(*child.value(), prefix + child.key() + ".", around);
+  if (initialised != nullptr) around.pop_back();
 }
 
 void Initialiser::operator()(const std::string& name, at::Tensor& values) const {
   const auto found = draws_.find(name);
   COHORT_CHECK(found != draws_.end(), "no parameter '{}' to initialise", name);
   const c10::NoGradGuard no_grad;
-  switch (found->second.rule) {
-    case Rule::constant:
-      values.fill_(found->second.size);
-      return;
-    case Rule::kaiming_uniform:
-      return fill_kaiming_uniform(values, uniform_for(name, values, seed_), found->second.size);
-    case Rule::truncated_normal:
-      return fill_truncated_normal(values, uniform_for(name, values, seed_), found->second.size);
-  }
+  found->second(values, [&] { return uniform_for(name, values, seed_); });
 }
 
 void initialise(torch::nn::Module& model, std::uint64_t seed) {

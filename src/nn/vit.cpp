@@ -267,6 +267,10 @@ FeatureMap VisionTransformer::map_of(const at::Tensor& of, PatchGrid grid) const
           shape_.patch_size};
 }
 
+PatchGrid VisionTransformer::table_grid() const noexcept {
+  return grid_of(shape_.height, shape_.width, shape_.patch_size);
+}
+
 std::int64_t VisionTransformer::token_count(std::int64_t channels, std::int64_t height,
                                             std::int64_t width) const {
   const std::int64_t places = grid_of(height, width, shape_.patch_size).count();
@@ -318,8 +322,7 @@ at::Tensor VisionTransformer::assemble(const at::Tensor& patches, const at::Tens
 // Rows [1, r + N, D] for r tokens before patches; of some patches alone [B, r + n, D].
 at::Tensor VisionTransformer::positions(PatchGrid grid, std::int64_t channels, const at::Tensor& kept) const {
   const std::int64_t before = positions_before_patches(shape_);
-  const PatchGrid table_grid = grid_of(shape_.height, shape_.width, shape_.patch_size);
-  at::Tensor rows = repeat_positions(pos_embed_, before, table_grid, grid, shape_.positions, channels);
+  at::Tensor rows = repeat_positions(pos_embed_, before, table_grid(), grid, shape_.positions, channels);
   if (!kept.defined()) return rows;
   const at::Tensor of_kept = rows[0]
                                  .narrow(0, before, rows.size(1) - before)

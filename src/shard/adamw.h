@@ -10,7 +10,8 @@ namespace cohort::shard {
 /// Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, with ATen's fused kernel.
 class AdamW final : public Optimizer {
  public:
-  AdamW(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms);
+  AdamW(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms,
+        const Rules& rules);
   [[nodiscard]] std::vector<State> states() noexcept override;
 
  private:

@@ -14,17 +14,17 @@ constexpr double kTrust = 0.001;
 void Lars::update(double lr, double weight_decay) {
   add_decay(weight_decay);
   adapt();
-  Sgd::update(lr, 0.0);
+  descend(lr, std::nullopt);
 }
 
 void Lars::add_decay(double weight_decay) {
-  if (weight_decay == 0.0) return;
   const std::vector<at::Tensor> values = trained_values(shards()), gradients = trained_gradients(shards());
   for (const ParameterGroup& group : groups()) {
-    if (!group.decayed) continue;
+    const double decay = group.weight_decay.value_or(weight_decay);
+    if (decay == 0.0) continue;
     const std::vector<at::Tensor> value = cut(group, values), gradient = cut(group, gradients);
     // Two operations that round once each: the same bits wherever a value lies in its shard.
-    for (std::size_t i = 0; i < value.size(); ++i) gradient[i].add_(at::mul(value[i], weight_decay));
+    for (std::size_t i = 0; i < value.size(); ++i) gradient[i].add_(at::mul(value[i], decay));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <stdexcept>
 #include <utility>
 
 #include <ATen/core/Tensor.h>
@@ -33,6 +34,24 @@ double norm_of_all(const PerParameter& squared) {
   return std::sqrt(sum);
 }
 
+// "head.*=10"
+nn::ParameterRule lr_rule(const std::string& text) {
+  constexpr double kMost = 1000.0;
+  const std::size_t sign = std::min(text.rfind('='), text.size());
+  double factor = -1.0;
+  try {
+    config::scalar::parse(text.substr(std::min(sign + 1, text.size())), factor);
+  } catch (const std::invalid_argument&) {
+    factor = -1.0;
+  }
+  if (sign == text.size() || factor < 0.0 || factor > kMost) {
+    throw UsageError({fmt::format("optimizer.lr_of has '{}', which is no PATTERN=FACTOR", text),
+                      "optimizer.lr_of",
+                      fmt::format("write \"head.*=10\", with a factor of 0 … {:g}", kMost)});
+  }
+  return {.pattern = text.substr(0, sign), .lr_scale = factor};
+}
+
 // One launch for many shards on a device.
 void scale(std::span<const FlatShard> shards, double factor) {
   std::vector<at::Tensor> gradients;
@@ -45,13 +64,13 @@ void scale(std::span<const FlatShard> shards, double factor) {
 struct Entry {
   std::string_view name;
   int states;
-  std::unique_ptr<Optimizer> (*make)(std::span<FlatShard>, const OptimizerConfig&, SquaredNorms);
+  std::unique_ptr<Optimizer> (*make)(std::span<FlatShard>, const OptimizerConfig&, SquaredNorms, const Rules&);
 };
 
 template <class Rule>
 std::unique_ptr<Optimizer> make(std::span<FlatShard> shards, const OptimizerConfig& config,
-                                SquaredNorms squared_norms) {
-  return std::make_unique<Rule>(shards, config, std::move(squared_norms));
+                                SquaredNorms squared_norms, const Rules& rules) {
+  return std::make_unique<Rule>(shards, config, std::move(squared_norms), rules);
 }
 
 constexpr std::array kOptimizers{
@@ -85,8 +104,21 @@ std::span<const config::EnumName<ClipScope>> enum_names(ClipScope) {
   return names;
 }
 
-Optimizer::Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms)
-    : shards_(shards), config_(config), squared_norms_(std::move(squared_norms)) {}
+std::vector<nn::ParameterRule> configured_rules(const OptimizerConfig& config) {
+  std::vector<nn::ParameterRule> rules;
+  for (const std::string& pattern : config.frozen) rules.push_back({.pattern = pattern, .trained = false});
+  for (const std::string& text : config.lr_of) rules.push_back(lr_rule(text));
+  for (const std::string& pattern : config.no_weight_decay)
+    rules.push_back({.pattern = pattern, .weight_decay = 0.0});
+  return rules;
+}
+
+Optimizer::Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms,
+                     std::int64_t steps_per_epoch)
+    : shards_(shards),
+      config_(config),
+      squared_norms_(std::move(squared_norms)),
+      steps_per_epoch_(steps_per_epoch) {}
 
 double Optimizer::clip_gradients() {
   const at::NoGradGuard no_grad;
@@ -118,8 +150,8 @@ void Optimizer::step(double lr, double weight_decay, double gradient_norm) {
 }
 
 std::unique_ptr<Optimizer> make_optimizer(std::span<FlatShard> shards, const OptimizerConfig& config,
-                                          SquaredNorms squared_norms) {
-  return find_entry(config.name).make(shards, config, std::move(squared_norms));
+                                          SquaredNorms squared_norms, const Rules& rules) {
+  return find_entry(config.name).make(shards, config, std::move(squared_norms), rules);
 }
 
 }  // namespace cohort::shard

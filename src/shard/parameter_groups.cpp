@@ -33,8 +33,11 @@ Extent extent_of(const ParameterSlot& slot) {
   return {slot.offset, slot.offset + c10::multiply_integers(slot.shape)};
 }
 
-bool is_decayed(const ParameterSlot& slot) {
-  return is_matrix(slot) && !std::string_view(slot.name).ends_with(".bias");
+// Nothing: that of the step.
+std::optional<double> weight_decay_of(const ParameterSlot& slot, const nn::ParameterRule& rule) {
+  if (rule.weight_decay) return rule.weight_decay;
+  const bool is_decayed = is_matrix(slot) && !std::string_view(slot.name).ends_with(".bias");
+  return is_decayed ? std::nullopt : std::optional(0.0);
 }
 
 int last_layer(std::span<const FlatShard> shards) {
@@ -72,18 +75,19 @@ bool is_matrix(const ParameterSlot& slot) noexcept {
 }
 
 std::vector<ParameterGroup> parameter_groups(std::span<const FlatShard> shards, double layer_decay,
-                                             const std::string& held) {
+                                             std::span<const nn::ParameterRule> rules) {
   const int last = last_layer(shards);
-  std::map<std::tuple<double, bool, bool>, std::vector<Range>> ranges;
+  std::map<std::tuple<double, std::optional<double>, std::int64_t>, std::vector<Range>> ranges;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     if (!shards[i].trained) continue;
     COHORT_CHECK(shards[i].begin % kAlignment == 0 && shards[i].value.numel() % kAlignment == 0,
                  "a shard of {} values begins at {}", shards[i].value.numel(), shards[i].begin);
     for (const ParameterSlot& slot : shards[i].slots) {
       const Range range = padded_range(i, shards[i], slot);
-      const double lr_scale = std::pow(layer_decay, last - slot.layer);
-      const bool is_held = !held.empty() && slot.name.starts_with(held);
-      if (range.count > 0) append(ranges[{lr_scale, is_decayed(slot), is_held}], range);
+      if (range.count == 0) continue;
+      const nn::ParameterRule rule = nn::rule_for(slot.name, rules);
+      const double lr_scale = std::pow(layer_decay, last - slot.layer) * rule.lr_scale.value_or(1.0);
+      append(ranges[{lr_scale, weight_decay_of(slot, rule), rule.first_epoch.value_or(0)}], range);
     }
   }
   std::vector<ParameterGroup> groups;

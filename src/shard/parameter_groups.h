@@ -1,10 +1,11 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
+#include "cohort/nn/parameter_rule.h"
 #include "cohort/shard/sharded_model.h"
 
 namespace cohort::shard {
@@ -19,19 +20,19 @@ struct Range {
 /// What of all shards is updated alike.
 struct ParameterGroup {
   double lr_scale = 1.0;
-  bool decayed = false;
-  bool held = false;  ///< Hold: not updated at first
+  std::optional<double> weight_decay{};  ///< nothing: that of the step
+  std::int64_t first_epoch = 0;          ///< not updated before
   std::vector<Range> ranges;
 };
 
 [[nodiscard]] bool is_matrix(const ParameterSlot& slot) noexcept;
 
-/// Trained values by learning rate, which is layer_decay^(last layer - layer) of that of the last layer, and
-/// by weight decay: matrices that are not named a bias; and whether their names begin with `held` (empty:
-/// none does). Neighbours of one kind are one range, so that a shard has two when layer_decay is 1. Bug when
-/// a shard or a slot is not aligned.
+/// Trained values by learning rate, which is layer_decay^(last layer - layer) of that of the last layer times
+/// what rules say; by weight decay, which matrices have that are not named a bias, unless a rule says another
+/// one; and by first epoch. Neighbours of one kind are one range, so that a shard has two when layer_decay is
+/// 1 and no rule parts them. Bug when a shard or a slot is not aligned.
 std::vector<ParameterGroup> parameter_groups(std::span<const FlatShard> shards, double layer_decay,
-                                             const std::string& held = "");
+                                             std::span<const nn::ParameterRule> rules = {});
 
 /// The group's ranges of `of_shard`, one tensor per shard: views.
 std::vector<at::Tensor> cut(const ParameterGroup& group, std::span<const at::Tensor> of_shard);

@@ -10,6 +10,7 @@
 #include "cohort/train/model.h"
 
 #include "train/learning_rate.h"
+#include "train/parameter_rules.h"
 
 namespace cohort::train {
 namespace {
@@ -18,13 +19,6 @@ shard::ShardedModel::Options engine_options(const RunConfig& config, const metho
                                             const data::Signature& signature, at::Device device) {
   return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
           first_values(config, part, signature)};
-}
-
-shard::OptimizerConfig optimizer_options(const RunConfig& config, const method::HeldParameters& held,
-                                         std::int64_t steps_per_epoch) {
-  shard::OptimizerConfig options = config.optimizer;
-  options.hold = {held.prefix, held.epochs * steps_per_epoch};
-  return options;
 }
 
 double weight_decay(const RunConfig& config, const method::Step& step) {
@@ -45,15 +39,16 @@ Engine::Engine(const RunConfig& config, method::Method& method, const data::Sign
       method_(method),
       mesh_(ranks, shard::shards_of(config.sharding, ranks)),
       steps_per_epoch_(steps_per_epoch) {
-  for (const method::Part& part : method_.parts())
+  const std::vector<method::Part> parts = method_.parts();
+  for (const method::Part& part : parts)
     parts_.emplace_back(part, engine_options(config_, part, signature, device), mesh_);
-  optimizer_ = shard::make_optimizer(trained().model.shards(),
-                                     optimizer_options(config_, method_.held_at_first(), steps_per_epoch),
-                                     [this](auto values) { return trained().model.squared_norms(values); });
-}
-
-Engine::ShardedPart& Engine::trained() {
-  return *std::find_if(parts_.begin(), parts_.end(), [](const auto& each) { return each.part.is_trained(); });
+  trained_ = &named(method::trained_part(parts).name);
+  for (ShardedPart& each : parts_) {
+    if (each.part.role == method::Part::Role::follows) each.followed = &named(each.part.follows);
+  }
+  optimizer_ = shard::make_optimizer(trained_->model.shards(), config_.optimizer,
+                                     [this](auto values) { return trained_->model.squared_norms(values); },
+                                     {parameter_rules(method_, config_.optimizer), steps_per_epoch});
 }
 
 Engine::ShardedPart& Engine::named(const std::string& name) {
@@ -82,7 +77,7 @@ double Engine::update(const method::Step& step, double gradient_norm) {
   const TraceSpan span(TraceKind::optimizer, "update");
   const double lr = learning_rate(config_, step.step, step.total_steps, steps_per_epoch_);
   optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
-  trained().model.parameters_changed();
+  trained_->model.parameters_changed();
   return lr;
 }
 
@@ -90,8 +85,7 @@ void Engine::after_step(const method::Step& step) {
   const TraceSpan span(TraceKind::optimizer, "after step");
   for (ShardedPart& each : parts_) each.step_states.finish_step(mesh_.world());
   for (ShardedPart& each : parts_) {
-    if (!each.part.is_trained())
-      shard::update_ema(each.model, named(each.part.follows).model, method_.decay(step));
+    if (each.followed != nullptr) shard::update_ema(each.model, each.followed->model, method_.decay(step));
   }
   method_.after_step(step);
 }

@@ -24,9 +24,9 @@ namespace cohort::train {
 /// after_step(). One thread at a time. Calls are collective unless they say otherwise.
 class Engine {
  public:
-  /// Parts get their first values (first_values()). `method` and `ranks` outlive this. Throws UsageError or
-  /// DataError, the same on every rank (sharding.shard_size; model.weights).
-  /// `signature`: what the parts are trained on.
+  /// Parts, which freeze() has prepared, get their first values (first_values()). `method` and `ranks`
+  /// outlive this. Throws UsageError or DataError, the same on every rank (sharding.shard_size;
+  /// model.weights). `signature`: what the parts are trained on.
   Engine(const RunConfig& config, method::Method& method, const data::Signature& signature, at::Device device,
          std::int64_t steps_per_epoch, comm::Communicator& ranks);
 
@@ -42,9 +42,9 @@ class Engine {
   /// Instead of update(): the step leaves no trace in the weights. `steps_done`: with this one.
   void skip(std::int64_t steps_done) noexcept { optimizer_->set_steps(steps_done); }
   /// Not collective. ShardedModel's, for the trained part.
-  std::uint64_t take_calls() noexcept { return trained().model.take_calls(); }
-  void watch_gradients(bool on) { trained().model.watch_gradients(on); }
-  [[nodiscard]] std::string first_bad_gradient() { return trained().model.first_bad_gradient(); }
+  std::uint64_t take_calls() noexcept { return trained_->model.take_calls(); }
+  void watch_gradients(bool on) { trained_->model.watch_gradients(on); }
+  [[nodiscard]] std::string first_bad_gradient() { return trained_->model.first_bad_gradient(); }
   /// Not collective. Time spent waiting for other ranks since the last call.
   std::chrono::duration<double> take_wait() noexcept;
   /// Not collective.
@@ -54,10 +54,10 @@ class Engine {
   struct ShardedPart {
     ShardedPart(method::Part which, shard::ShardedModel::Options options, comm::DeviceMesh& mesh);
     method::Part part;
+    ShardedPart* followed = nullptr;  ///< of a part that follows
     shard::ShardedModel model;
     nn::StepStates step_states;
   };
-  [[nodiscard]] ShardedPart& trained();
   [[nodiscard]] ShardedPart& named(const std::string& name);
 
   const RunConfig config_;
@@ -65,6 +65,7 @@ class Engine {
   comm::DeviceMesh mesh_;
   std::int64_t steps_per_epoch_;
   std::deque<ShardedPart> parts_;  // ShardedModel does not move
+  ShardedPart* trained_;
   std::unique_ptr<shard::Optimizer> optimizer_;
 };
 

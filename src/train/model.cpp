@@ -18,6 +18,8 @@
 #include "cohort/nn/initialise.h"
 #include "cohort/train/columns.h"
 
+#include "train/parameter_rules.h"
+
 namespace cohort::train {
 namespace {
 
@@ -141,8 +143,10 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
   return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, std::ssize(signature.classes)));
 }
 
-std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
-                                             std::span<const std::int64_t> label_counts) {
+namespace {
+
+std::unique_ptr<method::Method> make_method(const RunConfig& config, const data::Description& description,
+                                            std::span<const std::int64_t> label_counts) {
   const data::Signature signature = signature_of(config, description);
   const auto encoder = [&](std::string_view role, std::int64_t classes) {
     COHORT_CHECK(role == "image", "a configuration has no encoder of '{}'", role);
@@ -154,6 +158,15 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
                                                                      .encoder = encoder,
                                                                      .scope = config.context.scope});
   for (const method::Part& part : method->parts()) nn::discard_values(*part.model);
+  return method;
+}
+
+}  // namespace
+
+std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
+                                             std::span<const std::int64_t> label_counts) {
+  auto method = make_method(config, description, label_counts);
+  freeze(*method, config.optimizer);
   return method;
 }
 

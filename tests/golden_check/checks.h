@@ -21,6 +21,10 @@ void check_linear_probe_lars(Comparison& file);
 void check_layer_decay(Comparison& file);
 void check_mae_finetune(Comparison& file);
 
+// mae.cpp
+void check_mae(Comparison& file);
+void check_mae_steps(Comparison& file);
+
 // small_data.cpp
 void check_simclr(Comparison& file);
 void check_byol(Comparison& file);

@@ -21,7 +21,12 @@ const at::Tensor& Comparison::input(const std::string& name) {
 }
 
 void Comparison::tensor(const std::string& name, const at::Tensor& actual, Tolerance tolerance) {
-  const at::Tensor expected = input(name).to(at::kDouble);
+  values(name, actual, input(name), tolerance);
+}
+
+void Comparison::values(const std::string& name, const at::Tensor& actual, const at::Tensor& wanted,
+                        Tolerance tolerance) {
+  const at::Tensor expected = wanted.to(at::kDouble);
   const at::Tensor found = actual.defined() ? actual.detach().to(at::kDouble) : at::zeros_like(expected);
   if (found.sizes() != expected.sizes()) {
     std::printf("  WRONG %-44s another shape than the file's\n", name.c_str());

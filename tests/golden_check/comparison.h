@@ -33,6 +33,9 @@ class Comparison {
   at::Tensor float_input(const std::string& name) { return input(name).to(at::kFloat); }
   /// A tensor of the file. An undefined `actual` is zeros: what takes no part in a loss.
   void tensor(const std::string& name, const at::Tensor& actual, Tolerance tolerance);
+  /// Values of `name`, of which not all are compared.
+  void values(const std::string& name, const at::Tensor& actual, const at::Tensor& expected,
+              Tolerance tolerance);
   /// A value that stands elsewhere in the file, `name` for the line alone.
   void number(const std::string& name, double actual, double expected, Tolerance tolerance);
   /// tensor() if the file has it.

@@ -210,9 +210,11 @@ void check_layer_decay(Comparison& file) {
   comm::DeviceMesh mesh(one_rank(), 1);
   shard::ShardedModel sharded(model, {}, mesh);
   std::map<std::string, std::pair<double, double>> found;  // factor of the learning rate, decay
-  for (const auto& group : shard::parameter_groups(sharded.shards(), about.at("layer_decay"))) {
+  // Fine-tuning decays neither of them.
+  const auto rules = shard::configured_rules({.no_weight_decay = {"cls_token", "pos_embed"}});
+  for (const auto& group : shard::parameter_groups(sharded.shards(), about.at("layer_decay"), rules)) {
     for (const std::string& name : names_in(group, sharded.shards()))
-      found[name] = {group.lr_scale, group.decayed ? about.at("weight_decay").get<double>() : 0.0};
+      found[name] = {group.lr_scale, group.weight_decay.value_or(about.at("weight_decay"))};
   }
   for (const auto& [name, expected] : about.at("scale_and_decay").items()) {
     if (found.count(name) == 0) throw std::runtime_error("Cohort's model has no parameter " + name);

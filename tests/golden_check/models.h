@@ -1,7 +1,11 @@
 #pragma once
+#include <cstddef>
+#include <map>
 #include <string>
 
 #include <torch/nn/module.h>
+
+#include "cohort/nn/unit_model.h"
 
 #include "comparison.h"
 
@@ -24,6 +28,29 @@ void compare_gradients(Comparison& file, const std::string& prefix, const torch:
 
 /// What a batch normalisation learnt in a step, as one process would: nn::StepState::finish_step() of each.
 void finish_step(torch::nn::Module& module);
+
+/// Keeps what comes out of each unit while it lives, by its number.
+class OutputRecorder final : public nn::UnitRunner {
+ public:
+  explicit OutputRecorder(nn::UnitModel& model) : model_(model), before_(model.runner()) { model.use(*this); }
+  ~OutputRecorder() override { model_.use(before_); }
+  OutputRecorder(const OutputRecorder&) = delete;
+  OutputRecorder& operator=(const OutputRecorder&) = delete;
+
+  void begin(std::size_t first_unit) override { before_.begin(first_unit); }
+  nn::Tensors run(std::size_t unit, const nn::Tensors& inputs, const Body& body) override {
+    nn::Tensors of_unit = before_.run(unit, inputs, body);
+    outputs[unit] = of_unit.front();
+    return of_unit;
+  }
+  [[nodiscard]] bool is_collective() const noexcept override { return before_.is_collective(); }
+
+  std::map<std::size_t, at::Tensor> outputs;
+
+ private:
+  nn::UnitModel& model_;
+  nn::UnitRunner& before_;
+};
 
 /// `values`, a leaf of its own that gets a gradient.
 at::Tensor leaf(const at::Tensor& values);

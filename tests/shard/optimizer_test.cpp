@@ -256,10 +256,10 @@ TEST(WeightDecay, LeavesOneDimensionAndBiasesAlone) {
 // As torch.optim with .grad None: no update, no decay, no moments, and a count of steps of its own.
 TEST(Optimizer, HeldParametersBeginLater) {
   for (const std::string name : {"adamw", "sgd", "lars"}) {
-    OptimizerConfig config = configured(name), held = config;
-    held.hold = {"blocks.0.", 2};
+    const OptimizerConfig config = configured(name);
+    const Rules held{{{.pattern = "blocks.0.*", .first_epoch = 1}}, 2};
     Unit late = layered_unit(), fresh = layered_unit();
-    SimulatedRanks simulated(late, 2, held), reference(fresh, 2, config);
+    SimulatedRanks simulated(late, 2, config, held), reference(fresh, 2, config);
     const auto set_gradient = [](Unit& unit) { unit.gradient.copy_((unit.value > 0).to(at::kFloat)); };
     for (int step = 0; step < 2; ++step) {
       set_gradient(late);

@@ -79,12 +79,12 @@ class Unit {
 /// Ranks as threads of one process, each with an optimizer on its slice of one unit.
 class SimulatedRanks {
  public:
-  SimulatedRanks(const Unit& unit, int ranks, const OptimizerConfig& config)
+  SimulatedRanks(const Unit& unit, int ranks, const OptimizerConfig& config, const Rules& rules = {})
       : slots_(unit.slots()), meeting_(ranks), posted_(static_cast<std::size_t>(ranks)) {
     for (FlatShard& shard : unit.cut(ranks)) shards.push_back({std::move(shard)});
     for (std::size_t rank = 0; rank < shards.size(); ++rank) {
       const auto norms = [this, rank](auto values) { return squared_norms(rank, values[0]); };
-      optimizers.push_back(make_optimizer(shards[rank], config, norms));
+      optimizers.push_back(make_optimizer(shards[rank], config, norms, rules));
     }
   }
 

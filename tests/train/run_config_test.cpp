@@ -89,6 +89,50 @@ TEST(RunConfig, DifferencesTellWhatAResumeMayChange) {
   EXPECT_EQ(found.allowed, Overrides{"optimizer.lr: 0.0005 -> 0.25"});
 }
 
+TEST(RunConfig, DifferencesInOptionsOfAMethodAreAllowedWhereItSaysSo) {
+  const RunConfig before;
+  RunConfig now = before;
+  testing::set_options(now, {"dino.hidden=7", "supervised.label_smoothing=0.25"});
+
+  const Differences found = differences(before, now);
+
+  EXPECT_EQ(found.forbidden, Overrides{"dino.hidden: 2048 -> 7"});
+  EXPECT_EQ(found.allowed, Overrides{"supervised.label_smoothing: 0 -> 0.25"});
+}
+
+// Whatever a configuration chooses, it may hold options of other methods, as those in old checkpoints do.
+TEST(RunConfig, OptionsOfMethodsThatAreNotChosenAreKept) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write(
+      "a.yaml", "data: {path: x}\nmethod: supervised\ndino: {hidden: 7}\nsupervised: {mixup: 0.5}\n");
+  const RunConfig config = load_run_config(file);
+  EXPECT_EQ(config.method.name(), "supervised");
+  const RunConfig again = load_run_config(folder.write("b.yaml", dump_run_config(config)));
+  EXPECT_EQ(testing::number_of(again, "dino.hidden"), 7);
+  EXPECT_EQ(testing::number_of(again, "supervised.mixup"), 0.5);
+}
+
+TEST(RunConfig, AnUnknownMethodIsRefusedWithTheNearest) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("a.yaml", "data: {path: x}\nmethod: dnio\n");
+  try {
+    (void)load_run_config(file);
+    FAIL() << "accepted";
+  } catch (const UsageError& error) {
+    EXPECT_NE(error.text().what.find("method must be one of dino, supervised, not 'dnio'"), std::string::npos)
+        << error.text().what;
+    EXPECT_EQ(error.text().where, file.string() + ":2");
+    EXPECT_EQ(error.text().fix, "did you mean 'dino'?");
+  }
+}
+
+TEST(RunConfig, CropsAreForMethodsThatTakeThem) {
+  const testing::TemporaryFolder folder;
+  const auto file = folder.write("a.yaml", "data: {path: x}\naugment: {preset: cell_dino}\n");
+  EXPECT_THROW((void)load_run_config(file), UsageError);
+  EXPECT_NO_THROW((void)load_run_config(file, Overrides{"method=dino"}));
+}
+
 TEST(RunConfig, AResumeMayChangeHowLongHowOftenAndOnHowManyRanks) {
   RunConfig before, now;
   now.train.max_steps = 7;

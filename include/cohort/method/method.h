@@ -10,6 +10,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/data/batch.h"
+#include "cohort/nn/parameter_rule.h"
 
 namespace cohort::nn {
 class UnitModel;
@@ -58,17 +59,19 @@ struct Part {
   std::shared_ptr<nn::UnitModel> model;
   /// What features come from: `model` itself, or the module "backbone" of it.
   std::shared_ptr<nn::VisionTransformer> backbone;
-  /// The part whose moving average this one is: it starts with the same values and has neither gradients nor
-  /// optimizer state. Empty: trained.
-  std::string follows{};
-  [[nodiscard]] bool is_trained() const noexcept { return follows.empty(); }
+  enum class Role {
+    trained,  ///< by the optimizer, but for what rules freeze
+    follows,  ///< the moving average of another part: its parameters; buffers are its own, and move by its
+              ///< own forward passes in training mode
+    frozen,  ///< keeps its first values
+  };
+  Role role = Role::trained;
+  std::string follows{};  ///< the name of that other part
+  [[nodiscard]] bool is_trained() const noexcept { return role == Role::trained; }
 };
 
-/// Parameters of the trained part whose names begin with `prefix`: they get no update in the first epochs.
-struct HeldParameters {
-  std::string prefix;
-  std::int64_t epochs = 0;
-};
+/// The one that is trained. Bug when none is, or several are.
+const Part& trained_part(std::span<const Part> parts);
 
 /// What a method keeps from step to step besides its parts: the same on every rank, f32. Checkpoints have it
 /// as "/method/<name>".
@@ -91,10 +94,13 @@ class Method {
   Method(const Method&) = delete;
   Method& operator=(const Method&) = delete;
   virtual ~Method() = default;
-  /// One of them is trained.
+  /// Exactly one of them is trained: what learns together is one model, made of towers. The others have
+  /// neither gradients nor state of an optimizer; all are sharded alike, and are in checkpoints.
   virtual std::vector<Part> parts() = 0;
   virtual std::vector<Buffer> buffers() { return {}; }
-  [[nodiscard]] virtual HeldParameters held_at_first() const { return {}; }
+  /// How parameters of the trained part are trained, where that is not as the optimizer's options say; each
+  /// pattern has a parameter. Those of the configuration come after them.
+  [[nodiscard]] virtual std::vector<nn::ParameterRule> rules() const { return {}; }
   /// Before the losses of a step, with all that this rank works on in it, on the host. Collective.
   virtual void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) {}
   /// After begin_step(): with the batches that loss() gets, in their order. Collective.

@@ -1,11 +1,14 @@
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 
 #include <torch/nn/module.h>
 
 #include "cohort/config/field.h"
 #include "cohort/nn/conditions.h"
+#include "cohort/nn/initialise.h"
 #include "cohort/nn/step_state.h"
 
 namespace cohort::nn {
@@ -28,7 +31,7 @@ std::span<const config::EnumName<NormScope>> enum_names(NormScope);
 ///   running = (1 - momentum) running + momentum mean.
 /// Of two runs over one group under one number both count. In scope group they have the same bits on any
 /// number of ranks.
-class BatchNorm final : public torch::nn::Module, public StepState {
+class BatchNorm final : public torch::nn::Module, public StepState, public Initialised {
  public:
   explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, double momentum = 0.1,
                      double epsilon = 1e-5);
@@ -41,6 +44,9 @@ class BatchNorm final : public torch::nn::Module, public StepState {
 
   at::Tensor sums() override { return sums_; }
   void finish_step() override;
+  /// weight 1, bias 0.
+  [[nodiscard]] std::optional<Draw> first_values_of(const std::string& name,
+                                                    const torch::nn::Module& owner) const override;
 
  private:
   at::Tensor by_group(const at::Tensor& values, std::span<const std::int64_t> sizes, std::int64_t pass);

@@ -1,11 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include <torch/nn/module.h>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/nn/initialise.h"
 
 namespace cohort::nn {
 
@@ -21,13 +24,16 @@ struct DinoHeadShape {
 /// statistics of the batch at hand, over all ranks; running statistics, which nothing would read, are not
 /// kept. Parameter names are those of the reference implementation: mlp.0, mlp.2, mlp.4 (with batch_norm
 /// mlp.0, mlp.1, mlp.3, mlp.4, mlp.6) and last_layer.weight_v, weight_g. Values are uninitialised.
-class DinoHead final : public torch::nn::Module {
+class DinoHead final : public torch::nn::Module, public Initialised {
  public:
   explicit DinoHead(const DinoHeadShape& shape);
   /// [R, width] -> [R, prototypes] f32 (fp64 of fp64). With batch_norm collective over `ranks`, forward and
   /// backward; null: this rank alone.
   at::Tensor forward(const at::Tensor& features, comm::Communicator* ranks);
   [[nodiscard]] const DinoHeadShape& shape() const noexcept { return shape_; }
+  /// weight_g 1.
+  [[nodiscard]] std::optional<Draw> first_values_of(const std::string& name,
+                                                    const torch::nn::Module& owner) const override;
 
  private:
   DinoHeadShape shape_;

@@ -92,6 +92,8 @@ class VisionTransformer final : public Encoder {
   Output finish(const at::Tensor& tokens, unsigned wanted);
 
   [[nodiscard]] const VitShape& shape() const noexcept { return shape_; }
+  /// Of the patches that the position table is made for.
+  [[nodiscard]] PatchGrid table_grid() const noexcept;
   [[nodiscard]] const EncoderTraits& traits() const noexcept override { return traits_; }
   [[nodiscard]] std::int64_t token_count(std::int64_t channels, std::int64_t height,
                                          std::int64_t width) const override;

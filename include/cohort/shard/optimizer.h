@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cohort/config/field.h"
+#include "cohort/nn/parameter_rule.h"
 #include "cohort/shard/sharded_model.h"
 
 namespace cohort::shard {
@@ -25,14 +26,6 @@ enum class ClipScope {
 };
 std::span<const config::EnumName<ClipScope>> enum_names(ClipScope);
 
-/// Parameters whose names begin with `prefix` are left alone in the first `steps` updates: no step, no decay,
-/// no running means; their own count of updates begins afterwards (as parameters without .grad in
-/// torch.optim).
-struct Hold {
-  std::string prefix;
-  std::int64_t steps = 0;
-};
-
 struct OptimizerConfig {
   std::string name = "adamw";
   double lr = 5e-4;
@@ -42,7 +35,7 @@ struct OptimizerConfig {
   double weight_decay = 0.05;
   double clip_norm = 0.0;
   ClipScope clip = ClipScope::global;
-  Hold hold{};  ///< no option: the method of training decides
+  std::vector<std::string> frozen{}, lr_of{}, no_weight_decay{};
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -63,7 +56,22 @@ struct OptimizerConfig {
           config::Range{0.0, 1.0});
     visit("clip_norm", clip_norm, "largest norm of gradients; 0: no clipping", config::Range{0.0, 1e6});
     visit("clip", clip, "whether clip_norm bounds all gradients together or those of each parameter");
+    visit("frozen", frozen,
+          "parameters that keep their first values, as patterns of their names (docs/optimizers.md); "
+          "[blocks.0.*]");
+    visit("lr_of", lr_of, "factors of the learning rate of parameters, as PATTERN=FACTOR; [\"head.*=10\"]");
+    visit("no_weight_decay", no_weight_decay,
+          "parameters without weight decay, besides vectors and biases, as patterns; [cls_token, pos_embed]");
   }
+};
+
+/// What optimizer.frozen, lr_of and no_weight_decay say. Throws UsageError (lr_of).
+std::vector<nn::ParameterRule> configured_rules(const OptimizerConfig& config);
+
+/// How parameters of a model are trained, by name. Those that are not trained have no shards that are.
+struct Rules {
+  std::vector<nn::ParameterRule> rules{};
+  std::int64_t steps_per_epoch = 1;
 };
 
 /// Sums of squares of whole parameters, over all ranks: ShardedModel::squared_norms(). `values`: one tensor
@@ -73,9 +81,10 @@ using SquaredNorms = std::function<std::vector<std::vector<double>>(std::span<co
 /// Updates parameters on this rank's shards. Formulas and sources: docs/optimizers.md.
 ///
 /// A step: clip_gradients(), then step(). Both change gradients in place. Frozen shards are left alone, and
-/// so are the parameters of config.hold while it lasts. Another
-/// parameter without a gradient in a step counts as one with gradient zero: running means fade and decay
-/// applies, as in distributed data parallel training; torch.optim on one process would leave it alone.
+/// so are parameters before the first epoch of their rule: no step, no decay, no running means; their own
+/// count of updates begins afterwards (as parameters without .grad in torch.optim). Another parameter without
+/// a gradient in a step counts as one with gradient zero: running means fade and decay applies, as in
+/// distributed data parallel training; torch.optim on one process would leave it alone.
 ///
 /// Results do not depend on how flat parameters are cut into shards, bit for bit, as long as shards begin at
 /// multiples of 16 values, as FlatShard promises: ATen's fused kernels round differently in the rest of a
@@ -105,11 +114,12 @@ class Optimizer {
   [[nodiscard]] std::span<FlatShard> shards() const noexcept { return shards_; }
 
  protected:
-  Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms);
+  Optimizer(std::span<FlatShard> shards, const OptimizerConfig& config, SquaredNorms squared_norms,
+            std::int64_t steps_per_epoch);
 
-  /// Updates of a group so far, this one included; 0: it is held.
-  [[nodiscard]] std::int64_t steps_of(bool held) const noexcept {
-    return held ? std::max<std::int64_t>(steps_ - config_.hold.steps, 0) : steps_;
+  /// Updates so far, this one included, of what is trained from this epoch on.
+  [[nodiscard]] std::int64_t steps_since(std::int64_t first_epoch) const noexcept {
+    return std::max<std::int64_t>(steps_ - first_epoch * steps_per_epoch_, 0);
   }
   [[nodiscard]] const OptimizerConfig& config() const noexcept { return config_; }
   [[nodiscard]] const SquaredNorms& squared_norms() const noexcept { return squared_norms_; }
@@ -121,11 +131,12 @@ class Optimizer {
   std::span<FlatShard> shards_;
   OptimizerConfig config_;
   SquaredNorms squared_norms_;
+  std::int64_t steps_per_epoch_;
   std::int64_t steps_ = 0;
 };
 
 /// The optimizer that config.name names. `shards` outlive it.
 std::unique_ptr<Optimizer> make_optimizer(std::span<FlatShard> shards, const OptimizerConfig& config,
-                                          SquaredNorms squared_norms);
+                                          SquaredNorms squared_norms, const Rules& rules = {});
 
 }  // namespace cohort::shard

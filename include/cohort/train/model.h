@@ -34,7 +34,8 @@ std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfi
 /// Whether context tokens are rows of a table, which knows the contexts of training alone.
 bool has_dictionary(const nn::ContextConfig& context);
 
-/// The method of a configuration, its models without values.
+/// The method of a configuration, its models without values; what is not trained has no gradient. Throws
+/// UsageError: optimizer.frozen, lr_of or no_weight_decay.
 /// `label_counts`: training images of each class, where the method asks for them (method::Traits).
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts);

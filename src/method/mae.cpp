@@ -1,0 +1,131 @@
+// Masked autoencoder: an encoder that sees some patches of an image, and a decoder that predicts the others
+// (He et al., arXiv 2111.06377; formulas in docs/methods.md). Part: "model", an nn::MaskedAutoencoder. Which
+// patches are removed is keyed by (seed, step, image).
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+#include "cohort/method/conditions.h"
+#include "cohort/method/mae_loss.h"
+#include "cohort/method/registry.h"
+#include "cohort/nn/masked_autoencoder.h"
+
+namespace cohort::method {
+namespace {
+
+struct MaeOptions {
+  double mask_ratio = 0.75;
+  bool norm_pix = true;
+  nn::DecoderShape decoder;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("mask_ratio", mask_ratio, "part of an image's patches that the encoder does not see",
+          config::Range{0.01, 0.99});
+    visit("norm_pix", norm_pix, "predict each patch normalised by its own mean and deviation");
+    visit("decoder_width", decoder.width, "width of a token in the decoder",
+          config::Range<std::int64_t>{4, 1 << 16});
+    visit("decoder_depth", decoder.depth, "transformer blocks of the decoder",
+          config::Range<std::int64_t>{1, 1024});
+    visit("decoder_heads", decoder.heads, "attention heads of the decoder",
+          config::Range<std::int64_t>{1, 1024});
+  }
+};
+
+class Mae final : public Method {
+ public:
+  Mae(std::shared_ptr<nn::MaskedAutoencoder> model, const MaeOptions& options, nn::Scope scope)
+      : model_(std::move(model)), options_(options), scope_(scope) {}
+
+  std::vector<Part> parts() override { return {{"model", model_, model_->backbone()}}; }
+  std::vector<nn::ParameterRule> rules() const override {
+    return {{.pattern = "backbone.pos_embed", .trained = false}};
+  }
+
+  at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& /*metrics*/) override {
+    const Seen seen = look_at(batch, step);
+    const at::Tensor target = reconstruction_target(batch.views.front(), patch_size(), options_.norm_pix);
+    const std::int64_t removed = seen.masking.restore.size(1) - seen.masking.kept.size(1);
+    const at::Tensor errors = reconstruction_errors(seen.predicted, target);
+    return (errors * seen.masking.mask).sum() / static_cast<double>(removed * step.global_images);
+  }
+
+  std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
+    const at::NoGradGuard no_gradients;
+    const at::Tensor& images = batch.views.front();
+    const Seen seen = look_at(batch, step);
+    const at::Tensor patches = nn::patches_of(images, patch_size());
+    const at::Tensor removed = seen.masking.mask.unsqueeze(2);
+    at::Tensor predicted = seen.predicted.to(at::kFloat);
+    if (options_.norm_pix) predicted = with_statistics_of(patches, predicted);
+    const auto picture = [&](const at::Tensor& of) {
+      return nn::images_of(of, model_->backbone()->table_grid(), patch_size());
+    };
+    return Pictures{
+        "an image, what the encoder sees of it, and what the decoder made of it",
+        {images, picture(patches * (1 - removed)), picture(patches * (1 - removed) + predicted * removed)}};
+  }
+
+ private:
+  struct Seen {
+    nn::Masking masking;
+    at::Tensor predicted;  // [B, N, P² C]
+  };
+
+  [[nodiscard]] std::int64_t patch_size() const { return model_->backbone()->shape().patch_size; }
+
+  Seen look_at(const data::Batch& batch, const Step& step) {
+    const at::Tensor& images = batch.views.front();
+    const nn::Conditions seen = conditions(batch, step, scope_, 0, 1, /*training=*/true);
+    const std::int64_t patches = model_->backbone()->table_grid().count();
+    const at::Tensor uniforms = nn::masking_uniforms(patches, seen, /*copy=*/0, images.device());
+    const nn::Masking masking = nn::random_masking(uniforms, options_.mask_ratio);
+    return {masking, model_->forward(images, masking, seen)};
+  }
+
+  std::shared_ptr<nn::MaskedAutoencoder> model_;
+  MaeOptions options_;
+  nn::Scope scope_;
+};
+
+void check_masking(std::int64_t patches, double ratio) {
+  const std::int64_t kept = nn::kept_patches(patches, ratio);
+  if (kept > 0 && kept < patches) return;
+  throw UsageError({fmt::format("a ratio of {:g} leaves {} of an image's {} patches", ratio, kept, patches),
+                    "mae.mask_ratio", "choose a ratio that keeps some and removes some, or a smaller patch"});
+}
+
+std::unique_ptr<Method> make_mae(const config::Options& erased, const Materials& materials) {
+  const auto& options = config::values_of<MaeOptions>(erased);
+  const auto backbone = materials.encoder("image", 0);
+  check_masking(backbone->table_grid().count(), options.mask_ratio);
+  auto model = std::make_shared<nn::MaskedAutoencoder>(backbone, options.decoder);
+  nn::discard_values(*model);
+  return std::make_unique<Mae>(std::move(model), options, materials.scope);
+}
+
+void check_mae(const config::Options& /*options*/, const Surroundings& run, const std::string& where) {
+  if (!run.channel_sampling) return;
+  throw UsageError({"model.channel_sampling and method=mae do not go together: all channels are predicted",
+                    where, "set model.channel_sampling=false"});
+}
+
+}  // namespace
+
+Entry mae() {
+  return {.name = "mae",
+          .sentence = "by predicting patches that were masked",
+          .section = "masking, decoder and target",
+          .options = config::default_options<MaeOptions>,
+          .traits = [](const config::Options&) { return Traits{}; },
+          .make = make_mae,
+          .check = check_mae};
+}
+
+}  // namespace cohort::method
