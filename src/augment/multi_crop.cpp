@@ -20,7 +20,6 @@
 namespace cohort::augment {
 namespace {
 
-constexpr std::int64_t kGlobalCrops = 2;
 // What a stream of random numbers decides about one view; the view's number in the bits above.
 enum : std::uint32_t {
   kCrop = 1,

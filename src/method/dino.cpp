@@ -1,7 +1,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -11,6 +10,7 @@
 #include "cohort/core/schedule.h"
 #include "cohort/method/conditions.h"
 #include "cohort/method/dino_loss.h"
+#include "cohort/method/feature_deviation.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/dino_network.h"
 #include "cohort/nn/dropout.h"
@@ -55,18 +55,6 @@ struct DinoOptions {
           "probability that a channel of a student's view is set to zero", config::Range{0.0, 0.99});
   }
 };
-
-// Sum over groups of the deviation of `features` [R, D], L2-normalised, within the group, and their number.
-std::pair<double, std::int64_t> deviation_in_groups(const at::Tensor& features, const at::Tensor& group) {
-  const at::Tensor rows = features / features.norm(2, 1, true).clamp_min(1e-12);
-  const auto [numbers, place] = at::_unique(group, /*sorted=*/true, /*return_inverse=*/true);
-  const at::Tensor zeros = at::zeros({numbers.size(0), rows.size(1)}, rows.options());
-  const at::Tensor counts = at::bincount(place).unsqueeze(1);
-  const at::Tensor mean = zeros.index_add(0, place, rows) / counts;
-  const at::Tensor variance =
-      zeros.index_add(0, place, at::square(rows - mean.index_select(0, place))) / counts;
-  return {variance.sqrt().mean(1).sum().item<double>(), numbers.size(0)};
-}
 
 // Numbers of neighbouring views of one size.
 std::vector<std::span<const at::Tensor>> by_size(std::span<const at::Tensor> views) {
@@ -139,8 +127,7 @@ class Dino final : public Method {
         teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;  // [2 B, D]
     const at::Tensor logits = teacher_->head().forward(features, step.ranks);    // [2 B, K]
     centre_.add(logits);
-    const auto [deviation, groups] = deviation_in_groups(features.to(at::kFloat), seen.group);
-    metrics.add("feature_std", deviation, groups);
+    add_feature_deviation(metrics, features, seen.group);
     metrics.add("centre_norm", centre_.values().norm().item<double>(), 1);
     return teacher_probabilities(logits.view({kTeacherViews, -1, logits.size(1)}), centre_.values(),
                                  temperature_in(step.epoch));

@@ -14,6 +14,9 @@ namespace cohort::method {
 Entry supervised();
 Entry dino();
 Entry mae();
+Entry simclr();
+Entry byol();
+Entry barlow_twins();
 
 namespace {
 
@@ -22,6 +25,9 @@ std::vector<Entry>& table() {
       supervised(),
       dino(),
       mae(),
+      simclr(),
+      byol(),
+      barlow_twins(),
   };
   return entries;
 }

@@ -21,16 +21,18 @@ at::Tensor identity_like(const at::Tensor& matrix) {
   return at::eye(matrix.size(0), matrix.options());
 }
 
-// Of one part. [2 b, 2 b] cosines.
-at::Tensor nt_xent_of_part(const at::Tensor& z1, const at::Tensor& z2, double temperature) {
+/// Cosines of the rows of both views with each other, and which row each belongs to.
+struct Contrast {
+  at::Tensor cosines;  // [2 b, 2 b], a row's own -infinity
+  at::Tensor other;    // [2 b] i64
+};
+
+Contrast contrast(const at::Tensor& z1, const at::Tensor& z2) {
   const std::int64_t images = z1.size(0);
   const at::Tensor rows = unit_rows(at::cat({z1, z2}));
   const at::Tensor self = at::eye(2 * images, at::TensorOptions(at::kBool).device(rows.device()));
-  const at::Tensor logits =
-      (at::mm(rows, rows.t()) / temperature).masked_fill(self, -std::numeric_limits<double>::infinity());
-  const at::Tensor other =
-      at::arange(2 * images, at::TensorOptions(at::kLong).device(rows.device())).roll({images});
-  return at::cross_entropy_loss(logits, other);
+  return {at::mm(rows, rows.t()).masked_fill(self, -std::numeric_limits<double>::infinity()),
+          at::arange(2 * images, at::TensorOptions(at::kLong).device(rows.device())).roll({images})};
 }
 
 at::Tensor standardised(const at::Tensor& rows) {
@@ -103,9 +105,16 @@ at::Tensor nt_xent(const at::Tensor& z1, const at::Tensor& z2, double temperatur
                "{} rows and {} rows in {} parts", z1.size(0), z2.size(0), parts);
   const std::vector<at::Tensor> first = z1.chunk(parts), second = z2.chunk(parts);
   std::vector<at::Tensor> losses;
-  for (std::size_t part = 0; part < first.size(); ++part)
-    losses.push_back(nt_xent_of_part(first[part], second[part], temperature));
+  for (std::size_t part = 0; part < first.size(); ++part) {
+    const auto [cosines, other] = contrast(first[part], second[part]);
+    losses.push_back(at::cross_entropy_loss(cosines / temperature, other));
+  }
   return at::stack(losses).mean();
+}
+
+double other_view_found(const at::Tensor& z1, const at::Tensor& z2) {
+  const auto [cosines, other] = contrast(z1, z2);
+  return cosines.argmax(1).eq(other).sum().item<double>();
 }
 
 at::Tensor barlow_twins(const at::Tensor& z1, const at::Tensor& z2, double lambda) {

@@ -1,6 +1,8 @@
 #include "cohort/nn/projection_head.h"
 
+#include <array>
 #include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <torch/nn/modules/linear.h>
@@ -11,6 +13,20 @@
 
 namespace cohort::nn {
 
+namespace {
+
+NormScope scope_of(HeadNorm norm) {
+  return norm == HeadNorm::all ? NormScope::all : NormScope::group;
+}
+
+}  // namespace
+
+std::span<const config::EnumName<HeadNorm>> enum_names(HeadNorm) {
+  static constexpr std::array<config::EnumName<HeadNorm>, 3> names{
+      {{HeadNorm::none, "none"}, {HeadNorm::group, "group"}, {HeadNorm::all, "all"}}};
+  return names;
+}
+
 ProjectionHead::ProjectionHead(const ProjectionHeadShape& shape) {
   std::size_t place = 0;
   const auto name = [&] { return std::to_string(place++); };
@@ -20,8 +36,10 @@ ProjectionHead::ProjectionHead(const ProjectionHeadShape& shape) {
                                             is_last ? shape.outputs : shape.hidden);
     linears_.push_back(register_module(name(), torch::nn::Linear(options.bias(shape.bias)).ptr()));
     if (is_last) break;
-    if (shape.batch_norm)
-      norms_.push_back(register_module(name(), std::make_shared<BatchNorm>(shape.hidden, shape.scope)));
+    if (shape.batch_norm != HeadNorm::none) {
+      norms_.push_back(
+          register_module(name(), std::make_shared<BatchNorm>(shape.hidden, scope_of(shape.batch_norm))));
+    }
     ++place;  // the ReLU
   }
 }
@@ -36,6 +54,32 @@ at::Tensor ProjectionHead::forward(const at::Tensor& features, const Conditions&
     x = at::relu(x);
   }
   return groups.scattered(x);
+}
+
+ProjectedEncoder::ProjectedEncoder(std::shared_ptr<Encoder> encoder, ProjectionHeadShape projector,
+                                   std::optional<ProjectionHeadShape> predictor)
+    : backbone_(add_tower("backbone", std::move(encoder))) {
+  projector.width = backbone_->traits().width;
+  projector_ = register_module("projector", std::make_shared<ProjectionHead>(projector));
+  if (!predictor) return;
+  predictor->width = projector.outputs;
+  predictor_ = register_module("predictor", std::make_shared<ProjectionHead>(*predictor));
+  add_unit({predictor_});
+}
+
+ProjectedEncoder::Output ProjectedEncoder::forward(const at::Tensor& images, const Conditions& conditions) {
+  constexpr std::size_t kPredictor = 0;
+  Output output;
+  output.features = backbone_->encode(images, conditions, Encoder::pooled).pooled;
+  output.rows = projector_->forward(output.features, conditions);
+  if (predictor_ != nullptr) {
+    // By value: a runner may call the body again in the backward pass.
+    output.rows = run(kPredictor, output.rows, [head = predictor_, conditions](const at::Tensor& rows) {
+      return head->forward(rows, conditions);
+    });
+  }
+  output.rows = output.rows.to(at::promote_types(output.rows.scalar_type(), at::kFloat));
+  return output;
 }
 
 }  // namespace cohort::nn

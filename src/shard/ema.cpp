@@ -32,9 +32,7 @@ std::string shape_text(const Shapes& shapes, const std::string& name) {
 
 void check_alike(const Shapes& teacher, const Shapes& student) {
   std::string differences;
-  Shapes names = teacher;
-  names.insert(student.begin(), student.end());
-  for (const auto& [name, shape] : names) {
+  for (const auto& [name, shape] : teacher) {
     const std::string theirs = shape_text(teacher, name), ours = shape_text(student, name);
     if (theirs != ours)
       differences += fmt::format("\n  {}: {} in the teacher, {} in the student", name, theirs, ours);
@@ -88,6 +86,13 @@ const ParameterSlot* find_slot(const FlatShard& shard, const std::string& name) 
   return found == shard.slots.end() ? nullptr : &*found;
 }
 
+bool shares_none(const FlatShard& ours, std::span<const FlatShard> theirs) {
+  return std::none_of(ours.slots.begin(), ours.slots.end(), [&](const ParameterSlot& slot) {
+    return std::any_of(theirs.begin(), theirs.end(),
+                       [&](const FlatShard& shard) { return find_slot(shard, slot.name) != nullptr; });
+  });
+}
+
 // `whole`: all values of a flat parameter of the student that has `ours` in its slots.
 void follow(const FlatShard& theirs, const ParameterSlot& ours, const at::Tensor& whole, Blender& blender) {
   const ParameterSlot* slot = find_slot(theirs, ours.name);
@@ -115,6 +120,7 @@ void update_ema(ShardedModel& teacher, ShardedModel& student, double decay) {
       blender.add(alike->value, ours[i].value);
       continue;
     }
+    if (shares_none(ours[i], theirs)) continue;
     const at::Tensor whole = student.gathered(i);
     for (const ParameterSlot& slot : ours[i].slots) {
       for (const FlatShard& shard : theirs) follow(shard, slot, whole, blender);

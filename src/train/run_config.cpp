@@ -95,10 +95,19 @@ void validate_evaluation(const RunConfig& config, const std::string& where) {
 }
 
 void validate_views(const RunConfig& config, const std::string& where) {
-  if (config.augment.preset == augment::Preset::whole || config.method.traits().takes_crops) return;
-  throw UsageError({fmt::format("augment.preset is '{}', whose crops method={} does not take",
-                                config::enum_name(config.augment.preset), config.method.name()),
-                    where, "set augment.preset=whole, or another method"});
+  if (config.augment.preset == augment::Preset::whole) return;
+  const method::Traits traits = config.method.traits();
+  if (!traits.takes_crops) {
+    throw UsageError({fmt::format("augment.preset is '{}', whose crops method={} does not take",
+                                  config::enum_name(config.augment.preset), config.method.name()),
+                      where, "set augment.preset=whole, or another method"});
+  }
+  const std::int64_t crops = augment::kGlobalCrops + config.augment.multi_crop.local_crops;
+  if (traits.most_views == 0 || crops <= traits.most_views) return;
+  throw UsageError(
+      {fmt::format("method={} learns from {} views of an image, augment.preset '{}' makes {}",
+                   config.method.name(), traits.most_views, config::enum_name(config.augment.preset), crops),
+       where, "set augment.multi_crop.local_crops=0"});
 }
 
 void validate_trace(const RunConfig& config, const std::string& where) {

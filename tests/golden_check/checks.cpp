@@ -4,8 +4,10 @@ namespace cohort::golden_check {
 
 const std::map<std::string, Check>& checks() {
   static const std::map<std::string, Check> table{
+      {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},
       {"masked.mae", check_mae},
+      {"masked.mae_finetune", check_mae_finetune},
       {"masked.mae_steps", check_mae_steps},
       {"masked.masking", check_masking},
       {"masked.positions", check_positions},

@@ -18,6 +18,8 @@ void check_masking(Comparison& file);
 void check_positions(Comparison& file);
 void check_two_view_losses(Comparison& file);
 void check_linear_probe_lars(Comparison& file);
+void check_layer_decay(Comparison& file);
+void check_mae_finetune(Comparison& file);
 
 // mae.cpp
 void check_mae(Comparison& file);

@@ -1,5 +1,6 @@
 // Files of the kinds masked.*: masked autoencoders and their evaluation, losses on two views.
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -14,10 +15,12 @@
 #include "cohort/nn/masking.h"
 #include "cohort/nn/position.h"
 #include "cohort/nn/unit_model.h"
+#include "cohort/nn/vit.h"
 #include "cohort/shard/optimizer.h"
 
 #include "checks.h"
 #include "models.h"
+#include "shard/parameter_groups.h"
 
 namespace cohort::golden_check {
 namespace {
@@ -99,6 +102,33 @@ class LinearProbe final : public nn::UnitModel {
   torch::nn::Linear linear_;
 };
 
+/// Parameters whose first value is in the group.
+std::vector<std::string> names_in(const shard::ParameterGroup& group,
+                                  std::span<const shard::FlatShard> shards) {
+  std::vector<std::string> names;
+  for (const shard::Range& range : group.ranges) {
+    for (const shard::ParameterSlot& slot : shards[range.shard].slots) {
+      if (slot.offset >= range.begin && slot.offset < range.begin + range.count) names.push_back(slot.name);
+    }
+  }
+  return names;
+}
+
+/// The model that MAE is fine-tuned as.
+nn::VitShape finetuned_shape(const nlohmann::json& about) {
+  nn::VitShape shape{};
+  shape.channels = about.value("in_chans", 3);
+  shape.height = shape.width = about.value("img_size", 8);
+  shape.patch_size = about.value("patch_size", 4);
+  shape.embed_dim = about.value("embed_dim", 8);
+  shape.depth = about.at("depth");
+  shape.heads = about.value("num_heads", 2);
+  shape.mlp_ratio = about.value("mlp_ratio", 4);
+  shape.classes = about.value("classes", 3);
+  shape.pooling = about.at("global_pool").get<bool>() ? nn::Pooling::mean : nn::Pooling::cls;
+  return shape;
+}
+
 }  // namespace
 
 void check_masking(Comparison& file) {
@@ -144,7 +174,7 @@ void check_linear_probe_lars(Comparison& file) {
   comm::DeviceMesh mesh(one_rank(), 1);
   shard::ShardedModel sharded(model, {}, mesh);
   const auto optimizer = shard::make_optimizer(
-      sharded.shards(), {.name = shard::OptimizerName::lars, .momentum = about.at("momentum")},
+      sharded.shards(), {.name = "lars", .momentum = about.at("momentum")},
       [&](std::span<const at::Tensor> values) { return sharded.squared_norms(values); });
   nn::StepStates states(*model);
   for (std::int64_t step = 0; step < about.at("steps"); ++step) {
@@ -170,6 +200,47 @@ void check_linear_probe_lars(Comparison& file) {
   const at::NoGradGuard no_grad;
   file.tensor("out.eval_logits", model->forward(file.float_input("in.features")[0], /*training=*/false),
               tolerance);
+}
+
+// A number for each parameter, which the file has no sizes of.
+void check_layer_decay(Comparison& file) {
+  const auto& about = file.about();
+  const Tolerance tolerance{about.at("tolerance_f64")};
+  const auto model = std::make_shared<nn::VisionTransformer>(finetuned_shape(about), /*seed=*/1);
+  comm::DeviceMesh mesh(one_rank(), 1);
+  shard::ShardedModel sharded(model, {}, mesh);
+  std::map<std::string, std::pair<double, double>> found;  // factor of the learning rate, decay
+  // Fine-tuning decays neither of them.
+  const auto rules = shard::configured_rules({.no_weight_decay = {"cls_token", "pos_embed"}});
+  for (const auto& group : shard::parameter_groups(sharded.shards(), about.at("layer_decay"), rules)) {
+    for (const std::string& name : names_in(group, sharded.shards()))
+      found[name] = {group.lr_scale, group.weight_decay.value_or(about.at("weight_decay"))};
+  }
+  for (const auto& [name, expected] : about.at("scale_and_decay").items()) {
+    if (found.count(name) == 0) throw std::runtime_error("Cohort's model has no parameter " + name);
+    file.number(name + " factor", found[name].first, expected.at(0), tolerance);
+    file.number(name + " decay", found[name].second, expected.at(1), tolerance);
+  }
+  at::Tensor by_layer = at::zeros({model->last_layer() + 1}, at::kDouble);
+  for (const auto& [name, values] : found) by_layer[model->layer_of(name)] = values.first;
+  file.tensor("scale_by_layer", by_layer, tolerance);
+}
+
+void check_mae_finetune(Comparison& file) {
+  const auto& about = file.about();
+  const Tolerance tolerance{about.at("tolerance_f32")};
+  nn::VisionTransformer model(finetuned_shape(about), /*seed=*/1);
+  load_parameters(file, "param.", model);
+  const at::Tensor images = leaf(file.float_input("in.images"));
+  const nn::Encoder::Output output = model.encode(images, {}, nn::Encoder::pooled | nn::Encoder::logits);
+  const at::Tensor loss = at::cross_entropy_loss(output.logits, file.input("in.labels"));
+  loss.backward();
+  file.tensor("out.feature", output.pooled, tolerance);
+  file.tensor("out.logits", output.logits, tolerance);
+  file.tensor("out.loss", loss.reshape({1}), tolerance);
+  file.number("loss", loss.item<double>(), about.at("loss"), tolerance);
+  compare_gradients(file, "grad.", model, tolerance);
+  file.tensor("grad_in.images", images.grad(), tolerance);
 }
 
 }  // namespace cohort::golden_check

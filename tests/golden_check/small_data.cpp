@@ -128,7 +128,7 @@ void check_simclr(Comparison& file) {
                            .hidden = first.size(0),
                            .outputs = last.size(0),
                            .bias = file.has("param.projector.0.bias"),
-                           .batch_norm = false});
+                           .batch_norm = nn::HeadNorm::none});
   load_parameters(file, "param.projector.", head);
   const at::Tensor h1 = leaf(file.float_input("in.h1")), h2 = leaf(file.float_input("in.h2"));
   const at::Tensor z1 = head.forward(h1, training()), z2 = head.forward(h2, training());
@@ -210,7 +210,7 @@ void check_deit(Comparison& file) {
   constexpr double kSmoothing = 0.1;
   const auto model = deit(file);
   const at::Tensor images = leaf(file.float_input("in.images"));
-  const nn::VisionTransformer::Output output = model->forward(images, {});
+  const nn::Encoder::Output output = model->encode(images, {}, nn::Encoder::tokens | nn::Encoder::logits);
   const at::Tensor loss = at::cross_entropy_loss(output.logits, file.input("in.labels"), {},
                                                  at::Reduction::Mean, -100, kSmoothing);
   loss.backward();

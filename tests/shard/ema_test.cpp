@@ -135,7 +135,7 @@ struct Reshaped : TinyModel {
 };
 
 TEST_P(Ema, RefusesModelsOfOtherParametersAndNamesThem) {
-  ShardedModel teacher = make(tiny(2.0, all_names())), wider = make(std::make_shared<Wider>()),
+  ShardedModel teacher = make(std::make_shared<Wider>()), narrower = make(tiny(2.0, kNothing)),
                reshaped = make(std::make_shared<Reshaped>());
   const Tensors before = parameters_of(teacher);
   const auto message = [&](ShardedModel& student) -> std::string {
@@ -147,11 +147,23 @@ TEST_P(Ema, RefusesModelsOfOtherParametersAndNamesThem) {
     return "";
   };
 
-  EXPECT_NE(message(wider).find("extra: missing in the teacher, [5] in the student"), std::string::npos);
+  EXPECT_NE(message(narrower).find("extra: [5] in the teacher, missing in the student"), std::string::npos);
   EXPECT_NE(message(reshaped).find("shift: [8] in the teacher, [4, 2] in the student"), std::string::npos);
   EXPECT_THROW(update_ema(teacher, teacher, 1.5), Bug);
   for (const auto& [name, value] : parameters_of(teacher))
     EXPECT_TRUE(at::equal(value, before.at(name))) << name;
+}
+
+TEST_P(Ema, FollowsAStudentThatHasMore) {
+  ShardedModel teacher = make(tiny(2.0, all_names())), student = make(std::make_shared<Wider>());
+  Tensors expected = parameters_of(teacher);
+  const Tensors of_student = parameters_of(student);
+  for (auto& [name, value] : expected) value.mul_(0.75).add_(of_student.at(name) * 0.25);
+
+  update_ema(teacher, student, 0.75);
+
+  for (const auto& [name, value] : parameters_of(teacher))
+    EXPECT_TRUE(at::equal(value, expected.at(name))) << name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Strategies, Ema, ::testing::ValuesIn(sharding_cases()), case_name);

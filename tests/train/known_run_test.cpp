@@ -90,7 +90,7 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
 
   /// The shipped settings of the method with a small model on small images.
   RunConfig shipped(const std::vector<std::string>& more = {}) const {
-    const bool dino = GetParam() == std::string_view("dino");
+    const std::string method = GetParam();
     std::vector<std::string> settings{fmt::format("data.path={}", (folder.path() / "tiny").string()),
                                       fmt::format("run_dir={}", (folder.path() / "run").string()),
                                       "sampler.groups_per_step=12",
@@ -105,11 +105,17 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
                                       "context.keys=[site]",
                                       "checkpoint.keep_last=100",
                                       "eval.every_epochs=0"};
-    if (dino) {
+    if (method == "dino") {
       for (const char* setting : {"augment.preset=camelyon_dino", "augment.multi_crop.global_size=8",
                                   "augment.multi_crop.local_size=4", "augment.multi_crop.local_crops=2",
                                   "dino.prototypes=24", "dino.hidden=16", "dino.bottleneck=8"})
         settings.emplace_back(setting);
+    } else if (method != "supervised") {
+      // The gradient of a bias before batch normalisation is rounding: a larger epsilon keeps it small.
+      for (const char* setting : {"augment.preset=camelyon_dino", "augment.multi_crop.global_size=8",
+                                  "augment.multi_crop.local_crops=0", "optimizer.epsilon=1e-3"})
+        settings.emplace_back(setting);
+      for (const char* setting : {".hidden=16", ".outputs=8"}) settings.push_back(method + setting);
     } else {
       for (const char* setting :
            {"eval.splits=[test]", "supervised.label_smoothing=0.1", "optimizer.clip_norm=1",
@@ -117,12 +123,13 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
         settings.emplace_back(setting);
     }
     settings.insert(settings.end(), more.begin(), more.end());
-    return load_run_config(kConfigs / "method" / (dino ? "dino.yaml" : "supervised.yaml"), settings);
+    return load_run_config(kConfigs / "method" / (method + ".yaml"), settings);
   }
 
   std::unique_ptr<PlainRun> plain(const RunConfig& config) const {
     if (GetParam() == std::string_view("dino")) return std::make_unique<PlainDino>(config);
-    return std::make_unique<PlainSupervised>(config);
+    if (GetParam() == std::string_view("supervised")) return std::make_unique<PlainSupervised>(config);
+    return std::make_unique<PlainTwoViews>(config);
   }
 
   void train(const RunConfig& config, Poison* poison = nullptr) {
@@ -221,7 +228,8 @@ TEST_P(KnownRun, AfterARollbackTheStepsInBetweenLeaveNoTrace) {
   expect_known(saved(config, 8), run->copy(), 2e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, KnownRun, ::testing::Values("supervised", "dino"),
+INSTANTIATE_TEST_SUITE_P(Methods, KnownRun,
+                         ::testing::Values("supervised", "dino", "simclr", "byol", "barlow_twins"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -18,6 +18,9 @@ enum class Preset {
 };
 std::span<const config::EnumName<Preset>> enum_names(Preset);
 
+/// Views of a preset before its local crops.
+inline constexpr std::int64_t kGlobalCrops = 2;
+
 struct MultiCropConfig {
   std::int64_t global_size = 0, local_size = 0;
   std::int64_t local_crops = 8;

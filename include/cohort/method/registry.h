@@ -27,6 +27,8 @@ struct Traits {
   std::int64_t views = 1;
   /// The crops of other presets serve as views, however many a preset has.
   bool takes_crops = false;
+  /// Crops of a preset beyond these are refused; 0: any number.
+  std::int64_t most_views = 0;
   /// The encoder is the one part, called "model": published weights can stand in for a first checkpoint.
   bool is_encoder_alone = false;
 };

@@ -46,6 +46,9 @@ struct MatrixSslReference {
 at::Tensor matrix_ssl_reference(const at::Tensor& z1, const at::Tensor& z2, const at::Tensor& p1,
                                 const at::Tensor& p2, const MatrixSslReference& options);
 
+/// Of how many of the 2 B rows the other view of the image has the largest cosine among the 2 B - 1 others.
+double other_view_found(const at::Tensor& z1, const at::Tensor& z2);
+
 /// BYOL (Grill et al., arXiv 2006.07733, equation 2) of one direction: sum over the rows of 2 - 2
 /// cos(prediction, target), the target a constant.
 at::Tensor byol_sum(const at::Tensor& prediction, const at::Tensor& target);

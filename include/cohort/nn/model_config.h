@@ -59,8 +59,9 @@ struct ModelConfig {
           "first value of the factors of each residual branch's channels; 0: no such factors",
           config::Range{0.0, 10.0});
     visit("positions", positions,
-          "interpolation of the position table for other image sizes: as in published DINO and ContextViT "
-          "weights, or to the exact size with antialiasing");
+          "interpolation of the position table for other image sizes: reference: as in published DINO and "
+          "ContextViT weights; exact: to the exact size, antialiased; plain: to the exact size, as DeiT and "
+          "MAE");
     visit("channel_sampling", channel_sampling,
           "train each step on a random subset of the channels (hierarchical channel sampling)");
     visit(

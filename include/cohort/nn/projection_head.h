@@ -1,21 +1,32 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include <torch/nn/module.h>
 
+#include "cohort/config/field.h"
 #include "cohort/nn/batch_norm.h"
+#include "cohort/nn/encoder.h"
 
 namespace cohort::nn {
+
+/// What stands behind the hidden linear layers of a head.
+enum class HeadNorm {
+  none,
+  group,  ///< batch normalisation over the images of a group
+  all,    ///< over those of all ranks in one pass: no micro-batches
+};
+std::span<const config::EnumName<HeadNorm>> enum_names(HeadNorm);
 
 /// Sizes of a perceptron behind an encoder.
 struct ProjectionHeadShape {
   std::int64_t width = 0, hidden = 0, outputs = 0;
   std::int64_t layers = 2;  ///< linear ones, of which all but the last are hidden
   bool bias = true;         ///< of linear layers
-  bool batch_norm = true;   ///< behind every hidden linear layer
-  NormScope scope = NormScope::group;
+  HeadNorm batch_norm = HeadNorm::group;
 };
 
 /// Projector or predictor of methods that learn from two views: Linear, BatchNorm, ReLU, …, Linear (SimCLR,
@@ -25,12 +36,35 @@ struct ProjectionHeadShape {
 class ProjectionHead final : public torch::nn::Module {
  public:
   explicit ProjectionHead(const ProjectionHeadShape& shape);
-  /// [B, width] -> [B, outputs]. Collective in NormScope::all, forward and backward. Errors: BatchNorm.
+  /// [B, width] -> [B, outputs]. Collective in HeadNorm::all, forward and backward. Errors: BatchNorm.
   at::Tensor forward(const at::Tensor& features, const Conditions& conditions);
 
  private:
   std::vector<std::shared_ptr<torch::nn::Module>> linears_;
   std::vector<std::shared_ptr<BatchNorm>> norms_;  // none, or one for each linear layer but the last
+};
+
+/// An encoder, a projector and, if its shape is given, a predictor as one model. Units are the predictor, if
+/// there is one, and those of the encoder; the projector stands in the root unit, beside the encoder's last
+/// norm. Parameters are called backbone.…, projector.… and predictor.….
+class ProjectedEncoder final : public UnitModel {
+ public:
+  /// The heads' values are uninitialised: initialise() or discard_values() comes next. Their widths are those
+  /// of what goes in.
+  ProjectedEncoder(std::shared_ptr<Encoder> encoder, ProjectionHeadShape projector,
+                   std::optional<ProjectionHeadShape> predictor = std::nullopt);
+
+  [[nodiscard]] const std::shared_ptr<Encoder>& backbone() const noexcept { return backbone_; }
+  struct Output {
+    at::Tensor features;  ///< [B, D]
+    at::Tensor rows;      ///< [B, outputs] of the last head, f32
+  };
+  /// Of `images` [B, C, h, w]. Collective where the encoder and the heads are.
+  Output forward(const at::Tensor& images, const Conditions& conditions);
+
+ private:
+  std::shared_ptr<Encoder> backbone_;
+  std::shared_ptr<ProjectionHead> projector_, predictor_;  ///< no predictor: null
 };
 
 }  // namespace cohort::nn

@@ -11,8 +11,9 @@ namespace cohort::shard {
 /// Collective. Flat parameters that both models cut alike need no communication: those of units in which both
 /// divide their parameters in the same way into trained and frozen ones, a teacher that is frozen as a whole
 /// and a student that is trained as a whole included. Of other ones the student's values are gathered, one
-/// flat parameter at a time. Both models live on the same ranks. Throws Bug, the same on every rank and
-/// before anything is changed, if they differ in names or shapes of parameters.
+/// flat parameter at a time. Both models live on the same ranks. The student may have parameters that the
+/// teacher lacks (the predictor of BYOL). Throws Bug, the same on every rank and before anything is changed,
+/// if the teacher has others, or of other shapes.
 void update_ema(ShardedModel& teacher, ShardedModel& student, double decay);
 
 }  // namespace cohort::shard

@@ -1,0 +1,54 @@
+#include "cohort/nn/masking.h"
+
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace cohort {
+namespace {
+
+nn::Conditions conditions_of(std::vector<std::int64_t> samples, std::int64_t step = 3) {
+  nn::Conditions conditions;
+  conditions.sample = at::tensor(samples);
+  conditions.seed = 11;
+  conditions.step = step;
+  return conditions;
+}
+
+TEST(Masking, KeepsAsManyAsThePublishedCode) {
+  EXPECT_EQ(nn::kept_patches(16, 0.75), 4);
+  EXPECT_EQ(nn::kept_patches(100, 0.9), 9);  // 100 * (1 - 0.9) is 9.999… in double precision
+  EXPECT_EQ(nn::kept_patches(10, 0.9), 0);
+}
+
+TEST(Masking, EqualNumbersStandInTheOrderOfTheirPatches) {
+  const nn::Masking found = nn::random_masking(at::tensor({0.5F, 0.5F, 0.0F, 0.5F}).view({1, 4}), 0.5);
+  EXPECT_TRUE(at::equal(found.kept, at::tensor({2, 0}, at::kLong).view({1, 2})));
+  EXPECT_TRUE(at::equal(found.restore, at::tensor({1, 2, 0, 3}, at::kLong).view({1, 4})));
+  EXPECT_TRUE(at::equal(found.mask, at::tensor({0.0F, 1.0F, 0.0F, 1.0F}).view({1, 4})));
+}
+
+TEST(Masking, RestoreFindsEveryPatch) {
+  const at::Tensor uniforms = nn::masking_uniforms(30, conditions_of({4, 9, 2}), 0, at::kCPU);
+  const nn::Masking found = nn::random_masking(uniforms, 0.6);
+  const at::Tensor sorted = std::get<0>(at::sort(uniforms, 1));
+  EXPECT_TRUE(at::equal(sorted.gather(1, found.restore), uniforms));
+  EXPECT_TRUE(at::equal(found.mask.sum(1), at::full({3}, 18.0F)));
+  EXPECT_EQ(found.mask.gather(1, found.kept).sum().item<double>(), 0.0);
+}
+
+// Of an image alone: neither of others in the batch nor of its place there.
+TEST(Masking, NumbersAreKeyedBySampleStepAndCopy) {
+  const auto draw = [](const nn::Conditions& conditions, std::uint32_t copy) {
+    return nn::masking_uniforms(20, conditions, copy, at::kCPU);
+  };
+  const at::Tensor some = draw(conditions_of({4, 9}), 0);
+  EXPECT_TRUE(at::equal(some[1], draw(conditions_of({9}), 0)[0]));
+  EXPECT_FALSE(at::equal(some[0], some[1]));
+  EXPECT_FALSE(at::equal(some, draw(conditions_of({4, 9}), 1)));
+  EXPECT_FALSE(at::equal(some, draw(conditions_of({4, 9}, /*step=*/4), 0)));
+}
+
+}  // namespace
+}  // namespace cohort
