@@ -91,7 +91,9 @@ TEST_P(EveryMethod, IsWhatItsTraitsSay) {
   EXPECT_EQ(std::count_if(parts.begin(), parts.end(), [](const Part& part) { return part.is_trained(); }), 1);
   const bool is_alone = parts.size() == 1 && parts.front().model == parts.front().backbone;
   EXPECT_EQ(is_alone, traits.is_encoder_alone);
-  if (is_alone) EXPECT_EQ(parts.front().name, "model");
+  if (is_alone) {
+    EXPECT_EQ(parts.front().name, "model");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethod, ::testing::ValuesIn([] {
