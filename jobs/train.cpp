@@ -102,7 +102,7 @@ void export_start(const TrainOptions& options, const train::RunConfig& config, c
   const std::int64_t step = chosen_step(options.step, store, options.from);
   make_writable_folder(config.run_dir);
   checkpoint::export_safetensors(
-      {checkpoints, step}, train::backbone_prefix(store.contents(step), options.part), config.model.weights);
+      {checkpoints, step}, train::encoder_prefix(store.contents(step), options.part), config.model.weights);
 }
 
 ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {

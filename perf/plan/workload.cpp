@@ -9,6 +9,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/nn/unit_model.h"
+#include "cohort/nn/vit.h"
 #include "cohort/train/model.h"
 
 #include "shard/unit.h"
@@ -41,6 +42,14 @@ data::Description stand_in_description(const train::RunConfig& config, const Sta
   for (const std::string& key : config.context.keys)
     description.contexts.push_back({key, numbered("context", stand_in.contexts)});
   return description;
+}
+
+const nn::VitShape& planned_shape(const nn::Encoder& encoder) {
+  const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
+  if (transformer != nullptr) return transformer->shape();
+  throw UsageError({fmt::format("there is no formula for the cost of a {}", encoder.traits().kind),
+                    "model.name",
+                    "plan a vision transformer, or measure a step of this one: cohort-perf step"});
 }
 
 PlannedPart planned_part(const method::Part& part, const nn::VitShape& shape) {
@@ -102,10 +111,9 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   train::RunConfig unweighted = workload.config;
   unweighted.supervised.class_weights = {};
   const auto method = train::build_method(unweighted, description, {});
-  for (const method::Part& part : method->parts()) {
-    workload.model = part.backbone->shape();
+  workload.model = planned_shape(*method->encoders().front().encoder);
+  for (const method::Part& part : method->parts())
     workload.parts.push_back(planned_part(part, workload.model));
-  }
   if (config.method == train::MethodName::dino)
     workload.head = method::dino_head_shape(config.dino, workload.model.embed_dim);
   return workload;

@@ -50,9 +50,10 @@ class Dino final : public Method {
     for (const at::Tensor& parameter : teacher_->parameters()) parameter.set_requires_grad(false);
   }
 
-  std::vector<Part> parts() override {
-    return {{"student", student_, student_->backbone()},
-            {"teacher", teacher_, teacher_->backbone(), "student"}};
+  std::vector<Part> parts() override { return {{"student", student_}, {"teacher", teacher_, "student"}}; }
+
+  std::vector<NamedEncoder> encoders() override {
+    return {{"teacher", teacher_->backbone(), "teacher"}, {"student", student_->backbone(), "student"}};
   }
 
   std::vector<Buffer> buffers() override { return {{"centre", centre_.values()}}; }

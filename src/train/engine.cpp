@@ -15,9 +15,10 @@ namespace cohort::train {
 namespace {
 
 shard::ShardedModel::Options engine_options(const RunConfig& config, const method::Part& part,
+                                            std::span<const method::NamedEncoder> encoders,
                                             const data::Signature& signature, at::Device device) {
   return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
-          first_values(config, part, signature)};
+          first_values(config, part, encoders, signature)};
 }
 
 shard::OptimizerConfig optimizer_options(const RunConfig& config, const method::HeldParameters& held,
@@ -45,8 +46,9 @@ Engine::Engine(const RunConfig& config, method::Method& method, const data::Sign
       method_(method),
       mesh_(ranks, shard::shards_of(config.sharding, ranks)),
       steps_per_epoch_(steps_per_epoch) {
+  const std::vector<method::NamedEncoder> encoders = method_.encoders();
   for (const method::Part& part : method_.parts())
-    parts_.emplace_back(part, engine_options(config_, part, signature, device), mesh_);
+    parts_.emplace_back(part, engine_options(config_, part, encoders, signature, device), mesh_);
   optimizer_ = shard::make_optimizer(trained().model.shards(),
                                      optimizer_options(config_, method_.held_at_first(), steps_per_epoch),
                                      [this](auto values) { return trained().model.squared_norms(values); });

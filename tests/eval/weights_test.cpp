@@ -18,6 +18,9 @@
 namespace cohort::eval {
 namespace {
 
+using nn::FittedWeights;
+using nn::Misfits;
+
 nn::VitShape shape(std::int64_t side, std::int64_t classes) {
   nn::VitShape shape = testing::small_shape({"site"}, nn::Amortization::mean_linear, {3});
   shape.height = shape.width = side;

@@ -11,7 +11,7 @@
 
 namespace cohort::nn {
 class UnitModel;
-class VisionTransformer;
+class Encoder;
 }  // namespace cohort::nn
 
 namespace cohort::method {
@@ -54,12 +54,17 @@ class Metrics {
 struct Part {
   std::string name;
   std::shared_ptr<nn::UnitModel> model;
-  /// What features come from: `model` itself, or the module "backbone" of it.
-  std::shared_ptr<nn::VisionTransformer> backbone;
   /// The part whose moving average this one is: it starts with the same values and has neither gradients nor
   /// optimizer state. Empty: trained.
   std::string follows{};
   [[nodiscard]] bool is_trained() const noexcept { return follows.empty(); }
+};
+
+/// What makes features, in one of the parts: the part itself or a module of it.
+struct NamedEncoder {
+  std::string name;  ///< by which commands choose it: --part
+  std::shared_ptr<nn::Encoder> encoder;
+  std::string part;
 };
 
 /// Parameters of the trained part whose names begin with `prefix`: they get no update in the first epochs.
@@ -85,6 +90,8 @@ class Method {
   virtual ~Method() = default;
   /// One of them is trained.
   virtual std::vector<Part> parts() = 0;
+  /// The first one is judged, exported and extracted unless another one is asked for.
+  virtual std::vector<NamedEncoder> encoders() = 0;
   virtual std::vector<Buffer> buffers() { return {}; }
   [[nodiscard]] virtual HeldParameters held_at_first() const { return {}; }
   /// Before the losses of a step, with all that this rank works on in it, on the host. Collective.

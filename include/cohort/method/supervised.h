@@ -5,7 +5,7 @@
 
 #include "cohort/config/field.h"
 #include "cohort/method/method.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 
 namespace cohort::method {
 
@@ -45,12 +45,12 @@ struct SupervisedConfig {
 /// N / (K n_k) of `counts` n_k of K classes that N images have; 0 for a class without images.
 std::vector<double> balanced_weights(std::span<const std::int64_t> counts);
 
-/// Cross-entropy of the class head on the cls feature (methods: ContextViT, supervised). Rows without a label
+/// Cross-entropy of the class head on the pooled features (methods: ContextViT, supervised). Rows without a
+/// label
 /// (-1) take part in context statistics, not in the loss. Mixed images (mixing.h) have both labels, by their
 /// shares. Metrics: "accuracy", of the own label. `weights` [classes]: the mean is weighted by the class of
 /// each image, as PyTorch's cross-entropy does it (smoothing is spread by weights too); empty: all alike.
-std::unique_ptr<Method> make_supervised(std::shared_ptr<nn::VisionTransformer> model,
-                                        const SupervisedConfig& config, nn::Scope scope,
-                                        std::span<const double> weights = {});
+std::unique_ptr<Method> make_supervised(std::shared_ptr<nn::Encoder> model, const SupervisedConfig& config,
+                                        nn::Scope scope, std::span<const double> weights = {});
 
 }  // namespace cohort::method

@@ -16,7 +16,7 @@
 #include "cohort/method/dino.h"
 #include "cohort/method/supervised.h"
 #include "cohort/nn/context.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/model_config.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
 #include "cohort/train/schedule.h"
@@ -216,7 +216,7 @@ struct RunConfig {
     visit.section("data", data, "what is learnt from");
     visit.section("augment", augment, "random changes of training images");
     visit.section("sampler", sampler, "which images meet in a step");
-    visit.section("model", model, "the vision transformer");
+    visit.section("model", model, "the encoder");
     visit.section("context", context, "context tokens");
     visit.section("supervised", supervised, "the loss, if method is supervised");
     visit.section("dino", dino, "head, teacher and loss, if method is dino");
