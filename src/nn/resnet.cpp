@@ -134,6 +134,7 @@ std::shared_ptr<Encoder> make_resnet(const ModelConfig& config, const EncoderInp
   shape.classes = input.classes;
   shape.batch_norm = config.resnet.batch_norm;
   shape.stem = config.resnet.stem;
+  shape.width = config.resnet.width;
   return std::make_shared<ResNet>(shape);
 }
 

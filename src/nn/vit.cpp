@@ -145,7 +145,8 @@ void check_vit(const ModelConfig& config, const EncoderInput& input) {
   refuse_unused(
       config.name, "residual networks",
       std::array{UnusedOption{"model.resnet.batch_norm", config.resnet.batch_norm != plain.batch_norm},
-                 UnusedOption{"model.resnet.stem", config.resnet.stem != plain.stem}});
+                 UnusedOption{"model.resnet.stem", config.resnet.stem != plain.stem},
+                 UnusedOption{"model.resnet.width", config.resnet.width != plain.width}});
   (void)shape_for(config, input);
 }
 

@@ -33,6 +33,7 @@ std::span<const config::EnumName<Stem>> enum_names(Stem);
 struct ResNetConfig {
   NormScope batch_norm = NormScope::group;
   Stem stem = Stem::imagenet;
+  std::int64_t width = 64;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -42,6 +43,8 @@ struct ResNetConfig {
     visit("stem", stem,
           "how the network begins: imagenet: a convolution of 7 x 7 and pooling, which together take every "
           "fourth pixel; small: one of 3 x 3 that keeps all pixels, for images below some 64 pixels");
+    visit("width", width, "channels of the first stage; doubled in each of the three others",
+          config::Range<std::int64_t>{1, 4096});
   }
 };
 
