@@ -289,8 +289,8 @@ std::string encoder_prefix(const checkpoint::Contents& contents, const std::stri
     if (name.empty() || each.name == name) return each.prefix;
     names.push_back(each.name);
   }
-  throw UsageError({fmt::format("the checkpoint has no part '{}' that makes features", name), "--part",
-                    did_you_mean(name, names)});
+  throw UsageError(
+      {fmt::format("the checkpoint has no part '{}'", name), "--part", did_you_mean(name, names)});
 }
 
 void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::int64_t step,
