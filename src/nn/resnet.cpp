@@ -112,16 +112,13 @@ class ResidualBlock final : public torch::nn::Module {
 
 namespace {
 
+// Sizes of transformers and drop_path are passed over: recipes that many models share set them.
 void check_resnet(const ModelConfig& config, const EncoderInput& input) {
   const ModelConfig plain;
   refuse_unused(config.name, "vision transformers",
                 std::array{UnusedOption{"context.keys", !input.context.keys.empty()},
                            UnusedOption{"model.family", config.family != plain.family},
-                           UnusedOption{"model.width", config.width != plain.width},
-                           UnusedOption{"model.depth", config.depth != plain.depth},
-                           UnusedOption{"model.heads", config.heads != plain.heads},
                            UnusedOption{"model.dropout", config.dropout != plain.dropout},
-                           UnusedOption{"model.drop_path", config.drop_path != plain.drop_path},
                            UnusedOption{"model.registers", config.registers != plain.registers},
                            UnusedOption{"model.layer_scale", config.layer_scale != plain.layer_scale},
                            UnusedOption{"model.channel_sampling", config.channel_sampling},

@@ -48,7 +48,7 @@ class EncoderCommands : public ::testing::Test {
   }
 
   static constexpr const char* kResNet =
-      "model.name=resnet18 model.width=0 model.depth=0 model.heads=0 context.keys=[] model.resnet.width=4";
+      "model.name=resnet18 model.resnet.width=4 context.keys=[]";
   static inline std::unique_ptr<testing::TemporaryFolder> folder_;
   static inline Outcome trained_;
 };
