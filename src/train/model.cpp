@@ -179,7 +179,7 @@ std::map<std::string, at::Tensor> stored_values(const std::string& weights, cons
                                                 const data::Signature& signature) {
   const checkpoint::Safetensors file = checkpoint::read_safetensors(weights);
   auto fitted = eval::fitted_weights(model, file, weights, nn::Misfits::refuse, &signature);
-  tell(weights, file, fitted, model.head(), signature);
+  tell(weights, file, fitted, std::string(model.head()), signature);
   return std::move(fitted.values);
 }
 
