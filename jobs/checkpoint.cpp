@@ -135,7 +135,7 @@ ExitCode verify(const CheckpointOptions& options, comm::Communicator& ranks) {
 void export_weights(const CheckpointOptions& options, const checkpoint::Location& location,
                     comm::Communicator& ranks) {
   const auto contents = checkpoint::Store(location.folder, ranks).contents(location.step);
-  checkpoint::export_safetensors(location, train::backbone_prefix(contents, options.part), options.out);
+  checkpoint::export_safetensors(location, train::encoder_prefix(contents, options.part), options.out);
   log_info(fmt::format("{}: weights of step {}", options.out, location.step));
 }
 
@@ -179,7 +179,7 @@ ExitCode import_weights(const CheckpointOptions& options, comm::Communicator& ra
   const auto owner = own_imported(options.out, ranks);
   std::optional<train::RunConfig> config;
   comm::together(ranks, [&] { config = train::load_run_config(options.config, options.overrides); });
-  const eval::FittedWeights fitted = train::import_weights(options.source, *config, options.out, ranks);
+  const nn::FittedWeights fitted = train::import_weights(options.source, *config, options.out, ranks);
   if (ranks.rank() != 0) return ExitCode::done;
   print_list("adapted", fitted.adapted);
   print_list("skipped, not used", fitted.skipped);

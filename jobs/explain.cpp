@@ -279,6 +279,7 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
   const auto owners = train::own_runs_of({folder / "explain.json"}, "cohort explain", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::where_there_is, ranks);
   const train::RunConfig& config = trained.config;
+  comm::together(ranks, [&] { (void)eval::explainable(*trained.model); });
   Material material = open_material(options, trained, ranks);
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      material.test.description());
@@ -290,8 +291,9 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
     material.of_train = predict(*material.train);
     material.of_test = predict(material.test);
   }
-  const eval::Explanation explanation = eval::explain(*trained.model, material.test, material.rows, key,
-                                                      config.eval, config.data.normalisation, ranks);
+  const eval::Explanation explanation =
+      eval::explain(eval::explainable(*trained.model), material.test, material.rows, key, config.eval,
+                    config.data.normalisation, ranks);
   comm::together(ranks, [&] {
     if (ranks.rank() == 0) write_explanation(options, trained, material, explanation, folder);
   });

@@ -10,7 +10,6 @@
 #include "cohort/core/text.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
-#include "cohort/eval/explain.h"
 #include "cohort/eval/feature_file.h"
 #include "cohort/train/run_owner.h"
 
@@ -59,15 +58,21 @@ void write(const ExtractOptions& options, const TrainedModel& trained, const dat
 }
 
 /// Every rank holds the tokens of all images at once.
-void check_size(const data::Dataset& dataset, const nn::VitShape& shape, const ExtractOptions& options) {
+void check_size(const data::Dataset& dataset, const nn::Encoder& model, const ExtractOptions& options) {
   constexpr std::int64_t kMost = std::int64_t{8} << 30;
-  if (options.choice.layer >= shape.depth) {
-    throw UsageError({fmt::format("the model has no block {}", options.choice.layer), "--layer",
-                      fmt::format("give 0 … {}, or leave it out: behind the last norm", shape.depth - 1)});
+  const nn::EncoderTraits& traits = model.traits();
+  const data::ImageLayout& images = dataset.description().images;
+  const std::int64_t patches = model.token_count(images.channels, images.height, images.width),
+                     bytes =
+                         dataset.rows() * patches * traits.width * static_cast<std::int64_t>(sizeof(float));
+  if ((options.choice.patches && patches == 0) || (options.choice.layer >= 0 && traits.layers == 0)) {
+    throw UsageError({fmt::format("a {} has no tokens", traits.kind), "--layer, --patch-tokens",
+                      "leave them out: its features are the mean over all places"});
   }
-  const std::int64_t patches = eval::patch_tokens(shape, dataset.description().images),
-                     bytes = dataset.rows() * patches * shape.embed_dim *
-                             static_cast<std::int64_t>(sizeof(float));
+  if (options.choice.layer >= traits.layers) {
+    throw UsageError({fmt::format("the model has no block {}", options.choice.layer), "--layer",
+                      fmt::format("give 0 … {}, or leave it out: behind the last norm", traits.layers - 1)});
+  }
   if (options.choice.patches && bytes > kMost) {
     throw UsageError(
         {fmt::format("the patch tokens of {} images take {} on every rank", format_count(dataset.rows()),
@@ -86,7 +91,7 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   const data::Dataset dataset = open_split(trained, options.split, {}, ranks);
   comm::together(ranks, [&] {
     check_mean_by(options.table, dataset.description());
-    check_size(dataset, trained.model->shape(), options);
+    check_size(dataset, *trained.model, options);
   });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      dataset.description());

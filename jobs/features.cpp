@@ -67,7 +67,7 @@ eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::Run
   for (const data::ContextColumn& column : description.contexts) keys.push_back(column.name);
   throw UsageError({"the dataset has no label to judge features by", config.data.path.string(),
                     keys.empty() ? "convert it with labels or contexts; cohort extract needs neither"
-                                 : fmt::format("give --of with a context: {}", data::list_of(keys))});
+                                 : fmt::format("give --of with a context: {}", list_of(keys))});
 }
 
 /// Splits without a value that `train` has are left out with a warning, unless they were asked for or are

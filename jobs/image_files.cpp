@@ -152,7 +152,7 @@ std::vector<std::string> channels_of(const data::ImageLayout& images, const data
   if (!chosen || images.channels == 1) return known;
   if (std::is_permutation(usual.begin(), usual.end(), known.begin())) return usual;
   throw UsageError(
-      {fmt::format("the model sees chosen channels: {}; which of the images are they?", data::list_of(known)),
+      {fmt::format("the model sees chosen channels: {}; which of the images are they?", list_of(known)),
        "data.channels",
        "make a dataset of the images with cohort-data convert, which names them: --channels"});
 }

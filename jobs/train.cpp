@@ -58,7 +58,8 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
 
 /// Shapes, not what happens in training alone.
 bool is_of_model(const std::string& key) {
-  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling"}) {
+  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling",
+                            "model.resnet.batch_norm"}) {
     if (key == other) return false;
   }
   return key.starts_with("model.") || key.starts_with("context.");
@@ -70,7 +71,9 @@ train::RunConfig config_to_finetune(const TrainOptions& options) {
   std::vector<std::string> assignments;
   for (const config::Field& field : of_run.fields.list()) {
     const bool are_chosen = field.key == "data.channels" && !of_run.values.data.channels.empty();
-    if (!is_of_model(field.key) && !are_chosen) continue;
+    // Features of cls tokens may be fine-tuned to a mean of patches, not the other way round.
+    const bool is_open = field.key == "model.pooling" && of_run.values.model.pooling == nn::Pooling::cls;
+    if ((!is_of_model(field.key) && !are_chosen) || is_open) continue;
     const std::string value = join(field.get(), ",");
     assignments.push_back(field.key + "=" + (field.is_list ? "[" + value + "]" : value));
   }
@@ -102,7 +105,7 @@ void export_start(const TrainOptions& options, const train::RunConfig& config, c
   const std::int64_t step = chosen_step(options.step, store, options.from);
   make_writable_folder(config.run_dir);
   checkpoint::export_safetensors(
-      {checkpoints, step}, train::backbone_prefix(store.contents(step), options.part), config.model.weights);
+      {checkpoints, step}, train::encoder_prefix(store.contents(step), options.part), config.model.weights);
 }
 
 ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {

@@ -13,6 +13,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
+#include "cohort/core/text.h"
 #include "cohort/eval/weights.h"
 #include "cohort/method/registry.h"
 #include "cohort/train/model.h"
@@ -62,7 +63,7 @@ Stored find_stored(const ModelSource& source, const TrainedModel& trained, comm:
   }
   stored.store.emplace(checkpoints_of(source), ranks);
   const checkpoint::Contents contents = stored.store->contents(trained.step);
-  stored.prefix = train::backbone_prefix(contents, source.part);
+  stored.prefix = train::encoder_prefix(contents, source.part);
   const std::string& known = contents.meta.trained_on;
   if (!known.empty())
     stored.signature = data::parse_signature(known, stored.store->path_of(trained.step).string());
@@ -122,9 +123,8 @@ bool moves(const train::RunConfig& config, const data::Signature& model, const d
                      [](const auto& a, const auto& b) { return a.values == b.values; });
 }
 
-std::shared_ptr<nn::VisionTransformer> model_in(const train::RunConfig& config, const data::Signature& words,
-                                                const checkpoint::Safetensors& weights,
-                                                const std::string& where) {
+std::shared_ptr<nn::Encoder> model_in(const train::RunConfig& config, const data::Signature& words,
+                                      const checkpoint::Safetensors& weights, const std::string& where) {
   auto model = train::build_model(config, words);
   if (eval::load_weights(*model, weights, where, &words)) return model;
   throw DataError({fmt::format("the weights have no head for the dataset's {} classes", words.classes.size()),
@@ -133,10 +133,10 @@ std::shared_ptr<nn::VisionTransformer> model_in(const train::RunConfig& config, 
 }
 
 /// Collective.
-std::shared_ptr<nn::VisionTransformer> load_model(const ModelSource& source, const TrainedModel& trained,
-                                                  Stored& stored, const data::Signature& words,
-                                                  comm::Communicator& ranks) {
-  std::shared_ptr<nn::VisionTransformer> model;
+std::shared_ptr<nn::Encoder> load_model(const ModelSource& source, const TrainedModel& trained,
+                                        Stored& stored, const data::Signature& words,
+                                        comm::Communicator& ranks) {
+  std::shared_ptr<nn::Encoder> model;
   comm::together(ranks, [&] {
     model = stored.store ? train::build_model(trained.config, trained.signature)
                          : model_in(trained.config, words, stored.file, source.weights);
@@ -158,7 +158,7 @@ std::string statistics_text(const data::Signature& words) {
   for (std::size_t c = 0; c < words.channels.size(); ++c)
     channels.push_back(
         fmt::format("{} {:.4g} ± {:.4g}", words.channels[c], words.mean[c], words.deviation[c]));
-  return data::list_of(channels);
+  return list_of(channels);
 }
 
 void check_type(const data::Signature& model, const data::Description& description) {
@@ -222,7 +222,7 @@ std::vector<std::string> channels_to_see(const TrainedModel& trained, const data
   std::vector<std::string> missing = known;
   std::erase_if(missing, is_in(seen));
   log_info(fmt::format("the model goes without {} of its {} channels: {}", missing.size(), known.size(),
-                       data::list_of(missing)));
+                       list_of(missing)));
   return seen;
 }
 
@@ -246,8 +246,8 @@ void choose_label(Head head, const data::Description& description, TrainedModel&
 /// Images of another size have another grid, to which the position table is interpolated.
 void check_size(const TrainedModel& trained, const data::Description& description) {
   const data::ImageLayout& images = description.images;
-  (void)nn::vit_shape(trained.config.model, trained.config.context, {}, images.channels, images.height,
-                      images.width, 0);
+  nn::check_encoder(trained.config.model,
+                    {images.channels, images.height, images.width, 0, trained.config.context, {}});
   const data::ImageLayout& known = trained.signature.images;
   if (known.height == 0 || (known.height == images.height && known.width == images.width)) return;
   log_warning(fmt::format(

@@ -9,7 +9,7 @@
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/train/run_config.h"
 
 #include "model_source.h"
@@ -21,7 +21,7 @@ namespace cohort::jobs {
 struct TrainedModel {
   train::RunConfig
       config;  ///< data.path: the dataset to work on; data.label: the model's, if the dataset has it
-  std::shared_ptr<nn::VisionTransformer> model;
+  std::shared_ptr<nn::Encoder> model;
   data::Signature signature;            ///< what it was trained on, in the order of its outputs and rows
   std::vector<std::string> channels;    ///< of the dataset that it looks at, in their order
   std::vector<double> mean, deviation;  ///< that pixels are normalised with; empty: the dataset's

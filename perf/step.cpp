@@ -109,8 +109,13 @@ train::RunConfig measured_config(const StepOptions& options) {
   return config;
 }
 
-/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h).
-double flops_of_step(const train::RunConfig& config, const nn::VitShape& model, comm::Communicator& ranks) {
+/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h); nothing for an encoder whose
+/// cost has no formula.
+std::optional<double> flops_of_step(const train::RunConfig& config, const nn::Encoder& encoder,
+                                    comm::Communicator& ranks) {
+  const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
+  if (transformer == nullptr) return std::nullopt;
+  const nn::VitShape& model = transformer->shape();
   const auto description =
       data::with_channels(data::Description::read(config.data.path, ranks), config.data.channels);
   StepShape shape{.model = model,
@@ -150,7 +155,8 @@ struct Measured {
   std::array<double, kStages> memory{};  ///< MiB, largest rank
   double checkpoint = 0;                 ///< ms, slowest rank
   double resident = 0;                   ///< MiB at its peak, largest rank
-  double flops = 0, peak = 0;            ///< of a step; a second: of all ranks
+  std::optional<double> flops;           ///< of a step, of all ranks; nothing: there is no formula
+  double peak = 0;                       ///< a second, of all ranks
   std::string device;                    ///< "cpu", "cuda"
 
   [[nodiscard]] at::Tensor busy(Stage stage) const {
@@ -172,7 +178,7 @@ Measured run(const StepOptions& options, const train::RunConfig& config, at::Dev
   {
     train::Trainer trainer(config, ranks, true, &recorder);
     static_cast<void>(trainer.run());
-    measured.flops = flops_of_step(config, trainer.model().shape(), ranks);
+    measured.flops = flops_of_step(config, trainer.model(), ranks);
   }
   measured.device = c10::DeviceTypeName(device.type(), /*lower_case=*/true);
   measured.times = gathered(recorder.steps(), ranks);
@@ -243,12 +249,14 @@ void add_summary(Results& results, const StepOptions& options, const train::RunC
   const double exposed = median(mean_of_ranks(measured.waiting()));
   const std::int64_t images = config.sampler.groups_per_step * config.sampler.images_per_group;
   const auto count = static_cast<double>(images);
-  table.add(
-      {options.config, std::int64_t{ranks}, measured.device, std::string(config::enum_name(config.precision)),
-       images, step, count / seconds, measured.flops / count * 1e-9, measured.flops / seconds * 1e-12,
-       measured.peak * 1e-12, 100 * measured.flops / seconds / measured.peak, 100 * exposed / step, exposed,
-       measured.resident},
-      steps);
+  const auto of_flops = [&](double factor) {
+    return measured.flops ? Cell(*measured.flops * factor) : Cell();
+  };
+  table.add({options.config, std::int64_t{ranks}, measured.device,
+             std::string(config::enum_name(config.precision)), images, step, count / seconds,
+             of_flops(1e-9 / count), of_flops(1e-12 / seconds), measured.peak * 1e-12,
+             of_flops(100 / seconds / measured.peak), 100 * exposed / step, exposed, measured.resident},
+            steps);
 }
 
 /// Collective. Training steps of a configuration, by the same code as cohort train: time and memory by stage,

@@ -11,6 +11,7 @@
 #include "cohort/method/registry.h"
 #include "cohort/nn/dino_network.h"
 #include "cohort/nn/unit_model.h"
+#include "cohort/nn/vit.h"
 #include "cohort/train/model.h"
 
 #include "shard/unit.h"
@@ -43,6 +44,14 @@ data::Description stand_in_description(const train::RunConfig& config, const Sta
   for (const std::string& key : config.context.keys)
     description.contexts.push_back({key, numbered("context", stand_in.contexts)});
   return description;
+}
+
+const nn::VitShape& planned_shape(const nn::Encoder& encoder) {
+  const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
+  if (transformer != nullptr) return transformer->shape();
+  throw UsageError({fmt::format("there is no formula for the cost of a {}", encoder.traits().kind),
+                    "model.name",
+                    "plan a vision transformer, or measure a step of this one: cohort-perf step"});
 }
 
 PlannedPart planned_part(const method::Part& part, const nn::VitShape& shape) {
@@ -102,10 +111,9 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   for (const data::ViewShape& view : train::training_views(config, description, 0)->shapes())
     workload.views.push_back(view);
   const auto method = train::build_method(workload.config, description, {});
-  for (const method::Part& part : method->parts()) {
-    workload.model = part.backbone->shape();
+  workload.model = planned_shape(*method->encoders().front().encoder);
+  for (const method::Part& part : method->parts())
     workload.parts.push_back(planned_part(part, workload.model));
-  }
   workload.head = dino_head_of(*method);
   const method::Traits traits = config.method.traits();
   if (traits.learns_classes) workload.counts = traits.counts_labels ? workload.model.classes : 1;

@@ -112,10 +112,19 @@ void sort_and_check(const std::string& name, SavedTensor& tensor) {
                name, position, value_count(tensor.shape));
 }
 
+std::vector<Meta::Encoder> encoders_from(const json& object) {
+  std::vector<Meta::Encoder> encoders;
+  if (!object.contains("encoders")) return encoders;
+  for (const json& encoder : object["encoders"])
+    encoders.push_back({encoder.at("name"), encoder.at("prefix")});
+  return encoders;
+}
+
 Meta meta_from(const json& object) {
   return {integer_of(object.at("step")),  integer_of(object.at("epoch")),
           unsigned_of(object.at("seed")), object.at("config"),
-          object.at("dataset"),           object.contains("trained_on") ? object["trained_on"].dump() : ""};
+          object.at("dataset"),           object.contains("trained_on") ? object["trained_on"].dump() : "",
+          encoders_from(object)};
 }
 
 }  // namespace
@@ -156,6 +165,8 @@ std::string meta_text(const Contents& contents) {
                  {"file_bytes", contents.file_bytes},
                  {"tensors", to_json(contents.tensors)}};
   if (!contents.meta.trained_on.empty()) object["trained_on"] = json::parse(contents.meta.trained_on);
+  for (const auto& [name, prefix] : contents.meta.encoders)
+    object["encoders"].push_back({{"name", name}, {"prefix", prefix}});
   object["checksum"] = checksum_text(checksum(bytes_of(object.dump())));
   return object.dump(1) + "\n";
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,6 +72,26 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
     joined += part;
   }
   return joined;
+}
+
+std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names) {
+  std::unordered_map<std::string_view, std::int64_t> known;
+  for (std::size_t i = 0; i < names.size(); ++i) known.emplace(names[i], static_cast<std::int64_t>(i));
+  std::vector<std::int64_t> places;
+  places.reserve(wanted.size());
+  for (const std::string& name : wanted) {
+    const auto found = known.find(name);
+    places.push_back(found == known.end() ? -1 : found->second);
+  }
+  return places;
+}
+
+std::string list_of(std::span<const std::string> names) {
+  constexpr std::size_t kMost = 12;
+  if (names.empty()) return "none";
+  const std::string shown = join(names.first(std::min(names.size(), kMost)), ", ");
+  return names.size() <= kMost ? shown
+                               : fmt::format("{} … ({} in all)", shown, format_count(std::ssize(names)));
 }
 
 std::string format_bytes(std::uint64_t bytes) {

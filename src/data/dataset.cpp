@@ -11,6 +11,7 @@
 #include <torch/types.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/text.h"
 #include "cohort/data/pixel_type.h"
 #include "cohort/data/signature.h"
 

@@ -55,7 +55,7 @@ bool in_vocabulary(const std::vector<std::int32_t>& indices, const std::vector<C
 }
 
 /// "a.csv:3 and a.csv:7".
-std::string places_of(std::string_view id, std::span<const Row> rows, const PixelSource& pixels) {
+std::string locations_of(std::string_view id, std::span<const Row> rows, const PixelSource& pixels) {
   if (!pixels.place) return "the images to be written";
   std::vector<std::string> places;
   for (std::size_t i = 0; i < rows.size() && places.size() < 2; ++i) {
@@ -78,7 +78,7 @@ void check_ids(std::span<const Row> rows, const PixelSource& pixels) {
   std::sort(ids.begin(), ids.end());
   const auto twice = std::adjacent_find(ids.begin(), ids.end());
   if (twice == ids.end()) return;
-  throw DataError({fmt::format("two images have the id '{}'", *twice), places_of(*twice, rows, pixels),
+  throw DataError({fmt::format("two images have the id '{}'", *twice), locations_of(*twice, rows, pixels),
                    "give every image an id of its own"});
 }
 

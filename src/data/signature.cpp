@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 #include <string_view>
-#include <unordered_map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -178,26 +177,6 @@ Signature parse_signature(const std::string& text, const std::string& where) {
   } catch (const std::bad_optional_access&) {
     throw damaged;
   }
-}
-
-std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names) {
-  std::unordered_map<std::string_view, std::int64_t> known;
-  for (std::size_t i = 0; i < names.size(); ++i) known.emplace(names[i], static_cast<std::int64_t>(i));
-  std::vector<std::int64_t> places;
-  places.reserve(wanted.size());
-  for (const std::string& name : wanted) {
-    const auto found = known.find(name);
-    places.push_back(found == known.end() ? -1 : found->second);
-  }
-  return places;
-}
-
-std::string list_of(std::span<const std::string> names) {
-  constexpr std::size_t kMost = 12;
-  if (names.empty()) return "none";
-  const std::string shown = join(names.first(std::min(names.size(), kMost)), ", ");
-  return names.size() <= kMost ? shown
-                               : fmt::format("{} … ({} in all)", shown, format_count(std::ssize(names)));
 }
 
 Signature with_channels(Signature model, const std::vector<std::string>& channels) {

@@ -134,9 +134,9 @@ std::string classifier_of(const std::string& classifier, const data::Description
   return is_only_label ? classifier : classifier + " of " + column;
 }
 
-Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
-                    const EvaluationColumns& columns, const EvalConfig& config,
-                    augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks) {
+Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, const EvaluationColumns& columns,
+                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                    comm::Communicator& ranks) {
   const Prediction prediction =
       predict(model, dataset, columns.context_key, config, normalisation, bf16, ranks);
   Evaluation evaluation;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
@@ -101,7 +102,7 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
   const nn::VitShape& shape = model.shape();
   const data::ImageLayout& layout = dataset.description().images;
   const std::int64_t high = layout.height / shape.patch_size, wide = layout.width / shape.patch_size,
-                     tokens = patch_tokens(shape, layout) / (high * wide);
+                     tokens = model.token_count(layout.channels, layout.height, layout.width) / (high * wide);
   const at::Tensor order = ranks.gather_rows(at::tensor(asked, at::kLong));
   Explanation all;
   all.rollout = in_order(rollout, {tokens, high, wide}, order, ranks);
@@ -112,9 +113,19 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
   return all;
 }
 
-std::int64_t patch_tokens(const nn::VitShape& shape, const data::ImageLayout& images) {
-  const std::int64_t positions = images.height / shape.patch_size * (images.width / shape.patch_size);
-  return shape.family == nn::Family::channelvit ? positions * images.channels : positions;
+nn::VisionTransformer& explainable(nn::Encoder& model) {
+  auto* const transformer = dynamic_cast<nn::VisionTransformer*>(&model);
+  if (transformer == nullptr) {
+    throw UsageError(
+        {fmt::format("a {} has no attention to show", model.traits().kind), "model.name",
+         "cohort explain is for vision transformers: look at its features with cohort knn, probe "
+         "or extract"});
+  }
+  if (transformer->shape().pooling != nn::Pooling::cls) {
+    throw UsageError({"the model answers by the mean of its patches, where no attention leads to the answer",
+                      "model.pooling", "cohort explain is for models of model.pooling=cls"});
+  }
+  return *transformer;
 }
 
 Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k,

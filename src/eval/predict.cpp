@@ -13,7 +13,6 @@
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
-#include "cohort/eval/explain.h"
 #include "cohort/nn/autocast.h"
 
 #include "eval/passes.h"
@@ -80,7 +79,7 @@ nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images, const n
                           : model.encode_at(choice.layer, images, conditions, kWanted);
 }
 
-void run_pass(nn::VisionTransformer& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
+void run_pass(nn::Encoder& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
               Rows& rows) {
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
@@ -136,11 +135,11 @@ class Meetings {
 
 /// `extra` more passes, whose results nobody keeps, help other ranks with theirs when forward passes are
 /// collective.
-Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
+Rows run_passes(nn::Encoder& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
                 std::int64_t extra, augment::Normalisation normalisation, bool bf16,
                 const FeatureChoice& choice, Meetings& meetings,
                 const std::function<void(std::size_t)>& done) {
-  const data::BatchColumns columns{model.shape().context.keys, ""};
+  const data::BatchColumns columns{model.traits().context_keys, ""};
   const auto view = augment::evaluation_view(dataset.description(), normalisation);
   data::Loader loader(
       [&](std::int64_t i, Workers& workers) {
@@ -168,7 +167,7 @@ Rows run_passes(nn::VisionTransformer& model, const data::Dataset& dataset, cons
 
 }  // namespace
 
-Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
+Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                    comm::Communicator& ranks, const FeatureChoice& choice, const AskedToStop& asked_to_stop) {
   using Clock = std::chrono::steady_clock;
@@ -176,7 +175,7 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   data::StepPlan plan;
   std::vector<Groups> passes;
   comm::together(ranks, [&] {
-    for (const std::string& key : model.shape().context.keys) (void)dataset.context_runs(key);
+    for (const std::string& key : model.traits().context_keys) (void)dataset.context_runs(key);
     plan = data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
     passes = share_by_rows(passes_of(plan, images_per_pass(dataset.rows())), dataset.rows(), ranks.rank(),
                            ranks.size());
@@ -201,19 +200,21 @@ Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, c
   progress.reset();
   const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
 
-  const nn::VitShape& shape = model.shape();
+  const nn::EncoderTraits& traits = model.traits();
   const at::Tensor samples = local.sample.empty() ? at::empty({0}, at::kLong) : at::cat(local.sample);
   const at::Tensor order = ranks.gather_rows(samples);
   COHORT_CHECK(order.size(0) == dataset.rows(), "{} of {} images were evaluated", order.size(0),
                dataset.rows());
   Prediction prediction;
-  prediction.features = in_order(local.features, {shape.embed_dim}, order, ranks);
-  if (choice.patches)
-    prediction.patches = in_order(
-        local.patches, {patch_tokens(shape, dataset.description().images), shape.embed_dim}, order, ranks);
-  if (shape.classes > 0) prediction.logits = in_order(local.logits, {shape.classes}, order, ranks);
-  const auto keys = static_cast<std::int64_t>(shape.context.keys.size());
-  if (keys > 0) prediction.context = in_order(local.context, {keys, shape.embed_dim}, order, ranks);
+  prediction.features = in_order(local.features, {traits.width}, order, ranks);
+  if (choice.patches) {
+    const data::ImageLayout& images = dataset.description().images;
+    const std::int64_t tokens = model.token_count(images.channels, images.height, images.width);
+    prediction.patches = in_order(local.patches, {tokens, traits.width}, order, ranks);
+  }
+  if (traits.classes > 0) prediction.logits = in_order(local.logits, {traits.classes}, order, ranks);
+  const auto keys = static_cast<std::int64_t>(traits.context_keys.size());
+  if (keys > 0) prediction.context = in_order(local.context, {keys, traits.width}, order, ranks);
   prediction.images_per_second = static_cast<double>(dataset.rows()) / seconds;
   return prediction;
 }

@@ -37,6 +37,7 @@ class BarlowTwins final : public PooledMethod {
       : model_(std::move(model)), options_(options), scope_(scope) {}
 
   std::vector<Part> parts() override { return {part_of("model", model_)}; }
+  std::vector<NamedEncoder> encoders() override { return {encoder_of("model", *model_)}; }
 
   at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     std::vector<at::Tensor> rows;

@@ -43,6 +43,9 @@ class Byol final : public Method {
   std::vector<Part> parts() override {
     return {part_of("online", online_), part_of("target", target_, "online")};
   }
+  std::vector<NamedEncoder> encoders() override {
+    return {encoder_of("online", *online_), encoder_of("target", *target_)};
+  }
 
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     std::array<at::Tensor, 2> predictions, targets;

@@ -86,8 +86,11 @@ class Dino final : public Method {
         centre_(options.prototypes, options.centre_momentum) {}
 
   std::vector<Part> parts() override {
-    return {{"student", student_, student_->backbone()},
-            {"teacher", teacher_, teacher_->backbone(), Part::Role::follows, "student"}};
+    return {{"student", student_}, {"teacher", teacher_, Part::Role::follows, "student"}};
+  }
+
+  std::vector<NamedEncoder> encoders() override {
+    return {{"teacher", teacher_->backbone(), "teacher"}, {"student", student_->backbone(), "student"}};
   }
 
   std::vector<Buffer> buffers() override { return {{"centre", centre_.values()}}; }
@@ -161,7 +164,7 @@ class Dino final : public Method {
 
 std::shared_ptr<nn::DinoNetwork> make_network(const DinoOptions& options, const Materials& materials) {
   const auto encoder = materials.encoder("image", /*classes=*/0);
-  const nn::DinoHeadShape head{.width = encoder->shape().embed_dim,
+  const nn::DinoHeadShape head{.width = encoder->traits().width,
                                .hidden = options.hidden,
                                .bottleneck = options.bottleneck,
                                .prototypes = options.prototypes,

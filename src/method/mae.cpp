@@ -43,7 +43,8 @@ class Mae final : public Method {
   Mae(std::shared_ptr<nn::MaskedAutoencoder> model, const MaeOptions& options, nn::Scope scope)
       : model_(std::move(model)), options_(options), scope_(scope) {}
 
-  std::vector<Part> parts() override { return {{"model", model_, model_->backbone()}}; }
+  std::vector<Part> parts() override { return {{"model", model_}}; }
+  std::vector<NamedEncoder> encoders() override { return {{"model", model_->backbone(), "model"}}; }
   std::vector<nn::ParameterRule> rules() const override {
     return {{.pattern = "backbone.pos_embed", .trained = false}};
   }
@@ -101,9 +102,15 @@ void check_masking(std::int64_t patches, double ratio) {
                     "mae.mask_ratio", "choose a ratio that keeps some and removes some, or a smaller patch"});
 }
 
+std::shared_ptr<nn::VisionTransformer> vision_transformer(const std::shared_ptr<nn::Encoder>& encoder) {
+  if (auto transformer = std::dynamic_pointer_cast<nn::VisionTransformer>(encoder)) return transformer;
+  throw UsageError({fmt::format("mae removes patches, and a {} has none", encoder->traits().kind), "method",
+                    "choose a vision transformer, model.name=vit_small, or method=simclr"});
+}
+
 std::unique_ptr<Method> make_mae(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<MaeOptions>(erased);
-  const auto backbone = materials.encoder("image", 0);
+  const auto backbone = vision_transformer(materials.encoder("image", /*classes=*/0));
   check_masking(backbone->table_grid().count(), options.mask_ratio);
   auto model = std::make_shared<nn::MaskedAutoencoder>(backbone, options.decoder);
   nn::discard_values(*model);

@@ -22,12 +22,7 @@ namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(),
-      dino(),
-      mae(),
-      simclr(),
-      byol(),
-      barlow_twins(),
+      supervised(), dino(), mae(), simclr(), byol(), barlow_twins(),
   };
   return entries;
 }

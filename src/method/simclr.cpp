@@ -36,6 +36,7 @@ class Simclr final : public PooledMethod {
       : model_(std::move(model)), options_(options), scope_(scope) {}
 
   std::vector<Part> parts() override { return {part_of("model", model_)}; }
+  std::vector<NamedEncoder> encoders() override { return {encoder_of("model", *model_)}; }
 
   at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     const nn::Conditions seen = conditions(batch, step, scope_, 0, 2, /*training=*/true);

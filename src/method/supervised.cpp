@@ -62,17 +62,18 @@ struct SupervisedOptions {
 /// PyTorch's cross-entropy does it (smoothing is spread by weights too); empty: all alike.
 class Supervised final : public Method {
  public:
-  Supervised(std::shared_ptr<nn::VisionTransformer> model, const SupervisedOptions& options, nn::Scope scope,
+  Supervised(std::shared_ptr<nn::Encoder> model, const SupervisedOptions& options, nn::Scope scope,
              std::span<const double> weights)
       : model_(std::move(model)), options_(options), scope_(scope) {
-    const std::int64_t classes = model_->shape().classes;
+    const std::int64_t classes = model_->traits().classes;
     COHORT_CHECK(classes > 0, "supervised training needs a model with a head");
     if (weights.empty()) return;
     COHORT_CHECK(std::ssize(weights) == classes, "{} weights for {} classes", weights.size(), classes);
     weights_ = at::tensor(std::vector<double>(weights.begin(), weights.end()), at::kDouble);
   }
 
-  std::vector<Part> parts() override { return {{"model", model_, model_}}; }
+  std::vector<Part> parts() override { return {{"model", model_}}; }
+  std::vector<NamedEncoder> encoders() override { return {{"model", model_, "model"}}; }
 
   // The sum over ranks travels while the model computes, from host to host.
   void begin_step(const data::Batch& whole, const Step& step) override {
@@ -106,7 +107,7 @@ class Supervised final : public Method {
   [[nodiscard]] at::Tensor counts_of(const at::Tensor& label) const {
     const at::Tensor labelled = label.ne(kNoLabel);
     if (!weights_.defined()) return labelled.sum().view(1);
-    return at::bincount(label.masked_select(labelled), /*weights=*/{}, model_->shape().classes);
+    return at::bincount(label.masked_select(labelled), /*weights=*/{}, model_->traits().classes);
   }
 
   /// What the images of the step count together; 1 without any, whose losses are 0.
@@ -131,7 +132,7 @@ class Supervised final : public Method {
         .sum();
   }
 
-  std::shared_ptr<nn::VisionTransformer> model_;
+  std::shared_ptr<nn::Encoder> model_;
   SupervisedOptions options_;
   nn::Scope scope_;
   at::Tensor weights_;        // [classes] f64; undefined: all alike

@@ -8,7 +8,6 @@
 #include "cohort/method/conditions.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/projection_head.h"
-#include "cohort/nn/vit.h"
 
 namespace cohort::method {
 
@@ -21,9 +20,12 @@ inline Part part_of(const std::string& name, const std::shared_ptr<nn::Projected
                     const std::string& follows = "") {
   return {.name = name,
           .model = model,
-          .backbone = std::dynamic_pointer_cast<nn::VisionTransformer>(model->backbone()),
           .role = follows.empty() ? Part::Role::trained : Part::Role::follows,
           .follows = follows};
+}
+
+inline NamedEncoder encoder_of(const std::string& part, const nn::ProjectedEncoder& model) {
+  return {.name = part, .encoder = model.backbone(), .part = part};
 }
 
 /// conditions() of one view, as a pass of its own.

@@ -4,7 +4,7 @@
 
 namespace cohort::nn {
 
-DinoNetwork::DinoNetwork(std::shared_ptr<VisionTransformer> backbone, const DinoHeadShape& head)
+DinoNetwork::DinoNetwork(std::shared_ptr<Encoder> backbone, const DinoHeadShape& head)
     : backbone_(add_tower("backbone", std::move(backbone))),
       head_(register_module("head", std::make_shared<DinoHead>(head))) {}
 

@@ -131,7 +131,11 @@ void Initialiser::operator()(const std::string& name, at::Tensor& values) const 
 void initialise(torch::nn::Module& model, std::uint64_t seed) {
   const c10::NoGradGuard no_grad;
   const Initialiser fill(model, seed);
-  for (auto& parameter : model.named_parameters()) fill(parameter.key(), parameter.value());
+  for (auto& parameter : model.named_parameters()) {
+    at::Tensor& values = parameter.value();
+    if (values.storage().nbytes() == 0) values.set_data(at::empty(values.sizes(), values.options()));
+    fill(parameter.key(), values);
+  }
 }
 
 }  // namespace cohort::nn

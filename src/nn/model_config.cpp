@@ -16,4 +16,10 @@ std::span<const config::EnumName<Pooling>> enum_names(Pooling) {
   return names;
 }
 
+std::span<const config::EnumName<Stem>> enum_names(Stem) {
+  static constexpr std::array<config::EnumName<Stem>, 2> names{
+      {{Stem::imagenet, "imagenet"}, {Stem::small, "small"}}};
+  return names;
+}
+
 }  // namespace cohort::nn

@@ -92,7 +92,10 @@ at::Tensor PatchEmbedding::embed_channels(const at::Tensor& images, const at::Te
     const at::Tensor planes = images.reshape({count, 1, present * height, width});
     const std::int64_t patch = weight.size(2), places = height / patch * (width / patch);
     const at::Tensor of_channel = table.index_select(0, kept.flatten().floor_divide(places));
-    return tokens_of(image_of(planes, kept, patch)) + of_channel.view({count, kept.size(1), table.size(1)});
+    at::Tensor seen = image_of(planes, kept, patch);
+    if (kept.size(1) == present * places) seen = seen.view({count * present, 1, height, width});
+    return (tokens_of(seen).reshape({count, -1, table.size(1)}) +
+            of_channel.view({count, -1, table.size(1)}));
   }
   const at::Tensor tokens = tokens_of(images.reshape({count * present, 1, height, width}))
                                 .reshape({count, present, -1, table.size(1)});  // [B, c, N, D]

@@ -9,9 +9,13 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "cohort/config/field.h"
+#include "cohort/core/error.h"
 #include "cohort/nn/image_groups.h"
 #include "cohort/nn/initialise.h"
 
+#include "adapt.h"
+#include "encoder_families.h"
 #include "linear.h"
 
 namespace cohort::nn {
@@ -32,6 +36,11 @@ constexpr std::array kShapes{
 torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t size, std::int64_t stride) {
   return torch::nn::Conv2d(
       torch::nn::Conv2dOptions(in, out, size).stride(stride).padding(size / 2).bias(false));
+}
+
+// Channels behind the last stage.
+std::int64_t features_of(const ResNetShape& shape) {
+  return shape.width * 8 * (shape.bottleneck ? 4 : 1);
 }
 
 }  // namespace
@@ -80,6 +89,33 @@ class ResidualBlock final : public torch::nn::Module {
   std::shared_ptr<BatchNorm> shortcut_norm_;  // null: what comes in is added as it is
 };
 
+namespace {
+
+// Sizes of transformers and drop_path are passed over: recipes that many models share set them.
+void check_resnet(const ModelConfig& config, const EncoderInput& input) {
+  const ModelConfig plain;
+  refuse_unused(config.name, "vision transformers",
+                std::array{UnusedOption{"context.keys", !input.context.keys.empty()},
+                           UnusedOption{"model.family", config.family != plain.family},
+                           UnusedOption{"model.dropout", config.dropout != plain.dropout},
+                           UnusedOption{"model.registers", config.registers != plain.registers},
+                           UnusedOption{"model.layer_scale", config.layer_scale != plain.layer_scale},
+                           UnusedOption{"model.channel_sampling", config.channel_sampling},
+                           UnusedOption{"model.pooling", config.pooling != plain.pooling}});
+}
+
+std::shared_ptr<Encoder> make_resnet(const ModelConfig& config, const EncoderInput& input) {
+  ResNetShape shape = resnet_shape(config.name).value();
+  shape.channels = input.channels;
+  shape.classes = input.classes;
+  shape.batch_norm = config.resnet.batch_norm;
+  shape.stem = config.resnet.stem;
+  shape.width = config.resnet.width;
+  return std::make_shared<ResNet>(shape);
+}
+
+}  // namespace
+
 std::optional<ResNetShape> resnet_shape(const std::string& name) {
   const auto* const found = std::find_if(kShapes.begin(), kShapes.end(),
                                          [&](const NamedShape& shape) { return shape.name == name; });
@@ -93,8 +129,12 @@ std::vector<std::string> resnet_names() {
   return names;
 }
 
-ResNet::ResNet(const ResNetShape& shape) : shape_(shape) {
-  convolution_ = register_module("conv1", convolution(shape.channels, shape.width, 7, 2).ptr());
+ResNet::ResNet(const ResNetShape& shape)
+    : shape_(shape),
+      traits_({.kind = "residual network", .width = features_of(shape), .classes = shape.classes}) {
+  const bool is_small = shape.stem == Stem::small;
+  convolution_ = register_module(
+      "conv1", convolution(shape.channels, shape.width, is_small ? 3 : 7, is_small ? 1 : 2).ptr());
   norm_ = register_module("bn1", std::make_shared<BatchNorm>(shape.width, shape.batch_norm));
   std::int64_t in = shape.width, width = shape.width;
   for (std::size_t s = 0; s < stages_.size(); ++s, width *= 2) {
@@ -115,35 +155,60 @@ ResNet::ResNet(const ResNetShape& shape) : shape_(shape) {
 }
 
 ResNet::ResNet(const ResNetShape& shape, std::uint64_t seed) : ResNet(shape) {
-  for (at::Tensor& parameter : parameters())
-    parameter.set_data(at::empty(parameter.sizes(), parameter.options()));
   initialise(*this, seed);
 }
 
-std::int64_t ResNet::width() const noexcept {
-  return shape_.width * 8 * (shape_.bottleneck ? 4 : 1);
-}
-
-ResNet::Output ResNet::forward(const at::Tensor& images, const Conditions& conditions) {
+Encoder::Output ResNet::encode(const at::Tensor& images, const Conditions& conditions, unsigned wanted) {
   begin();
   const ImageGroups groups(conditions);
-  at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(groups.gathered(images));
-  x = at::max_pool2d(at::relu(norm_->forward(x, conditions, groups.sizes())), 3, 2, 1);
+  at::Tensor x = begin_stages(groups.gathered(images), conditions, groups.sizes());
   Output output;
   std::size_t unit = 0;
-  for (std::size_t s = 0; s < stages_.size(); ++s) {
-    for (const auto& block : stages_[s]) {
+  std::int64_t stride = shape_.stem == Stem::small ? 1 : 4;
+  for (const auto& stage : stages_) {
+    for (const auto& block : stage) {
       // By value: a runner may call the body again in the backward pass.
       x = run(unit++, x, [block, conditions, sizes = groups.sizes()](const at::Tensor& of) {
         return block->forward(of, conditions, sizes);
       });
     }
-    output.maps[s] = x;
+    if ((wanted & maps) != 0) output.maps.push_back({groups.scattered(x), stride});
+    stride *= 2;
   }
-  for (at::Tensor& map : output.maps) map = groups.scattered(map);
-  output.pooled = output.maps.back().mean({2, 3});
-  if (head_ != nullptr) output.logits = linear(*head_->as<torch::nn::Linear>(), output.pooled);
+  if ((wanted & (pooled | logits)) == 0) return output;
+  output.pooled = groups.scattered(x).mean({2, 3});
+  if (head_ != nullptr && (wanted & logits) != 0)
+    output.logits = linear(*head_->as<torch::nn::Linear>(), output.pooled);
   return output;
+}
+
+at::Tensor ResNet::begin_stages(const at::Tensor& images, const Conditions& conditions,
+                                std::span<const std::int64_t> group_sizes) {
+  const at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(images);
+  const at::Tensor y = at::relu(norm_->forward(x, conditions, group_sizes));
+  return shape_.stem == Stem::small ? y : at::max_pool2d(y, 3, 2, 1);
+}
+
+std::int64_t ResNet::token_count(std::int64_t /*channels*/, std::int64_t /*height*/,
+                                 std::int64_t /*width*/) const {
+  return 0;
+}
+
+std::string ResNet::summary() const {
+  return fmt::format("width {}, {} {}blocks, batch norm {}", traits_.width, unit_count(),
+                     shape_.bottleneck ? "bottleneck " : "", config::enum_name(shape_.batch_norm));
+}
+
+std::span<const Dialect> ResNet::dialects() const noexcept {
+  // torchvision's and timm's; the number of batches is of averages over all of them, which nobody takes here.
+  static constexpr std::array kTable{Rename{"*.num_batches_tracked", ""}};
+  static constexpr std::array kTorchvision{Dialect{"*.num_batches_tracked", kTable}};
+  return kTorchvision;
+}
+
+std::optional<Adapted> ResNet::adapt(const std::string& name, const at::Tensor& parameter,
+                                     const at::Tensor& stored, NamesOfBoth names) const {
+  return name == "conv1.weight" ? filters_of_channels(stored, parameter, names) : Adapted{stored};
 }
 
 int ResNet::own_layer_of(const std::string& parameter) const {
@@ -153,6 +218,10 @@ int ResNet::own_layer_of(const std::string& parameter) const {
   const std::int64_t before = std::accumulate(
       shape_.depths.begin(), shape_.depths.begin() + static_cast<std::ptrdiff_t>(stage), std::int64_t{0});
   return static_cast<int>(before + std::stol(parameter.substr(kStage.size() + 2))) + 1;
+}
+
+EncoderFamily resnet_family() {
+  return {.names = resnet_names, .check = check_resnet, .make = make_resnet};
 }
 
 }  // namespace cohort::nn

@@ -77,6 +77,15 @@ at::Tensor UnitModel::run(std::size_t unit, const at::Tensor& input,
       .front();
 }
 
+std::string path_of(const torch::nn::Module& whole, const torch::nn::Module& inner) {
+  if (&whole == &inner) return "";
+  for (const auto& module : whole.named_modules(/*name_prefix=*/"", /*include_self=*/false)) {
+    if (module.value().get() == &inner) return module.key() + ".";
+  }
+  COHORT_CHECK(false, "a {} is no module of this {}", inner.name(), whole.name());
+  return "";
+}
+
 void discard_values(torch::nn::Module& module) {
   for (const at::Tensor& parameter : module.parameters()) {
     c10::StorageImpl& storage = *parameter.storage().unsafeGetStorageImpl();

@@ -16,6 +16,7 @@
 #include "cohort/nn/initialise.h"
 
 #include "block.h"
+#include "encoder_families.h"
 #include "linear.h"
 #include "patch_embedding.h"
 
@@ -32,13 +33,17 @@ constexpr std::array kSizes{NamedSize{"vit_tiny", 192, 12, 3},   NamedSize{"vit_
                             NamedSize{"vit_base", 768, 12, 12},  NamedSize{"vit_large", 1024, 24, 16},
                             NamedSize{"vit_huge", 1280, 32, 16}, NamedSize{"vit_giant", 1536, 40, 24}};
 
+std::vector<std::string> vit_names() {
+  std::vector<std::string> names;
+  for (const NamedSize& size : kSizes) names.emplace_back(size.name);
+  return names;
+}
+
 NamedSize find_size(const std::string& name) {
   const auto* const found =
       std::find_if(kSizes.begin(), kSizes.end(), [&](const NamedSize& size) { return size.name == name; });
   if (found != kSizes.end()) return *found;
-  std::vector<std::string> names;
-  for (const NamedSize& size : kSizes) names.emplace_back(size.name);
-  throw UsageError({fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, names)});
+  throw UsageError({fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, vit_names())});
 }
 
 void check_divides(std::int64_t patch, std::int64_t height, std::int64_t width) {
@@ -127,6 +132,29 @@ VitShape vit_shape(const ModelConfig& config, const ContextConfig& context,
   check_context_keys(context);
   return shape;
 }
+
+namespace {
+
+VitShape shape_for(const ModelConfig& config, const EncoderInput& input) {
+  return vit_shape(config, input.context, input.vocabulary, input.channels, input.height, input.width,
+                   input.classes);
+}
+
+void check_vit(const ModelConfig& config, const EncoderInput& input) {
+  const ResNetConfig plain;
+  refuse_unused(
+      config.name, "residual networks",
+      std::array{UnusedOption{"model.resnet.batch_norm", config.resnet.batch_norm != plain.batch_norm},
+                 UnusedOption{"model.resnet.stem", config.resnet.stem != plain.stem},
+                 UnusedOption{"model.resnet.width", config.resnet.width != plain.width}});
+  (void)shape_for(config, input);
+}
+
+std::shared_ptr<Encoder> make_vit(const ModelConfig& config, const EncoderInput& input) {
+  return std::make_shared<VisionTransformer>(shape_for(config, input));
+}
+
+}  // namespace
 
 VisionTransformer::VisionTransformer(VitShape shape, std::uint64_t seed)
     : VisionTransformer(std::move(shape), [](torch::nn::Module&) {}) {
@@ -346,6 +374,10 @@ int VisionTransformer::own_layer_of(const std::string& parameter) const {
   const std::string part = parameter.substr(0, dot);
   if (part == "blocks" || part == "cin_blocks") return std::stoi(parameter.substr(dot + 1)) + 1;
   return part == "norm" || part == "fc_norm" || part == "head" ? static_cast<int>(shape_.depth) + 1 : 0;
+}
+
+EncoderFamily vit_family() {
+  return {.names = vit_names, .check = check_vit, .make = make_vit};
 }
 
 }  // namespace cohort::nn

@@ -16,9 +16,10 @@ namespace cohort::train {
 namespace {
 
 shard::ShardedModel::Options engine_options(const RunConfig& config, const method::Part& part,
+                                            std::span<const method::NamedEncoder> encoders,
                                             const data::Signature& signature, at::Device device) {
   return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
-          first_values(config, part, signature)};
+          first_values(config, part, encoders, signature)};
 }
 
 double weight_decay(const RunConfig& config, const method::Step& step) {
@@ -40,8 +41,9 @@ Engine::Engine(const RunConfig& config, method::Method& method, const data::Sign
       mesh_(ranks, shard::shards_of(config.sharding, ranks)),
       steps_per_epoch_(steps_per_epoch) {
   const std::vector<method::Part> parts = method_.parts();
+  const std::vector<method::NamedEncoder> encoders = method_.encoders();
   for (const method::Part& part : parts)
-    parts_.emplace_back(part, engine_options(config_, part, signature, device), mesh_);
+    parts_.emplace_back(part, engine_options(config_, part, encoders, signature, device), mesh_);
   trained_ = &named(method::trained_part(parts).name);
   for (ShardedPart& each : parts_) {
     if (each.part.role == method::Part::Role::follows) each.followed = &named(each.part.follows);

@@ -13,6 +13,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/core/error.h"
+#include "cohort/eval/weights.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/initialise.h"
 #include "cohort/train/model.h"
@@ -58,14 +59,15 @@ data::Signature fitted_signature(data::Signature wanted, const std::optional<dat
   return before ? data::with_statistics_of(*before, std::move(wanted)) : wanted;
 }
 
-/// Values of the model's parameters, f32, one at a time: fitted ones, random where there are none. Those that
-/// the file has as the model needs them are views of it.
+/// Values of the model's parameters and buffers, f32, one at a time: fitted ones, else random or first ones.
+/// Those that the file has as the model needs them are views of it.
 class ImportedValues {
  public:
-  ImportedValues(const nn::VisionTransformer& model, const eval::FittedWeights& fitted, std::uint64_t seed)
+  ImportedValues(const nn::Encoder& model, const nn::FittedWeights& fitted, std::uint64_t seed)
       : fitted_(&fitted), random_(model, seed) {
-    for (const auto& parameter : model.named_parameters())
-      headers_.push_back({parameter.key(), at::kFloat, parameter.value().sizes().vec()});
+    for (const auto& [name, values] : nn::named_values(model))
+      headers_.push_back({name, at::kFloat, values.sizes().vec()});
+    for (const auto& buffer : model.named_buffers()) buffers_[buffer.key()] = buffer.value();
   }
 
   [[nodiscard]] const std::vector<checkpoint::TensorHeader>& headers() const { return headers_; }
@@ -73,14 +75,16 @@ class ImportedValues {
     const auto& [name, dtype, shape] = headers_[index];
     const auto found = fitted_->values.find(name);
     if (found != fitted_->values.end()) return found->second.to(dtype).contiguous();
+    if (const auto buffer = buffers_.find(name); buffer != buffers_.end()) return buffer->second.to(dtype);
     at::Tensor values = at::empty(shape, dtype);
     random_(name, values);
     return values;
   }
 
  private:
-  const eval::FittedWeights* fitted_;
+  const nn::FittedWeights* fitted_;
   nn::Initialiser random_;
+  std::map<std::string, at::Tensor> buffers_;
   std::vector<checkpoint::TensorHeader> headers_;
 };
 
@@ -106,10 +110,10 @@ std::vector<checkpoint::Slice> share_of(const ImportedValues& values, std::size_
 
 }  // namespace
 
-eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& config, const fs::path& out,
-                                   comm::Communicator& ranks) {
-  eval::FittedWeights fitted;
-  checkpoint::Meta meta{0, 0, config.seed, dump_with_absolute_paths(config), ""};
+nn::FittedWeights import_weights(const fs::path& weights, const RunConfig& config, const fs::path& out,
+                                 comm::Communicator& ranks) {
+  nn::FittedWeights fitted;
+  checkpoint::Meta meta{0, 0, config.seed, dump_with_absolute_paths(config), "", {}, {{"model", "/model/"}}};
   std::vector<checkpoint::Slice> share;
   bool file = false;
   comm::together(ranks, [&] {
@@ -122,7 +126,7 @@ eval::FittedWeights import_weights(const fs::path& weights, const RunConfig& con
     const data::Signature signature = wanted_signature(config, description);
     const auto model = build_model_without_values(config, signature);
     const checkpoint::Safetensors stored = checkpoint::read_safetensors(weights);
-    fitted = eval::fitted_weights(*model, stored, weights.string(), eval::Misfits::list, &signature);
+    fitted = eval::fitted_weights(*model, stored, weights.string(), nn::Misfits::list, &signature);
     const ImportedValues values(*model, fitted, config.seed);
     if (file) {
       if (ranks.rank() == 0)

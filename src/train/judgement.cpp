@@ -21,7 +21,7 @@ std::vector<eval::Evaluation> judge_features(const at::Tensor& bank, const at::T
 
 }  // namespace
 
-Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
+Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config,
                 comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
   const auto predict = [&](const data::Dataset& dataset) {
     return eval::predict(model, dataset, splits.columns().context_key, config.eval, config.data.normalisation,

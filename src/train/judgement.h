@@ -5,7 +5,7 @@
 #include "cohort/comm/communicator.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/feature_statistics.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/train/run_config.h"
 
 #include "train/evaluated_splits.h"
@@ -21,7 +21,7 @@ struct Judgement {
 };
 
 /// Collective. Throws UsageError or DataError.
-Judgement judge(nn::VisionTransformer& model, const EvaluatedSplits& splits, const RunConfig& config,
+Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config,
                 comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop);
 
 }  // namespace cohort::train

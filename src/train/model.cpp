@@ -16,16 +16,13 @@
 #include "cohort/eval/weights.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/initialise.h"
+#include "cohort/nn/weights.h"
 #include "cohort/train/columns.h"
 
 #include "train/parameter_rules.h"
 
 namespace cohort::train {
-namespace {
-
-const std::string kBackbone = "backbone.";  // module of the networks of self-supervised methods
-
-}  // namespace
+namespace {}  // namespace
 
 data::Signature signature_of(const RunConfig& config, const data::Description& description) {
   return data::signature_of(description, learnt_column(config, description), config.context.keys);
@@ -78,23 +75,24 @@ void check_keys(const RunConfig& config, const data::Signature& signature) {
                     "context.keys", "leave the keys of the model as they are"});
 }
 
-nn::VitShape shape_of(const RunConfig& config, const data::Signature& signature, std::int64_t classes) {
-  check_keys(config, signature);
-  std::vector<std::int64_t> vocabulary;
+}  // namespace
+
+nn::EncoderInput encoder_input(const RunConfig& config, const data::Signature& signature) {
+  nn::EncoderInput input{.channels = signature.images.channels,
+                         .height = signature.images.height,
+                         .width = signature.images.width,
+                         .classes = std::ssize(signature.classes),
+                         .context = config.context};
   for (const data::Signature::Context& context : signature.contexts)
-    vocabulary.push_back(std::ssize(context.values));
-  const data::ImageLayout& images = signature.images;
-  return nn::vit_shape(config.model, config.context, std::move(vocabulary), images.channels, images.height,
-                       images.width, classes);
+    input.vocabulary.push_back(std::ssize(context.values));
+  return input;
 }
 
-bool has_head(const std::map<std::string, at::Tensor>& values) {
-  return values.contains("head.weight");
-}
+namespace {
 
 /// What starts from something else than the file says, a line each.
-void tell(const std::string& weights, const checkpoint::Safetensors& file, const eval::FittedWeights& fitted,
-          const data::Signature& signature) {
+void tell(const std::string& weights, const checkpoint::Safetensors& file, const nn::FittedWeights& fitted,
+          const std::string& head, const data::Signature& signature) {
   for (const std::string& how : fitted.adapted) log_info(fmt::format("{}: {}", weights, how));
   const auto before = eval::signature_in(file, weights);
   if (before && !before->mean.empty() && before->mean != signature.mean) {
@@ -108,39 +106,35 @@ void tell(const std::string& weights, const checkpoint::Safetensors& file, const
         fmt::format("{} does not say what it was trained on: classes, context values and channels go by "
                     "position",
                     weights));
-  if (signature.classes.empty() || has_head(fitted.values)) return;
+  if (signature.classes.empty() || fitted.values.contains(head + "weight")) return;
   const auto why = std::find_if(fitted.skipped.begin(), fitted.skipped.end(),
-                                [](const std::string& line) { return line.starts_with("head.weight"); });
+                                [&](const std::string& line) { return line.starts_with(head + "weight"); });
   log_info(fmt::format("{}: no head for {} classes, so that it starts from random weights{}", weights,
                        signature.classes.size(), why == fitted.skipped.end() ? "" : " (" + *why + ")"));
 }
 
-std::map<std::string, at::Tensor> stored_values(const std::string& weights,
-                                                const nn::VisionTransformer& model,
+std::map<std::string, at::Tensor> stored_values(const std::string& weights, const nn::Encoder& model,
                                                 const data::Signature& signature) {
   const checkpoint::Safetensors file = checkpoint::read_safetensors(weights);
-  auto fitted = eval::fitted_weights(model, file, weights, eval::Misfits::refuse, &signature);
-  tell(weights, file, fitted, signature);
+  auto fitted = eval::fitted_weights(model, file, weights, nn::Misfits::refuse, &signature);
+  tell(weights, file, fitted, std::string(model.head()), signature);
   return std::move(fitted.values);
 }
 
 }  // namespace
 
-std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config,
-                                                   const data::Signature& signature) {
-  auto model = std::make_shared<nn::VisionTransformer>(
-      shape_of(config, signature, std::ssize(signature.classes)), config.seed);
-  if (config.model.weights.empty()) return model;
-  const at::NoGradGuard no_gradients;
-  auto parameters = model->named_parameters();
-  for (const auto& [name, values] : stored_values(config.model.weights, *model, signature))
-    parameters[name].copy_(values);
+std::shared_ptr<nn::Encoder> build_model(const RunConfig& config, const data::Signature& signature) {
+  auto model = build_model_without_values(config, signature);
+  nn::initialise(*model, config.seed);
+  if (!config.model.weights.empty())
+    nn::write_values(*model, stored_values(config.model.weights, *model, signature));
   return model;
 }
 
-std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
-                                                                  const data::Signature& signature) {
-  return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, std::ssize(signature.classes)));
+std::shared_ptr<nn::Encoder> build_model_without_values(const RunConfig& config,
+                                                        const data::Signature& signature) {
+  check_keys(config, signature);
+  return nn::make_encoder(config.model, encoder_input(config, signature));
 }
 
 namespace {
@@ -150,7 +144,9 @@ std::unique_ptr<method::Method> make_method(const RunConfig& config, const data:
   const data::Signature signature = signature_of(config, description);
   const auto encoder = [&](std::string_view role, std::int64_t classes) {
     COHORT_CHECK(role == "image", "a configuration has no encoder of '{}'", role);
-    return std::make_shared<nn::VisionTransformer>(shape_of(config, signature, classes));
+    nn::EncoderInput input = encoder_input(config, signature);
+    input.classes = classes;
+    return nn::make_encoder(config.model, std::move(input));
   };
   auto method = config.method.entry().make(config.method.options(), {.description = description,
                                                                      .classes = std::ssize(signature.classes),
@@ -170,24 +166,18 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
   return method;
 }
 
-shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,
-                                       const data::Signature& signature) {
-  const nn::Initialiser random(*part.model, config.seed);
-  const std::string prefix = part.model == part.backbone ? "" : kBackbone;
-  const auto stored = std::make_shared<std::optional<std::map<std::string, at::Tensor>>>();  // of all copies
-  return [random, stored, prefix, signature, model = part.backbone, weights = config.model.weights.string()](
-             const std::string& name, at::Tensor& values) {
-    if (!weights.empty() && !*stored) *stored = stored_values(weights, *model, signature);
-    const std::string inner = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
-    if (*stored && (*stored)->contains(inner)) {
-      values.copy_((*stored)->at(inner));
-    } else {
-      random(name, values);
-    }
-  };
+namespace {
+
+/// The first of `encoders` that is in this part; null: none.
+std::shared_ptr<nn::Encoder> encoder_of(const method::Part& part,
+                                        std::span<const method::NamedEncoder> encoders) {
+  const auto found = std::find_if(encoders.begin(), encoders.end(),
+                                  [&](const method::NamedEncoder& each) { return each.part == part.name; });
+  return found == encoders.end() ? nullptr : found->encoder;
 }
 
-std::string backbone_prefix(const checkpoint::Contents& contents, const std::string& part) {
+/// The encoder of a checkpoint of an older program, which does not say where it is.
+std::string guessed_prefix(const checkpoint::Contents& contents, const std::string& part) {
   std::set<std::string> parts;
   for (const auto& [name, tensor] : contents.tensors) parts.insert(name.substr(1, name.find('/', 1) - 1));
   for (const char* other : {"optimizer", "method"}) parts.erase(other);
@@ -196,19 +186,66 @@ std::string backbone_prefix(const checkpoint::Contents& contents, const std::str
     throw UsageError({fmt::format("the checkpoint has no part '{}'", chosen), "--part",
                       did_you_mean(chosen, std::vector<std::string>(parts.begin(), parts.end()))});
   }
-  const std::string prefix = "/" + chosen + "/", backbone = prefix + kBackbone;
+  const std::string prefix = "/" + chosen + "/", backbone = prefix + "backbone.";
   const auto first = contents.tensors.lower_bound(backbone);
   return first != contents.tensors.end() && first->first.starts_with(backbone) ? backbone : prefix;
 }
 
-void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
+}  // namespace
+
+shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,
+                                       std::span<const method::NamedEncoder> encoders,
+                                       const data::Signature& signature) {
+  const nn::Initialiser random(*part.model, config.seed);
+  const auto encoder = encoder_of(part, encoders);
+  if (encoder == nullptr || config.model.weights.empty()) return random;
+  const std::string prefix = nn::path_of(*part.model, *encoder);
+  const auto stored = std::make_shared<std::optional<std::map<std::string, at::Tensor>>>();  // of all copies
+  return [random, stored, prefix, signature, encoder, weights = config.model.weights.string()](
+             const std::string& name, at::Tensor& values) {
+    if (!*stored) {
+      *stored = stored_values(weights, *encoder, signature);
+      nn::write_buffers(*encoder, **stored);
+    }
+    const std::string inner = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+    if ((*stored)->contains(inner)) {
+      values.copy_((*stored)->at(inner));
+    } else {
+      random(name, values);
+    }
+  };
+}
+
+std::vector<checkpoint::Meta::Encoder> stored_encoders(method::Method& method) {
+  std::vector<checkpoint::Meta::Encoder> encoders;
+  const std::vector<method::Part> parts = method.parts();
+  for (const method::NamedEncoder& each : method.encoders()) {
+    const auto part = std::find_if(parts.begin(), parts.end(),
+                                   [&](const method::Part& other) { return other.name == each.part; });
+    COHORT_CHECK(part != parts.end(), "encoder '{}' is in no part '{}'", each.name, each.part);
+    encoders.push_back({each.name, "/" + each.part + "/" + nn::path_of(*part->model, *each.encoder)});
+  }
+  return encoders;
+}
+
+std::string encoder_prefix(const checkpoint::Contents& contents, const std::string& name) {
+  const std::vector<checkpoint::Meta::Encoder>& encoders = contents.meta.encoders;
+  if (encoders.empty()) return guessed_prefix(contents, name);
+  std::vector<std::string> names;
+  for (const checkpoint::Meta::Encoder& each : encoders) {
+    if (name.empty() || each.name == name) return each.prefix;
+    names.push_back(each.name);
+  }
+  throw UsageError(
+      {fmt::format("the checkpoint has no part '{}'", name), "--part", did_you_mean(name, names)});
+}
+
+void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix) {
   const at::NoGradGuard no_gradients;
   std::vector<checkpoint::Slice> slices;
-  for (const auto& parameter : model.named_parameters()) {
-    const at::Tensor& value = parameter.value();
-    slices.push_back({prefix + parameter.key(), value.sizes().vec(), 0, value.detach().view({-1})});
-  }
+  for (const auto& [name, value] : nn::named_values(model))
+    slices.push_back({prefix + name, value.sizes().vec(), 0, value.view({-1})});
   store.load(step, slices);
 }
 

@@ -22,10 +22,8 @@ std::string context_text(const nn::ContextConfig& context) {
                      config::enum_name(context.scope));
 }
 
-std::string model_text(const RunConfig& config, const nn::VisionTransformer& model) {
-  const nn::VitShape& shape = model.shape();
-  return fmt::format("{}: width {}, depth {}, {} heads, patch {}, {} parameters", config.model.name,
-                     shape.embed_dim, shape.depth, shape.heads, shape.patch_size,
+std::string model_text(const RunConfig& config, const nn::Encoder& model) {
+  return fmt::format("{}: {}, {} parameters", config.model.name, model.summary(),
                      format_count(count_parameters(model)));
 }
 
@@ -34,7 +32,7 @@ std::string data_text(const RunConfig& config, const TrainingData& data) {
   const data::ImageLayout& images = description.images;
   return fmt::format("{}, split {}: {} images of {} x {} x {} ({}), {}", description.name,
                      config.data.train_split, format_count(data.images()), images.channels, images.height,
-                     images.width, data::list_of(description.channels),
+                     images.width, list_of(description.channels),
                      data.label().empty() ? "without labels" : "label " + data.label());
 }
 
@@ -58,8 +56,8 @@ Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits ev
       splits(std::move(evaluated_splits)),
       device(where),
       method(build_method(config, data.dataset().description(), counts_if_needed(config, data))),
-      evaluated(method->parts().back().name),
-      model(method->parts().back().backbone) {}
+      encoders(stored_encoders(*method)),
+      model(method->encoders().front().encoder) {}
 
 std::vector<std::string> Parts::score_names(const RunConfig& config) const {
   std::vector<std::string> by_head, by_neighbours;
@@ -83,7 +81,7 @@ std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& r
   return parts;
 }
 
-std::int64_t count_parameters(const nn::VisionTransformer& model) {
+std::int64_t count_parameters(const torch::nn::Module& model) {
   std::int64_t count = 0;
   for (const at::Tensor& parameter : model.parameters()) count += parameter.numel();
   return count;

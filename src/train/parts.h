@@ -2,12 +2,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/checkpoint/store.h"
 #include "cohort/comm/communicator.h"
 #include "cohort/method/method.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/train/run_config.h"
 
 #include "train/evaluated_splits.h"
@@ -25,9 +27,8 @@ struct Parts {
   EvaluatedSplits splits;
   at::Device device;
   std::unique_ptr<method::Method> method;  ///< its models without values
-  /// What is evaluated and exported: the backbone of the method's last part, "model" or "teacher".
-  std::string evaluated;
-  std::shared_ptr<nn::VisionTransformer> model;
+  std::vector<checkpoint::Meta::Encoder> encoders;
+  std::shared_ptr<nn::Encoder> model;  ///< what is evaluated and exported: the first of them
 
   /// Of the run's evaluations: what checkpoint.best_by may be.
   [[nodiscard]] std::vector<std::string> score_names(const RunConfig& config) const;
@@ -36,7 +37,7 @@ struct Parts {
 /// Collective: when one rank cannot make its parts, all leave with its error.
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks);
 
-std::int64_t count_parameters(const nn::VisionTransformer& model);
+std::int64_t count_parameters(const torch::nn::Module& model);
 
 struct RunExtent {
   std::int64_t first_step, total_steps;

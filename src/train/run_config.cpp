@@ -81,6 +81,15 @@ void validate_method(const RunConfig& config, const std::string& where) {
         where);
 }
 
+void validate_batch_norm(const RunConfig& config, const std::string& where) {
+  const bool divides = config.reproducible || config.train.micro_batches > 1;
+  if (config.model.resnet.batch_norm != nn::NormScope::all || !divides) return;
+  throw UsageError({fmt::format("model.resnet.batch_norm=all needs all images of a step at once, but {}",
+                                config.reproducible ? "reproducible makes each group a micro-batch"
+                                                    : "train.micro_batches divides them"),
+                    where, "set model.resnet.batch_norm=group"});
+}
+
 void validate_evaluation(const RunConfig& config, const std::string& where) {
   if (!config.eval.neighbours.empty()) return;
   if (!config.eval.splits.empty() && !config.method.traits().learns_classes) {
@@ -160,6 +169,7 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_trace(config, where);
   validate_stop(config, where);
   validate_method(config, where);
+  validate_batch_norm(config, where);
   validate_evaluation(config, where);
   validate_views(config, where);
 }

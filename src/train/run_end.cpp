@@ -19,7 +19,7 @@ namespace {
 void export_part(const checkpoint::Location& from, const std::string& part, const std::filesystem::path& file,
                  comm::Communicator& ranks) {
   const auto contents = checkpoint::Store(from.folder, ranks).contents(from.step);
-  checkpoint::export_safetensors(from, backbone_prefix(contents, part), file);
+  checkpoint::export_safetensors(from, encoder_prefix(contents, part), file);
 }
 
 }  // namespace

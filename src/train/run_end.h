@@ -46,7 +46,7 @@ struct Progressed {
 /// `reason` (reason_to_end_early()) as it would now.
 bool is_complete(const std::optional<RunEnd>& end, const Progressed& run, const std::string& reason);
 
-/// Exports the part `evaluated` of the last checkpoint, and of the best one. Throws DataError.
+/// Exports the encoder `evaluated` of the last checkpoint, and of the best one. Throws DataError.
 void write_weights(const RunFolder& folder, const checkpoint::Location& last, const std::string& evaluated,
                    comm::Communicator& ranks);
 

@@ -414,7 +414,7 @@ void Trainer::Impl::save(std::int64_t steps_done) {
   comm::together(ranks, [&] { record.sync(); });
   saver.save(state_to_save(state(true), ranks),
              {steps_done, epoch_of(steps_done), config.seed, dump_with_absolute_paths(config),
-              material.identity, trained_on});
+              material.identity, trained_on, parts->encoders});
   stages.pause();
   request.saved();
 }
@@ -441,8 +441,8 @@ ExitCode Trainer::Impl::finish(std::int64_t steps_done) {
   const bool is_early = steps_done < total_steps, trained = start.step < steps_done;
   comm::together(ranks, [&] {
     if (!speaks()) return;
-    write_weights(folder, {trained ? folder.checkpoints() : start.checkpoints, steps_done}, parts->evaluated,
-                  ranks);
+    write_weights(folder, {trained ? folder.checkpoints() : start.checkpoints, steps_done},
+                  parts->encoders.front().name, ranks);
     write_end({.step = steps_done,
                .ranks = ranks.size(),
                .parameters = count_parameters(*parts->model),
@@ -469,7 +469,7 @@ std::int64_t Trainer::total_steps() const noexcept {
   return impl_->total_steps;
 }
 
-nn::VisionTransformer& Trainer::model() noexcept {
+nn::Encoder& Trainer::model() noexcept {
   return *impl_->parts->model;
 }
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/text.h"
 
 namespace cohort::data {
 namespace {

@@ -12,11 +12,16 @@
 #include "cohort/checkpoint/export.h"
 #include "cohort/core/error.h"
 #include "cohort/nn/position.h"
+#include "cohort/nn/resnet.h"
+#include "cohort/nn/vit.h"
 
 #include "support/small_model.h"
 
 namespace cohort::eval {
 namespace {
+
+using nn::FittedWeights;
+using nn::Misfits;
 
 nn::VitShape shape(std::int64_t side, std::int64_t classes) {
   nn::VitShape shape = testing::small_shape({"site"}, nn::Amortization::mean_linear, {3});
@@ -382,6 +387,88 @@ TEST(Weights, RefusesWhatDoesNotFitAndChangesNothing) {
     EXPECT_NE(error.text().fix.find("norm.weight"), std::string::npos) << error.what();
   }
   EXPECT_EQ(difference(model, as_before, "cls_token"), 0.0);
+}
+
+std::string refusal(const nn::Encoder& model, const checkpoint::Safetensors& weights) {
+  try {
+    (void)fitted_weights(model, weights, "file");
+  } catch (const DataError& error) {
+    return error.text().what;
+  }
+  return "";
+}
+
+TEST(Weights, OneMessageListsAllThatDoesNotFit) {
+  const nn::VisionTransformer model(shape(8, 2), 1);
+  checkpoint::Safetensors weights = weights_of(model);
+  tensor_of(weights, "cls_token") = at::zeros({1, 1, 13});
+  weights.tensors.emplace_back("norm.wait", at::zeros({1}));
+  std::erase_if(weights.tensors, [](const auto& entry) { return entry.first.starts_with("norm."); });
+  weights.tensors.emplace_back("other.wait", at::zeros({1}));
+
+  EXPECT_EQ(refusal(model, weights),
+            "the weights do not fit the model; missing: norm.weight, norm.bias; unknown to the model: "
+            "other.wait; of another shape: cls_token [1, 1, 13], the model needs [1, 1, 24]");
+  checkpoint::Safetensors none;
+  none.tensors.emplace_back("x", at::zeros({1}));
+  EXPECT_NE(refusal(model, none).find(fmt::format("({} in all)", model.named_parameters().size() - 2)),
+            std::string::npos)
+      << "of many the first ones: " << refusal(model, none);
+}
+
+// github.com/facebookresearch/mae: a decoder beside the encoder, all of it below "model".
+TEST(Weights, MaskedAutoencodersComeWithTheirDecoder) {
+  nn::VitShape wanted = shape(8, 3);
+  wanted.context = {};
+  wanted.vocabulary.clear();
+  const nn::VisionTransformer from(wanted, 1), by_cls(wanted, 2);
+  wanted.pooling = nn::Pooling::mean;
+  nn::VisionTransformer by_mean(wanted, 3);
+  checkpoint::Safetensors file = weights_of(from);
+  std::erase_if(file.tensors, [](const auto& entry) { return entry.first.starts_with("head."); });
+  for (const char* name : {"mask_token", "decoder_embed.weight", "decoder_pos_embed",
+                           "decoder_blocks.0.attn.qkv.weight", "decoder_norm.weight", "decoder_pred.bias"})
+    file.tensors.emplace_back(name, at::zeros({1}));
+  for (auto& [name, values] : file.tensors) name = "model." + name;
+
+  const auto fitted = fitted_weights(by_cls, file, "file"), with_mean = fitted_weights(by_mean, file, "file");
+
+  EXPECT_EQ(fitted.missing, (Names{"head.weight", "head.bias"}));
+  EXPECT_TRUE(fitted.skipped.empty());
+  EXPECT_TRUE(at::equal(fitted.values.at("norm.weight"), from.named_parameters()["norm.weight"]));
+  EXPECT_EQ(with_mean.missing, (Names{"fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias"}));
+  EXPECT_EQ(with_mean.skipped, (Names{"norm.weight: the model has no such parameter",
+                                      "norm.bias: the model has no such parameter"}));
+}
+
+nn::ResNetShape small_resnet(std::int64_t channels) {
+  return {.channels = channels, .bottleneck = false, .depths = {1, 1, 1, 1}, .width = 4, .classes = 3};
+}
+
+TEST(Weights, ResidualNetworksHaveTheNamesOfTorchvision) {
+  nn::ResNet from(small_resnet(3), 1), to(small_resnet(3), 2);
+  for (const auto& buffer : from.named_buffers()) buffer.value().add_(0.5);
+  checkpoint::Safetensors file = weights_of(from);
+  file.tensors.emplace_back("bn1.num_batches_tracked", at::tensor(7, at::kLong));
+  file.tensors.emplace_back("layer2.0.downsample.1.num_batches_tracked", at::tensor(7, at::kLong));
+
+  EXPECT_TRUE(load_weights(to, file, "file"));
+
+  const auto values = to.named_parameters(), wanted = from.named_parameters();
+  for (const auto& each : wanted) EXPECT_TRUE(at::equal(each.value(), values[each.key()])) << each.key();
+  const auto buffers = to.named_buffers();
+  for (const auto& each : from.named_buffers())
+    EXPECT_TRUE(at::equal(each.value(), buffers[each.key()])) << each.key();
+  std::erase_if(file.tensors, [](const auto& entry) { return entry.first == "bn1.running_var"; });
+  EXPECT_EQ(refusal(to, file), "the weights do not fit the model; missing: bn1.running_var");
+}
+
+TEST(Weights, FirstConvolutionsAreAdaptedToTheirChannels) {
+  const nn::ResNet rgb(small_resnet(3), 1), gray(small_resnet(1), 2);
+  const auto fitted = fitted_weights(gray, weights_of(rgb), "file");
+  EXPECT_EQ(fitted.adapted, Names{"conv1.weight: 3 channels -> 1"});
+  EXPECT_TRUE(
+      at::allclose(fitted.values.at("conv1.weight"), rgb.named_parameters()["conv1.weight"].sum(1, true)));
 }
 
 }  // namespace

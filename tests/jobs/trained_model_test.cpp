@@ -21,6 +21,7 @@
 #include "cohort/data/dataset_writer.h"
 #include "cohort/data/image_codec.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/nn/vit.h"
 #include "cohort/train/import.h"
 #include "cohort/train/model.h"
 #include "cohort/train/trainer.h"
@@ -256,7 +257,7 @@ TEST_F(OtherDataset, AChannelVitDoesWithoutSomeOfItsChannels) {
                                                 Head::needed, world);
 
   EXPECT_EQ(there.channels, (Names{"dna"}));
-  EXPECT_EQ(there.model->shape().channels, 1);
+  EXPECT_EQ(dynamic_cast<nn::VisionTransformer&>(*there.model).shape().channels, 1);
   EXPECT_EQ(accuracy(there, "test"), 1.0);
   expect_same(answers(there, "test"), answers(asked, "test"));
 }

@@ -165,6 +165,8 @@ TEST_P(DinoOnRanks, TheTeacherIsFrozenAndFollows) {
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_TRUE(parts[0].is_trained());
   EXPECT_EQ(parts[1].follows, "student");
+  EXPECT_EQ(dino->encoders().front().encoder, teacher->backbone());
+  EXPECT_EQ(nn::path_of(*teacher, *teacher->backbone()), "backbone.");
   // cos at step + 1 of 10: 0.996 at first, 1 at the last step.
   EXPECT_NEAR(dino->decay({.step = 0, .total_steps = 10}), 1.0 - 0.002 * (1 + std::cos(std::acos(-1.0) / 10)),
               1e-12);

@@ -217,14 +217,17 @@ TEST_P(SupervisedOnRanks, ABatchWithoutLabelsCostsNothing) {
 INSTANTIATE_TEST_SUITE_P(Scopes, SupervisedOnRanks, ::testing::Values(nn::Scope::group, nn::Scope::global),
                          [](const auto& test) { return std::string(config::enum_name(test.param)); });
 
-TEST(Supervised, HasOnePartCalledModel) {
+TEST(Supervised, HasOnePartCalledModelWhichIsAnEncoder) {
   const auto model = testing::small_model(dropping_shape());
   const auto parts = make_supervised(model, nn::Scope::group)->parts();
+  const auto encoders = make_supervised(model, nn::Scope::group)->encoders();
   ASSERT_EQ(parts.size(), 1U);
+  ASSERT_EQ(encoders.size(), 1U);
+  EXPECT_EQ(encoders[0].encoder, model);
+  EXPECT_EQ(encoders[0].part, "model");
   EXPECT_EQ(parts[0].name, "model");
   EXPECT_TRUE(parts[0].is_trained());
   EXPECT_EQ(parts[0].model, model);
-  EXPECT_EQ(parts[0].backbone, model);
 }
 
 TEST(Supervised, NeedsAHeadAndLabels) {

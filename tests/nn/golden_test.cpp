@@ -156,7 +156,7 @@ TEST_P(GoldenModel, FeaturesLossAndAllGradients) {
   const at::Tensor loss = (out * out * golden_["in.loss_weight"]).sum();
   loss.backward();
 
-  expect_close("cls", out, golden_["out.pooled"]);
+  expect_close("cls", out, golden_["out.cls"]);
   expect_close("loss", loss.view(1), golden_["out.loss"]);
   expect_close("images", images_.grad(), golden_["grad_in.images"]);
   const auto parameters = model_.named_parameters();

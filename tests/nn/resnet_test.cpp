@@ -46,12 +46,12 @@ class GoldenResNet : public ::testing::TestWithParam<std::string> {
     const at::Tensor images = golden_["in.images"].clone().requires_grad_();
     nn::Conditions conditions;
     conditions.training = training;
-    const ResNet::Output output = model_.forward(images, conditions);
+    const auto output = model_.encode(images, conditions, nn::Encoder::maps | nn::Encoder::logits);
     const at::Tensor loss = at::cross_entropy_loss(output.logits, golden_["in.labels"]);
     loss.backward();
     for (std::size_t s = 0; s < 4; ++s) {
       const std::string name = "out_" + mode + ".layer" + std::to_string(s + 1);
-      EXPECT_LE(relative_difference(output.maps[s], golden_[name]), kOutputs) << name;
+      EXPECT_LE(relative_difference(output.maps[s].values, golden_[name]), kOutputs) << name;
     }
     EXPECT_LE(relative_difference(output.logits, golden_["out_" + mode + ".logits"]), kOutputs);
     EXPECT_LE(relative_difference(loss.reshape({1}), golden_["out_" + mode + ".loss"]), kOutputs);
@@ -100,8 +100,8 @@ TEST(ResNet, ImagesOfOneGroupNeedNotBeNeighbours) {
   together.group = at::tensor(std::vector<std::int64_t>{7, 7, 7, 9, 9, 9});
   mixed.group = together.group.index_select(0, order);
 
-  const at::Tensor straight = model.forward(images, together).logits,
-                   other = model.forward(images.index_select(0, order), mixed).logits;
+  const at::Tensor straight = model.encode(images, together, nn::Encoder::logits).logits,
+                   other = model.encode(images.index_select(0, order), mixed, nn::Encoder::logits).logits;
 
   EXPECT_TRUE(at::equal(other, straight.index_select(0, order)));
 }
@@ -111,12 +111,25 @@ TEST(ResNet, LayersCountBlocksOverAllStages) {
   ASSERT_TRUE(shape.has_value());
   const ResNet model(*shape);
   EXPECT_EQ(model.unit_count(), 16U);
-  EXPECT_EQ(model.width(), 2048);
+  EXPECT_EQ(model.traits().width, 2048);
   EXPECT_EQ(model.layer_of("conv1.weight"), 0);
   EXPECT_EQ(model.layer_of("layer1.0.bn1.weight"), 1);
   EXPECT_EQ(model.layer_of("layer3.2.downsample.0.weight"), 3 + 4 + 2 + 1);
   EXPECT_EQ(model.layer_of("layer4.2.conv3.weight"), 16);
   EXPECT_FALSE(nn::resnet_shape("resnet51").has_value());
+}
+
+TEST(ResNet, ASmallStemKeepsAllPixels) {
+  ResNetShape shape{.channels = 1, .bottleneck = false, .depths = {1, 1, 1, 1}, .width = 4};
+  const at::Tensor images = at::sin(at::arange(2 * 16 * 16) * 0.37).view({2, 1, 16, 16});
+  for (const auto& [stem, stride] : {std::pair(nn::Stem::imagenet, 4), std::pair(nn::Stem::small, 1)}) {
+    shape.stem = stem;
+    const auto maps = ResNet(shape, 5).encode(images, {}, nn::Encoder::maps).maps;
+    ASSERT_EQ(maps.size(), 4U);
+    EXPECT_EQ(maps[0].stride, stride);
+    EXPECT_EQ(maps[0].values.sizes(), at::IntArrayRef({2, 4, 16 / stride, 16 / stride}));
+    EXPECT_EQ(maps[3].stride, 8 * stride);
+  }
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace cohort::testing {
 
 /// What make_method() makes a method of, as method::Materials.
 struct TestMaterials {
-  std::function<std::shared_ptr<nn::VisionTransformer>(std::int64_t classes)> encoder;
+  std::function<std::shared_ptr<nn::Encoder>(std::int64_t classes)> encoder;
   nn::Scope scope = nn::Scope::group;
   std::int64_t classes = 0;
   std::vector<std::int64_t> label_counts{};

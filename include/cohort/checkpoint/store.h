@@ -32,6 +32,12 @@ struct Meta {
   /// What the model knows of its training data, a JSON object (data/signature.h); empty: not known, as of
   /// checkpoints that older programs wrote.
   std::string trained_on{};
+  /// What makes features: how names of its tensors begin.
+  struct Encoder {
+    std::string name, prefix;  ///< "teacher", "/teacher/backbone."
+  };
+  /// The first one is exported unless another one is asked for; none: not known, as above.
+  std::vector<Encoder> encoders{};
 };
 
 /// A slice as it lies in state.h5, with the checksum of its values.

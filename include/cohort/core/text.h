@@ -22,6 +22,12 @@ std::string in_small_letters(std::string text);
 
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
+/// "cat, dog", of many the first ones and "… (200 in all)"; "none".
+std::string list_of(std::span<const std::string> names);
+
+/// Where each of `wanted` stands in `names`; -1: nowhere.
+std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names);
+
 /// "1.2 GiB", "512 B": binary units.
 std::string format_bytes(std::uint64_t bytes);
 /// "0.4 s", "3 min 20 s", "5 h 02 min".

@@ -39,12 +39,6 @@ Signature signature_of(const Dataset& training, const std::string& label,
 std::string signature_text(const Signature& signature);
 Signature parse_signature(const std::string& text, const std::string& where);
 
-/// Where each of `wanted` stands in `names`; -1: nowhere.
-std::vector<std::int64_t> places_of(std::span<const std::string> wanted, std::span<const std::string> names);
-
-/// "cat, dog", of many the first ones.
-std::string list_of(std::span<const std::string> names);
-
 /// `model` of these of its channels alone, in this order.
 Signature with_channels(Signature model, const std::vector<std::string>& channels);
 

@@ -42,9 +42,9 @@ std::string classifier_of(const std::string& classifier, const data::Description
                           const std::string& column);
 
 /// Collective. predict() and evaluation_of().
-Evaluation evaluate(nn::VisionTransformer& model, const data::Dataset& dataset,
-                    const EvaluationColumns& columns, const EvalConfig& config,
-                    augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks);
+Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, const EvaluationColumns& columns,
+                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                    comm::Communicator& ranks);
 
 /// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
 /// significant digits.

@@ -24,15 +24,16 @@ struct Explanation {
   at::Tensor logits;    ///< [n, classes]; undefined without a head
 };
 
+/// The model as one that can be explained. Throws UsageError when it is none: it has no attention, or does
+/// not answer by its cls token.
+nn::VisionTransformer& explainable(nn::Encoder& model);
+
 /// Collective. Maps of the images `rows` of the dataset, in that order, each with the context token of its
 /// evaluation group (predict()). Groups are dealt to ranks: the same bits on any number of them. fp32. Every
 /// parameter of the model is whole on this rank. Throws UsageError or DataError.
 Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
                     std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
                     augment::Normalisation normalisation, comm::Communicator& ranks);
-
-/// Tokens that the patches of such images have in a model: ChannelViT one for each channel.
-std::int64_t patch_tokens(const nn::VitShape& shape, const data::ImageLayout& images);
 
 /// Images of a bank that are most similar to each query, best first.
 struct Similar {

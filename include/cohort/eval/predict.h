@@ -10,20 +10,20 @@
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/eval_config.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 
 namespace cohort::eval {
 
 
-/// Which tokens of a model are its features.
+/// What of a model are its features.
 struct FeatureChoice {
-  std::int64_t layer = -1;  ///< those that enter this block, counted from 0; -1: those behind the last norm
-  bool patches = false;     ///< those of patches as well
+  std::int64_t layer = -1;  ///< those that enter this layer, counted from 0; -1: those behind the last
+  bool patches = false;     ///< tokens of patches as well
 };
 
 struct Prediction {
   at::Tensor logits;    ///< [N, classes] f32, dataset order; undefined without a head
-  at::Tensor features;  ///< [N, D] f32, dataset order: cls
+  at::Tensor features;  ///< [N, D] f32, dataset order: pooled
   at::Tensor patches;   ///< [N, P, D] f32, dataset order; undefined unless asked for
   at::Tensor context;   ///< [N, K, D] f32: context token behind every image; undefined without keys
   double images_per_second = 0.0;  ///< over all ranks
@@ -38,8 +38,9 @@ using AskedToStop = std::function<bool()>;
 /// are divided over the ranks. No gradients, fp32
 /// output, all of it on every rank. `asked_to_stop`: asked before each pass of the model; once
 /// it is true on one rank, every rank throws an Error with ExitCode::stopped. Precondition: choice.layer is
-/// less than the model's depth.
-Prediction predict(nn::VisionTransformer& model, const data::Dataset& dataset, const std::string& group_by,
+/// less than traits().layers, and patches only
+/// of an encoder with tokens.
+Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                    comm::Communicator& ranks, const FeatureChoice& choice = {},
                    const AskedToStop& asked_to_stop = {});

@@ -14,7 +14,7 @@
 
 namespace cohort::nn {
 class UnitModel;
-class VisionTransformer;
+class Encoder;
 }  // namespace cohort::nn
 
 namespace cohort::method {
@@ -57,8 +57,6 @@ class Metrics {
 struct Part {
   std::string name;
   std::shared_ptr<nn::UnitModel> model;
-  /// What features come from: `model` itself, or the module "backbone" of it.
-  std::shared_ptr<nn::VisionTransformer> backbone;
   enum class Role {
     trained,  ///< by the optimizer, but for what rules freeze
     follows,  ///< the moving average of another part: its parameters; buffers are its own, and move by its
@@ -68,6 +66,13 @@ struct Part {
   Role role = Role::trained;
   std::string follows{};  ///< the name of that other part
   [[nodiscard]] bool is_trained() const noexcept { return role == Role::trained; }
+};
+
+/// What makes features, in one of the parts: the part itself or a module of it.
+struct NamedEncoder {
+  std::string name;  ///< by which commands choose it: --part
+  std::shared_ptr<nn::Encoder> encoder;
+  std::string part;
 };
 
 /// The one that is trained. Bug when none is, or several are.
@@ -97,6 +102,8 @@ class Method {
   /// Exactly one of them is trained: what learns together is one model, made of towers. The others have
   /// neither gradients nor state of an optimizer; all are sharded alike, and are in checkpoints.
   virtual std::vector<Part> parts() = 0;
+  /// The first one is judged, exported and extracted unless another one is asked for.
+  virtual std::vector<NamedEncoder> encoders() = 0;
   virtual std::vector<Buffer> buffers() { return {}; }
   /// How parameters of the trained part are trained, where that is not as the optimizer's options say; each
   /// pattern has a parameter. Those of the configuration come after them.

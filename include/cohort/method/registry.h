@@ -41,7 +41,7 @@ struct Materials {
   std::span<const std::int64_t> label_counts{};
   /// Makes an encoder for what `role` names ("image") with a head for `classes` (0: none), each time another.
   /// A run's have shapes and no values: the trainer sets those of all parts.
-  std::function<std::shared_ptr<nn::VisionTransformer>(std::string_view role, std::int64_t classes)> encoder;
+  std::function<std::shared_ptr<nn::Encoder>(std::string_view role, std::int64_t classes)> encoder;
   nn::Scope scope = nn::Scope::group;  ///< context.scope
 };
 

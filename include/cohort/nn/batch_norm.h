@@ -6,20 +6,12 @@
 
 #include <torch/nn/module.h>
 
-#include "cohort/config/field.h"
 #include "cohort/nn/conditions.h"
 #include "cohort/nn/initialise.h"
+#include "cohort/nn/norm_scope.h"
 #include "cohort/nn/step_state.h"
 
 namespace cohort::nn {
-
-/// Which images share the statistics of a batch normalisation in training.
-enum class NormScope {
-  group,   ///< those of a group, which lies on one rank: no communication (the published "per GPU")
-  all,     ///< those of all ranks in one pass ("synchronised"): no micro-batches
-  frozen,  ///< none: the running statistics count, and stay as they are
-};
-std::span<const config::EnumName<NormScope>> enum_names(NormScope);
 
 /// Batch normalisation (Ioffe and Szegedy, arXiv 1502.03167) of rows [B, C], maps [B, C, h, w] and volumes
 /// [B, C, d, h, w], over all but the channels. Parameters weight, bias and buffers running_mean, running_var

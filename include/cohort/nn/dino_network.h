@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cohort/nn/dino_head.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 
 namespace cohort::nn {
 
@@ -15,14 +15,14 @@ namespace cohort::nn {
 class DinoNetwork final : public UnitModel {
  public:
   /// The head's values are uninitialised: initialise() or discard_values() comes next.
-  DinoNetwork(std::shared_ptr<VisionTransformer> backbone, const DinoHeadShape& head);
+  DinoNetwork(std::shared_ptr<Encoder> backbone, const DinoHeadShape& head);
 
-  [[nodiscard]] const std::shared_ptr<VisionTransformer>& backbone() const noexcept { return backbone_; }
+  [[nodiscard]] const std::shared_ptr<Encoder>& backbone() const noexcept { return backbone_; }
   /// Only after a forward pass of the backbone, which brings the head's parameters with it.
   [[nodiscard]] DinoHead& head() noexcept { return *head_; }
 
  private:
-  std::shared_ptr<VisionTransformer> backbone_;
+  std::shared_ptr<Encoder> backbone_;
   std::shared_ptr<DinoHead> head_;
 };
 

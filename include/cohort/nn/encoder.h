@@ -1,12 +1,16 @@
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "cohort/nn/conditions.h"
 #include "cohort/nn/unit_model.h"
+#include "cohort/nn/weights.h"
 
 namespace cohort::nn {
 
@@ -56,6 +60,17 @@ class Encoder : public UnitModel {
                                                  std::int64_t width) const = 0;
   /// Its size in words, for people: "width 384, depth 12, 6 heads, patch 16".
   [[nodiscard]] virtual std::string summary() const = 0;
+
+  /// How names of the head's parameters begin: "head.".
+  [[nodiscard]] virtual std::string_view head() const noexcept = 0;
+  /// Layouts of published weights, but for the names of the encoder itself, which are published ones too.
+  [[nodiscard]] virtual std::span<const Dialect> dialects() const noexcept = 0;
+  /// Whether weights may have, or lack, a tensor beside the head that the model lacks, or has.
+  [[nodiscard]] virtual bool is_optional(std::string_view /*name*/) const { return false; }
+  /// `stored` as the parameter or buffer `name` needs it, a tensor like `parameter`, of which only the sizes
+  /// count; nothing when it cannot be. The caller compares sizes. Not asked of the head.
+  [[nodiscard]] virtual std::optional<Adapted> adapt(const std::string& name, const at::Tensor& parameter,
+                                                     const at::Tensor& stored, NamesOfBoth names) const = 0;
 };
 
 }  // namespace cohort::nn

@@ -68,7 +68,7 @@ class Initialiser {
   std::unordered_map<std::string, Draw> draws_;
 };
 
-/// Fills every parameter of `model`.
+/// Fills every parameter of `model`, also of one whose values were discarded.
 void initialise(torch::nn::Module& model, std::uint64_t seed);
 
 }  // namespace cohort::nn

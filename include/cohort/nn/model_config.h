@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cohort/config/field.h"
+#include "cohort/nn/norm_scope.h"
 #include "cohort/nn/position.h"
 
 namespace cohort::nn {
@@ -21,6 +22,32 @@ enum class Pooling {
 };
 std::span<const config::EnumName<Pooling>> enum_names(Pooling);
 
+/// How a residual network begins.
+enum class Stem {
+  imagenet,  ///< a convolution of 7 x 7 with stride 2, and pooling with stride 2
+  small,     ///< one of 3 x 3 with stride 1, as for images of 32 x 32 pixels (arXiv 1512.03385, section 4.2)
+};
+std::span<const config::EnumName<Stem>> enum_names(Stem);
+
+/// Of a residual network alone.
+struct ResNetConfig {
+  NormScope batch_norm = NormScope::group;
+  Stem stem = Stem::imagenet;
+  std::int64_t width = 64;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("batch_norm", batch_norm,
+          "images that share statistics in training: those of a group; all of a pass, on all ranks; or none: "
+          "the running statistics stay as they are");
+    visit("stem", stem,
+          "how the network begins: imagenet: a convolution of 7 x 7 and pooling, which together take every "
+          "fourth pixel; small: one of 3 x 3 that keeps all pixels, for images below some 64 pixels");
+    visit("width", width, "channels of the first stage; doubled in each of the three others",
+          config::Range<std::int64_t>{1, 4096});
+  }
+};
+
 /// Which encoder is built, and how large.
 struct ModelConfig {
   std::string name = "vit_small";
@@ -35,12 +62,15 @@ struct ModelConfig {
   bool channel_sampling = false;
   Pooling pooling = Pooling::cls;
   std::filesystem::path weights{};
+  ResNetConfig resnet;
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit("name", name,
-          "size: vit_tiny, vit_small, vit_base, vit_large, vit_huge or vit_giant (width 192, 384, 768, 1024, "
-          "1280, 1536)");
+    visit(
+        "name", name,
+        "encoder and size: vit_tiny, vit_small, vit_base, vit_large, vit_huge or vit_giant (width 192, 384, "
+        "768, 1024, 1280, 1536); resnet18, resnet34, resnet50, resnet101 or resnet152 (docs/encoders.md). "
+        "Keys below are of vision transformers, but for weights and resnet");
     visit("family", family, "vit: a token for each patch; channelvit: one for each channel of each patch");
     visit("patch_size", patch_size, "height and width of a patch, in pixels",
           config::Range<std::int64_t>{1, 1024});
@@ -69,6 +99,7 @@ struct ModelConfig {
         "what features and head are made of: cls: the cls token; mean: the mean of the patch tokens, with a "
         "norm of its own in place of the final one, as published MAE models are fine-tuned");
     visit("weights", weights, "safetensors file that training starts from; empty: random weights");
+    visit.section("resnet", resnet, "residual networks");
   }
 };
 

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "cohort/nn/batch_norm.h"
-#include "cohort/nn/unit_model.h"
+#include "cohort/nn/encoder.h"
+#include "cohort/nn/model_config.h"
 
 namespace cohort::nn {
 
@@ -21,6 +23,7 @@ struct ResNetShape {
   std::int64_t width = 64;                         ///< channels of the first stage's convolutions
   std::int64_t classes = 0;                        ///< 0: no head
   NormScope batch_norm = NormScope::group;
+  Stem stem = Stem::imagenet;
 };
 
 /// resnet18, resnet34, resnet50, resnet101 or resnet152, without a head. Nothing for another name.
@@ -31,30 +34,37 @@ std::vector<std::string> resnet_names();
 /// bottleneck sits on its 3 x 3 convolution. Parameters and buffers have torchvision's names (conv1, bn1,
 /// layer1.0.conv1, layer2.0.downsample.0, fc). Unit b is residual block b, counted over all stages; the rest
 /// is the root unit. Not copyable. One thread at a time.
-class ResNet final : public UnitModel {
+class ResNet final : public Encoder {
  public:
   /// Random weights of `seed`.
   ResNet(const ResNetShape& shape, std::uint64_t seed);
   /// Without memory for the weights (discard_values).
   explicit ResNet(const ResNetShape& shape);
 
-  struct Output {
-    std::array<at::Tensor, 4> maps;  ///< [B, C_i, h / s, w / s] of each stage, strides s 4, 8, 16, 32
-    at::Tensor pooled;               ///< [B, D], mean of the last map over places
-    at::Tensor logits;               ///< [B, classes]; undefined without a head
-  };
   /// `images` [B, C, h, w], normalised; images of one group (conditions.group; undefined: all) share the
-  /// statistics of batch normalisation in training. Collective in NormScope::all. Errors: BatchNorm.
-  Output forward(const at::Tensor& images, const Conditions& conditions);
+  /// statistics of batch normalisation in training. Pooled features are the mean of the last map over places;
+  /// maps those of the four stages, of strides 4, 8, 16 and 32 (small stem: 1, 2, 4, 8). No tokens, no
+  /// contexts. Collective in NormScope::all. Errors: BatchNorm.
+  Output encode(const at::Tensor& images, const Conditions& conditions, unsigned wanted) override;
 
   [[nodiscard]] const ResNetShape& shape() const noexcept { return shape_; }
-  /// Of `pooled`.
-  [[nodiscard]] std::int64_t width() const noexcept;
+  [[nodiscard]] const EncoderTraits& traits() const noexcept override { return traits_; }
+  [[nodiscard]] std::int64_t token_count(std::int64_t channels, std::int64_t height,
+                                         std::int64_t width) const override;
+  [[nodiscard]] std::string summary() const override;
+  [[nodiscard]] std::string_view head() const noexcept override { return "fc."; }
+  [[nodiscard]] std::span<const Dialect> dialects() const noexcept override;
+  [[nodiscard]] std::optional<Adapted> adapt(const std::string& name, const at::Tensor& parameter,
+                                             const at::Tensor& stored, NamesOfBoth names) const override;
 
  private:
   [[nodiscard]] int own_layer_of(const std::string& parameter) const override;
 
+  at::Tensor begin_stages(const at::Tensor& images, const Conditions& conditions,
+                          std::span<const std::int64_t> group_sizes);
+
   ResNetShape shape_;
+  EncoderTraits traits_;
   std::shared_ptr<torch::nn::Module> convolution_, head_;  ///< Conv2d, Linear; no head: null
   std::shared_ptr<BatchNorm> norm_;
   std::array<std::vector<std::shared_ptr<ResidualBlock>>, 4> stages_;

@@ -66,6 +66,10 @@ class UnitModel : public torch::nn::Module {
   std::size_t first_unit_ = 0;
 };
 
+/// How names of `inner`'s parameters begin in those of `whole`, which it is a module of, or is itself:
+/// "backbone.", "".
+std::string path_of(const torch::nn::Module& whole, const torch::nn::Module& inner);
+
 /// Frees the memory of all parameters of `module`; shapes and names stay. For a model whose values come
 /// later, unit by unit (shard::ShardedModel).
 void discard_values(torch::nn::Module& module);

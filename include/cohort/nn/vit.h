@@ -98,6 +98,11 @@ class VisionTransformer final : public Encoder {
   [[nodiscard]] std::int64_t token_count(std::int64_t channels, std::int64_t height,
                                          std::int64_t width) const override;
   [[nodiscard]] std::string summary() const override;
+  [[nodiscard]] std::string_view head() const noexcept override { return "head."; }
+  [[nodiscard]] std::span<const Dialect> dialects() const noexcept override;
+  [[nodiscard]] bool is_optional(std::string_view name) const override;
+  [[nodiscard]] std::optional<Adapted> adapt(const std::string& name, const at::Tensor& parameter,
+                                             const at::Tensor& stored, NamesOfBoth names) const override;
   /// For what looks into it. The block lives as long as the model.
   [[nodiscard]] Block& block(std::size_t layer) const;
 

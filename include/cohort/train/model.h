@@ -11,7 +11,7 @@
 #include "cohort/core/error.h"
 #include "cohort/data/signature.h"
 #include "cohort/method/method.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoders.h"
 #include "cohort/train/run_config.h"
 
 namespace cohort::train {
@@ -25,11 +25,14 @@ data::Signature signature_of(const RunConfig& config, const data::Dataset& train
 /// The model of a configuration for what `signature` says, on the CPU, with random weights or those of
 /// model.weights. No classes: no head. Throws UsageError (also: context keys other than those of the
 /// configuration) or DataError.
-std::shared_ptr<nn::VisionTransformer> build_model(const RunConfig& config, const data::Signature& signature);
+std::shared_ptr<nn::Encoder> build_model(const RunConfig& config, const data::Signature& signature);
 
 /// The same without memory for the weights: for shard::ShardedModel.
-std::shared_ptr<nn::VisionTransformer> build_model_without_values(const RunConfig& config,
-                                                                  const data::Signature& signature);
+std::shared_ptr<nn::Encoder> build_model_without_values(const RunConfig& config,
+                                                        const data::Signature& signature);
+
+/// What a model of this configuration is made for.
+nn::EncoderInput encoder_input(const RunConfig& config, const data::Signature& signature);
 
 /// Whether context tokens are rows of a table, which knows the contexts of training alone.
 bool has_dictionary(const nn::ContextConfig& context);
@@ -47,19 +50,24 @@ std::unique_ptr<method::Method> build_method(const RunConfig& config, const data
 std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
                                    const std::string& label, const data::Signature& signature);
 
-/// Writes the first values of each parameter of a part's model: those of model.weights in the backbone, by
-/// name (eval::fitted_weights), random ones where there are none, the same for all parts. Reads the file when
-/// it is first called, so that errors come then. `signature`: what the part is trained on.
+/// Writes the first values of each parameter of a part's model: those of model.weights in its encoder, the
+/// first of `encoders` in this part, by name (eval::fitted_weights), random ones where there are none, the
+/// same for all parts. The encoder's buffers come with them. Reads the file when it is first called, so that
+/// errors come then. `signature`: what the part is trained on.
 shard::ShardedModel::Fill first_values(const RunConfig& config, const method::Part& part,
+                                       std::span<const method::NamedEncoder> encoders,
                                        const data::Signature& signature);
 
-/// How names of a part's backbone begin in checkpoints: "/model/", "/teacher/backbone.". `part` empty: model,
-/// or teacher. Throws UsageError when the checkpoint has no such part.
-std::string backbone_prefix(const checkpoint::Contents& contents, const std::string& part);
+/// The method's encoders as checkpoints name them.
+std::vector<checkpoint::Meta::Encoder> stored_encoders(method::Method& method);
 
-/// Collective. Overwrites the model's parameters, whole on every rank, with the tensors of a checkpoint whose
-/// names begin with `prefix`. Throws DataError.
-void load_checkpoint_weights(nn::VisionTransformer& model, checkpoint::Store& store, std::int64_t step,
+/// How names of an encoder begin in a checkpoint: "/model/", "/teacher/backbone.". `name` empty: the first
+/// one. Throws UsageError when the checkpoint has no such encoder.
+std::string encoder_prefix(const checkpoint::Contents& contents, const std::string& name);
+
+/// Collective. Overwrites the model's parameters, whole on every rank, and buffers with the tensors of a
+/// checkpoint whose names begin with `prefix`. Throws DataError.
+void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix);
 
 }  // namespace cohort::train

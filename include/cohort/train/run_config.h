@@ -15,7 +15,7 @@
 #include "cohort/eval/eval_config.h"
 #include "cohort/method/choice.h"
 #include "cohort/nn/context.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/model_config.h"
 #include "cohort/shard/optimizer.h"
 #include "cohort/shard/sharded_model.h"
 #include "cohort/train/device.h"
@@ -206,7 +206,7 @@ struct RunConfig {
     visit.section("data", data, "what is learnt from");
     visit.section("augment", augment, "random changes of training images");
     visit.section("sampler", sampler, "which images meet in a step");
-    visit.section("model", model, "the vision transformer");
+    visit.section("model", model, "the encoder");
     visit.section("context", context, "context tokens");
     method.visit_sections(visit);
     visit.section("optimizer", optimizer, "how parameters are updated");

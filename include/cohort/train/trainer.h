@@ -9,7 +9,7 @@
 #include "cohort/train/stage_observer.h"
 
 namespace cohort::nn {
-class VisionTransformer;
+class Encoder;
 }
 
 namespace cohort::train {
@@ -40,7 +40,7 @@ class Trainer {
       const noexcept;  ///< steps done before: 0, or those of the checkpoint
   [[nodiscard]] std::int64_t total_steps() const noexcept;
   /// Its parameters have values only while it runs when sharding.strategy divides them (shard::ShardedModel).
-  [[nodiscard]] nn::VisionTransformer& model() noexcept;
+  [[nodiscard]] nn::Encoder& model() noexcept;
 
  private:
   struct Impl;

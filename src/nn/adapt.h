@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cohort/nn/weights.h"
+
+namespace cohort::nn {
+
+/// Rows of a table by name; zeros for new names. Nothing when it has not as many rows as names.
+std::optional<Adapted> rows_by_name(const at::Tensor& stored, std::span<const std::string> from,
+                                    std::span<const std::string> to);
+
+/// Filters [D, c, P, Q] for the channels of the model: by name, else by position. Nothing when they are not
+/// those of the names, or differ from `parameter`, of which only the sizes count, in more than channels.
+std::optional<Adapted> filters_of_channels(const at::Tensor& stored, const at::Tensor& parameter,
+                                           NamesOfBoth names);
+
+/// "channels red -> gray".
+std::string channels_text(NamesOfBoth names);
+
+bool has_unknown_names(std::span<const std::string> wanted, std::span<const std::string> known);
+
+/// The tensor of this name; null: there is none.
+const at::Tensor* find_tensor(const NamedTensors& tensors, std::string_view name);
+
+}  // namespace cohort::nn
