@@ -29,12 +29,10 @@ constexpr double kSameRate = 0.01;  // relative: less is no jump
 
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
-  static constexpr std::array<std::string_view, 12> kKeys{"seed",           "data.train_split",
-                                                          "data.label",     "data.channels",
-                                                          "data.contexts",  "data.normalisation",
-                                                          "context.",       "sampler.",
-                                                          "optimizer.name", "optimizer.frozen", "method",
-                                                          "dino."};
+  static constexpr std::array<std::string_view, 12> kKeys{
+      "seed",           "data.train_split",   "data.label", "data.channels",
+      "data.contexts",  "data.normalisation", "context.",   "sampler.",
+      "optimizer.name", "optimizer.frozen",   "method",     "dino."};
   if (key == "model.weights") return false;
   if (key.starts_with("model.")) return true;
   for (const std::string_view known : kKeys) {
