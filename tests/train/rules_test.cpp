@@ -283,8 +283,9 @@ TEST_F(RuledRun, TheConfigurationFreezesAndScales) {
   ruled.optimizer.lr_of = {"head.*=3", "head.bias=2"};
   ruled.optimizer.no_weight_decay = {"pos_embed"};
   const auto first = build_model(plain, signature_of(plain, data::Description::read(plain.data.path)));
-  const Tensors one = weights_after(plain), other = weights_after(ruled);
+  const Tensors one = weights_after(plain);
   EXPECT_EQ(read_file(plain.run_dir / "log.txt").find("\n  frozen  "), std::string::npos);
+  const Tensors other = weights_after(ruled);
   expect_in(read_file(ruled.run_dir / "log.txt"), "\n  frozen     3,296 of the ");
 
   for (const auto& parameter : first->named_parameters()) {
@@ -303,14 +304,14 @@ TEST_F(RuledRun, PatternsWithoutParametersAreRefused) {
   RunConfig bad = config("bad");
   bad.optimizer.frozen = {"blocks.0.*", "block.1.*"};
   expect_in(refusal(bad), "no parameter is called 'block.1.*'");
-  expect_in(refusal(bad), "where: optimizer.frozen");
+  expect_in(refusal(bad), "optimizer.frozen");
   expect_in(refusal(bad), "did you mean 'blocks.1.*'?");
   bad.optimizer.frozen = {};
   bad.optimizer.lr_of = {"haed.*=10"};
   expect_in(refusal(bad), "did you mean 'head.*'?");
   bad.optimizer.lr_of = {};
   bad.optimizer.no_weight_decay = {"xyz"};
-  expect_in(refusal(bad), "known: blocks.*, cin.*, cls_token");
+  expect_in(refusal(bad), "known: cls_token, pos_embed, blocks.*, ");
   bad.optimizer.no_weight_decay = {};
   bad.optimizer.frozen = {"*"};
   expect_in(refusal(bad), "optimizer.frozen freezes all parameters: nothing is left to train");
