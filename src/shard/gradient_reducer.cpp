@@ -1,6 +1,5 @@
 #include "gradient_reducer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -34,7 +33,6 @@ void GradientReducer::add_sources(std::size_t unit) {
   for (std::size_t f = 0; f < units_[unit].flats().size(); ++f) {
     const FlatParameter& flat = *units_[unit].flats()[f];
     if (!flat.trained()) continue;
-    if (options_.reproducible) stacks_.push_back({units_[unit].flats()[f].get(), {}});
     for (std::size_t slot = 0; slot < flat.parameters().size(); ++slot) {
       Source& source = sources_.emplace_back();
       source.parameter = flat.parameters()[slot].tensor;
@@ -62,7 +60,7 @@ void GradientReducer::begin_step(int backward_passes) {
     const int ranks = mesh_.world().size();
     tree_.emplace(std::int64_t{backward_passes} * ranks, ranks);
     sums_after_pass_ = tree_->sums_after_group(mesh_.world().rank());
-    for (auto& [flat, stack] : stacks_) stack.clear();
+    stacks_.clear();
   }
   begin_pass();
 }
@@ -125,9 +123,7 @@ void GradientReducer::start(FlatParameter& flat) {
 
 void GradientReducer::start_tree(FlatParameter& flat) {
   const at::NoGradGuard no_grad;
-  const auto found =
-      std::find_if(stacks_.begin(), stacks_.end(), [&](const auto& entry) { return entry.first == &flat; });
-  std::vector<at::Tensor>& stack = found->second;
+  std::vector<at::Tensor>& stack = stacks_[&flat];
   stack.push_back(flat.take_gradient());
   for (int sums = sums_after_pass_[static_cast<std::size_t>(pass_)]; sums > 0; --sums) {
     const at::Tensor upper = std::move(stack.back());

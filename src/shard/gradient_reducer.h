@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include <torch/csrc/autograd/function.h>
@@ -88,7 +89,7 @@ class GradientReducer {
   int passes_ = 0, pass_ = 0;
   std::optional<SummationTree> tree_;
   std::vector<int> sums_after_pass_;
-  std::vector<std::pair<FlatParameter*, std::vector<at::Tensor>>> stacks_;
+  std::unordered_map<const FlatParameter*, std::vector<at::Tensor>> stacks_;  // of the tree
   std::deque<std::unique_ptr<Reduction>> in_flight_;
   Clock::duration wait_{};
   bool watches_ = false;

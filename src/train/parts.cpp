@@ -9,6 +9,7 @@
 #include "cohort/core/text.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/kernels.h"
+#include "cohort/nn/unit_model.h"
 #include "cohort/train/model.h"
 
 #include "train/best_score.h"
@@ -41,6 +42,19 @@ std::string batch_text(const RunConfig& config, int ranks) {
   const std::string key = training_group_key(config);
   return fmt::format("{} groups of {} images{} = {} images, {} of them on each of {} ranks", groups, images,
                      key.empty() ? "" : " of one " + key, groups * images, groups / ranks * images, ranks);
+}
+
+/// Empty: nothing is frozen.
+std::string frozen_text(method::Method& method) {
+  const std::vector<method::Part> parts = method.parts();
+  std::int64_t all = 0, frozen = 0;
+  for (const at::Tensor& parameter : method::trained_part(parts).model->parameters()) {
+    all += parameter.numel();
+    if (!parameter.requires_grad()) frozen += parameter.numel();
+  }
+  return frozen == 0 ? ""
+                     : fmt::format("{} of the {} parameters that could be trained", format_count(frozen),
+                                   format_count(all));
 }
 
 /// Counted only where they are needed: a pass over all labels.
@@ -105,6 +119,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   };
   row("method", config.method.name());
   row("model", model_text(config, *parts.model));
+  if (const std::string frozen = frozen_text(*parts.method); !frozen.empty()) row("frozen", frozen);
   row("context", context_text(config.context));
   row("dataset", data_text(config, parts.data));
   row("batch", batch_text(config, extent.ranks));

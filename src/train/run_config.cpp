@@ -163,6 +163,7 @@ void validate(const RunConfig& config, const std::string& where) {
   if (config.resume.empty()) {
     throw UsageError({"resume is empty", where, "set resume to auto, never, or the folder of a checkpoint"});
   }
+  (void)shard::configured_rules(config.optimizer);
   validate_context(config, where);
   validate_micro_batches(config, where);
   validate_sharding(config, where);

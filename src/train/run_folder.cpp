@@ -38,11 +38,10 @@ bool is_fixed_option_of_method(std::string_view key) {
 
 /// What decides the meaning of a step and the shapes of the weights.
 bool must_match(std::string_view key) {
-  static constexpr std::array<std::string_view, 10> kKeys{"seed",           "data.train_split",
-                                                          "data.label",     "data.channels",
-                                                          "data.contexts",  "data.normalisation",
-                                                          "context.",       "sampler.",
-                                                          "optimizer.name", "method"};
+  static constexpr std::array<std::string_view, 11> kKeys{
+      "seed",           "data.train_split",   "data.label", "data.channels",
+      "data.contexts",  "data.normalisation", "context.",   "sampler.",
+      "optimizer.name", "optimizer.frozen",   "method"};
   if (key == "model.weights") return false;
   if (key.starts_with("model.")) return true;
   for (const std::string_view known : kKeys) {

@@ -253,6 +253,44 @@ TEST(WeightDecay, LeavesOneDimensionAndBiasesAlone) {
     EXPECT_EQ(unit.parameter(name).min().item<double>(), 2.0) << name;
 }
 
+// Without gradients, decay alone moves; LARS scales it to a thousandth of a matrix.
+TEST(Rules, ScaleTheRateAndReplaceTheDecay) {
+  const std::vector<nn::ParameterRule> rules{{.pattern = "*.bias", .weight_decay = 0.25},
+                                             {.pattern = "embed.weight", .weight_decay = 0.0},
+                                             {.pattern = "blocks.0.*", .lr_scale = 0.5}};
+  for (const std::string name : {"adamw", "sgd", "lars"}) {
+    const bool scales = name == "lars";
+    Unit unit = layered_unit();
+    SimulatedRanks simulated(unit, 2, configured(name), {rules});
+
+    simulated.step(1.0, 0.5);
+
+    const std::vector<std::pair<std::string, double>> moved{{"embed.weight", 2.0},
+                                                            {"blocks.0.weight", scales ? 1.999 : 1.5},
+                                                            {"odd.bias", scales ? 1.998 : 1.5},
+                                                            {"blocks.0.bias", 1.75},
+                                                            {"head.bias", 1.5}};
+    for (const auto& [parameter, value] : moved)
+      EXPECT_LE((unit.parameter(parameter) - value).abs().max().item<double>(), 1e-6)
+          << name << " " << parameter;
+  }
+}
+
+TEST(Rules, OfTheConfigurationComeInItsOrder) {
+  const auto rules = configured_rules(
+      {.frozen = {"a.*"}, .lr_of = {"b=0", "x=y=2.5"}, .no_weight_decay = {"cls_token", "pos_embed"}});
+  ASSERT_EQ(rules.size(), 5U);
+  EXPECT_EQ(rules[0].pattern, "a.*");
+  EXPECT_EQ(rules[0].trained, false);
+  EXPECT_EQ(rules[1].lr_scale, 0.0);
+  EXPECT_EQ(rules[2].pattern, "x=y");
+  EXPECT_EQ(rules[2].lr_scale, 2.5);
+  EXPECT_EQ(rules[4].pattern, "pos_embed");
+  EXPECT_EQ(rules[4].weight_decay, 0.0);
+  for (const std::string wrong : {"head.*", "head.*=", "head.*=fast", "head.*=-1", "head.*=1001", "=", ""})
+    EXPECT_THROW(configured_rules({.lr_of = {wrong}}), UsageError) << wrong;
+}
+
 // As torch.optim with .grad None: no update, no decay, no moments, and a count of steps of its own.
 TEST(Optimizer, HeldParametersBeginLater) {
   for (const std::string name : {"adamw", "sgd", "lars"}) {
