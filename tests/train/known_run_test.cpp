@@ -110,6 +110,11 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
                                   "augment.multi_crop.local_size=4", "augment.multi_crop.local_crops=2",
                                   "dino.prototypes=24", "dino.hidden=16", "dino.bottleneck=8"})
         settings.emplace_back(setting);
+    } else if (method == "mae") {
+      for (const char* setting :
+           {"augment.flip_horizontal=true", "mae.decoder_width=8", "mae.decoder_depth=1",
+            "mae.decoder_heads=2", "schedule.warmup_epochs=3", "model.patch_size=2"})
+        settings.emplace_back(setting);
     } else if (method != "supervised") {
       // The gradient of a bias before batch normalisation is rounding: a larger epsilon keeps it small.
       for (const char* setting : {"augment.preset=camelyon_dino", "augment.multi_crop.global_size=8",
@@ -129,6 +134,7 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<PlainRun> plain(const RunConfig& config) const {
     if (GetParam() == std::string_view("dino")) return std::make_unique<PlainDino>(config);
     if (GetParam() == std::string_view("supervised")) return std::make_unique<PlainSupervised>(config);
+    if (GetParam() == std::string_view("mae")) return std::make_unique<PlainMae>(config);
     return std::make_unique<PlainTwoViews>(config);
   }
 
@@ -229,7 +235,7 @@ TEST_P(KnownRun, AfterARollbackTheStepsInBetweenLeaveNoTrace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, KnownRun,
-                         ::testing::Values("supervised", "dino", "simclr", "byol", "barlow_twins"),
+                         ::testing::Values("supervised", "dino", "mae", "simclr", "byol", "barlow_twins"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

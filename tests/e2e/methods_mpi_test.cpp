@@ -1,4 +1,4 @@
-// Methods that compare two views of an image, on 1, 2, 3 and 4 ranks under every strategy: the losses and the
+// Methods that learn without labels, on 1, 2, 3 and 4 ranks under every strategy: the losses and the
 // weights of one rank that holds everything; bit for bit where a run is reproducible, one that was killed and
 // goes on with other ranks included.
 #include <cmath>
@@ -18,14 +18,23 @@ namespace {
 
 constexpr int kSteps = 3;
 
-train::RunConfig configuration(const std::string& method, const std::vector<std::string>& more = {}) {
+struct Row {
+  std::string name;
+  std::vector<std::string> options;
+};
+
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.name;
+}
+
+train::RunConfig configuration(const Row& row, const std::vector<std::string>& more = {}) {
   train::RunConfig config = e2e::nuclei_run();
   config.sampler.images_per_group = 2;
   config.model.width = 24;
   config.model.depth = 2;
   config.model.drop_path = 0.1;
   config.train.max_steps = kSteps;
-  testing::set_options(config, {"method=" + method, method + ".hidden=16", method + ".outputs=8"});
+  testing::set_options(config, row.options);
   testing::set_options(config, more);
   return config;
 }
@@ -68,12 +77,12 @@ class Ranks {
   comm::Communicator four, alone, two, three;
 };
 
-class TwoViews : public ::testing::TestWithParam<const char*> {
+class Methods : public ::testing::TestWithParam<Row> {
  protected:
   Ranks ranks_;
 };
 
-TEST_P(TwoViews, GiveTheResultOfOneRankUnderEveryStrategy) {
+TEST_P(Methods, GiveTheResultOfOneRankUnderEveryStrategy) {
   ASSERT_EQ(ranks_.four.size(), 4);
   const e2e::Result expected = e2e::train_on(ranks_.alone, configuration(GetParam()));
   ASSERT_EQ(expected.losses.size(), std::size_t{kSteps});
@@ -88,7 +97,7 @@ TEST_P(TwoViews, GiveTheResultOfOneRankUnderEveryStrategy) {
   expect_close(expected, e2e::train_on(ranks_.four, hybrid));
 }
 
-TEST_P(TwoViews, GiveTheSameWithMicroBatches) {
+TEST_P(Methods, GiveTheSameWithMicroBatches) {
   const e2e::Result expected = e2e::train_on(ranks_.two, configuration(GetParam()));
   expect_close(
       expected,
@@ -96,7 +105,7 @@ TEST_P(TwoViews, GiveTheSameWithMicroBatches) {
                                                            "sharding.activation_checkpointing=true"})));
 }
 
-TEST_P(TwoViews, GiveTheSameBitsWhereTheyAreReproducible) {
+TEST_P(Methods, GiveTheSameBitsWhereTheyAreReproducible) {
   const e2e::Result expected = e2e::train_on(ranks_.alone, configuration(GetParam(), {"reproducible=true"}));
   expect_same_bits(expected, e2e::train_on(ranks_.three, configuration(GetParam(), {"reproducible=true"})));
   expect_same_bits(
@@ -105,7 +114,7 @@ TEST_P(TwoViews, GiveTheSameBitsWhereTheyAreReproducible) {
 }
 
 // Two steps on two ranks, the rest on four, from the checkpoint of the second.
-TEST_P(TwoViews, GoOnWithOtherRanksToTheSameBits) {
+TEST_P(Methods, GoOnWithOtherRanksToTheSameBits) {
   const std::vector<std::string> options{"reproducible=true", "checkpoint.every_steps=2",
                                          "checkpoint.keep_last=10"};
   train::RunConfig config = configuration(GetParam(), options);
@@ -127,8 +136,17 @@ TEST_P(TwoViews, GoOnWithOtherRanksToTheSameBits) {
   ranks_.four.barrier();
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, TwoViews, ::testing::Values("simclr", "byol", "barlow_twins"),
-                         [](const auto& test) { return std::string(test.param); });
+/// Of a projector that is small.
+Row two_views(const std::string& method) {
+  return {method, {"method=" + method, method + ".hidden=16", method + ".outputs=8"}};
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Methods,
+                         ::testing::Values(two_views("simclr"), two_views("byol"), two_views("barlow_twins"),
+                                           Row{"mae",
+                                               {"method=mae", "mae.decoder_width=16", "mae.decoder_depth=1",
+                                                "mae.decoder_heads=2"}}),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace cohort
