@@ -179,7 +179,7 @@ void print_plan(const Plan& plan) {
       fmt::format("{}, width {}, depth {}, patch {}; {} parameters trained", config.model.name,
                   plan.workload.model.embed_dim, plan.workload.model.depth, plan.workload.model.patch_size,
                   format_count(std::llround(plan.workload.parts.front().values()))));
-  row("method", fmt::format("{}, {} view{}, {}", config::enum_name(config.method), plan.workload.views.size(),
+  row("method", fmt::format("{}, {} view{}, {}", config.method.name(), plan.workload.views.size(),
                             plan.workload.views.size() == 1 ? "" : "s", config::enum_name(config.precision)));
   row("images", fmt::format("{}, {}", format_count(plan.workload.images),
                             plan.workload.from_dataset ? config.data.path.string() : "stand-in"));
