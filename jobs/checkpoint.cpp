@@ -227,13 +227,13 @@ void add_checkpoint(CLI::App& app, Job& job) {
                  "cohort checkpoint verify runs/x",
                  [options](comm::Communicator& ranks) { return verify(*options, ranks); }),
              *options);
-  CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under timm's names",
+  CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under their published names",
                           "cohort checkpoint export runs/x --out weights.safetensors",
                           [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
   add_source(to_file, *options);
   add_export_options(to_file, *options);
   CLI::App* from_file =
-      add(*command, job, "import", "Fit weights with timm's names to the model of a configuration",
+      add(*command, job, "import", "Fit published weights to the model of a configuration",
           "cohort checkpoint import vit.safetensors --config configs/base.yaml --out start.safetensors",
           [options](comm::Communicator& ranks) { return import_weights(*options, ranks); });
   from_file->add_option("WEIGHTS", options->source, "safetensors file")->required();

@@ -3,6 +3,7 @@
 // their own fp32 run stays within 2e-6.
 #include "../support/golden.h"
 
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -171,6 +172,50 @@ INSTANTIATE_TEST_SUITE_P(Files, GoldenModel,
                                            "contextvit_mean_linear_48x48", "contextvit_mean_linear_layer",
                                            "timm_vit_registers", "channelvit", "channelvit_one_channel"),
                          [](const auto& test) { return test.param; });
+
+// Masked autoencoders as published for fine-tuning, by the mean of patches and by cls.
+class GoldenFineTuning : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GoldenFineTuning, LogitsLossAndAllGradients) {
+  const Golden golden(GetParam());
+  nn::VitShape shape = shape_of(golden);
+  shape.classes = golden.description().at("classes");
+  if (golden.description().at("global_pool").get<bool>()) shape.pooling = nn::Pooling::mean;
+  nn::VisionTransformer model(shape, /*seed=*/1);
+  load(model, golden);
+  const at::Tensor images = golden["in.images"].clone().requires_grad_();
+
+  const auto output = model.encode(images, {}, nn::Encoder::pooled | nn::Encoder::logits);
+  const at::Tensor loss = at::cross_entropy_loss(output.logits, golden["in.labels"]);
+  loss.backward();
+
+  EXPECT_LE(relative_difference(output.pooled, golden["out.feature"]), kBound);
+  EXPECT_LE(relative_difference(output.logits, golden["out.logits"]), kBound);
+  EXPECT_LE(relative_difference(loss.view(1), golden["out.loss"]), kBound);
+  EXPECT_LE(relative_difference(images.grad(), golden["grad_in.images"]), kBound);
+  const auto parameters = model.named_parameters();
+  ASSERT_EQ(golden.names("grad.").size(), parameters.size());
+  for (const std::string& name : golden.names("grad."))
+    EXPECT_LE(relative_difference(parameters[name].grad(), golden["grad." + name]), kBound) << name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, GoldenFineTuning, ::testing::Values("mae_finetune_pool", "mae_finetune_cls"),
+                         [](const auto& test) { return test.param; });
+
+TEST(GoldenParts, LayersOfAMaskedAutoencoder) {
+  const Golden golden("layer_decay_065");
+  const double decay = golden.description().at("layer_decay");
+  nn::VitShape shape = testing::small_shape();
+  shape.depth = golden.description().at("depth");
+  shape.classes = 2;
+  shape.pooling = nn::Pooling::mean;
+  const nn::VisionTransformer model(shape);
+  const auto& expected = golden.description().at("scale_and_decay");
+  for (const auto& parameter : model.named_parameters()) {
+    const double factor = std::pow(decay, model.last_layer() - model.layer_of(parameter.key()));
+    EXPECT_NEAR(factor, expected.at(parameter.key()).at(0).get<double>(), 1e-12) << parameter.key();
+  }
+}
 
 TEST(GoldenParts, PositionTableOfAnotherImageSize) {
   const Golden golden("contextvit_mean_linear_48x48");

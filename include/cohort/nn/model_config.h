@@ -62,7 +62,7 @@ struct ModelConfig {
   bool channel_sampling = false;
   Pooling pooling = Pooling::cls;
   std::filesystem::path weights{};
-  ResNetConfig resnet;
+  ResNetConfig resnet{};
 
   template <class Visit>
   void fields(Visit& visit) {
