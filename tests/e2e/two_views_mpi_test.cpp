@@ -113,7 +113,9 @@ TEST_P(TwoViews, GoOnWithOtherRanksToTheSameBits) {
   std::unique_ptr<testing::TemporaryFolder> temporary;
   if (ranks_.four.rank() == 0) temporary = std::make_unique<testing::TemporaryFolder>();
   config.run_dir = ranks_.four.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
-  if (ranks_.four.rank() < 2) EXPECT_EQ(train::Trainer(config, ranks_.two).run(), ExitCode::done);
+  if (ranks_.four.rank() < 2) {
+    EXPECT_EQ(train::Trainer(config, ranks_.two).run(), ExitCode::done);
+  }
   ranks_.four.barrier();
   if (ranks_.four.rank() == 0) std::filesystem::remove_all(config.run_dir / "checkpoints" / "step-00000003");
   ranks_.four.barrier();
