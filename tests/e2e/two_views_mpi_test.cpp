@@ -20,7 +20,7 @@ constexpr int kSteps = 3;
 
 train::RunConfig configuration(const std::string& method, const std::vector<std::string>& more = {}) {
   train::RunConfig config = e2e::nuclei_run();
-  config.sampler.images_per_group = 2;
+  config.sampler.images_per_group = 4;
   config.model.width = 24;
   config.model.depth = 2;
   config.model.drop_path = 0.1;
