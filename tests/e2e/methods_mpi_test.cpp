@@ -29,7 +29,7 @@ void PrintTo(const Row& row, std::ostream* out) {
 
 train::RunConfig configuration(const Row& row, const std::vector<std::string>& more = {}) {
   train::RunConfig config = e2e::nuclei_run();
-  config.sampler.images_per_group = 2;
+  config.sampler.images_per_group = 4;
   config.model.width = 24;
   config.model.depth = 2;
   config.model.drop_path = 0.1;
@@ -122,7 +122,9 @@ TEST_P(Methods, GoOnWithOtherRanksToTheSameBits) {
   std::unique_ptr<testing::TemporaryFolder> temporary;
   if (ranks_.four.rank() == 0) temporary = std::make_unique<testing::TemporaryFolder>();
   config.run_dir = ranks_.four.broadcast_text(temporary ? temporary->path().string() : "") + "/run";
-  if (ranks_.four.rank() < 2) EXPECT_EQ(train::Trainer(config, ranks_.two).run(), ExitCode::done);
+  if (ranks_.four.rank() < 2) {
+    EXPECT_EQ(train::Trainer(config, ranks_.two).run(), ExitCode::done);
+  }
   ranks_.four.barrier();
   if (ranks_.four.rank() == 0) std::filesystem::remove_all(config.run_dir / "checkpoints" / "step-00000003");
   ranks_.four.barrier();

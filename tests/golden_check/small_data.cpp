@@ -105,12 +105,13 @@ void run_resnet(Comparison& file, nn::ResNet& model, const std::string& mode) {
   const at::Tensor images = leaf(file.float_input("in.images"));
   nn::Conditions conditions;
   conditions.training = mode == "train";
-  const nn::ResNet::Output output = model.forward(images, conditions);
+  const nn::Encoder::Output output =
+      model.encode(images, conditions, nn::Encoder::pooled | nn::Encoder::maps | nn::Encoder::logits);
   const at::Tensor loss = at::cross_entropy_loss(output.logits, file.input("in.labels"));
   loss.backward();
   const std::string out = "out_" + mode + ".", gradient = "grad_" + mode + ".";
   for (std::size_t s = 0; s < output.maps.size(); ++s)
-    file.tensor_if_there(out + "layer" + std::to_string(s + 1), output.maps[s], values_of(file));
+    file.tensor_if_there(out + "layer" + std::to_string(s + 1), output.maps[s].values, values_of(file));
   file.tensor_if_there(out + "pooled", output.pooled, values_of(file));
   file.tensor(out + "logits", output.logits, values_of(file));
   file.tensor(out + "loss", loss.reshape({1}), values_of(file));
