@@ -67,14 +67,14 @@ TEST_F(ExplainTest, MapsAreOfTheImageInItsGroup) {
   Workers workers(1);
   const data::Batch batch = data::make_batch(split, group, {{"site"}, ""}, *view, workers);
   const at::NoGradGuard no_gradients;
-  const nn::Trail trail = nn::forward_with_trail(
+  const nn::Trail trail = nn::encode_with_trail(
       model, batch.views.front(), {.context = batch.context, .group = batch.group, .sample = batch.sample});
   const nn::PatchGrid grid{2, 2};
   const at::Tensor attention = nn::attention_weights(model, 2, trail.inputs[2]);
 
   const Explanation explanation = explain_with(model, world, {1});
 
-  EXPECT_TRUE(at::allclose(explanation.logits[0], trail.output.logits[1]));
+  EXPECT_TRUE(at::allclose(explanation.logits[0], trail.logits[1]));
   EXPECT_TRUE(at::allclose(explanation.rollout.flatten(), nn::attention_rollout(model, trail)[1]));
   // cls, the context token, then patches.
   EXPECT_TRUE(at::allclose(explanation.heads[0].flatten(1), attention[1].select(1, 0).narrow(1, 2, 4)));

@@ -440,7 +440,8 @@ TEST_F(OtherDataset, ImagesOfAnotherSizeHaveAnotherGrid) {
   const TrainedModel trained = load(run, other(wide, "wide"));
   const auto found = answers(trained, "test");
 
-  EXPECT_EQ(trained.model->shape().width, 8) << "the table is of the grid that it was trained for";
+  EXPECT_EQ(dynamic_cast<nn::VisionTransformer&>(*trained.model).shape().width, 8)
+      << "the table is of the grid that it was trained for";
   for (const auto& [id, logits] : found) EXPECT_TRUE(logits.isfinite().all().item<bool>()) << id;
   const fs::path there = other(odd, "odd");
   expect_has(refusal(ExitCode::usage, [&] { load(run, there); }),

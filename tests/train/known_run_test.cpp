@@ -47,7 +47,7 @@ void write_coloured_dataset(const std::filesystem::path& folder, comm::Communica
 class Poison final : public StageObserver {
  public:
   explicit Poison(std::set<std::int64_t> steps) : steps_(std::move(steps)) {}
-  void aim_at(nn::VisionTransformer& model) { target_ = model.parameters().front(); }
+  void aim_at(nn::Encoder& model) { target_ = model.parameters().front(); }
 
   void ends(Stage stage) noexcept override {
     if (stage != Stage::copy || !steps_.contains(step_)) return;
