@@ -89,7 +89,7 @@ TEST_P(EveryMethod, IsWhatItsTraitsSay) {
 
   EXPECT_EQ(classes, traits.learns_classes ? kClasses : 0);
   EXPECT_EQ(std::count_if(parts.begin(), parts.end(), [](const Part& part) { return part.is_trained(); }), 1);
-  const bool is_alone = parts.size() == 1 && parts.front().model == parts.front().backbone;
+  const bool is_alone = parts.size() == 1 && parts.front().model == method->encoders().front().encoder;
   EXPECT_EQ(is_alone, traits.is_encoder_alone);
   if (is_alone) {
     EXPECT_EQ(parts.front().name, "model");

@@ -9,7 +9,7 @@
 
 #include "cohort/method/conditions.h"
 #include "cohort/method/registry.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/program.h"
 
 namespace {
@@ -31,19 +31,19 @@ struct RotationOptions {
 /// An encoder and a linear layer on its features.
 class RotationNetwork final : public nn::UnitModel {
  public:
-  explicit RotationNetwork(std::shared_ptr<nn::VisionTransformer> encoder)
+  explicit RotationNetwork(std::shared_ptr<nn::Encoder> encoder)
       : encoder_(add_tower("backbone", std::move(encoder))),
         head_(register_module(
-            "head", std::make_shared<torch::nn::LinearImpl>(encoder_->shape().embed_dim, kTurns))) {}
+            "head", std::make_shared<torch::nn::LinearImpl>(encoder_->traits().width, kTurns))) {}
 
-  [[nodiscard]] const std::shared_ptr<nn::VisionTransformer>& encoder() const { return encoder_; }
+  [[nodiscard]] const std::shared_ptr<nn::Encoder>& encoder() const { return encoder_; }
   /// [B, 4]
   at::Tensor forward(const at::Tensor& images, const nn::Conditions& seen) {
-    return head_->forward(encoder_->forward(images, seen, nn::VisionTransformer::Wanted::cls).cls);
+    return head_->forward(encoder_->encode(images, seen, nn::Encoder::pooled).pooled);
   }
 
  private:
-  std::shared_ptr<nn::VisionTransformer> encoder_;
+  std::shared_ptr<nn::Encoder> encoder_;
   std::shared_ptr<torch::nn::LinearImpl> head_;
 };
 
@@ -53,7 +53,8 @@ class Rotation final : public method::Method {
   Rotation(std::shared_ptr<RotationNetwork> network, const RotationOptions& options, nn::Scope scope)
       : network_(std::move(network)), options_(options), scope_(scope) {}
 
-  std::vector<method::Part> parts() override { return {{"model", network_, network_->encoder()}}; }
+  std::vector<method::Part> parts() override { return {{"model", network_}}; }
+  std::vector<method::NamedEncoder> encoders() override { return {{"model", network_->encoder(), "model"}}; }
 
   at::Tensor loss(const data::Batch& batch, const method::Step& step, method::Metrics& metrics) override {
     const at::Tensor turns = (batch.sample + step.step).remainder(kTurns);  // [B]
