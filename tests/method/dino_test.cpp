@@ -165,6 +165,7 @@ TEST_P(DinoOnRanks, TheTeacherIsFrozenAndFollows) {
   ASSERT_EQ(parts.size(), 2U);
   EXPECT_TRUE(parts[0].is_trained());
   EXPECT_EQ(parts[1].follows, "student");
+  const auto teacher = std::dynamic_pointer_cast<nn::DinoNetwork>(parts[1].model);
   EXPECT_EQ(dino->encoders().front().encoder, teacher->backbone());
   EXPECT_EQ(nn::path_of(*teacher, *teacher->backbone()), "backbone.");
   // cos at step + 1 of 10: 0.996 at first, 1 at the last step.

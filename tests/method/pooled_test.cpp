@@ -40,6 +40,7 @@ class Pairs final : public method::PooledMethod {
  public:
   explicit Pairs(std::shared_ptr<Net> net) : net_(std::move(net)) {}
   std::vector<method::Part> parts() override { return {}; }
+  std::vector<method::NamedEncoder> encoders() override { return {}; }
   at::Tensor embed(const data::Batch& batch, const method::Step& /*step*/,
                    method::Metrics& metrics) override {
     metrics.add("seen", 1.0, 1);

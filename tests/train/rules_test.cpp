@@ -74,6 +74,7 @@ class Distillation final : public method::Method {
             made_part("teacher", teacher, Part::Role::follows, "student"),
             made_part("reference", reference, Part::Role::frozen)};
   }
+  std::vector<method::NamedEncoder> encoders() override { return {}; }
   std::vector<nn::ParameterRule> rules() const override { return {{.pattern = "norm.*", .lr_scale = 10.0}}; }
   at::Tensor loss(const data::Batch& batch, const method::Step& /*step*/,
                   method::Metrics& /*metrics*/) override {
@@ -226,6 +227,7 @@ TEST(Roles, RulesOfAMethodHaveParameters) {
     std::vector<Part> parts() override {
       return {made_part("model", std::make_shared<Normed>(), Part::Role::trained)};
     }
+    std::vector<method::NamedEncoder> encoders() override { return {}; }
     std::vector<nn::ParameterRule> rules() const override { return {{.pattern = "nrom.*"}}; }
     at::Tensor loss(const data::Batch&, const method::Step&, method::Metrics&) override { return {}; }
   } misspelt;
