@@ -13,6 +13,8 @@
 
 #include "cohort/nn/vit.h"
 
+#include "../support/small_model.h"
+
 namespace cohort::perf {
 namespace {
 
@@ -109,7 +111,7 @@ TEST(ModelFlops, AreThoseOfTheProductsThatLibTorchRuns) {
     const at::Tensor images = at::randn({4, 3, 32, 32});
 
     const Products products;
-    at::Tensor logits = testing::encode(model, images, conditions).logits;
+    at::Tensor logits = cohort::testing::encode(model, images, conditions).logits;
     const double forward = Products::flops();
     logits.sum().backward();
     const double both = Products::flops();
@@ -143,7 +145,7 @@ TEST(ModelFlops, OfABlockThatKeepsTheClsTokenAreThoseOfItsProducts) {
   const nn::Conditions conditions{.sample = at::arange(4), .training = true};
 
   const Products products;
-  (void)testing::encode(model, at::randn({4, 3, 32, 32}), conditions,
+  (void)cohort::testing::encode(model, at::randn({4, 3, 32, 32}), conditions,
                         nn::Encoder::pooled | nn::Encoder::logits);
 
   constexpr double kTokens = 17, kAttention = 4.0 * 4 * 192 * kTokens * (kTokens + 1);

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/train/trainer.h"
 
 #include "support/ranks.h"
