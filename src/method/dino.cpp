@@ -124,7 +124,11 @@ class Dino final : public Method {
   // Probabilities [2, B, K]; adds to the centre of the next step.
   at::Tensor teach(const data::Batch& batch, const Step& step, Metrics& metrics) {
     const at::NoGradGuard no_grad;
-    const nn::Conditions seen = conditions(batch, step, scope_, 0, kTeacherViews, /*training=*/false);
+    // Statistics of batch normalisation move by what the teacher sees, as published; dropout it has none
+    // then.
+    const bool has_statistics = !teacher_->buffers().empty();
+    const nn::Conditions seen =
+        conditions(batch, step, scope_, 0, kTeacherViews, /*training=*/has_statistics);
     const at::Tensor images = at::cat({batch.views[0], batch.views[1]});
     const at::Tensor features =
         teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;  // [2 B, D]

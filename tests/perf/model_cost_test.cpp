@@ -146,7 +146,7 @@ TEST(ModelFlops, OfABlockThatKeepsTheClsTokenAreThoseOfItsProducts) {
 
   const Products products;
   (void)cohort::testing::encode(model, at::randn({4, 3, 32, 32}), conditions,
-                        nn::Encoder::pooled | nn::Encoder::logits);
+                                nn::Encoder::pooled | nn::Encoder::logits);
 
   constexpr double kTokens = 17, kAttention = 4.0 * 4 * 192 * kTokens * (kTokens + 1);
   EXPECT_DOUBLE_EQ(flops_of(pass_kernels(shape), Pass::forward) - kAttention, Products::flops());
