@@ -143,11 +143,7 @@ Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std
 
 Batch copy_of(const Batch& batch) {
   Batch copy = batch;
-  for (at::Tensor& view : copy.views) view = view.clone();
-  for (at::Tensor* column :
-       {&copy.stored, &copy.recipes, &copy.context, &copy.group, &copy.label, &copy.sample}) {
-    if (column->defined()) *column = column->clone();
-  }
+  copy.for_each_tensor([](at::Tensor& tensor, Batch::Use) { tensor = tensor.clone(); });
   return copy;
 }
 

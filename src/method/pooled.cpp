@@ -7,6 +7,7 @@
 #include <torch/autograd.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/trace.h"
 #include "cohort/nn/step_state.h"
 
 namespace cohort::method {
@@ -54,6 +55,7 @@ PooledMethod::Pooled PooledMethod::pool(const at::Tensor& rows, const Step& step
 void PooledMethod::prepare(std::span<const data::Batch> parts, const Step& step) {
   pooled_.reset();
   if (parts.size() < 2) return;
+  const TraceSpan span(TraceKind::forward, "rows of all");
   const at::NoGradGuard no_gradients;
   const nn::RepeatedPass counted_later;
   std::vector<at::Tensor> rows;

