@@ -149,7 +149,9 @@ ExitCode export_newest(const CheckpointOptions& options, comm::Communicator& ran
 void add_export_options(CLI::App* command, CheckpointOptions& options) {
   command->add_option("--out", options.out, "safetensors file to write")->required();
   add_overwrite(*command, options.overwrites);
-  command->add_option("--part", options.part, "part of the run's method: teacher (without it) or student");
+  command->add_option("--part", options.part,
+                      "encoder of the run's method: the one that is judged, or by name the student of dino, "
+                      "the target of byol");
 }
 
 void print_list(const std::string& title, const std::vector<std::string>& entries) {
@@ -227,9 +229,10 @@ void add_checkpoint(CLI::App& app, Job& job) {
                  "cohort checkpoint verify runs/x",
                  [options](comm::Communicator& ranks) { return verify(*options, ranks); }),
              *options);
-  CLI::App* to_file = add(*command, job, "export", "Write the weights as safetensors, under their published names",
-                          "cohort checkpoint export runs/x --out weights.safetensors",
-                          [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
+  CLI::App* to_file =
+      add(*command, job, "export", "Write the weights as safetensors, under their published names",
+          "cohort checkpoint export runs/x --out weights.safetensors",
+          [options](comm::Communicator& ranks) { return export_newest(*options, ranks); });
   add_source(to_file, *options);
   add_export_options(to_file, *options);
   CLI::App* from_file =

@@ -65,7 +65,10 @@ void add_weight_options(CLI::App& command, ModelSource& source) {
   CLI::Option* run =
       command.add_option("--run", source.run, "folder of a run; its newest checkpoint is used");
   add_step_option(command, source.step)->needs(run);
-  command.add_option("--part", source.part, "part of the run's method: teacher (without it) or student")
+  command
+      .add_option("--part", source.part,
+                  "encoder of the run's method: the one that is judged, or by name the student of dino, the "
+                  "target of byol")
       ->needs(run);
   CLI::Option* weights =
       command.add_option("--weights", source.weights, "safetensors file with the weights")->excludes(run);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -160,10 +161,13 @@ Plan make_plan(const SubmitOptions& options) {
 
 // ---- the script of a stage
 
-fs::path program(const SiteConfig& site, const char* name) {
-  const fs::path folder =
-      site.programs.empty() ? fs::read_symlink("/proc/self/exe").parent_path() : site.programs;
-  return folder / name;
+constexpr std::string_view kThisProgram = "cohort";
+
+/// Where no site says it, this program is the running one, whatever it is called, and others lie beside it.
+fs::path program(const SiteConfig& site, std::string_view name) {
+  if (!site.programs.empty()) return site.programs / name;
+  const fs::path self = fs::read_symlink("/proc/self/exe");
+  return name == kThisProgram ? self : self.parent_path() / name;
 }
 
 /// The signal by which the program is asked to stop. mpirun ends itself at TERM, so that it comes last.
@@ -180,7 +184,7 @@ void join_words(std::vector<std::string>& words, const std::vector<std::string>&
 
 void plan_training(JobScript& script, const Plan& plan) {
   const train::RunConfig& config = plan.runs.front().config;
-  script.command = {program(plan.site, "cohort").string(), "train", plan.config_file.string()};
+  script.command = {program(plan.site, kThisProgram).string(), "train", plan.config_file.string()};
   // A job that holds GPUs must not quietly leave them alone.
   if (config.device == train::Device::automatic && plan.resources.gpus_per_node > 0)
     script.command.emplace_back("device=cuda");
@@ -190,13 +194,13 @@ void plan_training(JobScript& script, const Plan& plan) {
 }
 
 void plan_probe(JobScript& script, const Plan& plan) {
-  script.command = {program(plan.site, "cohort").string(), "probe"};
+  script.command = {program(plan.site, kThisProgram).string(), "probe"};
   for (const PlannedRun& run : plan.runs)
     script.runs.push_back({run.config.run_dir, {"--run", run.config.run_dir.string()}});
 }
 
 void plan_report(JobScript& script, const Plan& plan) {
-  script.command = {program(plan.site, "cohort").string(), "report", "--out",
+  script.command = {program(plan.site, kThisProgram).string(), "report", "--out",
                     (plan.base / "report.html").string(), "--overwrite"};
   for (const PlannedRun& run : plan.runs) script.command.push_back(run.config.run_dir.string());
   script.resources.nodes = script.resources.ranks_per_node = 1;

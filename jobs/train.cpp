@@ -184,7 +184,9 @@ void add_finetune(CLI::App& app, Job& job) {
   command->add_option("--from", options->from, "folder of the run whose backbone training starts from")
       ->required();
   add_step_option(*command, options->step);
-  command->add_option("--part", options->part, "part of that run's method: teacher (without it) or student");
+  command->add_option("--part", options->part,
+                      "encoder of that run's method: the one that is judged, or by name the student of dino, "
+                      "the target of byol");
   command->add_flag("--overwrite", options->overwrite,
                     "remove an earlier run in the run folder and begin again");
   command->callback([options, &job] {

@@ -109,21 +109,21 @@ train::RunConfig measured_config(const StepOptions& options) {
   return config;
 }
 
-/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h); nothing for an encoder whose
-/// cost has no formula.
+/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h); nothing for an encoder or a
+/// method whose cost has no formula.
 std::optional<double> flops_of_step(const train::RunConfig& config, const nn::Encoder& encoder,
                                     comm::Communicator& ranks) {
   const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
   if (transformer == nullptr) return std::nullopt;
-  const nn::VitShape& model = transformer->shape();
   const auto description =
       data::with_channels(data::Description::read(config.data.path, ranks), config.data.channels);
-  StepShape shape{.model = model,
-                  .views = train::training_views(config, description, 0)->shapes(),
-                  .images = config.sampler.groups_per_step * config.sampler.images_per_group,
-                  .cls_alone = true};
-  shape.head = dino_head_of(*train::build_method(config, description, {}));
-  return model_flops(shape);
+  const auto head = dino_head_of(*train::build_method(config, description, {}));
+  if (!has_formula(config, head)) return std::nullopt;
+  return model_flops({.model = transformer->shape(),
+                      .head = head,
+                      .views = train::training_views(config, description, 0)->shapes(),
+                      .images = config.sampler.groups_per_step * config.sampler.images_per_group,
+                      .cls_alone = config.model.pooling == nn::Pooling::cls});
 }
 
 /// [ranks, steps, 2, stages]: busy and waiting, on every rank.

@@ -112,9 +112,13 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
     workload.views.push_back(view);
   const auto method = train::build_method(workload.config, description, {});
   workload.model = planned_shape(*method->encoders().front().encoder);
+  workload.head = dino_head_of(*method);
+  if (!has_formula(config, workload.head)) {
+    throw UsageError({fmt::format("there is no formula for the cost of method={}", config.method.name()),
+                      "method", "measure a step of it: cohort-perf step"});
+  }
   for (const method::Part& part : method->parts())
     workload.parts.push_back(planned_part(part, workload.model));
-  workload.head = dino_head_of(*method);
   const method::Traits traits = config.method.traits();
   if (traits.learns_classes) workload.counts = traits.counts_labels ? workload.model.classes : 1;
   return workload;
@@ -126,6 +130,10 @@ std::optional<nn::DinoHeadShape> dino_head_of(method::Method& method) {
   return network->head().shape();
 }
 
+bool has_formula(const train::RunConfig& config, const std::optional<nn::DinoHeadShape>& head) {
+  return head.has_value() || config.method.traits().is_encoder_alone;
+}
+
 StepShape step_shape(const Workload& workload, std::int64_t images) {
   const train::RunConfig& config = workload.config;
   const bool bf16 = config.precision == train::Precision::bf16;
@@ -133,7 +141,7 @@ StepShape step_shape(const Workload& workload, std::int64_t images) {
           .head = workload.head,
           .views = workload.views,
           .images = images,
-          .cls_alone = true,
+          .cls_alone = config.model.pooling == nn::Pooling::cls,
           .options = {.bf16 = bf16,
                       .bf16_weights = config.sharding.gather == shard::WireType::bf16,
                       .bf16_gradients = config.sharding.reduce == shard::WireType::bf16,

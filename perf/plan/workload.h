@@ -51,11 +51,16 @@ struct Workload {
 };
 
 /// Builds the networks without memory for their values, with the code that trains them. Throws UsageError: no
-/// dataset and no stand-in; whatever train::build_method() refuses.
+/// dataset and no stand-in; an encoder or a method whose cost has no formula; whatever train::build_method()
+/// refuses.
 Workload make_workload(const train::RunConfig& config, const StandIn& stand_in);
 
 /// Of the method's networks, where they have such a head.
 std::optional<nn::DinoHeadShape> dino_head_of(method::Method& method);
+
+/// Whether StepShape can say what a step of the configured method costs: that of an encoder alone, or of
+/// DINO. `head`: dino_head_of() the method.
+bool has_formula(const train::RunConfig& config, const std::optional<nn::DinoHeadShape>& head);
 
 /// Kernels of a micro-batch of `images` on one rank.
 StepShape step_shape(const Workload& workload, std::int64_t images);

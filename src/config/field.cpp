@@ -44,6 +44,12 @@ void Fields::choice(std::string_view key, std::string& value, const std::vector<
   fields_.push_back(std::move(field));
 }
 
+void Fields::remove_section(std::string_view key) {
+  const std::string inside = std::string(key) + ".";
+  std::erase_if(fields_, [&](const Field& field) { return field.key.starts_with(inside); });
+  std::erase_if(sections_, [&](const Section& s) { return s.key == key || s.key.starts_with(inside); });
+}
+
 void Fields::check_keys() const {
   std::set<std::string_view> seen;
   for (const Section& section : sections_) {

@@ -1,6 +1,7 @@
 #include "cohort/config/recipes.h"
 
 #include <algorithm>
+#include <dlfcn.h>
 #include <fstream>
 
 #include <fmt/format.h>
@@ -14,6 +15,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kEnding = ".yaml";
+
+/// Of the library or program that this code is part of.
+fs::path library_folder() {
+  Dl_info found{};
+  return dladdr(&kEnding, &found) == 0 ? fs::path() : fs::path(found.dli_fname).parent_path();
+}
 
 std::string first_comment(const fs::path& file) {
   std::string line;
@@ -36,9 +43,16 @@ std::string how_to_fix(const std::string& wanted, const std::vector<Recipe>& kno
 }  // namespace
 
 fs::path recipe_folder() {
+  const fs::path share = fs::path("share") / "cohort" / "configs";
   std::error_code error;
-  const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  return program.parent_path().parent_path() / "share" / "cohort" / "configs";
+  const fs::path program = fs::read_symlink("/proc/self/exe", error).parent_path(),
+                 library = library_folder();
+  // Libraries lie in lib, or in lib/x86_64-linux-gnu.
+  for (const fs::path& prefix :
+       {program.parent_path(), library.parent_path(), library.parent_path().parent_path()}) {
+    if (fs::is_directory(prefix / share, error)) return prefix / share;
+  }
+  return program.parent_path() / share;
 }
 
 std::vector<Recipe> recipes(const fs::path& folder) {

@@ -141,10 +141,4 @@ Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std
   return result;
 }
 
-Batch copy_of(const Batch& batch) {
-  Batch copy = batch;
-  copy.for_each_tensor([](at::Tensor& tensor, Batch::Use) { tensor = tensor.clone(); });
-  return copy;
-}
-
 }  // namespace cohort::data

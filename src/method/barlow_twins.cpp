@@ -73,6 +73,7 @@ std::unique_ptr<Method> make_barlow_twins(const config::Options& erased, const M
 
 void check_barlow_twins(const config::Options& options, const Surroundings& run, const std::string& where) {
   check_head_norm(config::values_of<BarlowTwinsOptions>(options).batch_norm, "barlow_twins", run, where);
+  check_images_of_norm(config::values_of<BarlowTwinsOptions>(options).batch_norm, "barlow_twins", run, where);
 }
 
 }  // namespace

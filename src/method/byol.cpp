@@ -82,6 +82,7 @@ std::unique_ptr<Method> make_byol(const config::Options& erased, const Materials
 
 void check_byol(const config::Options& options, const Surroundings& run, const std::string& where) {
   check_head_norm(config::values_of<ByolOptions>(options).batch_norm, "byol", run, where);
+  check_images_of_norm(config::values_of<ByolOptions>(options).batch_norm, "byol", run, where);
 }
 
 }  // namespace

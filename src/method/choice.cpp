@@ -38,7 +38,9 @@ const config::Options& Choice::options() const {
 }
 
 Traits Choice::traits() const {
-  return entry().traits(options());
+  const Traits traits = entry().traits(options());
+  COHORT_CHECK(traits.needs_label || !traits.learns_classes, "{} learns the classes of no label", name_);
+  return traits;
 }
 
 void Choice::visit_name(config::Fields& visit) {

@@ -50,7 +50,7 @@ class Mae final : public Method {
   }
 
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& /*metrics*/) override {
-    const Seen seen = look_at(batch, step);
+    const Seen seen = look_at(batch, step, /*training=*/true);
     const at::Tensor target = reconstruction_target(batch.views.front(), patch_size(), options_.norm_pix);
     const std::int64_t removed = seen.masking.restore.size(1) - seen.masking.kept.size(1);
     const at::Tensor errors = reconstruction_errors(seen.predicted, target);
@@ -60,7 +60,7 @@ class Mae final : public Method {
   std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
     const at::NoGradGuard no_gradients;
     const at::Tensor& images = batch.views.front();
-    const Seen seen = look_at(batch, step);
+    const Seen seen = look_at(batch, step, /*training=*/false);
     const at::Tensor patches = nn::patches_of(images, patch_size());
     const at::Tensor removed = seen.masking.mask.unsqueeze(2);
     at::Tensor predicted = seen.predicted.to(at::kFloat);
@@ -81,9 +81,9 @@ class Mae final : public Method {
 
   [[nodiscard]] std::int64_t patch_size() const { return model_->backbone()->shape().patch_size; }
 
-  Seen look_at(const data::Batch& batch, const Step& step) {
+  Seen look_at(const data::Batch& batch, const Step& step, bool training) {
     const at::Tensor& images = batch.views.front();
-    const nn::Conditions seen = conditions(batch, step, scope_, 0, 1, /*training=*/true);
+    const nn::Conditions seen = conditions(batch, step, scope_, 0, 1, training);
     const std::int64_t patches = model_->backbone()->table_grid().count();
     const at::Tensor uniforms = nn::masking_uniforms(patches, seen, /*copy=*/0, images.device());
     const nn::Masking masking = nn::random_masking(uniforms, options_.mask_ratio);
@@ -95,11 +95,19 @@ class Mae final : public Method {
   nn::Scope scope_;
 };
 
-void check_masking(std::int64_t patches, double ratio) {
+void check_masking(const nn::VisionTransformer& encoder, const MaeOptions& options) {
+  const std::int64_t patches = encoder.table_grid().count();
+  const double ratio = options.mask_ratio;
   const std::int64_t kept = nn::kept_patches(patches, ratio);
   if (kept > 0 && kept < patches) return;
   throw UsageError({fmt::format("a ratio of {:g} leaves {} of an image's {} patches", ratio, kept, patches),
                     "mae.mask_ratio", "choose a ratio that keeps some and removes some, or a smaller patch"});
+}
+
+void check_target(const nn::VitShape& shape, const MaeOptions& options) {
+  if (!options.norm_pix || shape.patch_size > 1 || shape.channels > 1) return;
+  throw UsageError({"mae.norm_pix divides by the deviation of a patch's values, and a patch is one value",
+                    "mae.norm_pix", "set mae.norm_pix=false, or a larger model.patch_size"});
 }
 
 std::shared_ptr<nn::VisionTransformer> vision_transformer(const std::shared_ptr<nn::Encoder>& encoder) {
@@ -111,7 +119,8 @@ std::shared_ptr<nn::VisionTransformer> vision_transformer(const std::shared_ptr<
 std::unique_ptr<Method> make_mae(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<MaeOptions>(erased);
   const auto backbone = vision_transformer(materials.encoder("image", /*classes=*/0));
-  check_masking(backbone->table_grid().count(), options.mask_ratio);
+  check_masking(*backbone, options);
+  check_target(backbone->shape(), options);
   auto model = std::make_shared<nn::MaskedAutoencoder>(backbone, options.decoder);
   nn::discard_values(*model);
   return std::make_unique<Mae>(std::move(model), options, materials.scope);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/autograd.h>
 
 #include "cohort/core/error.h"
@@ -30,7 +31,7 @@ struct ValueOfRows : torch::autograd::Function<ValueOfRows> {
 /// [B, …]: the rows of all ranks, in their order, and where this rank's begin.
 std::pair<at::Tensor, std::int64_t> gathered(const at::Tensor& rows, comm::Communicator* ranks) {
   if (ranks == nullptr || ranks->size() == 1) return {rows, 0};
-  const at::Tensor all = ranks->gather_rows(rows);
+  const at::Tensor all = ranks->gather_rows(rows.cpu()).to(rows.device());
   COHORT_CHECK(all.size(0) == rows.size(0) * ranks->size(), "ranks have {} rows together, this one {}",
                all.size(0), rows.size(0));
   return {all, rows.size(0) * ranks->rank()};
@@ -39,6 +40,7 @@ std::pair<at::Tensor, std::int64_t> gathered(const at::Tensor& rows, comm::Commu
 }  // namespace
 
 PooledMethod::Pooled PooledMethod::pool(const at::Tensor& rows, const Step& step) {
+  const c10::impl::ExcludeDispatchKeyGuard in_full(c10::autocast_dispatch_keyset);
   const auto [all, first] = gathered(rows.detach().to(at::kFloat).contiguous(), step.ranks);
   const at::AutoGradMode with_gradients(true);
   const at::Tensor leaf = all.detach().requires_grad_();

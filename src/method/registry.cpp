@@ -27,12 +27,6 @@ std::vector<Entry>& table() {
   return entries;
 }
 
-const Entry* find_entry(std::string_view name) {
-  const auto found =
-      std::find_if(table().begin(), table().end(), [&](const Entry& e) { return e.name == name; });
-  return found == table().end() ? nullptr : &*found;
-}
-
 }  // namespace
 
 std::span<const Entry> registry() {
@@ -40,14 +34,15 @@ std::span<const Entry> registry() {
 }
 
 const Entry& find(std::string_view name) {
-  if (const Entry* entry = find_entry(name)) return *entry;
+  const auto found =
+      std::find_if(table().begin(), table().end(), [&](const Entry& e) { return e.name == name; });
+  if (found != table().end()) return *found;
   std::vector<std::string> names;
   for (const Entry& entry : table()) names.emplace_back(entry.name);
   throw UsageError({fmt::format("there is no method '{}'", name), "method", did_you_mean(name, names)});
 }
 
 void add(const Entry& entry) {
-  COHORT_CHECK(find_entry(entry.name) == nullptr, "two methods are called '{}'", entry.name);
   table().push_back(entry);
 }
 

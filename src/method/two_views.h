@@ -36,6 +36,14 @@ inline nn::Conditions conditions_of_view(const data::Batch& batch, const Step& s
   return seen;
 }
 
+/// Throws UsageError when batch normalisation goes over one image, whose variance is none.
+inline void check_images_of_norm(nn::HeadNorm norm, const std::string& method, const Surroundings& run,
+                                 const std::string& where) {
+  if (norm != nn::HeadNorm::group || run.images_per_group > 1) return;
+  throw UsageError({fmt::format("{}.batch_norm=group needs two images of a group or more", method), where,
+                    fmt::format("set sampler.images_per_group=2 or more, or {}.batch_norm=none", method)});
+}
+
 /// Throws UsageError when batch normalisation goes over images that are not all there at once.
 inline void check_head_norm(nn::HeadNorm norm, const std::string& method, const Surroundings& run,
                             const std::string& where) {

@@ -107,6 +107,12 @@ at::Tensor BatchNorm::over_all(const at::Tensor& values, const Conditions& condi
   return centred * scale.view(of_channel) + bias_.view(of_channel);
 }
 
+// Where the buffers are, wherever the model has been moved to.
+at::Tensor BatchNorm::sums() {
+  if (sums_.device() != running_mean_.device()) sums_ = sums_.to(running_mean_.device());
+  return sums_;
+}
+
 at::Tensor BatchNorm::sums_of(std::int64_t pass) {
   const std::int64_t size = 4 * weight_.size(0) + 1;
   if (const std::int64_t more = (pass + 1) * size - sums_.numel(); more > 0)

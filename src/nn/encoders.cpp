@@ -14,13 +14,12 @@ namespace cohort::nn {
 namespace {
 
 const EncoderFamily& family_of(const std::string& name) {
-  std::vector<std::string> all;
   for (const EncoderFamily& family : encoder_families()) {
     const std::vector<std::string> names = family.names();
     if (std::find(names.begin(), names.end(), name) != names.end()) return family;
-    all.insert(all.end(), names.begin(), names.end());
   }
-  throw UsageError({fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, all)});
+  throw UsageError(
+      {fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, encoder_names())});
 }
 
 }  // namespace
@@ -28,6 +27,15 @@ const EncoderFamily& family_of(const std::string& name) {
 std::span<const EncoderFamily> encoder_families() {
   static const std::array kFamilies{vit_family(), resnet_family()};
   return kFamilies;
+}
+
+std::vector<std::string> encoder_names() {
+  std::vector<std::string> all;
+  for (const EncoderFamily& family : encoder_families()) {
+    const std::vector<std::string> names = family.names();
+    all.insert(all.end(), names.begin(), names.end());
+  }
+  return all;
 }
 
 void refuse_unused(const std::string& name, const std::string& kind, std::span<const UnusedOption> options) {

@@ -30,6 +30,16 @@ void check_shapes(const VitShape& encoder, const DecoderShape& decoder) {
          "single channels",
          "model.family", "set model.family=vit"});
   }
+  if (encoder.pooling != Pooling::cls) {
+    throw UsageError(
+        {"a masked autoencoder ends in the norm of all tokens, which model.pooling=mean leaves out",
+         "model.pooling", "set model.pooling=cls; cohort finetune takes model.pooling=mean"});
+  }
+  if (encoder.embed_dim % 4 != 0) {
+    throw UsageError({fmt::format("fixed positions have four parts, which a width of {} is no multiple of",
+                                  encoder.embed_dim),
+                      "model.width", "choose a multiple of 4"});
+  }
   if (decoder.width % 4 != 0 || decoder.width % decoder.heads != 0) {
     throw UsageError({fmt::format("a decoder of width {} with {} heads: a multiple of 4 and of the heads is "
                                   "needed",

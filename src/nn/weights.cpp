@@ -11,6 +11,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/nn/encoder.h"
+#include "cohort/nn/parameter_rule.h"
 
 #include "adapt.h"
 
@@ -73,15 +74,9 @@ std::optional<Adapted> adapt_head(const at::Tensor& stored, NamesOfBoth names) {
   return moved;
 }
 
-bool matches(std::string_view name, std::string_view pattern) {
-  if (pattern.ends_with('*')) return name.starts_with(pattern.substr(0, pattern.size() - 1));
-  if (pattern.starts_with('*')) return name.ends_with(pattern.substr(1));
-  return name == pattern;
-}
-
 bool has_match(const NamedTensors& tensors, std::string_view pattern) {
   return std::any_of(tensors.begin(), tensors.end(),
-                     [&](const auto& entry) { return matches(entry.first, pattern); });
+                     [&](const auto& entry) { return matches(pattern, entry.first); });
 }
 
 /// Without what the programs that saved a model put before all of its names.
@@ -104,7 +99,7 @@ NamedTensors translated(const NamedTensors& tensors, std::span<const Rename> tab
   NamedTensors ours;
   for (const auto& [name, values] : tensors) {
     const auto found = std::find_if(table.begin(), table.end(),
-                                    [&](const Rename& rename) { return matches(name, rename.theirs); });
+                                    [&](const Rename& rename) { return matches(rename.theirs, name); });
     if (found == table.end()) {
       ours.emplace_back(name, values);
     } else if (!found->ours.empty()) {

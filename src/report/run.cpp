@@ -304,7 +304,8 @@ Run read_run(const std::filesystem::path& folder) {
   read_judgements(run, folder);
   run.explanation = read_explanation(folder);
   if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_png(folder / "views.png");
-  if (std::filesystem::exists(folder / "pictures.png", ignored))
+  // Those of a step that the run has gone back behind have lost their line.
+  if (!run.pictures_caption.empty() && std::filesystem::exists(folder / "pictures.png", ignored))
     run.pictures = read_png(folder / "pictures.png");
   return run;
 }

@@ -30,14 +30,15 @@ std::string shape_text(const Shapes& shapes, const std::string& name) {
   return found == shapes.end() ? "missing" : c10::str(at::IntArrayRef(found->second));
 }
 
+// The student may have parameters besides: the predictor of BYOL.
 void check_alike(const Shapes& teacher, const Shapes& student) {
   std::string differences;
   for (const auto& [name, shape] : teacher) {
     const std::string theirs = shape_text(teacher, name), ours = shape_text(student, name);
     if (theirs != ours)
-      differences += fmt::format("\n  {}: {} in the teacher, {} in the student", name, theirs, ours);
+      differences += fmt::format("\n  {}: {}, and {} in the part that is followed", name, theirs, ours);
   }
-  COHORT_CHECK(differences.empty(), "a teacher cannot follow a student of other parameters:{}", differences);
+  COHORT_CHECK(differences.empty(), "a part cannot follow one that lacks its parameters:{}", differences);
 }
 
 bool same_place(const ParameterSlot& a, const ParameterSlot& b) {

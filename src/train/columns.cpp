@@ -40,7 +40,7 @@ std::string scored_column(const RunConfig& config, const data::Description& desc
   for (const data::LabelColumn& column : description.labels) names.push_back(column.name);
   if (names.empty()) {
     throw UsageError({"the dataset has no label column to learn", config.data.path.string(),
-                      "convert it with labels, or learn without: method=dino"});
+                      "convert it with labels, or choose a method that needs no label (docs/methods.md)"});
   }
   throw UsageError({"data.label is empty and the dataset has several label columns",
                     config.data.path.string(),

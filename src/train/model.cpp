@@ -22,8 +22,6 @@
 #include "train/parameter_rules.h"
 
 namespace cohort::train {
-namespace {}  // namespace
-
 data::Signature signature_of(const RunConfig& config, const data::Description& description) {
   return data::signature_of(description, learnt_column(config, description), config.context.keys);
 }
@@ -243,9 +241,12 @@ std::string encoder_prefix(const checkpoint::Contents& contents, const std::stri
 void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix) {
   const at::NoGradGuard no_gradients;
+  const checkpoint::Contents contents = store.contents(step);
   std::vector<checkpoint::Slice> slices;
-  for (const auto& [name, value] : nn::named_values(model))
+  for (const auto& [name, value] : nn::named_values(model)) {
+    if (model.is_optional(name) && !contents.tensors.contains(prefix + name)) continue;
     slices.push_back({prefix + name, value.sizes().vec(), 0, value.view({-1})});
+  }
   store.load(step, slices);
 }
 

@@ -86,6 +86,7 @@ std::vector<std::string> Parts::score_names(const RunConfig& config) const {
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {
   const at::Device device = use_device(config.device, ranks);
+  if (config.reproducible) at::globalContext().setDeterministicCuDNN(true);
   data::Dataset training = open_training_split(config, ranks);
   EvaluatedSplits splits(config, training, ranks);
   std::unique_ptr<Parts> parts;

@@ -77,7 +77,8 @@ void validate_method(const RunConfig& config, const std::string& where) {
   check(config.method.options(),
         {.reproducible = config.reproducible,
          .micro_batches = config.train.micro_batches,
-         .channel_sampling = config.model.channel_sampling},
+         .channel_sampling = config.model.channel_sampling,
+         .images_per_group = config.sampler.images_per_group},
         where);
 }
 
@@ -197,7 +198,11 @@ std::string dump_with_absolute_paths(const RunConfig& config) {
   for (std::filesystem::path* path : {&copy.run_dir, &copy.data.path, &copy.model.weights}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
   }
-  return dump_run_config(copy);
+  config::Fields fields(copy);
+  for (const method::Entry& entry : method::registry()) {
+    if (entry.name != config.method.name()) fields.remove_section(entry.name);
+  }
+  return config::dump(fields, false);
 }
 
 std::string config_document() {

@@ -28,12 +28,19 @@ namespace fs = std::filesystem;
 
 constexpr double kSameRate = 0.01;  // relative: less is no jump
 
-bool is_fixed_option_of_method(std::string_view key) {
+/// The method that the option is in the section of; null: none.
+const method::Entry* method_of_option(std::string_view key) {
   const std::string_view section = key.substr(0, key.find('.'));
   const auto entries = method::registry();
-  return std::any_of(entries.begin(), entries.end(), [&](const method::Entry& entry) {
-    return entry.name == section && !entry.options_may_change;
-  });
+  const auto found = std::find_if(entries.begin(), entries.end(),
+                                  [&](const method::Entry& entry) { return entry.name == section; });
+  return found == entries.end() ? nullptr : &*found;
+}
+
+/// Options of a method that is not used say nothing.
+bool is_of_another_method(std::string_view key, const RunConfig& config) {
+  const method::Entry* const method = method_of_option(key);
+  return method != nullptr && method->name != config.method.name();
 }
 
 /// What decides the meaning of a step and the shapes of the weights.
@@ -47,7 +54,8 @@ bool must_match(std::string_view key) {
   for (const std::string_view known : kKeys) {
     if (known.ends_with('.') ? key.starts_with(known) : key == known) return true;
   }
-  return is_fixed_option_of_method(key);
+  const method::Entry* const method = method_of_option(key);
+  return method != nullptr && !method->options_may_change;
 }
 
 /// Says nothing of how training goes on.
@@ -220,7 +228,7 @@ Differences differences(const RunConfig& before, const RunConfig& now) {
   for (std::size_t i = 0; i < old_fields.list().size(); ++i) {
     const config::Field& field = old_fields.list()[i];
     const auto old_text = field.get(), new_text = new_fields.list()[i].get();
-    if (old_text == new_text || is_place(field.key)) continue;
+    if (old_text == new_text || is_place(field.key) || is_of_another_method(field.key, now)) continue;
     auto& list = must_match(field.key) ? found.forbidden : found.allowed;
     list.push_back(fmt::format("{}: {} -> {}", field.key, join(old_text, ","), join(new_text, ",")));
   }

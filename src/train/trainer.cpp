@@ -349,12 +349,20 @@ void Trainer::Impl::show_views(const data::Batch& batch, std::int64_t groups) {
   comm::together(ranks, [&] {
     if (speaks()) write_file_atomically(folder.views(), eval::view_sheet(batch.views));
   });
-  shown = data::copy_of(data::groups_of(batch, groups, 0, 1));
+  shown = data::groups_of(batch, groups, 0, 1);
+  shown.stored = shown.recipes = at::Tensor();  // what views were made of
+  shown.for_each_tensor([](at::Tensor& tensor, data::Batch::Use) { tensor = tensor.clone(); });
 }
 
 // Collective.
 void Trainer::Impl::show_pictures(std::int64_t steps_done) {
-  const auto pictures = parts->method->pictures(shown, step_of(steps_done - 1));
+  const TraceSpan span(TraceKind::evaluation, "pictures");
+  stages.enter(steps_done, Stage::evaluation);
+  const auto pictures = [&] {
+    const nn::Bf16Scope scope(config.precision == Precision::bf16, parts->device.type());
+    return parts->method->pictures(shown, step_of(steps_done - 1));
+  }();
+  stages.pause();
   if (!pictures) return;
   comm::together(ranks, [&] {
     if (!speaks()) return;

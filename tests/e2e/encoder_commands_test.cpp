@@ -47,8 +47,7 @@ class EncoderCommands : public ::testing::Test {
     EXPECT_EQ(outcome.occurrences(message), 1) << outcome.output;
   }
 
-  static constexpr const char* kResNet =
-      "model.name=resnet18 model.resnet.width=4 context.keys=[]";
+  static constexpr const char* kResNet = "model.name=resnet18 model.resnet.width=4 context.keys=[]";
   static inline std::unique_ptr<testing::TemporaryFolder> folder_;
   static inline Outcome trained_;
 };
@@ -122,7 +121,7 @@ TEST_F(EncoderCommands, WhatItCannotDoIsSaidOnce) {
                  "context.keys is for vision transformers alone, and the model is a resnet18");
   expect_refused(train + "model.family=channelvit model.registers=2",
                  "model.family, model.registers are for vision transformers alone");
-  expect_refused(train + "model.name=resnet19", "unknown model 'resnet19'");
+  expect_refused(train + "model.name=resnet19", "did you mean 'resnet18'?");
   expect_refused(fmt::format("train {} run_dir={} model.resnet.stem=small", config(), place("other")),
                  "model.resnet.stem is for residual networks alone");
 }

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cohort/checkpoint/safetensors.h"
+#include "cohort/checkpoint/store.h"
 #include "cohort/comm/session.h"
 #include "cohort/train/run_config.h"
 #include "cohort/train/trainer.h"
@@ -22,6 +23,7 @@ namespace cohort::e2e {
 struct Result {
   std::vector<double> losses;  ///< of every step
   std::map<std::string, at::Tensor> weights;
+  std::map<std::string, at::Tensor> state;  ///< all parts of the last checkpoint, without the optimizer
 };
 
 /// Twelve groups of four real nuclei a step, which 1, 2, 3, 4, 6 and 12 ranks divide, and a small model.
@@ -58,6 +60,22 @@ inline std::map<std::string, at::Tensor> weights_of(const std::filesystem::path&
   return {file.tensors.begin(), file.tensors.end()};
 }
 
+/// Collective.
+inline std::map<std::string, at::Tensor> state_of(const std::filesystem::path& run,
+                                                  comm::Communicator& ranks) {
+  checkpoint::Store store(run / "checkpoints", ranks);
+  const std::int64_t step = store.steps().back();
+  std::map<std::string, at::Tensor> state;
+  std::vector<checkpoint::Slice> slices;
+  for (const auto& [name, tensor] : store.contents(step).tensors) {
+    if (name.starts_with("/optimizer/")) continue;
+    state[name] = at::empty(tensor.shape);
+    slices.push_back({name, tensor.shape, 0, state[name].view({-1})});
+  }
+  store.load(step, slices);
+  return state;
+}
+
 /// Collective. Trains in a folder of its own, which is gone afterwards. The result is the same on every rank.
 inline Result train_on(comm::Communicator& ranks, train::RunConfig config) {
   std::unique_ptr<testing::TemporaryFolder> temporary;
@@ -66,7 +84,7 @@ inline Result train_on(comm::Communicator& ranks, train::RunConfig config) {
   train::Trainer trainer(config, ranks);
   EXPECT_EQ(trainer.run(), ExitCode::done);
   ranks.barrier();
-  Result result{losses_of(config.run_dir), weights_of(config.run_dir)};
+  Result result{losses_of(config.run_dir), weights_of(config.run_dir), state_of(config.run_dir, ranks)};
   ranks.barrier();
   return result;
 }

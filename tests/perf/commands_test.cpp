@@ -103,6 +103,20 @@ TEST_F(PerfCommand, StepTellsWhereTheTimeGoes) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
+TEST_F(PerfCommand, StepCountsNoFlopWhereThereIsNoFormula) {
+  const Outcome outcome =
+      run(1, fmt::format("step {} --synthetic 32x32x2 --steps 1 --warmup 1 --peak 1 --dir {} "
+                         "--json method=simclr simclr.hidden=8 simclr.outputs=8",
+                         kConfig, folder_.path().string()));
+
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const auto summary = lines_of(outcome, "row", "step summary");
+  ASSERT_EQ(summary.size(), 1U);
+  EXPECT_EQ(summary[0].at("images_a_step"), 48);
+  for (const char* cell : {"model_GFLOP_image", "speed_TFLOP_s", "MFU"})
+    EXPECT_TRUE(summary[0].value(cell, Json()).is_null()) << summary[0];
+}
+
 TEST_F(PerfCommand, ScalingStartsTheRanksItself) {
   const std::string common = fmt::format(
       "scaling {} --synthetic 32x32x1 --steps 2 --repeats 2 --peak 1 --dir {} --launcher {} --json", kConfig,

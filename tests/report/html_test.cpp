@@ -276,6 +276,10 @@ TEST(Html, ShowsWhatTheModelLooksAt) {
 TEST(Html, ShowsWhatTheMethodMadeOfImages) {
   const TemporaryFolder folder;
   const std::string line = R"({"kind":"pictures","step":1,"epoch":0,"caption":"an image, and <its> copy"})";
+  (void)write_run(folder, "other", step_line(1, 0.5));
+  folder.write("other/pictures.png", kPng + "views");
+  EXPECT_EQ(html_of(folder, {folder.path() / "other"}).find("What the method makes"), std::string::npos)
+      << "of a step that the run does not have";
   const Paths runs{write_run(folder, "run", step_line(1, 0.5) + line + "\n")};
   EXPECT_EQ(html_of(folder, runs).find("What the method makes"), std::string::npos) << "no picture";
   folder.write("run/pictures.png", kPng + "views");

@@ -10,6 +10,7 @@
 #include "cohort/config/recipes.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/method/registry.h"
 
 #include "support/options.h"
 #include "support/temporary_folder.h"
@@ -89,15 +90,42 @@ TEST(RunConfig, DifferencesTellWhatAResumeMayChange) {
   EXPECT_EQ(found.allowed, Overrides{"optimizer.lr: 0.0005 -> 0.25"});
 }
 
-TEST(RunConfig, DifferencesInOptionsOfAMethodAreAllowedWhereItSaysSo) {
-  const RunConfig before;
-  RunConfig now = before;
-  testing::set_options(now, {"dino.hidden=7", "supervised.label_smoothing=0.25"});
+TEST(RunConfig, DifferencesInOptionsOfTheChosenMethodCountAsItSays) {
+  const auto found = [](const std::string& method) {
+    RunConfig before;
+    testing::set_options(before, {"method=" + method});
+    RunConfig now = before;
+    testing::set_options(now, {"dino.hidden=7", "supervised.label_smoothing=0.25"});
+    return differences(before, now);
+  };
+  const Differences dino = found("dino"), supervised = found("supervised"), mae = found("mae");
 
-  const Differences found = differences(before, now);
+  EXPECT_EQ(dino.forbidden, Overrides{"dino.hidden: 2048 -> 7"});
+  EXPECT_EQ(dino.allowed, Overrides{});
+  EXPECT_EQ(supervised.forbidden, Overrides{});
+  EXPECT_EQ(supervised.allowed, Overrides{"supervised.label_smoothing: 0 -> 0.25"});
+  EXPECT_EQ(mae.forbidden, Overrides{});
+  EXPECT_EQ(mae.allowed, Overrides{});
+}
 
-  EXPECT_EQ(found.forbidden, Overrides{"dino.hidden: 2048 -> 7"});
-  EXPECT_EQ(found.allowed, Overrides{"supervised.label_smoothing: 0 -> 0.25"});
+// A program that lacks a method reads the runs of one that has it, but for those of that method.
+TEST(RunConfig, RecordsHoldTheOptionsOfTheChosenMethodAlone) {
+  const testing::TemporaryFolder folder;
+  RunConfig config;
+  testing::set_options(config, {"data.path=x", "method=dino", "dino.hidden=7", "mae.mask_ratio=0.5"});
+
+  const std::string record = dump_with_absolute_paths(config);
+
+  EXPECT_NE(record.find("\ndino:"), std::string::npos) << record;
+  for (const method::Entry& entry : method::registry()) {
+    if (entry.name == "dino") continue;
+    EXPECT_EQ(record.find(fmt::format("\n{}:", entry.name)), std::string::npos) << record;
+  }
+  const RunConfig again = load_run_config(folder.write("record.yaml", record));
+  EXPECT_EQ(testing::number_of(again, "dino.hidden"), 7);
+  EXPECT_EQ(dump_with_absolute_paths(again), record);
+  const Differences found = differences(again, config);
+  EXPECT_TRUE(found.forbidden.empty() && found.allowed.empty()) << "a resume";
 }
 
 // Whatever a configuration chooses, it may hold options of other methods, as those in old checkpoints do.

@@ -108,6 +108,8 @@ class Fields {
     options.fields(*this);
     prefix_ = outer;
   }
+  /// Leaves out the options of a section; none of that name: nothing.
+  void remove_section(std::string_view key);
 
   struct Section {
     std::string key;

@@ -13,7 +13,7 @@ struct Recipe {
 };
 
 /// Where recipes lie: share/cohort/configs beside the folder of the running program, in a build, an
-/// installation and a bundle alike.
+/// installation and a bundle alike; for a program of others that of the installation whose library it uses.
 std::filesystem::path recipe_folder();
 
 /// All of `folder` and the folders in it, by name. None when there is no such folder.

@@ -69,7 +69,4 @@ Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const Ba
 /// of make_batch, all of the same size.
 Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end);
 
-/// The same in memory of its own, which outlives that of the batch that it is a part of.
-Batch copy_of(const Batch& batch);
-
 }  // namespace cohort::data

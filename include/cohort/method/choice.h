@@ -29,6 +29,7 @@ class Choice {
   [[nodiscard]] const Entry& entry() const;
   /// Of the chosen method.
   [[nodiscard]] const config::Options& options() const;
+  /// Bug when they contradict each other.
   [[nodiscard]] Traits traits() const;
 
   /// The key "method".

@@ -20,7 +20,8 @@ class PooledMethod : public Method {
   /// One row an image, [b, …], in the order of the batch. The rows of all parts have the same shape but for
   /// b. Collective where its model is. May be called a second time with the same batch, for the same values.
   virtual at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) = 0;
-  /// Scalar: the loss of `rows` [B, …] f32, those of all images of the step, in its order. Not collective; no
+  /// Scalar: the loss of `rows` [B, …] f32, those of all images of the step, in its order; never under
+  /// autocast. Not collective; no
   /// parameters, whose gradients would be lost: what `rows` carry alone counts.
   virtual at::Tensor loss_of_all(const at::Tensor& rows, const Step& step, Metrics& metrics) = 0;
 

@@ -19,7 +19,7 @@ struct Traits {
   /// data.label alone brings labels into batches.
   bool needs_label = false;
   /// The encoder ends in a head with the label's classes, whose answers are scored on eval.splits. Else its
-  /// features are judged, by eval.neighbours.
+  /// features are judged, by eval.neighbours. Goes with needs_label.
   bool learns_classes = false;
   /// Materials::label_counts is read: a pass over all labels.
   bool counts_labels = false;
@@ -47,9 +47,10 @@ struct Materials {
 
 /// What else of a run a method may not go together with.
 struct Surroundings {
-  bool reproducible = false;       ///< each group is a micro-batch
-  std::int64_t micro_batches = 1;  ///< train.micro_batches
-  bool channel_sampling = false;   ///< model.channel_sampling
+  bool reproducible = false;          ///< each group is a micro-batch
+  std::int64_t micro_batches = 1;     ///< train.micro_batches
+  bool channel_sampling = false;      ///< model.channel_sampling
+  std::int64_t images_per_group = 2;  ///< sampler.images_per_group
 };
 
 /// One method. Its options are a section of configurations, `name`.
@@ -72,12 +73,13 @@ struct Entry {
 /// All methods, in the order of the documents. The first is the default of configurations.
 std::span<const Entry> registry();
 
-/// Throws UsageError: no such method ("did you mean").
+/// Throws UsageError: no such method ("did you mean"). Its place is "method": the key, in no file.
 const Entry& find(std::string_view name);
 
 /// For a method that is not part of Cohort: called at the start of a program, before its first RunConfig and
-/// its first thread. From then on it is one like the others. Bug when there is one of that name. Entries that
-/// were handed out before are void.
+/// its first thread. From then on it is one like the others. Entries that were handed out before are void.
+/// Two of one name, or one with the name of a section of configurations, are a Bug of the first
+/// config::Fields of a RunConfig: main() has nobody to report it yet.
 void add(const Entry& entry);
 
 }  // namespace cohort::method

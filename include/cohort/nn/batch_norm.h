@@ -34,7 +34,7 @@ class BatchNorm final : public torch::nn::Module, public StepState, public Initi
   at::Tensor forward(const at::Tensor& values, const Conditions& conditions,
                      std::span<const std::int64_t> group_sizes);
 
-  at::Tensor sums() override { return sums_; }
+  at::Tensor sums() override;
   void finish_step() override;
   /// weight 1, bias 0.
   [[nodiscard]] std::optional<Draw> first_values_of(const std::string& name,

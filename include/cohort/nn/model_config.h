@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "cohort/config/field.h"
 #include "cohort/nn/norm_scope.h"
@@ -48,6 +49,9 @@ struct ResNetConfig {
   }
 };
 
+/// Of all families (nn/encoders.h), in their order.
+std::vector<std::string> encoder_names();
+
 /// Which encoder is built, and how large.
 struct ModelConfig {
   std::string name = "vit_small";
@@ -66,11 +70,10 @@ struct ModelConfig {
 
   template <class Visit>
   void fields(Visit& visit) {
-    visit(
-        "name", name,
-        "encoder and size: vit_tiny, vit_small, vit_base, vit_large, vit_huge or vit_giant (width 192, 384, "
-        "768, 1024, 1280, 1536); resnet18, resnet34, resnet50, resnet101 or resnet152 (docs/encoders.md). "
-        "Keys below are of vision transformers, but for weights and resnet");
+    visit.choice(
+        "name", name, encoder_names(),
+        "encoder and size (docs/encoders.md). Keys below are of vision transformers, but for weights "
+        "and resnet");
     visit("family", family, "vit: a token for each patch; channelvit: one for each channel of each patch");
     visit("patch_size", patch_size, "height and width of a patch, in pixels",
           config::Range<std::int64_t>{1, 1024});

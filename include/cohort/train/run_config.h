@@ -245,7 +245,7 @@ RunConfig load_run_config(const std::filesystem::path& file, std::span<const std
 std::string dump_run_config(const RunConfig& config);
 
 /// The same for the records of a run: folders and files are absolute, and mean the same from any working
-/// folder.
+/// folder; methods that are not chosen have no section, so that a program that lacks them reads it as well.
 std::string dump_with_absolute_paths(const RunConfig& config);
 
 /// docs/config.md: every key, from the structs above.
