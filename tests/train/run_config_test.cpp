@@ -112,7 +112,8 @@ TEST(RunConfig, DifferencesInOptionsOfTheChosenMethodCountAsItSays) {
 TEST(RunConfig, RecordsHoldTheOptionsOfTheChosenMethodAlone) {
   const testing::TemporaryFolder folder;
   RunConfig config;
-  testing::set_options(config, {"data.path=x", "method=dino", "dino.hidden=7", "mae.mask_ratio=0.5"});
+  testing::set_options(
+      config, {"run_dir=runs/a", "data.path=x", "method=dino", "dino.hidden=7", "mae.mask_ratio=0.5"});
 
   const std::string record = dump_with_absolute_paths(config);
 
