@@ -21,6 +21,7 @@ constexpr int kSteps = 3;
 struct Row {
   std::string name;
   std::vector<std::string> options;
+  double bound = 1e-5;  ///< of rounding: fp32 sums over ranks in another order differ by about 1e-7 relative
 };
 
 void PrintTo(const Row& row, std::ostream* out) {
@@ -38,7 +39,7 @@ train::RunConfig configuration(const Row& row, const std::vector<std::string>& m
   // into whole steps. An update by SGD is a multiple of the gradient.
   config.optimizer.name = "sgd";
   config.optimizer.clip_norm = 1;
-  config.optimizer.lr = 0.1;
+  config.optimizer.lr = 0.005;
   testing::set_options(config, row.options);
   testing::set_options(config, more);
   return config;
@@ -50,17 +51,14 @@ bool is_taken_away(const std::string& name) {
          name.ends_with("/projector.0.bias") || name.ends_with("/projector.3.bias");
 }
 
-// fp32 sums over ranks in another order differ by about 1e-7 relative; batch normalisation of two rows, whose
-// deviation may be small, lets that grow.
-void expect_close(const e2e::Result& expected, const e2e::Result& actual) {
-  constexpr double kBound = 1e-5;
+void expect_close(const e2e::Result& expected, const e2e::Result& actual, double bound) {
   ASSERT_EQ(actual.losses.size(), expected.losses.size());
   for (std::size_t step = 0; step < expected.losses.size(); ++step)
-    EXPECT_NEAR(actual.losses[step], expected.losses[step], kBound * std::abs(expected.losses[step])) << step;
+    EXPECT_NEAR(actual.losses[step], expected.losses[step], bound * std::abs(expected.losses[step])) << step;
   for (const auto& [name, weight] : expected.state) {
     if (is_taken_away(name)) continue;
     const double scale = std::max(weight.abs().max().item<double>(), 1e-3);
-    EXPECT_LE((weight - actual.state.at(name)).abs().max().item<double>() / scale, kBound) << name;
+    EXPECT_LE((weight - actual.state.at(name)).abs().max().item<double>() / scale, bound) << name;
   }
 }
 
@@ -106,7 +104,8 @@ TEST_P(Methods, GiveTheResultOfOneRankUnderEveryStrategy) {
       expect_close(
           expected,
           e2e::train_on(*ranks, configuration(GetParam(), {"sharding.strategy=" + std::string(strategy),
-                                                           "sharding.shard_size=" + shared_by})));
+                                                           "sharding.shard_size=" + shared_by})),
+          GetParam().bound);
     }
   }
 }
@@ -116,7 +115,8 @@ TEST_P(Methods, GiveTheSameWithMicroBatches) {
   expect_close(
       expected,
       e2e::train_on(ranks_.two, configuration(GetParam(), {"train.micro_batches=3",
-                                                           "sharding.activation_checkpointing=true"})));
+                                                           "sharding.activation_checkpointing=true"})),
+      GetParam().bound);
 }
 
 TEST_P(Methods, GiveTheSameBitsWhereTheyAreReproducible) {
@@ -160,6 +160,7 @@ Row two_views(const std::string& method) {
 Row two_views_of_resnet(const std::string& method) {
   Row row = two_views(method);
   row.name += "_on_resnet";
+  row.bound = 5e-4;  // of its gradients against fp64, too: batch normalisation divides by small deviations
   for (const char* option : {"model.name=resnet18", "model.resnet.width=4", "context.keys=[]"})
     row.options.emplace_back(option);
   return row;
