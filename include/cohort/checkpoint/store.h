@@ -14,7 +14,6 @@
 
 namespace cohort::checkpoint {
 
-
 /// This rank's slice of a named tensor. Together the slices of all ranks cover `shape` exactly once.
 struct Slice {
   std::string name;                 ///< "/model/blocks.0.attn.qkv.weight"

@@ -24,7 +24,6 @@ struct Group {
 /// One global batch, or what one rank has of it.
 using StepPlan = std::vector<Group>;
 
-
 /// Decides which images meet in which step. A pure function of (seed, epoch, step): it keeps no state and
 /// does not communicate, so that a resume needs two numbers and any number of ranks trains on the same
 /// groups. In an epoch the rows of every context are shuffled and cut into groups, the groups of all contexts

@@ -9,7 +9,6 @@
 
 namespace cohort::data {
 
-
 /// Makes the batches of steps first, first+1, … last-1 in order, on threads of its own, a few ahead; with 0
 /// threads in next(), when they are asked for.
 class Loader {

@@ -14,7 +14,6 @@
 
 namespace cohort::eval {
 
-
 /// What of a model are its features.
 struct FeatureChoice {
   std::int64_t layer = -1;  ///< those that enter this layer, counted from 0; -1: those behind the last

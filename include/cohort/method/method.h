@@ -61,7 +61,7 @@ struct Part {
     trained,  ///< by the optimizer, but for what rules freeze
     follows,  ///< the moving average of another part: its parameters; buffers are its own, and move by its
               ///< own forward passes in training mode
-    frozen,  ///< keeps its first values
+    frozen,   ///< keeps its first values
   };
   Role role = Role::trained;
   std::string follows{};  ///< the name of that other part

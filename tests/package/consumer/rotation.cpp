@@ -33,8 +33,8 @@ class RotationNetwork final : public nn::UnitModel {
  public:
   explicit RotationNetwork(std::shared_ptr<nn::Encoder> encoder)
       : encoder_(add_tower("backbone", std::move(encoder))),
-        head_(register_module(
-            "head", std::make_shared<torch::nn::LinearImpl>(encoder_->traits().width, kTurns))) {}
+        head_(register_module("head",
+                              std::make_shared<torch::nn::LinearImpl>(encoder_->traits().width, kTurns))) {}
 
   [[nodiscard]] const std::shared_ptr<nn::Encoder>& encoder() const { return encoder_; }
   /// [B, 4]
