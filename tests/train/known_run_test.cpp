@@ -1,5 +1,5 @@
 // Whole runs with the shipped settings against the same runs written down as their formulas read
-// (plain_run.h): weights, moments, teacher and centre, also where steps were left out or repeated.
+// (plain_*.h): weights, moments, teacher and centre, also where steps were left out or repeated.
 #include <limits>
 #include <map>
 #include <memory>
@@ -15,7 +15,10 @@
 #include "cohort/train/stage_observer.h"
 #include "cohort/train/trainer.h"
 
-#include "plain_run.h"
+#include "plain_dino.h"
+#include "plain_mae.h"
+#include "plain_supervised.h"
+#include "plain_two_views.h"
 #include "support/golden.h"
 #include "support/ranks.h"
 #include "tiny_run.h"
