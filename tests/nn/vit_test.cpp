@@ -22,6 +22,7 @@ namespace cohort {
 namespace {
 
 using nn::Amortization;
+using testing::conditions_for;
 using testing::indices;
 using testing::normal_values;
 using testing::relative_difference;
@@ -92,17 +93,6 @@ TEST(Vit, ParameterNamesAreThoseOfTimmAndOfTheReference) {
                                           "head.weight",
                                           "head.bias"};
   EXPECT_EQ(nn::VisionTransformer(shape, 1).named_parameters().keys(), expected);
-}
-
-nn::Conditions conditions_for(std::int64_t images, std::int64_t keys) {
-  nn::Conditions conditions;
-  conditions.group = at::arange(images) % 2;
-  conditions.context =
-      at::stack(std::vector<at::Tensor>(static_cast<std::size_t>(std::max<std::int64_t>(keys, 1)),
-                                        at::arange(images) % 2),
-                1);
-  conditions.sample = at::arange(images) + 100;
-  return conditions;
 }
 
 TEST(Vit, WithClsAloneTheSameValuesAndGradients) {
@@ -233,88 +223,6 @@ TEST(Vit, UnitsRunInOrderAndHoldTheirContextNetworks) {
   EXPECT_FALSE(parameters["cin_blocks.2.model.plate.1.weight"].grad().defined());
 }
 
-nn::VitShape shape_in_steps(nn::Family family) {
-  nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear_layer, {2});
-  shape.family = family;
-  shape.channels = 3;
-  shape.height = 8;
-  shape.width = 16;
-  shape.classes = 3;
-  shape.dropout = shape.drop_path = 0.2;
-  return shape;
-}
-
-at::Tensor all_patches(std::int64_t images, std::int64_t count) {
-  return at::arange(count).expand({images, count}).contiguous();
-}
-
-class InSteps : public ::testing::TestWithParam<nn::Family> {
- protected:
-  InSteps() { conditions_.training = true; }
-
-  at::Tensor tokens(const at::Tensor& images, const at::Tensor& kept) {
-    const nn::Sequence sequence = model_->embed(images, conditions_, kept);
-    nn::Sequence middle = sequence;
-    middle.tokens = model_->blocks(sequence, 0, 1, conditions_);
-    return model_->blocks(middle, 1, 3, conditions_);
-  }
-
-  std::shared_ptr<nn::VisionTransformer> model_ = small_model(shape_in_steps(GetParam()), 4.0);
-  nn::Conditions conditions_ = conditions_for(4, 1);
-  at::Tensor images_ = normal_values({4, 3, 8, 16});
-  std::int64_t patches_ = model_->token_count(3, 8, 16);
-};
-
-TEST_P(InSteps, StepsAreTheWholePassToTheBit) {
-  const auto whole = testing::encode(*model_, images_, conditions_);
-  for (const at::Tensor& kept : {at::Tensor(), all_patches(4, patches_)}) {
-    const auto output = model_->finish(tokens(images_, kept), testing::kAll);
-    EXPECT_TRUE(at::equal(output.tokens, whole.tokens));
-    EXPECT_TRUE(at::equal(output.pooled, whole.pooled));
-    EXPECT_TRUE(at::equal(output.logits, whole.logits));
-  }
-}
-
-TEST_P(InSteps, WhatIsNotKeptChangesNothing) {
-  const at::Tensor kept = indices({7, 0, 3, 3, 1, 6, 5, 2}).view({4, 2}) + (patches_ - 8);
-  const at::Tensor before = tokens(images_, kept);
-  ASSERT_EQ(before.sizes(), at::IntArrayRef({4, 2 + 2, 24}));
-  at::Tensor changed = images_.clone();
-  changed[0].slice(1, 0, 4).slice(2, 4, 8).add_(1.0);  // patch 1 of the first image, which keeps 7 and 0
-
-  EXPECT_TRUE(at::equal(tokens(changed, kept), before));
-  changed[0].slice(1, 4, 8).slice(2, 12, 16).add_(1.0);  // patch 7
-  const at::Tensor after = tokens(changed, kept).ne(before).flatten(1).any(1);
-  EXPECT_TRUE(at::equal(after, indices({1, 0, 1, 0}).to(at::kBool))) << "images of one context";
-}
-
-TEST_P(InSteps, KeptPatchesHaveTheirOwnPositions) {
-  const nn::Sequence all = model_->embed(images_, conditions_for(4, 1));
-  const at::Tensor kept = indices({7, 2, 4}).expand({4, 3});
-
-  const nn::Sequence some = model_->embed(images_, conditions_for(4, 1), kept);
-
-  EXPECT_LE(relative_difference(some.tokens.narrow(1, 2, 3), all.tokens.index_select(1, indices({9, 4, 6}))),
-            1e-6);
-  EXPECT_EQ(some.grid, (nn::PatchGrid{2, 4}));
-}
-
-TEST_P(InSteps, MapsAreThePatchesInTheirPlaces) {
-  const auto output = model_->encode(images_, conditions_for(4, 1), nn::Encoder::maps | nn::Encoder::tokens);
-  ASSERT_EQ(output.maps.size(), 1U);
-  EXPECT_EQ(output.maps[0].stride, 4);
-  EXPECT_EQ(output.maps[0].values.sizes(), at::IntArrayRef({4, 24, 2, 4}));
-  at::Tensor expected = output.tokens.select(1, 2 + 6);  // row 1, column 2
-  if (GetParam() == nn::Family::channelvit)
-    expected = (expected + output.tokens.select(1, 2 + 14) + output.tokens.select(1, 2 + 22)) / 3;
-  EXPECT_LE(relative_difference(output.maps[0].values.select(2, 1).select(2, 2), expected), 1e-6);
-}
-
-INSTANTIATE_TEST_SUITE_P(Families, InSteps, ::testing::Values(nn::Family::vit, nn::Family::channelvit),
-                         [](const auto& test) {
-                           return test.param == nn::Family::vit ? "vit" : "channelvit";
-                         });
-
 TEST(Vit, AMeanOfPatchesTakesThePlaceOfClsAndItsNormThatOfTheLast) {
   nn::VitShape shape = small_shape({"plate"}, Amortization::mean_linear, {2});
   shape.classes = 3;
@@ -383,49 +291,6 @@ TEST(Vit, StaysCloseToFp32UnderBf16Autocast) {
   EXPECT_LE(relative_difference(rounded, exact), 2e-2);
   EXPECT_GT(relative_difference(rounded, exact), 1e-5);
   EXPECT_EQ(model->named_parameters()["blocks.0.attn.qkv.weight"].grad().scalar_type(), at::kFloat);
-}
-
-TEST(Initialisation, DependsOnSeedAndNameAlone) {
-  nn::VitShape shape = small_shape({"plate"}, Amortization::dictionary, {4});
-  const nn::VisionTransformer one(shape, 5), same(shape, 5), other(shape, 6);
-  shape.depth = 1;
-  const nn::VisionTransformer shallow(shape, 5);
-  const auto first = one.named_parameters(), second = same.named_parameters(),
-             third = other.named_parameters();
-  for (const auto& parameter : first)
-    EXPECT_TRUE(at::equal(parameter.value(), second[parameter.key()])) << parameter.key();
-  EXPECT_FALSE(at::equal(first["pos_embed"], third["pos_embed"]));
-  EXPECT_TRUE(
-      at::equal(first["blocks.0.mlp.fc1.weight"], shallow.named_parameters()["blocks.0.mlp.fc1.weight"]));
-  EXPECT_FALSE(at::equal(first["blocks.0.mlp.fc1.weight"], first["blocks.1.mlp.fc1.weight"]));
-}
-
-void expect_normal(const at::Tensor& values, double deviation) {
-  const double count = static_cast<double>(values.numel());
-  EXPECT_NEAR(values.mean().item<double>(), 0.0, 4.0 * deviation / std::sqrt(count));
-  EXPECT_NEAR(values.std().item<double>(), deviation, 4.0 * deviation / std::sqrt(2.0 * count));
-  const double outside = values.abs().gt(1.96 * deviation).to(at::kDouble).mean().item<double>();
-  EXPECT_NEAR(outside, 0.05, 4.0 * std::sqrt(0.05 * 0.95 / count));
-}
-
-TEST(Initialisation, FollowsTheStatedDistributions) {
-  nn::VitShape shape = small_shape({"plate"}, Amortization::dictionary, {50});
-  shape.embed_dim = 96;
-  shape.classes = 20;
-  const nn::VisionTransformer model(shape, 5);
-  const auto parameters = model.named_parameters();
-  for (const char* name :
-       {"cin.model.plate.weight", "blocks.0.attn.qkv.weight", "blocks.2.mlp.fc2.weight", "head.weight"}) {
-    expect_normal(parameters[name], 0.02);
-  }
-  EXPECT_EQ(parameters["blocks.1.mlp.fc1.bias"].abs().max().item<double>(), 0.0);
-  EXPECT_EQ(parameters["head.bias"].abs().max().item<double>(), 0.0);
-  EXPECT_TRUE(parameters["blocks.1.norm2.weight"].eq(1.0).all().item<bool>());
-  EXPECT_TRUE(parameters["norm.bias"].eq(0.0).all().item<bool>());
-  const at::Tensor convolution = parameters["patch_embed.proj.weight"];  // [96, 1, 4, 4]: fan-in 16
-  EXPECT_LE(convolution.abs().max().item<double>(), 0.25);
-  EXPECT_NEAR(convolution.std().item<double>(), 0.25 / std::sqrt(3.0), 0.01);
-  EXPECT_GT(parameters["patch_embed.proj.bias"].abs().max().item<double>(), 0.1);
 }
 
 TEST(Positions, TableOfTheSameGridIsUsedAsItIs) {

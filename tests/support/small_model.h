@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -76,6 +77,18 @@ inline std::map<std::string, at::Tensor> gradients(const nn::VisionTransformer& 
     found[parameter.key()] = gradient.defined() ? gradient.clone() : at::zeros_like(parameter.value());
   }
   return found;
+}
+
+/// Images of two groups and contexts in turns, for `keys` keys.
+inline nn::Conditions conditions_for(std::int64_t images, std::int64_t keys) {
+  nn::Conditions conditions;
+  conditions.group = at::arange(images) % 2;
+  conditions.context =
+      at::stack(std::vector<at::Tensor>(static_cast<std::size_t>(std::max<std::int64_t>(keys, 1)),
+                                        at::arange(images) % 2),
+                1);
+  conditions.sample = at::arange(images) + 100;
+  return conditions;
 }
 
 }  // namespace cohort::testing
