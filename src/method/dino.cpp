@@ -184,11 +184,10 @@ std::unique_ptr<Method> make_dino(const config::Options& erased, const Materials
 }
 
 void check_dino(const config::Options& options, const Surroundings& run, const std::string& where) {
-  if (config::values_of<DinoOptions>(options).batch_norm && (run.reproducible || run.micro_batches > 1)) {
-    throw UsageError({fmt::format("dino.batch_norm needs all images of a step at once, but {}",
-                                  run.reproducible ? "reproducible makes each group a micro-batch"
-                                                   : "train.micro_batches divides them"),
-                      where, "set dino.batch_norm=false"});
+  if (config::values_of<DinoOptions>(options).batch_norm && run.divides_steps()) {
+    throw UsageError(
+        {fmt::format("dino.batch_norm needs all images of a step at once, but {}", run.why_divided()), where,
+         "set dino.batch_norm=false"});
   }
   if (run.channel_sampling) {
     throw UsageError({"model.channel_sampling and method=dino do not go together", where,

@@ -47,11 +47,10 @@ inline void check_images_of_norm(nn::HeadNorm norm, const std::string& method, c
 /// Throws UsageError when batch normalisation goes over images that are not all there at once.
 inline void check_head_norm(nn::HeadNorm norm, const std::string& method, const Surroundings& run,
                             const std::string& where) {
-  if (norm != nn::HeadNorm::all || (!run.reproducible && run.micro_batches == 1)) return;
-  throw UsageError({fmt::format("{}.batch_norm=all needs all images of a step at once, but {}", method,
-                                run.reproducible ? "reproducible makes each group a micro-batch"
-                                                 : "train.micro_batches divides them"),
-                    where, fmt::format("set {}.batch_norm=group or none", method)});
+  if (norm != nn::HeadNorm::all || !run.divides_steps()) return;
+  throw UsageError(
+      {fmt::format("{}.batch_norm=all needs all images of a step at once, but {}", method, run.why_divided()),
+       where, fmt::format("set {}.batch_norm=group or none", method)});
 }
 
 }  // namespace cohort::method

@@ -18,10 +18,6 @@
 namespace cohort::nn {
 namespace {
 
-bool is_dictionary(Amortization amortization) {
-  return amortization == Amortization::dictionary || amortization == Amortization::dictionary_layer;
-}
-
 bool is_linear(Amortization amortization) {
   return amortization == Amortization::mean_linear || amortization == Amortization::mean_linear_detach ||
          amortization == Amortization::mean_linear_layer ||
@@ -120,6 +116,10 @@ std::span<const config::EnumName<Amortization>> enum_names(Amortization) {
       {mean_linear_detach_layer, "linear_mean_detach_layer"},
   }};
   return kNames;
+}
+
+bool is_dictionary(Amortization amortization) noexcept {
+  return amortization == Amortization::dictionary || amortization == Amortization::dictionary_layer;
 }
 
 bool is_layerwise(Amortization amortization) noexcept {

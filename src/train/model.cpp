@@ -31,9 +31,7 @@ data::Signature signature_of(const RunConfig& config, const data::Dataset& train
 }
 
 bool has_dictionary(const nn::ContextConfig& context) {
-  if (context.keys.empty()) return false;
-  return context.amortization == nn::Amortization::dictionary ||
-         context.amortization == nn::Amortization::dictionary_layer;
+  return !context.keys.empty() && nn::is_dictionary(context.amortization);
 }
 
 std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,

@@ -27,14 +27,17 @@ shows every value and where it came from.
 
 )";
 
-bool is_dictionary(nn::Amortization amortization) {
-  return amortization == nn::Amortization::dictionary || amortization == nn::Amortization::dictionary_layer;
+method::Surroundings surroundings(const RunConfig& config) {
+  return {.reproducible = config.reproducible,
+          .micro_batches = config.train.micro_batches,
+          .channel_sampling = config.model.channel_sampling,
+          .images_per_group = config.sampler.images_per_group};
 }
 
 void validate_context(const RunConfig& config, const std::string& where) {
   const auto& keys = config.context.keys;
   const bool needs_groups = !keys.empty() && config.context.scope == nn::Scope::group &&
-                            !is_dictionary(config.context.amortization);
+                            !nn::is_dictionary(config.context.amortization);
   if (needs_groups && config.sampler.group_by == kNoGroups) {
     throw UsageError(
         {"sampler.group_by is 'none', so that a group mixes contexts and none of them has a token of its own",
@@ -43,14 +46,12 @@ void validate_context(const RunConfig& config, const std::string& where) {
 }
 
 void validate_micro_batches(const RunConfig& config, const std::string& where) {
-  const bool splits = config.reproducible || config.train.micro_batches > 1;
   const bool across_groups = !config.context.keys.empty() && config.context.scope == nn::Scope::global &&
-                             !is_dictionary(config.context.amortization);
-  if (splits && across_groups) {
+                             !nn::is_dictionary(config.context.amortization);
+  if (surroundings(config).divides_steps() && across_groups) {
     throw UsageError(
         {fmt::format("context.scope is 'global', so that tokens need all images of a step at once, but {}",
-                     config.reproducible ? "reproducible makes each group a micro-batch"
-                                         : "train.micro_batches divides them"),
+                     surroundings(config).why_divided()),
          where, "set context.scope=group"});
   }
   if (config.reproducible && config.train.micro_batches > 1) {
@@ -74,20 +75,14 @@ void validate_sharding(const RunConfig& config, const std::string& where) {
 void validate_method(const RunConfig& config, const std::string& where) {
   const auto check = config.method.entry().check;
   if (check == nullptr) return;
-  check(config.method.options(),
-        {.reproducible = config.reproducible,
-         .micro_batches = config.train.micro_batches,
-         .channel_sampling = config.model.channel_sampling,
-         .images_per_group = config.sampler.images_per_group},
-        where);
+  check(config.method.options(), surroundings(config), where);
 }
 
 void validate_batch_norm(const RunConfig& config, const std::string& where) {
-  const bool divides = config.reproducible || config.train.micro_batches > 1;
-  if (config.model.resnet.batch_norm != nn::NormScope::all || !divides) return;
+  const method::Surroundings run = surroundings(config);
+  if (config.model.resnet.batch_norm != nn::NormScope::all || !run.divides_steps()) return;
   throw UsageError({fmt::format("model.resnet.batch_norm=all needs all images of a step at once, but {}",
-                                config.reproducible ? "reproducible makes each group a micro-batch"
-                                                    : "train.micro_batches divides them"),
+                                run.why_divided()),
                     where, "set model.resnet.batch_norm=group"});
 }
 

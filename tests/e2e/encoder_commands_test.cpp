@@ -1,55 +1,21 @@
 // The commands on a run of a residual network: what they do, and what they say where they cannot.
-#include <filesystem>
-#include <memory>
 #include <string>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "cohort/core/file.h"
-
-#include "support/spawn.h"
-#include "support/temporary_folder.h"
+#include "run_commands.h"
 
 namespace cohort {
 namespace {
 
-namespace fs = std::filesystem;
 using test::Outcome;
 
-const fs::path kRoot = fs::path(COHORT_TEST_DATA) / "..";
-
-/// One short run for all tests.
-class EncoderCommands : public ::testing::Test {
+class EncoderCommands : public e2e::RunCommands {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<testing::TemporaryFolder>();
-    trained_ =
-        run(2, fmt::format("train {} run_dir={} train.max_steps=4 {}", config(), run_folder(), kResNet));
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-  void SetUp() override { ASSERT_EQ(trained_.exit_code, 0) << trained_.output; }
-
-  static std::string config() {
-    return fmt::format("{} data.path={}", (kRoot / "configs" / "tests" / "nuclei.yaml").string(),
-                       (fs::path(COHORT_TEST_DATA) / "data" / "nuclei").string());
-  }
-  static std::string run_folder() { return place("run"); }
-  static std::string place(const std::string& name) { return (folder_->path() / name).string(); }
-  static Outcome run(int ranks, const std::string& command) {
-    return test::spawn_ranks(COHORT_MPIEXEC, ranks, fmt::format("{} {}", COHORT_PROGRAM, command), 120);
-  }
-  static std::string written(const std::string& name) { return read_file(folder_->path() / name); }
-
-  static void expect_refused(const std::string& command, const std::string& message) {
-    const Outcome outcome = run(2, command);
-    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
-    EXPECT_EQ(outcome.occurrences(message), 1) << outcome.output;
-  }
+  static void SetUpTestSuite() { train(kResNet); }
 
   static constexpr const char* kResNet = "model.name=resnet18 model.resnet.width=4 context.keys=[]";
-  static inline std::unique_ptr<testing::TemporaryFolder> folder_;
-  static inline Outcome trained_;
 };
 
 TEST_F(EncoderCommands, TheRunSaysWhatItTrains) {
@@ -102,9 +68,7 @@ TEST_F(EncoderCommands, WeightsGoOutAndInWithTheirRunningStatistics) {
 
 TEST_F(EncoderCommands, FinetuneStartsFromItsWeights) {
   const Outcome outcome =
-      run(2, fmt::format("finetune {} --from {} run_dir={} train.max_steps=1 context.keys=[]",
-                         (kRoot / "configs" / "tests" / "nuclei.yaml").string() +
-                             " data.path=" + (fs::path(COHORT_TEST_DATA) / "data" / "nuclei").string(),
+      run(2, fmt::format("finetune {} --from {} run_dir={} train.max_steps=1 context.keys=[]", config(),
                          run_folder(), place("tuned")));
   EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
   EXPECT_TRUE(outcome.says("resnet18: width 32")) << outcome.output;

@@ -2,7 +2,7 @@
 """Checks of training on a GPU against the CPU, with the programs alone: no build tree, no Python packages.
 
 Trains small models on the fixture tests/data/nuclei on the CPU and on one GPU and compares losses and weights: context scopes and
-amortizations, DINO, bf16, gradient checkpointing, resuming within and across devices, the sharding strategies on two ranks that share the
+amortizations, residual networks, DINO, MAE, methods of two views, bf16, gradient checkpointing, resuming within and across devices, the sharding strategies on two ranks that share the
 GPU (NCCL takes them for ranks of two hosts), and the refusal of a device that is not there. Writes one JSON object.
 
     tests/gpu/run.py --bin build/cuda/bin --out gpu-tests.json
@@ -38,6 +38,17 @@ CONFIGURATIONS = {
 }
 DINO = ["method=dino", "augment.preset=cell_dino", "augment.multi_crop.global_size=64", "augment.multi_crop.local_size=32",
         "augment.multi_crop.local_crops=2", "dino.prototypes=256", "dino.hidden=64", "dino.bottleneck=32", "sampler.groups_per_step=4"]
+
+
+TWO_VIEWS = ["{0}.hidden=64", "{0}.outputs=16", "sampler.groups_per_step=4"]
+METHODS = {
+    "mae": ["method=mae", "mae.decoder_width=32", "mae.decoder_depth=1", "mae.decoder_heads=2"],
+    **{method: [f"method={method}", *(each.format(method) for each in TWO_VIEWS)] for method in ("simclr", "byol", "barlow_twins")},
+    "resnet18": ["model.name=resnet18", "model.resnet.width=8", "context.keys=[]"],
+    "simclr on resnet18": ["method=simclr", *(each.format("simclr") for each in TWO_VIEWS), "model.name=resnet18", "model.resnet.width=8", "context.keys=[]"],
+}
+# Adam turns the rounding of gradients that batch normalisation makes large into whole steps; an update by SGD is a multiple of the gradient.
+SMOOTH = ["optimizer.name=sgd", "optimizer.lr=0.005", "optimizer.clip_norm=1"]
 
 
 def parse():
@@ -118,6 +129,16 @@ def cases(runs, device):
         def body(name=name, overrides=overrides):
             return largest_difference(runs.train(f"{name} on {device}", device, overrides)[1], runs.train(f"{name} on cpu", "cpu", overrides)[1])
         yield name, CLOSE, body
+
+    for name, overrides in METHODS.items():
+        def method(name=name, chosen=(*overrides, *SMOOTH)):
+            return largest_difference(runs.train(f"{name} on {device}", device, chosen)[1], runs.train(f"{name} on cpu", "cpu", chosen)[1])
+        yield name, CLOSE * 5, method
+
+    def pooled():
+        chosen = [*METHODS["simclr"], *SMOOTH, "sharding.strategy=full"]
+        return largest_difference(runs.train("simclr on two ranks", device, chosen, ranks=2)[1], runs.train("simclr on one rank", device, chosen)[1])
+    yield "two ranks, simclr, full", CLOSE * 5, pooled
 
     def dino():
         return largest_difference(runs.train("dino there", device, DINO)[1], runs.train("dino here", "cpu", DINO)[1])

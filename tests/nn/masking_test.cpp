@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "../support/even.h"
+
 namespace cohort {
 namespace {
 
@@ -48,6 +50,32 @@ TEST(Masking, NumbersAreKeyedBySampleStepAndCopy) {
   EXPECT_FALSE(at::equal(some[0], some[1]));
   EXPECT_FALSE(at::equal(some, draw(conditions_of({4, 9}), 1)));
   EXPECT_FALSE(at::equal(some, draw(conditions_of({4, 9}, /*step=*/4), 0)));
+}
+
+// Of six patches two stay: each of the 15 pairs as often as any other, whatever stays of the next image, in
+// the next step and of the other copy.
+TEST(MaskingDraws, EveryPairOfPatchesStaysEquallyOftenAndTellsNothingOfOthers) {
+  constexpr std::int64_t kImages = 400, kSteps = 20;
+  const auto pairs = [](std::int64_t step, std::uint32_t copy) {
+    const at::Tensor uniforms =
+        nn::masking_uniforms(6, {.sample = at::arange(kImages), .seed = 5, .step = step}, copy, at::kCPU);
+    const at::Tensor kept = std::get<0>(nn::random_masking(uniforms, 0.66).kept.sort(1));
+    const at::Tensor low = kept.select(1, 0), high = kept.select(1, 1);  // low < high < 6
+    const at::Tensor number = at::floor_divide(high * (high - 1), 2) + low;
+    const auto* first = number.const_data_ptr<std::int64_t>();
+    return std::vector<std::int64_t>(first, first + kImages);
+  };
+  testing::Counts alone({15}), images({15, 15}), steps({15, 15}), copies({15, 15});
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const auto now = pairs(step, 0), later = pairs(step + 1, 0), other = pairs(step, 1);
+    for (std::size_t i = 0; i + 1 < now.size(); ++i) {
+      alone.add(now[i]);
+      images.add(now[i], now[i + 1]);
+      steps.add(now[i], later[i]);
+      copies.add(now[i], other[i]);
+    }
+  }
+  for (const testing::Counts* counts : {&alone, &images, &steps, &copies}) testing::expect_even(*counts);
 }
 
 }  // namespace

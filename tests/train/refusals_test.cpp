@@ -6,11 +6,13 @@
 #include <string>
 #include <string_view>
 #include <sys/stat.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "cohort/train/trainer.h"
 
+#include "support/options.h"
 #include "support/ranks.h"
 #include "tiny_run.h"
 
@@ -83,6 +85,17 @@ TEST_F(Refusals, OfViewsThatTheImagesCannotGive) {
   expect_has(
       refusal(ExitCode::usage, [](RunConfig& c) { c.data.normalisation = augment::Normalisation::imagenet; }),
       "ImageNet's statistics are for 8-bit RGB images");
+}
+
+TEST_F(Refusals, OfMethodsThatDoNotGoWithTheRest) {
+  const auto message = [&](const std::vector<std::string>& options) {
+    return refusal(ExitCode::usage, [&](RunConfig& c) { testing::set_options(c, options); });
+  };
+  expect_has(
+      message({"method=mae", "model.name=resnet18", "model.resnet.width=4", "context.keys=[]",
+               "model.patch_size=16", "model.width=0", "model.depth=0", "model.heads=0", "model.dropout=0"}),
+      "mae removes patches");
+  expect_has(message({"method=mae", "mae.mask_ratio=0.99"}), "leaves 0 of an image's 4 patches");
 }
 
 TEST_F(Refusals, OfADictionaryThatMeetsNewContexts) {

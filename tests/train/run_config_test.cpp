@@ -192,12 +192,11 @@ TEST(RunConfig, EveryRecipeLoads) {
   EXPECT_GT(recipes.size(), 20U);
 }
 
-TEST(RunConfig, DinoRefusesWhatItCannotDo) {
-  const auto refusal = [](void (*change)(RunConfig&)) {
+TEST(RunConfig, MethodsRefuseWhatTheyCannotDo) {
+  const auto refusal = [](std::vector<std::string> options) {
     RunConfig config;
-    config.data.path = "x";
-    config.method.choose("dino");
-    change(config);
+    options.emplace_back("data.path=x");
+    testing::set_options(config, options);
     try {
       validate(config, "here");
     } catch (const UsageError& error) {
@@ -205,17 +204,24 @@ TEST(RunConfig, DinoRefusesWhatItCannotDo) {
     }
     return std::string("accepted");
   };
-  EXPECT_EQ(refusal([](RunConfig&) {}), "accepted");
-  EXPECT_NE(refusal([](RunConfig& config) {
-              testing::set_options(config, {"dino.batch_norm=true", "reproducible=true"});
-            }).find("dino.batch_norm needs all images"),
-            std::string::npos);
-  EXPECT_NE(refusal([](RunConfig& config) {
-              config.model.channel_sampling = true;
-            }).find("model.channel_sampling and method=dino"),
-            std::string::npos);
-  EXPECT_NE(refusal([](RunConfig& config) { config.eval.splits = {"test"}; }).find("eval.splits"),
-            std::string::npos);
+  const auto expect_refused = [&](const std::vector<std::string>& options, const std::string& text) {
+    EXPECT_NE(refusal(options).find(text), std::string::npos) << refusal(options);
+  };
+  for (const method::Entry& entry : method::registry())
+    EXPECT_EQ(refusal({"method=" + std::string(entry.name)}), "accepted");
+  expect_refused({"method=dino", "dino.batch_norm=true", "reproducible=true"},
+                 "dino.batch_norm needs all images");
+  expect_refused({"method=dino", "model.channel_sampling=true"}, "model.channel_sampling and method=dino");
+  expect_refused({"method=dino", "eval.splits=[test]"}, "eval.splits");
+  expect_refused({"method=mae", "model.channel_sampling=true"}, "model.channel_sampling and method=mae");
+  expect_refused(
+      {"method=byol", "byol.batch_norm=all", "train.micro_batches=2"},
+      "byol.batch_norm=all needs all images of a step at once, but train.micro_batches divides them");
+  expect_refused({"method=simclr", "simclr.batch_norm=all", "reproducible=true"},
+                 "needs all images of a step at once, but reproducible makes each group a micro-batch");
+  expect_refused({"method=byol", "byol.batch_norm=group", "sampler.images_per_group=1"},
+                 "byol.batch_norm=group needs two images of a group or more");
+  expect_refused({"sampler.order=cells", "sampler.balance=0.5"}, "but sampler.balance is set");
 }
 
 TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {

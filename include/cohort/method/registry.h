@@ -51,6 +51,13 @@ struct Surroundings {
   std::int64_t micro_batches = 1;     ///< train.micro_batches
   bool channel_sampling = false;      ///< model.channel_sampling
   std::int64_t images_per_group = 2;  ///< sampler.images_per_group
+
+  /// Whether a rank's images of a step go through the model in parts.
+  [[nodiscard]] bool divides_steps() const noexcept { return reproducible || micro_batches > 1; }
+  /// The option that does: what a message ends with. Of surroundings that divide steps.
+  [[nodiscard]] std::string_view why_divided() const noexcept {
+    return reproducible ? "reproducible makes each group a micro-batch" : "train.micro_batches divides them";
+  }
 };
 
 /// One method. Its options are a section of configurations, `name`.

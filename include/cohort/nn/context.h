@@ -30,6 +30,8 @@ enum class Amortization {
 /// `linear_mean…` are accepted aliases of `mean_linear…`.
 std::span<const config::EnumName<Amortization>> enum_names(Amortization);
 bool is_layerwise(Amortization amortization) noexcept;
+/// Whether a token belongs to a value that training has seen, instead of being inferred from images.
+bool is_dictionary(Amortization amortization) noexcept;
 
 struct ContextConfig {
   std::vector<std::string> keys;
