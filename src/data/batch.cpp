@@ -32,13 +32,31 @@ at::Tensor context_columns(const Dataset& dataset, const std::vector<std::string
   return at::stack(columns, 1);
 }
 
+/// Rows of a batch, and what random numbers of each image are keyed by.
+struct Rows {
+  std::vector<std::int64_t> numbers, keys;
+
+  void add(const Group& group, std::int64_t rows_of_dataset) {
+    numbers.insert(numbers.end(), group.rows.begin(), group.rows.end());
+    for (std::size_t i = 0; i < group.rows.size(); ++i) {
+      const std::int64_t copy = group.copies.empty() ? 0 : group.copies[i];
+      keys.push_back(group.rows[i] + copy * rows_of_dataset);
+    }
+  }
+};
+
 /// Reads the images `rows`, one at a time, and makes their views V × [B, C, h, w], or what a device makes
 /// them from.
 class ImageMaker {
  public:
-  ImageMaker(const Dataset& dataset, const ViewMaker& views, std::span<const std::int64_t> rows,
+  ImageMaker(const Dataset& dataset, const ViewMaker& views, const Rows& rows_and_keys,
              const BatchColumns& columns)
-      : dataset_(dataset), views_(views), rows_(rows), image_bytes_(dataset.description().images.bytes()) {
+      : dataset_(dataset),
+        views_(views),
+        rows_(rows_and_keys.numbers),
+        keys_(rows_and_keys.keys),
+        image_bytes_(dataset.description().images.bytes()) {
+    const auto& rows = rows_;
     const auto options = at::TensorOptions(at::kFloat).pinned_memory(columns.pinned);
     if (columns.views_later) {
       COHORT_CHECK(views.recipe_bytes() > 0, "these views cannot be made later");
@@ -55,11 +73,11 @@ class ImageMaker {
   /// Image number `i` of the batch. From any thread.
   void make(std::int64_t i) {
     const auto begin = Clock::now();
-    const std::int64_t row = rows_[static_cast<std::size_t>(i)];
+    const std::int64_t row = rows_[static_cast<std::size_t>(i)], key = keys_[static_cast<std::size_t>(i)];
     if (stored_.defined()) {
       dataset_.read(row, row_of(stored_, i));
       read_time_ += std::chrono::nanoseconds(Clock::now() - begin).count();
-      return views_.draw(row, row_of(recipes_, i));
+      return views_.draw(key, row_of(recipes_, i));
     }
     thread_local std::vector<std::byte> stored;
     stored.resize(static_cast<std::size_t>(image_bytes_));
@@ -69,7 +87,7 @@ class ImageMaker {
     for (std::size_t v = 0; v < tensors_.size(); ++v)
       outputs.emplace_back(tensors_[v].mutable_data_ptr<float>() + i * sizes_[v],
                            static_cast<std::size_t>(sizes_[v]));
-    views_.make(stored, row, outputs);
+    views_.make(stored, key, outputs);
     read_time_ += std::chrono::nanoseconds(read - begin).count();
     view_time_ += std::chrono::nanoseconds(Clock::now() - read).count();
   }
@@ -92,7 +110,7 @@ class ImageMaker {
 
   const Dataset& dataset_;
   const ViewMaker& views_;
-  std::span<const std::int64_t> rows_;
+  std::span<const std::int64_t> rows_, keys_;
   std::int64_t image_bytes_;
   std::vector<at::Tensor> tensors_;
   std::vector<std::int64_t> sizes_;
@@ -104,18 +122,20 @@ class ImageMaker {
 
 Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
                  const ViewMaker& views, Workers& workers) {
-  std::vector<std::int64_t> rows, numbers;
+  Rows all;
+  std::vector<std::int64_t> numbers;
   for (const Group& group : groups) {
-    rows.insert(rows.end(), group.rows.begin(), group.rows.end());
+    all.add(group, dataset.rows());
     numbers.insert(numbers.end(), group.rows.size(), group.number);
   }
+  const std::vector<std::int64_t>& rows = all.numbers;
   COHORT_CHECK(!rows.empty(), "a batch without images");
   std::vector<std::int64_t> order(rows.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
     return rows[static_cast<std::size_t>(a)] < rows[static_cast<std::size_t>(b)];
   });
-  ImageMaker images(dataset, views, rows, columns);
+  ImageMaker images(dataset, views, all, columns);
   workers.for_each(std::ssize(rows),
                    [&](std::int64_t i) { images.make(order[static_cast<std::size_t>(i)]); });
   Batch batch;
@@ -126,7 +146,7 @@ Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const Ba
     const auto& labels = dataset.labels(columns.label);
     batch.label = column_of(rows, [&](std::int64_t row) { return labels[static_cast<std::size_t>(row)]; });
   }
-  batch.sample = at::tensor(rows, at::kLong);
+  batch.sample = at::tensor(all.keys, at::kLong);
   return batch;
 }
 

@@ -17,6 +17,15 @@ namespace {
 // Keeps the shuffle of groups apart from those of rows, which belong to a context.
 constexpr std::uint32_t kGroupsOfEpoch = UINT32_MAX;
 
+StepPlan planned(std::int64_t first, std::int64_t groups, auto&& group_at) {
+  StepPlan plan;
+  for (std::int64_t number = first; number < first + groups; ++number) {
+    plan.push_back(group_at(number));
+    plan.back().number = number;
+  }
+  return plan;
+}
+
 std::string divisors(std::int64_t number) {
   std::vector<std::string> found;
   for (std::int64_t i = 1; i <= number; ++i) {
@@ -32,6 +41,12 @@ std::span<const config::EnumName<SmallContexts>> enum_names(SmallContexts) {
                                                                           {SmallContexts::pad, "pad"},
                                                                           {SmallContexts::drop, "drop"},
                                                                           {SmallContexts::merge, "merge"}}};
+  return kNames;
+}
+
+std::span<const config::EnumName<GroupOrder>> enum_names(GroupOrder) {
+  static constexpr std::array<config::EnumName<GroupOrder>, 2> kNames{
+      {{GroupOrder::shuffled, "shuffled"}, {GroupOrder::cells, "cells"}}};
   return kNames;
 }
 
@@ -63,15 +78,15 @@ StepPlan ContextSampler::plan(std::int64_t epoch, std::int64_t step, int rank, i
   COHORT_CHECK(step >= 0 && step < steps_per_epoch(), "step {} of an epoch of {}", step, steps_per_epoch());
   COHORT_CHECK(size > 0 && rank >= 0 && rank < size && config_.groups_per_step % size == 0,
                "rank {} of {} with {} groups", rank, size, config_.groups_per_step);
+  const std::int64_t groups = config_.groups_per_step / size, first = step * config_.groups_per_step;
+  if (config_.order == GroupOrder::cells) {
+    return planned(rank * groups, groups,
+                   [&](std::int64_t number) { return pools_->group_in_turn(first + number, epoch, seed_); });
+  }
   const Permutation order(pools_->groups(),
                           RandomStream({seed_, Purpose::shuffle, epoch, 0, kGroupsOfEpoch}));
-  const std::int64_t groups = config_.groups_per_step / size;
-  StepPlan plan;
-  for (std::int64_t number = rank * groups; number < (rank + 1) * groups; ++number) {
-    plan.push_back(pools_->group(order(step * config_.groups_per_step + number), epoch, seed_));
-    plan.back().number = number;
-  }
-  return plan;
+  return planned(rank * groups, groups,
+                 [&](std::int64_t number) { return pools_->group(order(first + number), epoch, seed_); });
 }
 
 void check_ranks(const SamplerConfig& config, int ranks) {

@@ -16,8 +16,16 @@ namespace {
 
 using Runs = std::vector<ContextRun>;
 
+// Keeps the order of a turn apart from shuffles of rows and of all groups.
+constexpr std::uint32_t kPoolsOfTurn = UINT32_MAX - 1;
+
 // Kinds of shuffles of an epoch, and the pass through a pool's images in the bits above.
 enum : std::uint32_t { kRows = 0, kBlocks = 1, kWithinBlock = 2, kKinds = 3 };
+
+/// 2 + label, so that 0 is left for images whose labels do not count.
+std::uint32_t label_key(std::int32_t label) {
+  return static_cast<std::uint32_t>(label + 2);
+}
 
 std::int64_t rows_of(std::span<const ContextRun> runs) {
   return std::accumulate(runs.begin(), runs.end(), std::int64_t{0},
@@ -132,9 +140,10 @@ GroupPools::GroupPools(std::vector<ContextRun> runs, std::span<const std::string
   }
   if (!small.empty()) settle(small, context_names);
   for (Pool& pool : pools_) {
-    if (config.balance_labels) sort_by_label(pool, label_of_row);
-    set_quotas(pool);
+    if (config.needs_labels()) sort_by_label(pool, label_of_row);
   }
+  if (config.order == GroupOrder::cells) check_cells(context_names);
+  for (Pool& pool : pools_) set_quotas(pool);
   count_groups();
 }
 
@@ -158,6 +167,30 @@ void GroupPools::settle(const std::vector<std::vector<ContextRun>>& small,
          "lower sampler.images_per_group, or set sampler.small_contexts=pad or drop"});
   }
   add_pool(-1, all);
+}
+
+void GroupPools::check_cells(std::span<const std::string> names) const {
+  const auto most = std::max_element(pools_.begin(), pools_.end(), [](const Pool& a, const Pool& b) {
+    return a.strata.size() < b.strata.size();
+  });
+  if (most == pools_.end()) return;
+  const auto classes = std::ssize(most->strata);
+  for (const Pool& pool : pools_) {
+    const bool lacks_labels = pool.strata.size() == 1 && pool.strata.front().label == label_key(-1);
+    if (lacks_labels || std::ssize(pool.strata) == classes) continue;
+    throw DataError({fmt::format("{} has images of {} class{}, {} of {}: not as many of every class",
+                                 printable_name(name_of(names, pool.context)), pool.strata.size(),
+                                 pool.strata.size() == 1 ? "" : "es",
+                                 printable_name(name_of(names, most->context)), classes),
+                     "sampler.order",
+                     "leave such contexts out (data.contexts), or set sampler.order=shuffled "
+                     "sampler.balance_labels=true"});
+  }
+  if (config_.images_per_group % classes == 0) return;
+  throw DataError({fmt::format("a group of {} images cannot have as many of each of {} classes",
+                               config_.images_per_group, classes),
+                   "sampler.images_per_group",
+                   fmt::format("make it a multiple of {}, or set sampler.order=shuffled", classes)});
 }
 
 std::int64_t GroupPools::images() const noexcept {
@@ -191,8 +224,7 @@ void GroupPools::sort_by_label(Pool& pool, std::span<const std::int32_t> label_o
   for (std::size_t i = 0; i < order.size(); ++i) {
     const std::int32_t its = labels[order[i]];
     const bool starts = i == 0 || labels[order[i - 1]] != its;
-    if (starts)
-      pool.strata.push_back({static_cast<std::int64_t>(i), 0, 0, static_cast<std::uint32_t>(its + 2)});
+    if (starts) pool.strata.push_back({static_cast<std::int64_t>(i), 0, 0, label_key(its)});
     ++pool.strata.back().rows;
   }
   pool.by_label = std::move(order);
@@ -210,7 +242,7 @@ void GroupPools::set_quotas(Pool& pool) const {
     for (Stratum* stratum : ascending) stratum->quota = 1;
     return;
   }
-  const bool padded = pool.rows < left;
+  const bool padded = pool.rows < left || config_.order == GroupOrder::cells;
   for (std::size_t i = 0; i < ascending.size(); ++i) {
     const std::int64_t share = left / static_cast<std::int64_t>(ascending.size() - i);
     ascending[i]->quota = padded ? share : std::min(share, ascending[i]->rows);
@@ -222,7 +254,7 @@ void GroupPools::count_groups() {
   std::vector<std::int64_t> groups;
   std::vector<double> weights;
   for (const Pool& pool : pools_) {
-    groups.push_back(std::max<std::int64_t>(1, pool.rows / config_.images_per_group));
+    groups.push_back(config_.repeats * std::max<std::int64_t>(1, pool.rows / config_.images_per_group));
     weights.push_back(std::pow(static_cast<double>(pool.rows), config_.balance));
   }
   if (config_.balance < 1.0 && !pools_.empty())
@@ -243,9 +275,19 @@ std::int64_t GroupPools::row_at(const Pool& pool, std::int64_t place) {
 Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t seed) const {
   const auto index = static_cast<std::size_t>(
       std::upper_bound(group_ends_.begin(), group_ends_.end(), group) - group_ends_.begin());
-  const Pool& pool = pools_[index];
-  const std::int64_t number = group - (index == 0 ? 0 : group_ends_[index - 1]);
-  Group result{pool.context, 0, {}};
+  return group_of(pools_[index], group - (index == 0 ? 0 : group_ends_[index - 1]), epoch, seed);
+}
+
+Group GroupPools::group_in_turn(std::int64_t place, std::int64_t epoch, std::uint64_t seed) const {
+  const std::int64_t pools = std::ssize(pools_), turn = place / pools;
+  const Permutation order(pools, RandomStream({seed, Purpose::shuffle, epoch, turn, kPoolsOfTurn}));
+  return group_of(pools_[static_cast<std::size_t>(order(place % pools))], turn, epoch, seed);
+}
+
+Group GroupPools::group_of(const Pool& pool, std::int64_t number, std::int64_t epoch,
+                           std::uint64_t seed) const {
+  Group result;
+  result.context = pool.context;
   result.rows.reserve(static_cast<std::size_t>(config_.images_per_group));
   const auto key = [&](const Stratum& stratum) {
     const std::int64_t sample =
@@ -258,11 +300,11 @@ Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t se
     for (std::int64_t i = number * config_.images_per_group; i < (number + 1) * config_.images_per_group;
          ++i) {
       const Stratum& stratum = pool.strata[static_cast<std::size_t>(i % labels)];
-      draw(pool, stratum, i / labels, key(stratum), result.rows);
+      draw(pool, stratum, i / labels, key(stratum), result);
     }
     return result;
   }
-  for (const Stratum& stratum : pool.strata) draw(pool, stratum, number, key(stratum), result.rows);
+  for (const Stratum& stratum : pool.strata) draw(pool, stratum, number, key(stratum), result);
   return result;
 }
 
@@ -270,22 +312,25 @@ Group GroupPools::group(std::int64_t group, std::int64_t epoch, std::uint64_t se
 // own. A group never spans two passes, in which an image could occur twice, unless it needs more images than
 // there are.
 void GroupPools::draw(const Pool& pool, const Stratum& stratum, std::int64_t number, const RandomKey& key,
-                      std::vector<std::int64_t>& rows) const {
+                      Group& group) const {
   const std::int64_t groups = std::max<std::int64_t>(1, stratum.rows / stratum.quota);
   const std::int64_t passes = (stratum.quota + stratum.rows - 1) / stratum.rows;  // of one group
   for (std::int64_t pass = 0; pass < passes; ++pass) {
     RandomKey shuffle = key;
-    shuffle.layer = static_cast<std::uint32_t>(number / groups * passes + pass) * kKinds + kRows;
+    const std::int64_t copy = number / groups * passes + pass;
+    shuffle.layer = static_cast<std::uint32_t>(copy) * kKinds + kRows;
     const std::int64_t first = number % groups * stratum.quota;
     const std::int64_t count = std::min(stratum.quota - pass * stratum.rows, stratum.rows);
     const auto add_all = [&](const auto& order) {
-      for (std::int64_t i = 0; i < count; ++i) rows.push_back(row_at(pool, stratum.first + order(first + i)));
+      for (std::int64_t i = 0; i < count; ++i)
+        group.rows.push_back(row_at(pool, stratum.first + order(first + i)));
     };
     if (config_.block == 1) {
       add_all(Permutation(stratum.rows, RandomStream(shuffle)));
     } else {
       add_all(BlockOrder(stratum.rows, config_.block, shuffle));
     }
+    group.copies.resize(group.rows.size(), static_cast<std::int32_t>(copy));
   }
 }
 

@@ -20,6 +20,8 @@ class GroupPools {
   [[nodiscard]] std::int64_t images() const noexcept;
   /// Context and rows of group number `group` of an epoch.
   [[nodiscard]] Group group(std::int64_t group, std::int64_t epoch, std::uint64_t seed) const;
+  /// The group at `place` of an epoch in which all pools take turns, each turn in another order.
+  [[nodiscard]] Group group_in_turn(std::int64_t place, std::int64_t epoch, std::uint64_t seed) const;
 
  private:
   /// Images of a pool that have one label, or all of them.
@@ -39,13 +41,17 @@ class GroupPools {
 
   /// What becomes of the contexts that are too small; each has runs of its own.
   void settle(const std::vector<std::vector<ContextRun>>& small, std::span<const std::string> names);
+  /// Throws DataError unless each pool can give as many images of every class.
+  void check_cells(std::span<const std::string> names) const;
+  [[nodiscard]] Group group_of(const Pool& pool, std::int64_t number, std::int64_t epoch,
+                               std::uint64_t seed) const;
   void add_pool(std::int32_t context, std::span<const ContextRun> runs);
   void sort_by_label(Pool& pool, std::span<const std::int32_t> label_of_row) const;
   void set_quotas(Pool& pool) const;
   void count_groups();
   [[nodiscard]] static std::int64_t row_at(const Pool& pool, std::int64_t place);
   void draw(const Pool& pool, const Stratum& stratum, std::int64_t number, const RandomKey& key,
-            std::vector<std::int64_t>& rows) const;
+            Group& group) const;
 
   SamplerConfig config_;
   std::vector<Pool> pools_;

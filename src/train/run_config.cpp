@@ -60,6 +60,20 @@ void validate_micro_batches(const RunConfig& config, const std::string& where) {
   }
 }
 
+void validate_sampler(const RunConfig& config, const std::string& where) {
+  const data::SamplerConfig& sampler = config.sampler;
+  if (sampler.order != data::GroupOrder::cells) return;
+  const bool balances = sampler.balance_labels || sampler.balance != data::SamplerConfig{}.balance;
+  if (!balances && sampler.small_contexts != data::SmallContexts::merge) return;
+  throw UsageError(
+      {fmt::format(
+           "sampler.order is 'cells', where all contexts and classes come equally often, but {} is set",
+           sampler.balance_labels ? "sampler.balance_labels"
+           : balances             ? "sampler.balance"
+                                  : "sampler.small_contexts=merge"),
+       where, "leave it out, or set sampler.order=shuffled"});
+}
+
 void validate_sharding(const RunConfig& config, const std::string& where) {
   const shard::ShardingConfig& sharding = config.sharding;
   if (sharding.gather == shard::WireType::bf16 && config.precision != Precision::bf16) {
@@ -162,6 +176,7 @@ void validate(const RunConfig& config, const std::string& where) {
   (void)shard::configured_rules(config.optimizer);
   validate_context(config, where);
   validate_micro_batches(config, where);
+  validate_sampler(config, where);
   validate_sharding(config, where);
   validate_trace(config, where);
   validate_stop(config, where);

@@ -58,7 +58,7 @@ data::Grouping training_grouping(const RunConfig& config, const data::Dataset& d
 data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset, int ranks) {
   const data::Grouping grouping = training_grouping(config, dataset);
   std::span<const std::int32_t> labels;
-  if (config.sampler.balance_labels) labels = dataset.labels(label_column(config, dataset.description()));
+  if (config.sampler.needs_labels()) labels = dataset.labels(label_column(config, dataset.description()));
   return {grouping.runs, grouping.values, config.sampler, config.seed, labels, ranks};
 }
 
@@ -148,7 +148,7 @@ std::string TrainingData::first_bad_image(const data::Batch& batch) const {
   for (const at::Tensor& view : batch.views) {
     const at::Tensor bad = at::isfinite(view).flatten(1).all(1).logical_not().nonzero();  // [n, 1]
     if (bad.numel() > 0)
-      return dataset_.id(batch.sample[bad[0][0].item<std::int64_t>()].item<std::int64_t>());
+      return dataset_.id(batch.sample[bad[0][0].item<std::int64_t>()].item<std::int64_t>() % dataset_.rows());
   }
   return "";
 }

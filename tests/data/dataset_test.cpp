@@ -156,6 +156,19 @@ TEST(MakeBatch, LeavesPixelsAndDecisionsForViewsThatAreMadeLater) {
                Bug);
 }
 
+TEST(MakeBatch, AnImageThatComesAgainHasAKeyOfItsOwn) {
+  const Dataset train = Dataset::open(kNuclei, "train");
+  const std::vector<Group> groups{{0, 0, {4, 2, 4}, {0, 0, 2}}};
+  Workers workers(1);
+
+  const Batch batch = make_batch(train, groups, {{}, "", false, true}, Numbered(), workers);
+
+  const at::Tensor keys = at::tensor({std::int64_t{4}, std::int64_t{2}, 4 + 2 * train.rows()}, at::kLong);
+  EXPECT_TRUE(batch.sample.equal(keys));
+  EXPECT_TRUE(batch.recipes.view(at::kLong).select(1, 0).equal(keys));
+  EXPECT_TRUE(batch.stored[0].equal(batch.stored[2]));
+}
+
 TEST(ContextRunsOfADataset, AgreeWithTheColumn) {
   const Dataset train = Dataset::open(kNuclei, "train");
   const auto& column = train.contexts("context");

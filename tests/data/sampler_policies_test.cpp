@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -153,6 +155,133 @@ TEST(Block, KeepsNeighboursTogether) {
     for (const std::int64_t row : group.rows) blocks.insert(row / 10);
     EXPECT_LE(blocks.size(), 14U);  // 10 whole ones, two cut by the group's ends, two by the short last block
   }
+}
+
+/// Three contexts with 4, 9 and 30 images of each of two classes.
+struct Cells {
+  Cells() {
+    for (const std::int32_t images : {4, 9, 30}) {
+      contexts.insert(contexts.end(), static_cast<std::size_t>(2 * images), context_of_next++);
+      for (std::int32_t i = 0; i < 2 * images; ++i) labels.push_back(i % 2);
+    }
+  }
+  [[nodiscard]] ContextSampler sampler(std::int64_t groups) const {
+    return {runs_of(contexts), kNames, config(groups), 7, labels};
+  }
+  static SamplerConfig config(std::int64_t groups) {
+    return {.groups_per_step = groups, .images_per_group = 6, .group_by = "", .order = GroupOrder::cells};
+  }
+
+  std::int32_t context_of_next = 0;
+  std::vector<std::int32_t> contexts, labels;
+};
+
+TEST(CellOrder, EveryStepHasAsManyImagesOfEveryContextAndClass) {
+  const Cells cells;
+  const ContextSampler sampler = cells.sampler(6);
+  ASSERT_EQ(sampler.steps_per_epoch(), 2);  // 8 / 6 + 18 / 6 + 60 / 6 groups
+  for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
+    std::map<std::pair<std::int32_t, std::int32_t>, int> counts;
+    for (const Group& group : sampler.plan(0, step)) {
+      for (const std::int64_t row : group.rows) {
+        EXPECT_EQ(cells.contexts[static_cast<std::size_t>(row)], group.context);
+        ++counts[{group.context, cells.labels[static_cast<std::size_t>(row)]}];
+      }
+    }
+    EXPECT_EQ(counts.size(), 6U);
+    for (const auto& [cell, count] : counts) EXPECT_EQ(count, 6) << cell.first << "/" << cell.second;
+  }
+}
+
+TEST(CellOrder, ContextsThatDoNotAllFitAStepTakeTurns) {
+  const Cells cells;
+  const ContextSampler sampler = cells.sampler(2);
+  std::vector<std::int32_t> order;
+  for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
+    for (const Group& group : sampler.plan(3, step)) order.push_back(group.context);
+  }
+  ASSERT_EQ(order.size(), 14U);
+  std::set<std::vector<std::int32_t>> turns;
+  for (std::size_t first = 0; first + 3 <= order.size(); first += 3) {
+    const std::vector<std::int32_t> turn(order.begin() + static_cast<std::ptrdiff_t>(first),
+                                         order.begin() + static_cast<std::ptrdiff_t>(first) + 3);
+    EXPECT_EQ(std::set<std::int32_t>(turn.begin(), turn.end()).size(), 3U);
+    turns.insert(turn);
+  }
+  EXPECT_GT(turns.size(), 1U) << "every turn has the same order";
+}
+
+// A cell of four images gives three of them a group: the second group starts over, in another order.
+TEST(CellOrder, ACellThatRunsOutStartsOverInAnotherOrder) {
+  const Cells cells;
+  const ContextSampler sampler = cells.sampler(3);
+  std::vector<Group> of_first;
+  for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
+    for (const Group& group : sampler.plan(0, step)) {
+      if (group.context == 0) of_first.push_back(group);
+    }
+  }
+  ASSERT_EQ(of_first.size(), 4U);
+  std::set<std::vector<std::int64_t>> orders;
+  for (std::size_t i = 0; i < of_first.size(); ++i) {
+    EXPECT_EQ(of_first[i].copies, std::vector<std::int32_t>(6, static_cast<std::int32_t>(i)));
+    orders.insert(of_first[i].rows);
+  }
+  EXPECT_EQ(orders.size(), 4U);
+}
+
+TEST(CellOrder, AnImageCanComeTwiceInAGroupThatNeedsMoreThanThereAre) {
+  const std::vector<std::int32_t> contexts(5, 0), labels{0, 1, 1, 1, 1};
+  const ContextSampler sampler(
+      runs_of(contexts), kNames,
+      {.groups_per_step = 1, .images_per_group = 4, .group_by = "", .order = GroupOrder::cells}, 7, labels);
+  const Group group = sampler.plan(0, 0)[0];
+  EXPECT_EQ(std::count(group.rows.begin(), group.rows.end(), 0), 2);
+  EXPECT_EQ(group.copies, (std::vector<std::int32_t>{0, 1, 0, 0}));
+}
+
+TEST(CellOrder, ContextsWithoutAnyLabelAreCellsOfTheirOwn) {
+  const std::vector<std::int32_t> contexts{0, 0, 0, 0, 1, 1, 1, 1}, labels{0, 1, 0, 1, -1, -1, -1, -1};
+  const ContextSampler sampler(
+      runs_of(contexts), kNames,
+      {.groups_per_step = 2, .images_per_group = 2, .group_by = "", .order = GroupOrder::cells}, 7, labels);
+  EXPECT_EQ(sampler.steps_per_epoch(), 2);
+}
+
+TEST(CellOrder, RefusesWhatCannotBeEven) {
+  const std::vector<std::int32_t> contexts{0, 0, 0, 0, 1, 1, 1, 1}, labels{0, 1, 0, 1, 1, 1, 1, 1};
+  const auto message = [&](const std::vector<std::int32_t>& label_of_row, std::int64_t images) {
+    return message_of([&] {
+      const ContextSampler sampler(
+          runs_of(contexts), kNames,
+          {.groups_per_step = 2, .images_per_group = images, .group_by = "", .order = GroupOrder::cells}, 7,
+          label_of_row);
+    });
+  };
+  EXPECT_NE(message(labels, 2).find("south has images of 1 class, north of 2: not as many of every class"),
+            std::string::npos)
+      << message(labels, 2);
+  const std::vector<std::int32_t> both{0, 1, 0, 1, 1, 0, 1, 1};
+  EXPECT_NE(message(both, 3).find("a group of 3 images cannot have as many of each of 2 classes"),
+            std::string::npos)
+      << message(both, 3);
+}
+
+TEST(Repeats, AnEpochHasEachImageThatOftenInOtherGroupsAndAsAnotherCopy) {
+  const auto contexts = contexts_with({8, 24});
+  const ContextSampler sampler(runs_of(contexts), kNames,
+                               {.groups_per_step = 2, .images_per_group = 4, .group_by = "", .repeats = 3},
+                               5);
+  ASSERT_EQ(sampler.steps_per_epoch(), 12);
+  std::map<std::int64_t, std::set<std::int32_t>> copies;
+  for (std::int64_t step = 0; step < sampler.steps_per_epoch(); ++step) {
+    for (const Group& group : sampler.plan(2, step)) {
+      EXPECT_EQ(std::set<std::int64_t>(group.rows.begin(), group.rows.end()).size(), 4U);
+      for (std::size_t i = 0; i < group.rows.size(); ++i) copies[group.rows[i]].insert(group.copies[i]);
+    }
+  }
+  EXPECT_EQ(copies.size(), 32U);
+  for (const auto& [row, of_row] : copies) EXPECT_EQ(of_row, (std::set<std::int32_t>{0, 1, 2})) << row;
 }
 
 }  // namespace

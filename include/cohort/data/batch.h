@@ -22,7 +22,8 @@ struct Batch {
   at::Tensor context;  ///< [B, K] i64, vocabulary index for every context key of the model
   at::Tensor group;    ///< [B] i64, number of the group within the global batch
   at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
-  at::Tensor sample;   ///< [B] i64, dataset row: the key of every random number of an image; on the host
+  at::Tensor sample;   ///< [B] i64, on the host: the key of every random number of an image. Its dataset row,
+                      ///< and the dataset's rows more for each time that the epoch had the image before
   /// Whom a tensor is for: the model; what makes views on a device; who draws random numbers, on the host.
   enum class Use { model, views, key };
   /// Calls `visit(tensor, use)` with every tensor that is there: the one list of them.

@@ -19,6 +19,9 @@ struct Group {
   std::int32_t context = 0;
   std::int64_t number = 0;         ///< of the group within the global batch
   std::vector<std::int64_t> rows;  ///< dataset rows
+  /// Of each row how often the epoch had it before; empty: never. An image that comes again is changed
+  /// otherwise.
+  std::vector<std::int32_t> copies{};
 };
 
 /// One global batch, or what one rank has of it.
@@ -29,14 +32,15 @@ using StepPlan = std::vector<Group>;
 /// groups. In an epoch the rows of every context are shuffled and cut into groups, the groups of all contexts
 /// are shuffled and cut into steps. What does not fill a group or a step is left out of that epoch; which
 /// images that are changes each epoch. Memory: proportional to the number of runs, not of rows (but 4 bytes a
-/// row with balance_labels). Time of a plan: proportional to the rows in it. Policies and how random the
+/// row where labels count). Time of a plan: proportional to the rows in it. Policies and how random the
 /// order is: docs/sampler.md. Const functions are safe from any thread.
 class ContextSampler {
  public:
   /// `runs`: rows to train on, by context, as ContextRuns gives them; rows of one context may lie in several
-  /// runs. `context_names` serve messages. `label_of_row`: [dataset rows], needed with balance_labels alone.
-  /// Throws DataError naming the contexts that have fewer images than a group (small_contexts: refuse), and
-  /// when all groups do not fill one step, with numbers that do for `ranks`.
+  /// runs. `context_names` serve messages. `label_of_row`: [dataset rows], needed where
+  /// config.needs_labels(). Throws DataError naming the contexts that have fewer images than a group
+  /// (small_contexts: refuse), those that lack a class (order: cells), and when all groups do not fill one
+  /// step, with numbers that do for `ranks`.
   ContextSampler(std::vector<ContextRun> runs, std::span<const std::string> context_names,
                  const SamplerConfig& config, std::uint64_t seed,
                  std::span<const std::int32_t> label_of_row = {}, int ranks = 1);

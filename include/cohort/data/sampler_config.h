@@ -16,6 +16,13 @@ enum class SmallContexts {
 };
 std::span<const config::EnumName<SmallContexts>> enum_names(SmallContexts);
 
+/// In which order groups come.
+enum class GroupOrder {
+  shuffled,  ///< those of all contexts in random order
+  cells,     ///< every context in turn, with as many images of each class
+};
+std::span<const config::EnumName<GroupOrder>> enum_names(GroupOrder);
+
 struct SamplerConfig {
   std::int64_t groups_per_step = 16;
   std::int64_t images_per_group = 32;
@@ -24,6 +31,11 @@ struct SamplerConfig {
   double balance = 1.0;
   bool balance_labels = false;
   std::int64_t block = 1;
+  GroupOrder order = GroupOrder::shuffled;
+  std::int64_t repeats = 1;
+
+  /// Whether the labels of images decide where they come.
+  [[nodiscard]] bool needs_labels() const noexcept { return balance_labels || order == GroupOrder::cells; }
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -49,6 +61,12 @@ struct SamplerConfig {
           "neighbouring rows of a context that stay together: long reads for disks that seek slowly, less "
           "random",
           config::Range<std::int64_t>{1, 1 << 20});
+    visit("order", order,
+          "order of groups: shuffled, or cells: every context in turn, each with as many images of every "
+          "class");
+    visit("repeats", repeats,
+          "times that an epoch has each image, each time in another group and changed otherwise",
+          config::Range<std::int64_t>{1, 1 << 10});
   }
 };
 
