@@ -91,19 +91,6 @@ class ResidualBlock final : public torch::nn::Module {
 
 namespace {
 
-// Sizes of transformers and drop_path are passed over: recipes that many models share set them.
-void check_resnet(const ModelConfig& config, const EncoderInput& input) {
-  const ModelConfig plain;
-  refuse_unused(config.name, "vision transformers",
-                std::array{UnusedOption{"context.keys", !input.context.keys.empty()},
-                           UnusedOption{"model.family", config.family != plain.family},
-                           UnusedOption{"model.dropout", config.dropout != plain.dropout},
-                           UnusedOption{"model.registers", config.registers != plain.registers},
-                           UnusedOption{"model.layer_scale", config.layer_scale != plain.layer_scale},
-                           UnusedOption{"model.channel_sampling", config.channel_sampling},
-                           UnusedOption{"model.pooling", config.pooling != plain.pooling}});
-}
-
 std::shared_ptr<Encoder> make_resnet(const ModelConfig& config, const EncoderInput& input) {
   ResNetShape shape = resnet_shape(config.name).value();
   shape.channels = input.channels;
@@ -221,7 +208,7 @@ int ResNet::own_layer_of(const std::string& parameter) const {
 }
 
 EncoderFamily resnet_family() {
-  return {.names = resnet_names, .check = check_resnet, .make = make_resnet};
+  return {.kind = "residual networks", .section = "resnet", .names = resnet_names, .make = make_resnet};
 }
 
 }  // namespace cohort::nn

@@ -141,12 +141,6 @@ VitShape shape_for(const ModelConfig& config, const EncoderInput& input) {
 }
 
 void check_vit(const ModelConfig& config, const EncoderInput& input) {
-  const ResNetConfig plain;
-  refuse_unused(
-      config.name, "residual networks",
-      std::array{UnusedOption{"model.resnet.batch_norm", config.resnet.batch_norm != plain.batch_norm},
-                 UnusedOption{"model.resnet.stem", config.resnet.stem != plain.stem},
-                 UnusedOption{"model.resnet.width", config.resnet.width != plain.width}});
   (void)shape_for(config, input);
 }
 
@@ -377,7 +371,12 @@ int VisionTransformer::own_layer_of(const std::string& parameter) const {
 }
 
 EncoderFamily vit_family() {
-  return {.names = vit_names, .check = check_vit, .make = make_vit};
+  return {.kind = "vision transformers",
+          .section = "",
+          .takes_contexts = true,
+          .names = vit_names,
+          .check = check_vit,
+          .make = make_vit};
 }
 
 }  // namespace cohort::nn

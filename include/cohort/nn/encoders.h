@@ -22,9 +22,13 @@ struct EncoderInput {
 
 /// A family of encoders, of which model.name chooses one.
 struct EncoderFamily {
+  std::string_view kind;     ///< "residual networks"
+  std::string_view section;  ///< of `model`, which has its options; empty: the options without a section
+  bool takes_contexts = false;
   std::vector<std::string> (*names)();  ///< "resnet18", "resnet34" …
-  /// Throws UsageError when the configuration, or its input, is none for this family.
-  void (*check)(const ModelConfig& config, const EncoderInput& input);
+  /// Throws UsageError when the configuration, or its input, is none for this family. Options of other
+  /// families were refused before. Null: any will do.
+  void (*check)(const ModelConfig& config, const EncoderInput& input) = nullptr;
   /// Checked before; without memory for the weights (discard_values).
   std::shared_ptr<Encoder> (*make)(const ModelConfig& config, const EncoderInput& input);
 };
