@@ -16,6 +16,7 @@
 #include "augment/normaliser.h"
 #include "augment/planes.h"
 #include "augment/recipe.h"
+#include "augment/view_geometry.h"
 
 namespace cohort::augment {
 namespace {
@@ -86,6 +87,12 @@ class MultiCrop : public data::ViewMaker {
       std::memcpy(next, &number, sizeof(number));
       next += sizeof(number);
     }
+  }
+
+  [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> recipe, std::size_t view) const final {
+    const std::int64_t side = side_of(static_cast<std::int64_t>(view));
+    return geometry_of(recipe_at<Recipe>(recipe.data() + view * sizeof(Recipe)),
+                       {layout().height, layout().width}, {side, side});
   }
 
  protected:

@@ -39,7 +39,7 @@ ViewPlan::ViewPlan(const ViewConfig& config, const data::Description& descriptio
                    Normalisation normalisation, at::Device device)
     : preset_(config.preset), layout_(description.images), device_(device) {
   const auto maker = training_views(config, description, normalisation, 0, 0);
-  if (maker->recipe_bytes() == 0) {
+  if (preset_ == Preset::whole && config.whole.noise > 0.0) {
     throw UsageError({"augment.noise is not made on devices", "augment.on_device",
                       "set augment.noise=0, or augment.on_device=false"});
   }

@@ -17,6 +17,7 @@
 #include "augment/normaliser.h"
 #include "augment/pixel_body.h"
 #include "augment/recipe.h"
+#include "augment/view_geometry.h"
 
 namespace cohort::augment {
 namespace {
@@ -169,7 +170,7 @@ at::Tensor per_channel(const std::vector<float>& values) {
 
 namespace {
 
-/// One view of the size of the image: normalised, then `change`d.
+/// One view of the size of the image: normalised, then `change`d. Of a WholeRecipe, neutral unless drawn.
 class WholeImage : public data::ViewMaker {
  public:
   /// `image` [C, H, W] f32, normalised, of row `row` -> the same shape.
@@ -198,6 +199,19 @@ class WholeImage : public data::ViewMaker {
     std::copy_n(changed.const_data_ptr<float>(), layout.values(), views[0].data());
   }
 
+  [[nodiscard]] std::int64_t recipe_bytes() const final { return recipe_bytes_of<WholeRecipe>(1, 0); }
+  void draw(std::int64_t /*row*/, std::span<std::byte> recipe) const override { write_recipe({}, recipe); }
+  [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> recipe,
+                                            std::size_t /*view*/) const final {
+    return geometry_of(recipe_at<WholeRecipe>(recipe.data()),
+                       {description_.images.height, description_.images.width});
+  }
+
+ protected:
+  static void write_recipe(const WholeRecipe& drawn, std::span<std::byte> recipe) {
+    std::memcpy(recipe.data(), &drawn, sizeof(drawn));
+  }
+
  private:
   data::Description description_;
   Normalisation normalisation_;
@@ -217,13 +231,9 @@ class TrainingView final : public WholeImage {
         seed_(seed),
         epoch_(epoch) {}
 
-  [[nodiscard]] std::int64_t recipe_bytes() const override {
-    return config_.noise > 0.0 ? 0 : recipe_bytes_of<WholeRecipe>(1, 0);
-  }
   void draw(std::int64_t row, std::span<std::byte> recipe) const override {
     RandomStream numbers = stream(seed_, epoch_, row);
-    const WholeRecipe drawn = draw_recipe(config_, layout_, numbers);
-    std::memcpy(recipe.data(), &drawn, sizeof(drawn));
+    write_recipe(draw_recipe(config_, layout_, numbers), recipe);
   }
 
  private:
