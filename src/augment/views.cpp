@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <numbers>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -14,6 +13,7 @@
 #include "cohort/core/error.h"
 #include "cohort/data/pixel_type.h"
 
+#include "augment/noise.h"
 #include "augment/normaliser.h"
 #include "augment/pixel_body.h"
 #include "augment/recipe.h"
@@ -137,14 +137,6 @@ void change_contrast_and_brightness(at::Tensor& image, const WholeRecipe& recipe
   if (recipe.brightens) image.add_(recipe.brightness);
 }
 
-// Normal numbers as the inverse distribution function at the middle of each uniform number's interval:
-// vectorised, unlike Box–Muller.
-void add_noise(at::Tensor& image, double deviation, RandomStream& stream) {
-  at::Tensor values = at::empty_like(image);
-  stream.fill_uniform(std::span(values.mutable_data_ptr<float>(), static_cast<std::size_t>(values.numel())));
-  image.add_(values.mul_(2.0).sub_(1.0).add_(0x1.0p-24).erfinv_(), deviation * std::numbers::sqrt2);
-}
-
 // The mean of normalised images is 0.
 void erase(at::Tensor& image, const Rectangle& part) {
   image.narrow(1, part.top, part.height).narrow(2, part.left, part.width).zero_();
@@ -157,7 +149,10 @@ at::Tensor change(const at::Tensor& image, const AugmentConfig& config, const da
   at::Tensor changed = flip_and_turn(image, recipe);
   if (recipe.crops) changed = crop(changed, recipe.box);
   change_contrast_and_brightness(changed, recipe);
-  if (config.noise > 0.0) add_noise(changed, config.noise, stream);
+  if (config.noise > 0.0) {
+    add_noise({changed.mutable_data_ptr<float>(), static_cast<std::size_t>(changed.numel())}, config.noise,
+              stream);
+  }
   if (recipe.erases) erase(changed, recipe.erased);
   return changed;
 }

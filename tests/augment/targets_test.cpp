@@ -14,6 +14,7 @@
 
 #include "augment/recipe.h"
 #include "augment/view_geometry.h"
+#include "preset_of.h"
 
 namespace cohort::augment {
 namespace {
@@ -39,7 +40,7 @@ std::vector<std::byte> drawn(const data::ViewMaker& maker, std::int64_t row) {
 }
 
 /// [height, width]: the number of each pixel's column, or row.
-std::vector<std::int32_t> ramp(std::int64_t height, std::int64_t width, bool of_columns) {
+std::vector<std::int32_t> numbers_of(std::int64_t height, std::int64_t width, bool of_columns) {
   std::vector<std::int32_t> values;
   for (std::int64_t y = 0; y < height; ++y) {
     for (std::int64_t x = 0; x < width; ++x) values.push_back(static_cast<std::int32_t>(of_columns ? x : y));
@@ -63,7 +64,7 @@ std::int64_t compare_ramps(const data::ViewMaker& maker, Sides image, std::int64
                            std::int64_t border) {
   std::vector<float> stored;
   for (const bool of_columns : {true, false}) {
-    const auto values = ramp(image.height, image.width, of_columns);
+    const auto values = numbers_of(image.height, image.width, of_columns);
     stored.insert(stored.end(), values.begin(), values.end());
   }
   std::vector<std::vector<float>> views;
@@ -78,7 +79,7 @@ std::int64_t compare_ramps(const data::ViewMaker& maker, Sides image, std::int64
     const Sides size{shape.height, shape.width};
     const ViewGeometry geometry = maker.geometry(recipe, v);
     for (const bool of_columns : {true, false}) {
-      const auto mask = moved_mask(ramp(image.height, image.width, of_columns), image, geometry, size);
+      const auto mask = moved_mask(numbers_of(image.height, image.width, of_columns), image, geometry, size);
       for (std::size_t i = 0; i < mask.size(); ++i) {
         const float value = views[v][i + (of_columns ? 0 : mask.size())];
         const std::int64_t y = static_cast<std::int64_t>(i) / size.width,
@@ -130,9 +131,9 @@ TEST(MovedMask, OfSeveralViewsIsThatOfEach) {
 /// With the recipe of `maker`, the pixels that are not blurred, and have no hole.
 TEST(MovedMask, OfCellCropsIsWherePixelsWereTurnedTo) {
   constexpr Sides kImage{300, 280};
-  const auto maker = multi_crop(Preset::cell_dino, {.global_size = 64, .local_size = 40, .local_crops = 2},
-                                plain_images(data::PixelType::f32, 2, kImage.height, kImage.width),
-                                Normalisation::dataset, 3, 0);
+  const auto maker = training_views(
+      preset_of("cell_dino", {.global_size = 64, .local_size = 40, .local_crops = 2}),
+      plain_images(data::PixelType::f32, 2, kImage.height, kImage.width), Normalisation::dataset, 3, 0);
   std::int64_t compared = 0, rows = 0;
   for (std::int64_t row = 0; row < 400; ++row) {
     const std::vector<std::byte> recipe = drawn(*maker, row);
@@ -158,7 +159,7 @@ TEST(MovedMask, IsOutsideWhereAViewShowsPaddingOrAMirroredBorder) {
   recipe.top = -3;
   recipe.left = 20;
   const Sides view{32, 32};
-  const auto labels = ramp(kSmall.height, kSmall.width, true);
+  const auto labels = numbers_of(kSmall.height, kSmall.width, true);
   auto mask = moved_mask(labels, kSmall, geometry_of(recipe, kSmall, view), view);
   for (std::int64_t y = 0; y < view.height; ++y) {
     for (std::int64_t x = 0; x < view.width; ++x) {
