@@ -539,7 +539,8 @@ std::unique_ptr<const Operation> made(const Entry& entry, const std::string& lin
     auto operation = entry.make(std::span(words).subspan(1));
     const std::string contradiction = operation->contradiction();
     if (contradiction.empty()) return operation;
-    throw UsageError({contradiction, where, "see docs/views.md, Operations"});
+    throw UsageError({fmt::format("this operation cannot be made: {}", contradiction), where,
+                      "see docs/views.md, Operations"});
   } catch (const UsageError& error) {
     throw UsageError({error.text().what, fmt::format("{}: '{}'", where, line), error.text().fix});
   }
