@@ -39,7 +39,6 @@ data::Description description_of(std::int64_t channels, std::int64_t side) {
 
 struct Case {
   std::string name;
-  augment::Preset preset;
   std::int64_t channels, side;
   augment::Normalisation normalisation;
 };
@@ -72,7 +71,9 @@ std::vector<double> rates_of(double seconds, const Batch& batch) {
 /// On this thread.
 Measured measure(const Case& tested, double seconds) {
   const data::Description description = description_of(tested.channels, tested.side);
-  const auto maker = augment::multi_crop(tested.preset, {}, description, tested.normalisation, 1, 0);
+  augment::ViewConfig config;
+  config.preset = tested.name;
+  const auto maker = augment::training_views(config, description, tested.normalisation, 1, 0);
   std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes()));
   fill(image);
   std::vector<std::vector<float>> views;
@@ -100,7 +101,7 @@ std::span<std::byte> bytes_of(at::Tensor tensor) {
 Measured measure_on_device(const Case& tested, const ViewsOptions& options, at::Device device) {
   const data::Description description = description_of(tested.channels, tested.side);
   augment::ViewConfig config;
-  config.preset = tested.preset;
+  config.preset = tested.name;
   const auto maker = augment::training_views(config, description, tested.normalisation, 1, 0);
   const augment::DeviceViews on_device(config, description, tested.normalisation, device);
   const auto pinned = at::TensorOptions(at::kByte).pinned_memory(true);
@@ -136,9 +137,8 @@ ExitCode views(const ViewsOptions& options, comm::Communicator& ranks) {
        {"rate", "images/s", 10, 0, Role::higher},
        {"#wrong", "", 6}},
       {{"views", "", {"rate"}}});
-  const std::vector<Case> cases{
-      {"camelyon_dino", augment::Preset::camelyon_dino, 3, 96, augment::Normalisation::imagenet},
-      {"cell_dino", augment::Preset::cell_dino, 8, 224, augment::Normalisation::dataset}};
+  const std::vector<Case> cases{{"camelyon_dino", 3, 96, augment::Normalisation::imagenet},
+                                {"cell_dino", 8, 224, augment::Normalisation::dataset}};
   std::int64_t all_wrong = 0;
   for (const Case& tested : cases) {
     ranks.barrier();

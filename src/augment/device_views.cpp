@@ -52,8 +52,9 @@ struct DeviceViews::Impl {
 };
 
 DeviceViews::DeviceViews(const ViewConfig& config, const data::Description& description,
-                         Normalisation normalisation, at::Device device)
-    : impl_(std::make_unique<Impl>(Impl{ViewPlan(config, description, normalisation, device)})) {}
+                         Normalisation normalisation, at::Device device, std::int64_t global_views)
+    : impl_(
+          std::make_unique<Impl>(Impl{ViewPlan(config, description, normalisation, device, global_views)})) {}
 
 DeviceViews::DeviceViews(DeviceViews&&) noexcept = default;
 DeviceViews& DeviceViews::operator=(DeviceViews&&) noexcept = default;
@@ -71,19 +72,21 @@ std::vector<at::Tensor> DeviceViews::make(const at::Tensor& stored, const at::Te
   const ViewBatch& batch = planned.batch;
   const at::Device device = pixels.device();  // with its number
   const HostLanes lanes;
-  switch (impl_->plan.preset()) {
-    case Preset::camelyon_dino:
+  switch (impl_->plan.kernel()) {
+    case Kernel::colour:
       make_views<ColourRecipe>(batch, device,
                                [&](auto job, auto* memory) { make_colour_view(lanes, batch, job, memory); });
       break;
-    case Preset::cell_dino:
+    case Kernel::cell:
       make_views<CellRecipe>(batch, device,
                              [&](auto job, auto* memory) { make_cell_view(lanes, batch, job, memory); });
       break;
-    case Preset::whole:
+    case Kernel::whole:
       make_views<WholeRecipe>(batch, device,
                               [&](auto job, auto* memory) { make_whole_view(lanes, batch, job, memory); });
       break;
+    case Kernel::none:
+      COHORT_CHECK(false, "views without a kernel");
   }
   return std::move(planned.views);
 }

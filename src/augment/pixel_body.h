@@ -69,7 +69,9 @@ COHORT_DEVICE_CODE float solarised(float value, float threshold) {
   return value < threshold ? value : kHighest - value;
 }
 
-enum class Filter { bilinear, bicubic };
+/// As Pillow's Resampling: NEAREST, BILINEAR, BICUBIC, BOX (area: the mean over the input pixels that an
+/// output pixel covers).
+enum class Filter { bilinear, bicubic, nearest, area };
 
 /// How `length` input pixels from `begin` on become `outputs` pixels, in one direction.
 struct Resampling {
@@ -81,6 +83,8 @@ struct Resampling {
 
 COHORT_DEVICE_CODE double filter_value(Filter filter, double x) {
   constexpr double kA = -0.5;
+  if (filter == Filter::nearest) return 1.0;
+  if (filter == Filter::area) return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
   x = std::abs(x);
   if (filter == Filter::bilinear) return std::max(0.0, 1.0 - x);
   if (x < 1.0) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1.0;
@@ -99,11 +103,18 @@ COHORT_DEVICE_CODE std::int64_t most_weights(std::int64_t inputs, std::int64_t o
   return static_cast<std::int64_t>(4.0 * std::max(scale, 1.0)) + 2;
 }
 
+/// How far a filter reaches to each side, where nothing is reduced.
+COHORT_DEVICE_CODE double reach_of(Filter filter) {
+  return filter == Filter::bicubic ? 2.0 : filter == Filter::area ? 0.5 : 1.0;
+}
+
 /// Of output pixel i.
 COHORT_DEVICE_CODE Window window_of(const Resampling& of, std::int64_t i) {
   const double scale = of.length / static_cast<double>(of.outputs), widened = std::max(scale, 1.0);
-  const double support = (of.filter == Filter::bicubic ? 2.0 : 1.0) * widened;
+  const double support = reach_of(of.filter) * widened;
   const double centre = of.begin + (static_cast<double>(i) + 0.5) * scale;
+  if (of.filter == Filter::nearest)
+    return {std::min(std::max<std::int64_t>(0, static_cast<std::int64_t>(centre)), of.inputs - 1), 1};
   const std::int64_t first = std::max<std::int64_t>(0, static_cast<std::int64_t>(centre - support + 0.5));
   const std::int64_t end = std::min(of.inputs, static_cast<std::int64_t>(centre + support + 0.5));
   return {first, end - first};

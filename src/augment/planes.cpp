@@ -100,6 +100,26 @@ void blur_thrice(std::vector<float>& plane, std::vector<float>& scratch, std::in
   }
 }
 
+/// Of a point inside of the image.
+using WarpedPoint = RotatedPoint;
+
+WarpedPoint nearest_point(data::Point at) {
+  const auto x = static_cast<std::int64_t>(at.x), y = static_cast<std::int64_t>(at.y);
+  return {x, x, y, y, 0.0F, 0.0F};
+}
+
+WarpedPoint point_between(data::Point at, const Planes& image) {
+  const double x = at.x - 0.5, y = at.y - 0.5, floor_x = std::floor(x), floor_y = std::floor(y);
+  const auto column = [&](double value) {
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(value), 0, image.width - 1);
+  };
+  const auto row = [&](double value) {
+    return std::clamp<std::int64_t>(static_cast<std::int64_t>(value), 0, image.height - 1);
+  };
+  return {column(floor_x),    column(floor_x + 1.0),           row(floor_y),
+          row(floor_y + 1.0), static_cast<float>(x - floor_x), static_cast<float>(y - floor_y)};
+}
+
 }  // namespace
 
 Planes planes_of(const data::ImageLayout& layout, std::span<const std::byte> stored) {
@@ -232,6 +252,23 @@ Planes rotated(const Planes& image, const Rotation& rotation) {
           rotated_point(y, x, image.height, image.width, rotation.cosine, rotation.sine);
       for (std::int64_t c = 0; c < image.channels; ++c)
         result.plane(c)[y * image.width + x] = rotated_value(point, image.plane(c), image.width);
+    }
+  }
+  return result;
+}
+
+Planes warped(const Planes& image, const data::Affine& from, Filter filter) {
+  const std::int64_t height = image.height, width = image.width;
+  Planes result(image.channels, height, width);
+  for (std::int64_t y = 0; y < height; ++y) {
+    for (std::int64_t x = 0; x < width; ++x) {
+      const data::Point at = from({static_cast<double>(x) + 0.5, static_cast<double>(y) + 0.5});
+      if (!(at.x >= 0.0 && at.x < static_cast<double>(width) && at.y >= 0.0 &&
+            at.y < static_cast<double>(height)))
+        continue;
+      const WarpedPoint point = filter == Filter::nearest ? nearest_point(at) : point_between(at, image);
+      for (std::int64_t c = 0; c < image.channels; ++c)
+        result.plane(c)[y * width + x] = rotated_value(point, image.plane(c), width);
     }
   }
   return result;

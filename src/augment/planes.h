@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cohort/data/description.h"
+#include "cohort/data/view_geometry.h"
 
 #include "augment/pixel_body.h"
 
@@ -71,5 +72,9 @@ struct Rotation {
 };
 Rotation rotation_by(double degrees);
 Planes rotated(const Planes& image, const Rotation& rotation);
+
+/// Each pixel is what lies at `from`(its centre), as Pillow's Image.transform(AFFINE): the nearest pixel, or
+/// bilinear between pixel centres, borders repeated; what lies outside is zero.
+Planes warped(const Planes& image, const data::Affine& from, Filter filter);
 
 }  // namespace cohort::augment

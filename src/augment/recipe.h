@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 // All that is random about one view of one image, drawn on the host by the presets; what makes the view from
@@ -49,6 +51,14 @@ struct WholeRecipe {
   float contrast = 1, brightness = 0;
   Rectangle erased;
 };
+
+/// The recipe at the beginning of `bytes`.
+template <class Recipe>
+Recipe recipe_at(const std::byte* bytes) {
+  Recipe recipe;
+  std::memcpy(&recipe, bytes, sizeof(recipe));
+  return recipe;
+}
 
 /// Of one image: a recipe for each view, then the order of its channels [C] i32.
 template <class Recipe>

@@ -38,6 +38,17 @@ class SeveralViews final : public data::ViewMaker {
       recipe = recipe.subspan(bytes);
     }
   }
+  [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> recipe,
+                                            std::size_t view) const override {
+    for (const auto& maker : makers_) {
+      const std::size_t count = maker->shapes().size();
+      if (view < count) return maker->geometry(recipe, view);
+      view -= count;
+      recipe = recipe.subspan(static_cast<std::size_t>(maker->recipe_bytes()));
+    }
+    COHORT_CHECK(false, "view {} behind the last", view);
+    return {};
+  }
 
  private:
   Makers makers_;

@@ -1,6 +1,7 @@
 #include "augment/view_plan.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <torch/types.h>
 
 #include "cohort/core/error.h"
@@ -36,20 +37,20 @@ StoredType stored_type(data::PixelType type) {
 }  // namespace
 
 ViewPlan::ViewPlan(const ViewConfig& config, const data::Description& description,
-                   Normalisation normalisation, at::Device device)
-    : preset_(config.preset), layout_(description.images), device_(device) {
-  const auto maker = training_views(config, description, normalisation, 0, 0);
-  if (maker->recipe_bytes() == 0) {
-    throw UsageError({"augment.noise is not made on devices", "augment.on_device",
-                      "set augment.noise=0, or augment.on_device=false"});
+                   Normalisation normalisation, at::Device device, std::int64_t global_views)
+    : kernel_(kernel_of(config, description)), layout_(description.images), device_(device) {
+  if (kernel_ == Kernel::none) {
+    const std::string missing = operation_without_kernel(config, description);
+    throw UsageError({fmt::format("{} is not made on devices", missing), "augment.on_device",
+                      fmt::format("leave out {}, or set augment.on_device=false", missing)});
   }
-  shapes_ = maker->shapes();
+  shapes_ = training_views(config, description, normalisation, 0, 0, global_views)->shapes();
   if (normalisation != Normalisation::image) {
     const ChannelStatistics statistics = channel_statistics(description, normalisation);
     mean_ = floats(statistics.mean, device);
     deviation_ = floats(statistics.deviation, device);
   }
-  if (preset_ == Preset::cell_dino) discs_ = all_discs(device);
+  if (kernel_ == Kernel::cell) discs_ = all_discs(device);
 }
 
 PlannedViews ViewPlan::plan(const at::Tensor& stored, const at::Tensor& recipes) const {
@@ -65,7 +66,7 @@ PlannedViews ViewPlan::plan(const at::Tensor& stored, const at::Tensor& recipes)
   batch.height = static_cast<std::int32_t>(layout_.height);
   batch.width = static_cast<std::int32_t>(layout_.width);
   batch.views = static_cast<std::int32_t>(
-      preset_ == Preset::whole ? recipes.size(1) / recipe_bytes_of<WholeRecipe>(1, 0) : std::ssize(shapes_));
+      kernel_ == Kernel::whole ? recipes.size(1) / recipe_bytes_of<WholeRecipe>(1, 0) : std::ssize(shapes_));
   COHORT_CHECK(batch.views <= ViewBatch::kMostViews, "{} views", batch.views);
   if (mean_.defined()) {
     batch.mean = mean_.const_data_ptr<float>();

@@ -9,6 +9,7 @@
 #include "cohort/augment/multi_crop.h"
 #include "cohort/data/description.h"
 
+#include "augment/policy_views.h"
 #include "augment/view_body.h"
 
 namespace cohort::augment {
@@ -23,19 +24,19 @@ struct PlannedViews {
 class ViewPlan {
  public:
   ViewPlan(const ViewConfig& config, const data::Description& description, Normalisation normalisation,
-           at::Device device);
-  [[nodiscard]] Preset preset() const noexcept { return preset_; }
+           at::Device device, std::int64_t global_views);
+  [[nodiscard]] Kernel kernel() const noexcept { return kernel_; }
   [[nodiscard]] const at::Device& device() const noexcept { return device_; }
   [[nodiscard]] const data::ImageLayout& layout() const noexcept { return layout_; }
   /// `stored` and `recipes`: contiguous, of the plan's device; they outlive the result, as this does.
   [[nodiscard]] PlannedViews plan(const at::Tensor& stored, const at::Tensor& recipes) const;
 
  private:
-  Preset preset_;
+  Kernel kernel_;
   data::ImageLayout layout_;
   at::Device device_;
   at::Tensor mean_, deviation_;  // [C]; undefined: each view has its own
-  at::Tensor discs_;             // for cell_dino
+  at::Tensor discs_;             // for Kernel::cell
   std::vector<data::ViewShape> shapes_;
 };
 

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <numbers>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -14,9 +13,11 @@
 #include "cohort/core/error.h"
 #include "cohort/data/pixel_type.h"
 
+#include "augment/noise.h"
 #include "augment/normaliser.h"
 #include "augment/pixel_body.h"
 #include "augment/recipe.h"
+#include "augment/view_geometry.h"
 
 namespace cohort::augment {
 namespace {
@@ -136,14 +137,6 @@ void change_contrast_and_brightness(at::Tensor& image, const WholeRecipe& recipe
   if (recipe.brightens) image.add_(recipe.brightness);
 }
 
-// Normal numbers as the inverse distribution function at the middle of each uniform number's interval:
-// vectorised, unlike Box–Muller.
-void add_noise(at::Tensor& image, double deviation, RandomStream& stream) {
-  at::Tensor values = at::empty_like(image);
-  stream.fill_uniform(std::span(values.mutable_data_ptr<float>(), static_cast<std::size_t>(values.numel())));
-  image.add_(values.mul_(2.0).sub_(1.0).add_(0x1.0p-24).erfinv_(), deviation * std::numbers::sqrt2);
-}
-
 // The mean of normalised images is 0.
 void erase(at::Tensor& image, const Rectangle& part) {
   image.narrow(1, part.top, part.height).narrow(2, part.left, part.width).zero_();
@@ -156,7 +149,10 @@ at::Tensor change(const at::Tensor& image, const AugmentConfig& config, const da
   at::Tensor changed = flip_and_turn(image, recipe);
   if (recipe.crops) changed = crop(changed, recipe.box);
   change_contrast_and_brightness(changed, recipe);
-  if (config.noise > 0.0) add_noise(changed, config.noise, stream);
+  if (config.noise > 0.0) {
+    add_noise({changed.mutable_data_ptr<float>(), static_cast<std::size_t>(changed.numel())}, config.noise,
+              stream);
+  }
   if (recipe.erases) erase(changed, recipe.erased);
   return changed;
 }
@@ -169,7 +165,7 @@ at::Tensor per_channel(const std::vector<float>& values) {
 
 namespace {
 
-/// One view of the size of the image: normalised, then `change`d.
+/// One view of the size of the image: normalised, then `change`d. Of a WholeRecipe, neutral unless drawn.
 class WholeImage : public data::ViewMaker {
  public:
   /// `image` [C, H, W] f32, normalised, of row `row` -> the same shape.
@@ -198,6 +194,19 @@ class WholeImage : public data::ViewMaker {
     std::copy_n(changed.const_data_ptr<float>(), layout.values(), views[0].data());
   }
 
+  [[nodiscard]] std::int64_t recipe_bytes() const final { return recipe_bytes_of<WholeRecipe>(1, 0); }
+  void draw(std::int64_t /*row*/, std::span<std::byte> recipe) const override { write_recipe({}, recipe); }
+  [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> recipe,
+                                            std::size_t /*view*/) const final {
+    return geometry_of(recipe_at<WholeRecipe>(recipe.data()),
+                       {description_.images.height, description_.images.width});
+  }
+
+ protected:
+  static void write_recipe(const WholeRecipe& drawn, std::span<std::byte> recipe) {
+    std::memcpy(recipe.data(), &drawn, sizeof(drawn));
+  }
+
  private:
   data::Description description_;
   Normalisation normalisation_;
@@ -217,13 +226,9 @@ class TrainingView final : public WholeImage {
         seed_(seed),
         epoch_(epoch) {}
 
-  [[nodiscard]] std::int64_t recipe_bytes() const override {
-    return config_.noise > 0.0 ? 0 : recipe_bytes_of<WholeRecipe>(1, 0);
-  }
   void draw(std::int64_t row, std::span<std::byte> recipe) const override {
     RandomStream numbers = stream(seed_, epoch_, row);
-    const WholeRecipe drawn = draw_recipe(config_, layout_, numbers);
-    std::memcpy(recipe.data(), &drawn, sizeof(drawn));
+    write_recipe(draw_recipe(config_, layout_, numbers), recipe);
   }
 
  private:

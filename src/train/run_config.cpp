@@ -1,5 +1,6 @@
 #include "cohort/train/run_config.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -113,20 +114,28 @@ void validate_evaluation(const RunConfig& config, const std::string& where) {
                     where, "set eval.neighbours=[20] as well"});
 }
 
+bool comes_with_the_program(const std::string& preset) {
+  const std::vector<std::string> names = augment::preset_names();
+  return std::find(names.begin(), names.end(), preset) != names.end();
+}
+
 void validate_views(const RunConfig& config, const std::string& where) {
-  if (config.augment.preset == augment::Preset::whole) return;
+  const augment::ViewConfig& views = config.augment;
+  if (views.preset == augment::kWholeImage) return;
+  const bool is_table = !comes_with_the_program(views.preset);
+  if (is_table) augment::check(views.policy);
   const method::Traits traits = config.method.traits();
-  if (!traits.takes_crops) {
-    throw UsageError({fmt::format("augment.preset is '{}', whose crops method={} does not take",
-                                  config::enum_name(config.augment.preset), config.method.name()),
+  const std::int64_t local = augment::local_crops(views);
+  if (!traits.takes_crops && (!is_table || local > 0)) {
+    throw UsageError({fmt::format("augment.preset is '{}', whose crops method={} does not take", views.preset,
+                                  config.method.name()),
                       where, "set augment.preset=whole, or another method"});
   }
-  const std::int64_t crops = augment::kGlobalCrops + config.augment.multi_crop.local_crops;
+  const std::int64_t crops = (is_table ? traits.views : augment::kGlobalCrops) + local;
   if (traits.most_views == 0 || crops <= traits.most_views) return;
-  throw UsageError(
-      {fmt::format("method={} learns from {} views of an image, augment.preset '{}' makes {}",
-                   config.method.name(), traits.most_views, config::enum_name(config.augment.preset), crops),
-       where, "set augment.multi_crop.local_crops=0"});
+  throw UsageError({fmt::format("method={} learns from {} views of an image, augment.preset '{}' makes {}",
+                                config.method.name(), traits.most_views, views.preset, crops),
+                    where, "set augment.multi_crop.local_crops=0"});
 }
 
 void validate_trace(const RunConfig& config, const std::string& where) {
@@ -186,10 +195,57 @@ void validate(const RunConfig& config, const std::string& where) {
   validate_views(config, where);
 }
 
+namespace {
+
+/// Recipes that have tables of operations stand in this folder of them.
+constexpr std::string_view kTables = "augment/";
+constexpr std::string_view kDefault = "default";  // config::Field::origin
+
+std::filesystem::path file_of_preset(const std::string& preset, const std::string& where) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(preset, ignored)) return preset;
+  std::vector<std::string> names = augment::preset_names();
+  for (const config::Recipe& recipe : config::recipes()) {
+    if (!recipe.name.starts_with(kTables)) continue;
+    names.push_back(recipe.name.substr(kTables.size()));
+    if (names.back() == preset) return recipe.file;
+  }
+  throw UsageError({fmt::format("augment.preset is '{}', which is neither a preset nor a file", preset),
+                    where, did_you_mean(preset, names)});
+}
+
+bool is_part_of_a_preset(const std::string& key) {
+  return key.starts_with("augment.policy.") || key.starts_with("augment.multi_crop.");
+}
+
+/// The table of operations that augment.preset names: from its file what the configuration leaves open.
+void read_preset(const augment::ViewConfig& views, config::Fields& fields) {
+  if (comes_with_the_program(views.preset) || !views.policy.global.empty()) return;
+  const std::string& where = fields.find("augment.preset")->origin;
+  const std::filesystem::path file = file_of_preset(views.preset, where);
+  RunConfig other;
+  config::Fields found(other);
+  config::load(file, found);
+  if (other.augment.policy.global.empty()) {
+    throw UsageError({fmt::format("augment.preset is '{}', but {} has no augment.policy.global", views.preset,
+                                  file.string()),
+                      where, "name a file with a table of operations (docs/views.md)"});
+  }
+  for (const config::Field& field : found.list()) {
+    config::Field* const mine = fields.find(field.key);
+    if (!is_part_of_a_preset(field.key) || field.origin == kDefault || mine->origin != kDefault) continue;
+    mine->set(field.get());
+    mine->origin = field.origin;
+  }
+}
+
+}  // namespace
+
 ConfigFile::ConfigFile(const std::filesystem::path& file, std::span<const std::string> overrides) {
   const std::filesystem::path found = config::find_config(file);
   config::load(found, fields);
   config::override_with(overrides, fields);
+  read_preset(values.augment, fields);
   if (values.run_dir.empty()) values.run_dir = std::filesystem::path("runs") / found.stem();
   validate(values, found.string());
 }

@@ -10,12 +10,12 @@
 namespace cohort::train {
 std::unique_ptr<data::ViewMaker> training_views(const RunConfig& config, const data::Description& description,
                                                 std::int64_t epoch) {
+  const std::int64_t count = config.method.traits().views;
   const auto views = [&](std::int64_t key) {
-    return augment::training_views(config.augment, description, config.data.normalisation, config.seed, key);
+    return augment::training_views(config.augment, description, config.data.normalisation, config.seed, key,
+                                   count);
   };
-  const std::int64_t count =
-      config.augment.preset == augment::Preset::whole ? config.method.traits().views : 1;
-  if (count == 1) return views(epoch);
+  if (count == 1 || config.augment.preset != augment::kWholeImage) return views(epoch);
   // Each view has keys of its own, as if it stood in an epoch of its own.
   std::vector<std::unique_ptr<data::ViewMaker>> makers;
   for (std::int64_t view = 0; view < count; ++view) makers.push_back(views(count * epoch + view));
@@ -25,7 +25,8 @@ std::unique_ptr<data::ViewMaker> training_views(const RunConfig& config, const d
 std::optional<augment::DeviceViews> device_views(const RunConfig& config,
                                                  const data::Description& description, at::Device device) {
   if (!config.augment.on_device) return std::nullopt;
-  return augment::DeviceViews(config.augment, description, config.data.normalisation, device);
+  return augment::DeviceViews(config.augment, description, config.data.normalisation, device,
+                              config.method.traits().views);
 }
 
 }  // namespace cohort::train

@@ -15,7 +15,7 @@ namespace cohort::augment {
 /// Views that a device makes.
 struct DeviceViewsCase {
   std::string name;
-  Preset preset;
+  std::string preset;
   data::ImageLayout layout;
   bool all_options;  // of the preset
   Normalisation normalisation;
@@ -23,20 +23,19 @@ struct DeviceViewsCase {
 };
 
 inline std::vector<DeviceViewsCase> device_views_cases() {
-  using enum Preset;
   using data::PixelType;
   const data::ImageLayout rgb{PixelType::u8, 3, 61, 74}, large{PixelType::u8, 3, 150, 131},
       square{PixelType::u8, 3, 40, 40}, cells{PixelType::u16, 5, 90, 70},
       wide_cells{PixelType::f32, 2, 400, 330}, gray{PixelType::u8, 1, 33, 47};
-  return {{"colour", camelyon_dino, rgb, false, Normalisation::imagenet, 0.0},
-          {"colour_reduced", camelyon_dino, large, true, Normalisation::dataset, 0.0},
-          {"colour_own_statistics", camelyon_dino, rgb, false, Normalisation::image, 1e-5},
-          {"cells_padded", cell_dino, cells, false, Normalisation::dataset, 0.0},
-          {"cells_shuffled", cell_dino, cells, true, Normalisation::dataset, 0.0},
-          {"cells_larger_than_the_crop", cell_dino, wide_cells, true, Normalisation::image, 1e-5},
-          {"whole_neutral", whole, gray, false, Normalisation::dataset, 0.0},
-          {"whole_all", whole, square, true, Normalisation::dataset, 1e-5},
-          {"whole_own_statistics", whole, square, true, Normalisation::image, 1e-5}};
+  return {{"colour", "camelyon_dino", rgb, false, Normalisation::imagenet, 0.0},
+          {"colour_reduced", "camelyon_dino", large, true, Normalisation::dataset, 0.0},
+          {"colour_own_statistics", "camelyon_dino", rgb, false, Normalisation::image, 1e-5},
+          {"cells_padded", "cell_dino", cells, false, Normalisation::dataset, 0.0},
+          {"cells_shuffled", "cell_dino", cells, true, Normalisation::dataset, 0.0},
+          {"cells_larger_than_the_crop", "cell_dino", wide_cells, true, Normalisation::image, 1e-5},
+          {"whole_neutral", "whole", gray, false, Normalisation::dataset, 0.0},
+          {"whole_all", "whole", square, true, Normalisation::dataset, 1e-5},
+          {"whole_own_statistics", "whole", square, true, Normalisation::image, 1e-5}};
 }
 
 class DeviceViewsTest : public ::testing::TestWithParam<DeviceViewsCase> {
@@ -45,10 +44,10 @@ class DeviceViewsTest : public ::testing::TestWithParam<DeviceViewsCase> {
     const DeviceViewsCase& tested = GetParam();
     config_.preset = tested.preset;
     config_.multi_crop.local_crops = 3;
-    if (tested.preset == Preset::cell_dino)
+    if (tested.preset == "cell_dino")
       config_.multi_crop = {.global_size = 64, .local_size = 48, .local_crops = 2};
-    config_.multi_crop.shuffle_channels = tested.all_options && tested.preset == Preset::cell_dino;
-    if (tested.all_options && tested.preset == Preset::whole) {
+    config_.multi_crop.shuffle_channels = tested.all_options && tested.preset == "cell_dino";
+    if (tested.all_options && tested.preset == "whole") {
       config_.whole = {.flip_horizontal = true,
                        .flip_vertical = true,
                        .rotate90 = true,

@@ -17,6 +17,7 @@
 #include "../support/even.h"
 #include "augment/crop_box.h"
 #include "augment/recipe.h"
+#include "preset_of.h"
 
 namespace cohort::augment {
 namespace {
@@ -147,8 +148,8 @@ TEST_F(WholeDraws, WhatIsErasedReachesEveryEdge) {
 class ColourDraws : public ::testing::Test {
  protected:
   static std::vector<ColourRecipe> recipes(std::int64_t row, std::int64_t epoch = 0) {
-    const auto maker = multi_crop(Preset::camelyon_dino, {.local_crops = 2}, square_images(3, 48),
-                                  Normalisation::dataset, 5, epoch);
+    const auto maker = training_views(preset_of("camelyon_dino", {.local_crops = 2}), square_images(3, 48),
+                                      Normalisation::dataset, 5, epoch);
     return recipes_of<ColourRecipe>(*maker, row);
   }
 };
@@ -220,8 +221,8 @@ class CellDraws : public ::testing::Test {
   static constexpr std::int64_t kSide = 250;  // padded to 256 and 320
 
   static std::unique_ptr<data::ViewMaker> maker(std::int64_t epoch = 0) {
-    return multi_crop(Preset::cell_dino, {.global_size = 250, .local_size = 310, .local_crops = 2},
-                      square_images(2, kSide), Normalisation::dataset, 5, epoch);
+    return training_views(preset_of("cell_dino", {.global_size = 250, .local_size = 310, .local_crops = 2}),
+                          square_images(2, kSide), Normalisation::dataset, 5, epoch);
   }
 };
 
@@ -272,8 +273,8 @@ TEST_F(CellDraws, TurnsAnglesAndBlursHaveTheirProbabilities) {
 
 TEST_F(CellDraws, HolesHaveEveryNumberSizeAndPlace) {
   constexpr std::int64_t kCrop = 12;
-  const auto views = multi_crop(Preset::cell_dino, {.global_size = kCrop, .local_crops = 0},
-                                square_images(1, 20), Normalisation::dataset, 5, 0);
+  const auto views = training_views(preset_of("cell_dino", {.global_size = kCrop, .local_crops = 0}),
+                                    square_images(1, 20), Normalisation::dataset, 5, 0);
   Counts numbers({10}), sizes({10, 10}), of_views({2, 2});
   OffsetCounts tops, lefts;
   for (std::int64_t row = 0; row < 3000; ++row) {
@@ -294,8 +295,8 @@ TEST_F(CellDraws, HolesHaveEveryNumberSizeAndPlace) {
 
 TEST(ChannelDraws, EveryOrderIsEquallyLikelyForEveryImageAndEpoch) {
   const auto order = [](std::int64_t row, std::int64_t epoch) {
-    const auto maker = multi_crop(Preset::cell_dino, {.local_crops = 1, .shuffle_channels = true},
-                                  square_images(3, 8), Normalisation::dataset, 5, epoch);
+    const auto maker = training_views(preset_of("cell_dino", {.local_crops = 1, .shuffle_channels = true}),
+                                      square_images(3, 8), Normalisation::dataset, 5, epoch);
     std::vector<std::byte> bytes(static_cast<std::size_t>(maker->recipe_bytes()));
     maker->draw(row, bytes);
     std::array<std::int32_t, 3> channels{};

@@ -13,6 +13,7 @@
 #include "augment/colour.h"
 #include "augment/crop_box.h"
 #include "augment/planes.h"
+#include "preset_of.h"
 
 namespace cohort::augment {
 namespace {
@@ -46,8 +47,8 @@ TEST(MultiCrop, ViewsDependOnSeedEpochAndRowAlone) {
   const auto rgb = description_of(3, 48, data::PixelType::u8);
   const auto image = random_bytes(3 * 48 * 48, 1);
   const auto make = [&](std::uint64_t seed, std::int64_t epoch, std::int64_t row, std::int64_t crops) {
-    const auto maker =
-        multi_crop(Preset::camelyon_dino, {.local_crops = crops}, rgb, Normalisation::imagenet, seed, epoch);
+    const auto maker = training_views(preset_of("camelyon_dino", {.local_crops = crops}), rgb,
+                                      Normalisation::imagenet, seed, epoch);
     return views_of(*maker, image, row);
   };
   const auto views = make(1, 2, 3, 8);
@@ -67,20 +68,20 @@ TEST(MultiCrop, SizesAreThePresetsOrThoseGiven) {
   const auto rgb = description_of(3, 96, data::PixelType::u8),
              cells = description_of(5, 160, data::PixelType::u16);
   const auto shapes = [](const auto& maker) { return maker->shapes(); };
-  const auto camelyon =
-      shapes(multi_crop(Preset::camelyon_dino, {.local_crops = 1}, rgb, Normalisation::dataset, 1, 0));
+  const auto camelyon = shapes(
+      training_views(preset_of("camelyon_dino", {.local_crops = 1}), rgb, Normalisation::dataset, 1, 0));
   EXPECT_EQ(camelyon, (std::vector<data::ViewShape>{{3, 96, 96}, {3, 96, 96}, {3, 32, 32}}));
-  const auto cell = shapes(multi_crop(Preset::cell_dino, {.global_size = 64, .local_crops = 1}, cells,
-                                      Normalisation::dataset, 1, 0));
+  const auto cell = shapes(training_views(preset_of("cell_dino", {.global_size = 64, .local_crops = 1}),
+                                          cells, Normalisation::dataset, 1, 0));
   EXPECT_EQ(cell, (std::vector<data::ViewShape>{{5, 64, 64}, {5, 64, 64}, {5, 96, 96}}));
 }
 
 TEST(MultiCrop, CamelyonDinoIsForColourImages) {
-  EXPECT_THROW(multi_crop(Preset::camelyon_dino, {}, description_of(1, 96, data::PixelType::u8),
-                          Normalisation::dataset, 1, 0),
+  EXPECT_THROW(training_views(preset_of("camelyon_dino"), description_of(1, 96, data::PixelType::u8),
+                              Normalisation::dataset, 1, 0),
                UsageError);
-  EXPECT_THROW(multi_crop(Preset::cell_dino, {}, description_of(5, 96, data::PixelType::u8),
-                          Normalisation::imagenet, 1, 0),
+  EXPECT_THROW(training_views(preset_of("cell_dino"), description_of(5, 96, data::PixelType::u8),
+                              Normalisation::imagenet, 1, 0),
                UsageError);
 }
 
@@ -88,7 +89,8 @@ TEST(CellDino, KeepsValuesOfTheImageOrZero) {
   // A constant image stays constant under flips, rotation and blur where the padding does not reach.
   const auto cells = description_of(2, 320, data::PixelType::u8);
   const std::vector<std::uint8_t> image(2 * 320 * 320, 77);
-  const auto maker = multi_crop(Preset::cell_dino, {.local_crops = 2}, cells, Normalisation::dataset, 1, 0);
+  const auto maker =
+      training_views(preset_of("cell_dino", {.local_crops = 2}), cells, Normalisation::dataset, 1, 0);
   for (std::int64_t row = 0; row < 5; ++row) {
     const auto views = views_of(*maker, image, row);
     for (std::size_t v = 0; v < views.size(); ++v) {
@@ -102,8 +104,8 @@ TEST(CellDino, ShuffledChannelsAreTheSameInAllViews) {
   const auto cells = description_of(4, 330, data::PixelType::u8);
   std::vector<std::uint8_t> image;
   for (const std::uint8_t level : {10, 20, 30, 40}) image.insert(image.end(), 330 * 330, level);
-  const auto maker = multi_crop(Preset::cell_dino, {.local_crops = 3, .shuffle_channels = true}, cells,
-                                Normalisation::dataset, 3, 0);
+  const auto maker = training_views(preset_of("cell_dino", {.local_crops = 3, .shuffle_channels = true}),
+                                    cells, Normalisation::dataset, 3, 0);
   std::set<std::vector<long>> orders;
   for (std::int64_t row = 0; row < 20; ++row) {
     std::set<std::vector<long>> of_image;

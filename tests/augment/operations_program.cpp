@@ -9,6 +9,7 @@
 
 #include "augment/colour.h"
 #include "augment/planes.h"
+#include "augment/rand_augment.h"
 
 namespace {
 
@@ -18,6 +19,22 @@ using Numbers = std::vector<double>;
 Planes resize(const Planes& image, const Numbers& n, Filter filter) {
   return resized(image, {n[0], n[1], n[2], n[3]}, static_cast<std::int64_t>(n[4]),
                  static_cast<std::int64_t>(n[5]), filter, 0.0F, 255.0F);
+}
+
+/// `filter` of what `n` says: degrees, right, down, enlargement, shears.
+Planes affine(const Planes& image, const Numbers& n, Filter filter) {
+  return warped(image, inverse_of({n[0], n[1], n[2], n[3], n[4], n[5]}, {image.height, image.width}), filter);
+}
+
+/// Number of the change, magnitude, 1: to the other side.
+Planes rand_augment(const Planes& image, const Numbers& n) {
+  const Sides size{image.height, image.width};
+  const auto step = rand_augment_step(static_cast<RandAugmentChange>(n[0]), static_cast<std::int64_t>(n[1]),
+                                      n[2] != 0.0, size);
+  if (!step) return image;
+  cohort::data::Description rgb;
+  rgb.images = {cohort::data::PixelType::u8, image.channels, image.height, image.width};
+  return made_by({&*step, 1}, image, size, rgb);
 }
 
 /// Operations that change an image in place.
@@ -33,6 +50,11 @@ const std::map<std::string, std::function<void(Planes&, const Numbers&)>> kChang
     {"blur", [](Planes& image, const Numbers& n) { gaussian_blur(image, n[0]); }},
     {"defocus", [](Planes& image, const Numbers& n) { defocus(image, static_cast<std::int64_t>(n[0])); }},
     {"rotate", [](Planes& image, const Numbers& n) { image = rotated(image, n[0]); }},
+    {"affine_nearest", [](Planes& image, const Numbers& n) { image = affine(image, n, Filter::nearest); }},
+    {"affine_bilinear", [](Planes& image, const Numbers& n) { image = affine(image, n, Filter::bilinear); }},
+    {"rand_augment", [](Planes& image, const Numbers& n) { image = rand_augment(image, n); }},
+    {"nearest", [](Planes& image, const Numbers& n) { image = resize(image, n, Filter::nearest); }},
+    {"area", [](Planes& image, const Numbers& n) { image = resize(image, n, Filter::area); }},
     {"bicubic", [](Planes& image, const Numbers& n) { image = resize(image, n, Filter::bicubic); }},
     {"bilinear", [](Planes& image, const Numbers& n) { image = resize(image, n, Filter::bilinear); }}};
 

@@ -105,12 +105,12 @@ TEST_P(DeviceViewsTest, LaunchedOnTheCpuHaveTheBitsOfTheReplay) {
     maker->draw(2 * i, {static_cast<std::byte*>(recipes.mutable_data_ptr()) + i * recipes.size(1),
                         static_cast<std::size_t>(recipes.size(1))});
   }
-  const ViewPlan plan(config_, description_, GetParam().normalisation, at::kCPU);
+  const ViewPlan plan(config_, description_, GetParam().normalisation, at::kCPU, kGlobalCrops);
   const PlannedViews planned = plan.plan(stored, recipes);
 
-  if (config_.preset == Preset::camelyon_dino) launch_all<ColourRecipe>(planned.batch);
-  if (config_.preset == Preset::cell_dino) launch_all<CellRecipe>(planned.batch);
-  if (config_.preset == Preset::whole) launch_all<WholeRecipe>(planned.batch);
+  if (config_.preset == "camelyon_dino") launch_all<ColourRecipe>(planned.batch);
+  if (config_.preset == "cell_dino") launch_all<CellRecipe>(planned.batch);
+  if (config_.preset == "whole") launch_all<WholeRecipe>(planned.batch);
 
   const auto expected =
       DeviceViews(config_, description_, GetParam().normalisation, at::kCPU).make(stored, recipes);

@@ -8,7 +8,7 @@ import unittest
 import h5py
 import numpy
 from PIL import Image, ImageFilter
-from torchvision.transforms import functional
+from torchvision.transforms import InterpolationMode, RandAugment, autoaugment, functional
 
 PROGRAM = os.environ["COHORT_OPERATIONS"]
 NUCLEI = pathlib.Path(os.environ["COHORT_DATASET"])
@@ -52,9 +52,10 @@ class Operations(unittest.TestCase):
         self.assertLess(worst_mean, mean_bound, name)
         self.assertLessEqual(worst, largest_bound, name)
 
-    def resize(self, name, resample):
+    def resize(self, name, resample, with_whole=True):
         def cases(image):
-            for top, left, height, width in ((0, 0, image.height, image.width), (5, 9, 40, 31), (20, 3, 17, 50), (1, 2, 11, 9)):
+            whole = ((0, 0, image.height, image.width),) if with_whole else ()
+            for top, left, height, width in (*whole, (5, 9, 40, 31), (20, 3, 17, 50), (1, 2, 11, 9)):
                 for size in ((96, 96), (32, 32)):
                     box = (left, top, left + width, top + height)
                     yield (top, left, height, width, *size), image.resize((size[1], size[0]), resample, box=box)
@@ -66,6 +67,41 @@ class Operations(unittest.TestCase):
 
     def test_bilinear_resize(self):
         self.resize("bilinear", Image.Resampling.BILINEAR)
+
+    def test_area_resize(self):
+        self.resize("area", Image.Resampling.BOX)
+
+    def test_nearest_resize(self):
+        # Of 64 pixels 96: every third place lies on an edge of two pixels, and rounding decides.
+        self.resize("nearest", Image.Resampling.NEAREST, with_whole=False)
+
+    def affine(self, mode, mean_bound):
+        def cases(image):
+            for degrees, right, down, scale, shear in ((0, 3, -5, 1, (0, 0)), (30, 0, 0, 1, (0, 0)), (-75, 4, 2, 1.3, (12, -8)), (10, -6, 9, 0.7, (0, 20))):
+                theirs = functional.affine(image, degrees, [right, down], scale, list(shear), InterpolationMode(mode))
+                yield (degrees, right, down, scale, *shear), theirs
+
+        # A pixel whose place rounds to the other side of an edge of two pixels is another one.
+        self.compare(f"affine_{mode}", cases, mean_bound=mean_bound, largest_bound=255.0)
+
+    def test_affine_nearest(self):
+        self.affine("nearest", 0.2)
+
+    def test_affine_bilinear(self):
+        self.affine("bilinear", MEAN_BOUND)
+
+    def test_rand_augment(self):
+        """Every change, at several magnitudes, to both sides; what moves pixels may take the neighbour, and steps of equalised values may lie between others."""
+        def cases(image):
+            space = RandAugment()._augmentation_space(31, (image.height, image.width))
+            for number, (name, (values, is_signed)) in enumerate(space.items()):
+                for magnitude in (0, 9, 30):
+                    for negative in (False, True):
+                        value = float(values[magnitude].item()) if values.ndim > 0 else 0.0
+                        value = -value if is_signed and negative else value
+                        yield (number, magnitude, int(negative)), autoaugment._apply_op(image, name, value, InterpolationMode.NEAREST, None)
+
+        self.compare("rand_augment", cases, largest_bound=255.0)
 
     def test_brightness(self):
         self.compare("brightness", lambda image: [((f,), functional.adjust_brightness(image, f)) for f in (0.6, 1.0, 1.4)])

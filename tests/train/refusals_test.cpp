@@ -79,7 +79,7 @@ TEST_F(Refusals, OfContextsAndGroups) {
 TEST_F(Refusals, OfViewsThatTheImagesCannotGive) {
   const std::string gray = refusal(ExitCode::usage, [](RunConfig& c) {
     c.method.choose("dino");
-    c.augment.preset = augment::Preset::camelyon_dino;
+    c.augment.preset = "camelyon_dino";
   });
   expect_has(gray, "preset camelyon_dino needs 8-bit RGB images");
   expect_has(

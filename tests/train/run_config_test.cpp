@@ -192,6 +192,84 @@ TEST(RunConfig, EveryRecipeLoads) {
   EXPECT_GT(recipes.size(), 20U);
 }
 
+class PresetOfAFile : public ::testing::Test {
+ protected:
+  std::filesystem::path written(const std::string& name, const std::string& text) const {
+    write_file_atomically(folder_.path() / name, text);
+    return folder_.path() / name;
+  }
+  /// Of a run whose configuration is `text`.
+  RunConfig loaded(const std::string& text, const Overrides& more = {}) const {
+    Overrides overrides{"data.path=x"};
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    return load_run_config(written("run.yaml", text), overrides);
+  }
+  std::string refusal(const std::string& text, const Overrides& more = {}) const {
+    try {
+      (void)loaded(text, more);
+    } catch (const UsageError& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+
+  testing::TemporaryFolder folder_;
+  const std::filesystem::path table_ = written("table.yaml",
+                                               "# A table.\nmethod: dino\naugment:\n"
+                                               "  preset: cell_dino\n"
+                                               "  multi_crop: {global_size: 40, local_size: 24}\n"
+                                               "  policy:\n"
+                                               "    global:\n      - crop area=[0.4, 1]\n      - flip\n"
+                                               "    local: [crop]\n");
+};
+
+TEST_F(PresetOfAFile, GivesWhatTheConfigurationLeavesOpen) {
+  const std::string preset = "augment.preset=" + table_.string();
+  const RunConfig plain = loaded("method: dino\n", {preset}),
+                  changed = loaded("method: dino\naugment: {multi_crop: {local_size: 16}}\n",
+                                   {preset, "augment.policy.local=[]"});
+
+  EXPECT_EQ(plain.augment.policy.global, (std::vector<std::string>{"crop area=[0.4, 1]", "flip"}));
+  EXPECT_EQ(plain.augment.policy.local, std::vector<std::string>{"crop"});
+  EXPECT_EQ(plain.augment.multi_crop.global_size, 40);
+  EXPECT_EQ(changed.augment.multi_crop.local_size, 16);
+  EXPECT_TRUE(changed.augment.policy.local.empty());
+  EXPECT_EQ(plain.augment.preset, table_.string());
+}
+
+TEST_F(PresetOfAFile, IsKeptByTheRun) {
+  const RunConfig plain = loaded("method: dino\n", {"augment.preset=" + table_.string()});
+  std::filesystem::remove(table_);
+  const RunConfig again = load_run_config(written("config.yaml", dump_run_config(plain)), Overrides{});
+  EXPECT_EQ(again.augment.policy.global, plain.augment.policy.global);
+  EXPECT_EQ(again.augment.policy.local, plain.augment.policy.local);
+  EXPECT_EQ(again.augment.multi_crop.global_size, 40);
+}
+
+TEST_F(PresetOfAFile, IsRefusedWhereThereIsNoneOrItIsBad) {
+  const auto expect_has = [](const std::string& message, std::initializer_list<std::string> parts) {
+    for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message;
+  };
+  expect_has(refusal("augment: {preset: camelyon_dion}\n"),
+             {"neither a preset nor a file", "run.yaml:1", "did you mean 'camelyon_dino'?"});
+  const auto empty = written("empty.yaml", "# Nothing.\nmethod: dino\n");
+  expect_has(refusal("", {"augment.preset=" + empty.string()}),
+             {"has no augment.policy.global", "command line"});
+  const auto unknown = written("unknown.yaml", "augment: {policies: {}}\n");
+  expect_has(refusal("", {"augment.preset=" + unknown.string()}),
+             {"unknown key 'augment.policies'", "unknown.yaml:1"});
+  const auto wrong = written("wrong.yaml", "augment: {policy: {global: [flop]}}\n");
+  expect_has(refusal("", {"augment.preset=" + wrong.string()}),
+             {"there is no operation 'flop'", "did you mean 'flip'?"});
+  expect_has(refusal("method: supervised\n", {"augment.preset=" + table_.string()}),
+             {"whose crops method=supervised does not take"});
+  EXPECT_EQ(refusal("method: supervised\n", {"augment.preset=" + table_.string(), "augment.policy.local=[]"}),
+            "accepted")
+      << "one view of the whole table";
+  expect_has(refusal("method: simclr\n", {"augment.preset=" + table_.string()}),
+             {"learns from 2 views of an image", "makes 10"});
+}
+
 TEST(RunConfig, MethodsRefuseWhatTheyCannotDo) {
   const auto refusal = [](std::vector<std::string> options) {
     RunConfig config;

@@ -18,10 +18,10 @@ namespace cohort::augment {
 /// whole), sums are formed in fp64 in another order, and values differ in the last bits of fp32.
 class DeviceViews {
  public:
-  /// For the views of training_views() with the same arguments. Throws UsageError: noise, whose normal
-  /// numbers devices do not have.
+  /// For the views of training_views() with the same arguments. Throws UsageError: an operation that devices
+  /// do not have, as noise, whose normal numbers they do not have; docs/views.md says which they have.
   DeviceViews(const ViewConfig& config, const data::Description& description, Normalisation normalisation,
-              at::Device device);
+              at::Device device, std::int64_t global_views = kGlobalCrops);
   DeviceViews(DeviceViews&&) noexcept;
   DeviceViews& operator=(DeviceViews&&) noexcept;
   ~DeviceViews();

@@ -4,6 +4,9 @@
 #include <span>
 #include <vector>
 
+#include "cohort/core/error.h"
+#include "cohort/data/view_geometry.h"
+
 namespace cohort::data {
 
 struct ViewShape {
@@ -27,11 +30,19 @@ class ViewMaker {
   virtual void make(std::span<const std::byte> image, std::int64_t row,
                     std::span<const std::span<float>> views) const = 0;
 
-  /// Bytes in which draw() writes all that is random about the views of an image, a multiple of 8, for a
-  /// device to make them (augment/device_views.h). 0: make() alone can.
+  /// Bytes in which draw() writes what is random about the views of an image, a multiple of 8: for
+  /// geometry(), and for a device that makes them (augment/device_views.h). 0: a maker that draws nothing;
+  /// all of augment/ do.
   [[nodiscard]] virtual std::int64_t recipe_bytes() const { return 0; }
   /// Of dataset row `row`: what make() would draw. `recipe`: recipe_bytes(), aligned to 8.
   virtual void draw(std::int64_t /*row*/, std::span<std::byte> /*recipe*/) const {}
+  /// Where the view number `view` of shapes() is cut, by what draw() wrote; augment/targets.h moves masks,
+  /// boxes and points by it.
+  [[nodiscard]] virtual ViewGeometry geometry(std::span<const std::byte> /*recipe*/,
+                                              std::size_t /*view*/) const {
+    COHORT_CHECK(false, "views without a geometry");
+    return {};
+  }
 };
 
 }  // namespace cohort::data

@@ -1,0 +1,585 @@
+#include "augment/operations.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <numbers>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "cohort/augment/policy.h"
+#include "cohort/config/field.h"
+#include "cohort/config/load.h"
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+
+#include "augment/crop_box.h"
+#include "augment/rand_augment.h"
+#include "augment/view_body.h"
+
+namespace cohort::augment {
+
+std::span<const config::EnumName<Filter>> enum_names(Filter) {
+  static constexpr std::array<config::EnumName<Filter>, 4> kNames{{{Filter::nearest, "nearest"},
+                                                                   {Filter::bilinear, "bilinear"},
+                                                                   {Filter::bicubic, "bicubic"},
+                                                                   {Filter::area, "area"}}};
+  return kNames;
+}
+
+namespace {
+
+using Reals = std::vector<double>;
+constexpr config::Range kPart{0.0, 1.0};
+
+/// Of the view number `number`: the last value is that of all later ones.
+template <class Value>
+Value of_view(const std::vector<Value>& values, std::int64_t number) {
+  return values[std::min(static_cast<std::size_t>(number), values.size() - 1)];
+}
+
+std::string unless_range(const Reals& values, std::string_view name) {
+  if (values.size() == 2 && values[0] <= values[1]) return "";
+  return fmt::format("{} is [{}], which is not a lowest and a highest value", name, fmt::join(values, ", "));
+}
+
+/// What happens to some views only.
+class Chance : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("probability", probability_, "of each view of its kind; the last one: of all later views", kPart);
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    return probability_.empty() ? "probability is empty" : "";
+  }
+
+ protected:
+  explicit Chance(double probability) : probability_{probability} {}
+  [[nodiscard]] double probability(const ViewDraws& draws) const {
+    return of_view(probability_, draws.number);
+  }
+  [[nodiscard]] bool happens(const ViewDraws& draws, RandomStream& stream) const {
+    return static_cast<double>(stream.uniform()) < probability(draws);
+  }
+
+ private:
+  Reals probability_;
+};
+
+class Crop final : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("area", area_, "lowest and highest part of the image", kPart);
+    visit("aspect", aspect_, "lowest and highest width / height", config::Range{0.01, 100.0});
+    visit("interpolation", filter_, "how it is resized");
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    const Box box = random_crop(sizes.image.height, sizes.image.width, area_[0], area_[1],
+                                draws.stream(Decision::crop), {aspect_[0], aspect_[1]});
+    steps.emplace_back(step::Crop{box, filter_});
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    const std::string area = unless_range(area_, "area");
+    return area.empty() ? unless_range(aspect_, "aspect") : area;
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return filter_ == Filter::bicubic; }
+
+ private:
+  Reals area_{0.08, 1.0}, aspect_{3.0 / 4.0, 4.0 / 3.0};
+  Filter filter_ = Filter::bicubic;
+};
+
+class Resize final : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("interpolation", filter_, "how it is resized");
+  }
+  void draw(const ViewDraws& /*draws*/, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    const Box all{0, 0, static_cast<double>(sizes.image.height), static_cast<double>(sizes.image.width)};
+    steps.emplace_back(step::Crop{all, filter_});
+  }
+
+ private:
+  Filter filter_ = Filter::bicubic;
+};
+
+/// Pads with zeros to at least `least` pixels a side, the image at a random place in it, and takes a crop, at
+/// a random place or from the middle.
+class PaddedCrop final : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("least", least_, "pixels a side that the image is padded to with zeros, at a random place",
+          config::Range<std::int64_t>{1, 65536});
+    visit("anywhere", anywhere_, "cut at a random place, instead of from the middle");
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::crop);
+    const std::int64_t height = std::max({least_, sizes.image.height, sizes.view.height}),
+                       width = std::max({least_, sizes.image.width, sizes.view.width});
+    const auto place = [&](std::int64_t room) {
+      return static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(room) + 1));
+    };
+    const std::int64_t image_top = place(height - sizes.image.height),
+                       image_left = place(width - sizes.image.width);
+    const std::int64_t down = height - sizes.view.height, right = width - sizes.view.width;
+    const std::int64_t top = anywhere_ ? place(down) : down / 2, left = anywhere_ ? place(right) : right / 2;
+    steps.emplace_back(step::PaddedCrop{top - image_top, left - image_left});
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+
+ private:
+  std::int64_t least_ = 256;
+  bool anywhere_ = true;
+};
+
+/// A step that is always the same.
+template <class Made, Decision decision>
+class Sometimes final : public Chance {
+ public:
+  Sometimes() : Chance(0.5) {}
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(decision);
+    if (happens(draws, stream)) steps.emplace_back(Made{});
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return decision != Decision::flip_vertical; }
+};
+
+class Turn90 final : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& /*visit*/) {}
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::quarter_turns);
+    const auto turns = static_cast<std::int32_t>(stream.below(4));
+    if (turns > 0) steps.emplace_back(step::QuarterTurns{turns});
+  }
+};
+
+/// One of: a mirror image, or a rotation by up to ±90, ±180 or ±270 degrees.
+class FlipOrRotate final : public Chance {
+ public:
+  FlipOrRotate() : Chance(0.5) {}
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::turn);
+    if (!happens(draws, stream)) return;
+    const std::uint64_t kind = stream.below(5);
+    if (kind == 0) {
+      steps.emplace_back(step::Mirror{});
+    } else if (kind == 1) {
+      steps.emplace_back(step::UpsideDown{});
+    } else {
+      const double reach = 90.0 * (static_cast<double>(kind) - 1.0);
+      const Rotation rotation = rotation_by(stream.uniform(-reach, reach));
+      steps.emplace_back(step::Rotate{rotation.cosine, rotation.sine});
+    }
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+};
+
+class AffineMap final : public Chance {
+ public:
+  AffineMap() : Chance(1.0) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("degrees", degrees_, "largest rotation to either side", config::Range{0.0, 180.0});
+    visit("translate", translate_, "largest shift, as a part of the view's sides", kPart);
+    visit("scale", scale_, "smallest and largest enlargement", config::Range{0.01, 100.0});
+    visit("shear", shear_, "largest shear along x and y to either side, in degrees",
+          config::Range{0.0, 80.0});
+    visit("interpolation", filter_, "nearest or bilinear");
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::affine);
+    if (!happens(draws, stream)) return;
+    const auto either = [&](double reach) { return stream.uniform(-reach, reach); };
+    AffineParts parts;
+    parts.degrees = either(degrees_);
+    parts.right = std::round(either(translate_ * static_cast<double>(sizes.view.width)));
+    parts.down = std::round(either(translate_ * static_cast<double>(sizes.view.height)));
+    parts.scale = stream.uniform(scale_[0], scale_[1]);
+    parts.shear_x = either(shear_[0]);
+    parts.shear_y = either(shear_[1]);
+    steps.emplace_back(step::Warp{inverse_of(parts, sizes.view), filter_});
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    if (shear_.size() != 2) return "shear is not two numbers, those along x and along y";
+    if (filter_ != Filter::nearest && filter_ != Filter::bilinear)
+      return "interpolation is neither nearest nor bilinear";
+    const std::string scale = unless_range(scale_, "scale");
+    return scale.empty() ? Chance::contradiction() : scale;
+  }
+
+ private:
+  double degrees_ = 0.0, translate_ = 0.0;
+  Reals scale_{1.0, 1.0}, shear_{0.0, 0.0};
+  Filter filter_ = Filter::bilinear;
+};
+
+class Jitter final : public Chance {
+ public:
+  Jitter() : Chance(0.8) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("brightness", brightness_, "largest relative change", kPart);
+    visit("contrast", contrast_, "largest relative change", kPart);
+    visit("saturation", saturation_, "largest relative change", kPart);
+    visit("hue", hue_, "largest turn, as a part of the circle", config::Range{0.0, 0.5});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::colour);
+    if (!happens(draws, stream)) return;
+    const auto factor = [&](double reach) {
+      return static_cast<float>(stream.uniform(1.0 - reach, 1.0 + reach));
+    };
+    step::Jitter jitter;
+    jitter.brightness = factor(brightness_);
+    jitter.contrast = factor(contrast_);
+    jitter.saturation = factor(saturation_);
+    jitter.hue = static_cast<float>(stream.uniform(-hue_, hue_));
+    auto next = jitter.order.begin();
+    for (const std::int64_t change : permutation(kColourChanges, draws.stream(Decision::order)))
+      *next++ = static_cast<std::uint8_t>(change);
+    steps.emplace_back(jitter);
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+
+ private:
+  double brightness_ = 0.4, contrast_ = 0.4, saturation_ = 0.2, hue_ = 0.1;
+};
+
+class Gray final : public Chance {
+ public:
+  Gray() : Chance(0.2) {}
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::gray);
+    if (happens(draws, stream)) steps.emplace_back(step::Colour{step::Colour::Change::gray, 0.0F});
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+};
+
+class Blur final : public Chance {
+ public:
+  Blur() : Chance(0.5) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("radius", radius_, "lowest and highest deviation in pixels", config::Range{0.01, 100.0});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::blur);
+    if (happens(draws, stream)) steps.emplace_back(step::Blur{stream.uniform(radius_[0], radius_[1])});
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    const std::string radius = unless_range(radius_, "radius");
+    return radius.empty() ? Chance::contradiction() : radius;
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+
+ private:
+  Reals radius_{0.1, 2.0};
+};
+
+class Defocus final : public Chance {
+ public:
+  Defocus() : Chance(0.5) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("largest", largest_, "radius in pixels, of each view of its kind as probability",
+          config::Range<std::int64_t>{1, 100});
+  }
+  /// What always happens takes no number to decide.
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::blur);
+    if (probability(draws) < 1.0 && !happens(draws, stream)) return;
+    const auto largest = static_cast<std::uint64_t>(of_view(largest_, draws.number));
+    steps.emplace_back(step::Defocus{1 + static_cast<std::int32_t>(stream.below(largest))});
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    return largest_.empty() ? "largest is empty" : Chance::contradiction();
+  }
+  [[nodiscard]] bool is_in_kernels() const override {
+    return *std::max_element(largest_.begin(), largest_.end()) <= kMostDefocus;
+  }
+
+ private:
+  std::vector<std::int64_t> largest_{3};
+};
+
+class Solarise final : public Chance {
+ public:
+  static constexpr double kThreshold = 128.0;
+  Solarise() : Chance(0.2) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("threshold", threshold_, "values from here on become 255 - value", config::Range{0.0, 255.0});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::solarise);
+    if (!happens(draws, stream)) return;
+    steps.emplace_back(step::Colour{step::Colour::Change::solarise, static_cast<float>(threshold_)});
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return threshold_ == kThreshold; }
+
+ private:
+  double threshold_ = kThreshold;
+};
+
+/// 1 … 10 rectangles with sides of 1 … 10 pixels become zero.
+class Holes final : public Chance {
+ public:
+  Holes() : Chance(0.5) {}
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::holes);
+    if (!happens(draws, stream)) return;
+    const auto up_to = [&](std::int64_t most) {
+      return 1 + static_cast<std::int64_t>(
+                     stream.below(static_cast<std::uint64_t>(std::max<std::int64_t>(most, 1))));
+    };
+    step::Holes holes;
+    holes.count = static_cast<std::int32_t>(up_to(CellRecipe::kMostHoles));
+    for (std::int32_t i = 0; i < holes.count; ++i) {
+      const std::int64_t height = std::min(up_to(10), sizes.view.height),
+                         width = std::min(up_to(10), sizes.view.width);
+      const std::int64_t top = up_to(sizes.view.height - height + 1) - 1,
+                         left = up_to(sizes.view.width - width + 1) - 1;
+      holes.part.at(static_cast<std::size_t>(i)) = {
+          static_cast<std::int32_t>(top), static_cast<std::int32_t>(left), static_cast<std::int32_t>(height),
+          static_cast<std::int32_t>(width)};
+    }
+    steps.emplace_back(holes);
+  }
+  [[nodiscard]] bool is_in_kernels() const override { return true; }
+};
+
+class RandAugment final : public Operation {
+ public:
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("count", count_, "how many of the 14 changes are made, each drawn anew",
+          config::Range<std::int64_t>{1, 14});
+    visit("magnitude", magnitude_, "of each", config::Range<std::int64_t>{0, kRandAugmentMagnitudes - 1});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::rand_augment);
+    for (std::int64_t i = 0; i < count_; ++i) {
+      const auto change = static_cast<RandAugmentChange>(stream.below(kRandAugmentChanges));
+      const bool negative = stream.below(2) == 1;
+      if (const auto step = rand_augment_step(change, magnitude_, negative, sizes.view))
+        steps.push_back(*step);
+    }
+  }
+  [[nodiscard]] std::int64_t most_steps() const override { return count_; }
+
+ private:
+  std::int64_t count_ = 2, magnitude_ = 9;
+};
+
+class Erase final : public Chance {
+ public:
+  Erase() : Chance(0.5) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("area", area_, "lowest and highest part of the view", kPart);
+    visit("aspect", aspect_, "lowest and highest height / width", config::Range{0.01, 100.0});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& sizes, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::erase);
+    if (!happens(draws, stream)) return;
+    constexpr int kAttempts = 10;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const auto part = draw_part(stream, sizes.view);
+      if (part.height >= sizes.view.height || part.width >= sizes.view.width) continue;
+      const auto place = [&](std::int64_t room) {
+        return static_cast<std::int32_t>(stream.below(static_cast<std::uint64_t>(room + 1)));
+      };
+      const std::int32_t top = place(sizes.view.height - part.height),
+                         left = place(sizes.view.width - part.width);
+      steps.emplace_back(step::Erase{
+          {top, left, static_cast<std::int32_t>(part.height), static_cast<std::int32_t>(part.width)}});
+      return;
+    }
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    for (const std::string& found : {unless_range(area_, "area"), unless_range(aspect_, "aspect")}) {
+      if (!found.empty()) return found;
+    }
+    return Chance::contradiction();
+  }
+
+ private:
+  [[nodiscard]] Sides draw_part(RandomStream& stream, Sides view) const {
+    const double area = static_cast<double>(view.height * view.width) * stream.uniform(area_[0], area_[1]),
+                 aspect = std::exp(stream.uniform(std::log(aspect_[0]), std::log(aspect_[1])));
+    return {std::lround(std::sqrt(area * aspect)), std::lround(std::sqrt(area / aspect))};
+  }
+
+  Reals area_{0.02, 0.33}, aspect_{0.3, 3.3};
+};
+
+class Noise final : public Chance {
+ public:
+  Noise() : Chance(0.5) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("deviation", deviation_, "lowest and highest standard deviation, in those of the dataset",
+          config::Range{0.0, 10.0});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::noise);
+    if (!happens(draws, stream)) return;
+    const double deviation = stream.uniform(deviation_[0], deviation_[1]);
+    ViewDraws of_values = draws;
+    of_values.repeated += kValues;
+    steps.emplace_back(step::Noise{deviation, of_values.key(Decision::noise)});
+  }
+  [[nodiscard]] std::string contradiction() const override {
+    const std::string deviation = unless_range(deviation_, "deviation");
+    return deviation.empty() ? Chance::contradiction() : deviation;
+  }
+
+ private:
+  static constexpr std::uint32_t kValues = 32;  // apart from what decides, in any repetition
+  Reals deviation_{0.0, 0.1};
+};
+
+class StainJitter final : public Chance {
+ public:
+  StainJitter() : Chance(1.0) {}
+  template <class Visit>
+  void fields(Visit& visit) {
+    Chance::fields(visit);
+    visit("scale", scale_, "largest relative change of each stain's density", kPart);
+    visit("shift", shift_, "largest shift of each stain's density", config::Range{0.0, 10.0});
+  }
+  void draw(const ViewDraws& draws, const ViewSizes& /*sizes*/, std::vector<Step>& steps) const override {
+    RandomStream stream = draws.stream(Decision::stain);
+    if (!happens(draws, stream)) return;
+    step::Stain stain;
+    for (std::size_t i = 0; i < stain.scale.size(); ++i) {
+      stain.scale.at(i) = static_cast<float>(stream.uniform(1.0 - scale_, 1.0 + scale_));
+      stain.shift.at(i) = static_cast<float>(stream.uniform(-shift_, shift_));
+    }
+    steps.emplace_back(stain);
+  }
+
+ private:
+  double scale_ = 0.05, shift_ = 0.05;
+};
+
+struct Entry {
+  OperationTraits traits;
+  std::function<std::unique_ptr<const Operation>(std::span<const std::string> options)> make;
+};
+
+template <class Made>
+Entry entry(OperationTraits traits = {}) {
+  return {traits, [](std::span<const std::string> options) {
+            auto made = std::make_unique<Made>();
+            config::Fields fields(*made);
+            config::override_with(options, fields);
+            return std::unique_ptr<const Operation>(std::move(made));
+          }};
+}
+
+const std::map<std::string, Entry>& entries() {
+  static const std::map<std::string, Entry> table{
+      {"crop", entry<Crop>({.cuts = true})},
+      {"pad_crop", entry<PaddedCrop>({.cuts = true})},
+      {"resize", entry<Resize>({.cuts = true})},
+      {"flip", entry<Sometimes<step::Mirror, Decision::flip>>()},
+      {"flip_vertical", entry<Sometimes<step::UpsideDown, Decision::flip_vertical>>()},
+      {"turn", entry<Turn90>({.needs_square = true})},
+      {"flip_or_rotate", entry<FlipOrRotate>()},
+      {"affine", entry<AffineMap>()},
+      {"jitter", entry<Jitter>({.needs_rgb = true})},
+      {"gray", entry<Gray>({.needs_rgb = true})},
+      {"solarise", entry<Solarise>({.needs_rgb = true})},
+      {"rand_augment", entry<RandAugment>({.needs_rgb = true})},
+      {"stain_jitter", entry<StainJitter>({.needs_rgb = true})},
+      {"blur", entry<Blur>()},
+      {"defocus", entry<Defocus>()},
+      {"holes", entry<Holes>()},
+      {"erase", entry<Erase>()},
+      {"noise", entry<Noise>()}};
+  return table;
+}
+
+/// Words, which may hold lists in brackets: "area=[0.4, 1]" is one.
+std::vector<std::string> words_of(const std::string& line) {
+  std::vector<std::string> words;
+  bool within_word = false, within_list = false;
+  for (const char letter : line) {
+    if (letter == '[' || letter == ']') within_list = letter == '[';
+    if (letter == ' ' && !within_list) {
+      within_word = false;
+      continue;
+    }
+    if (!within_word) words.emplace_back();
+    within_word = true;
+    words.back() += letter;
+  }
+  return words;
+}
+
+std::unique_ptr<const Operation> made(const Entry& entry, const std::string& line, const std::string& where) {
+  const std::vector<std::string> words = words_of(line);
+  try {
+    auto operation = entry.make(std::span(words).subspan(1));
+    const std::string contradiction = operation->contradiction();
+    if (contradiction.empty()) return operation;
+    throw UsageError({fmt::format("this operation cannot be made: {}", contradiction), where,
+                      "see docs/views.md, Operations"});
+  } catch (const UsageError& error) {
+    throw UsageError({error.text().what, fmt::format("{}: '{}'", where, line), error.text().fix});
+  }
+}
+
+}  // namespace
+
+RandomKey ViewDraws::key(Decision decision) const {
+  constexpr std::uint32_t kDecisions = 16;
+  constexpr std::uint32_t kMore = 1U << 18U, kMoreDecisions = 32, kOfView = 4096;
+  const auto number_of_view = static_cast<std::uint32_t>(view), kind = static_cast<std::uint32_t>(decision);
+  const bool is_first = repeated == 0 && kind < kDecisions;
+  const std::uint32_t layer = is_first ? number_of_view * kDecisions + kind
+                                       : kMore + number_of_view * kOfView + repeated * kMoreDecisions + kind;
+  return {seed, Purpose::augment, epoch, row, layer};
+}
+
+std::vector<std::string> operation_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, ignored] : entries()) names.push_back(name);
+  return names;
+}
+
+std::vector<NamedOperation> operations_of(const std::vector<std::string>& lines, const std::string& where) {
+  constexpr std::size_t kMost = 32;  // repetitions, which have keys of their own
+  if (lines.size() > kMost)
+    throw UsageError({fmt::format("{} operations", lines.size()), where, fmt::format("at most {}", kMost)});
+  std::vector<NamedOperation> operations;
+  std::map<std::string, std::uint32_t> met;
+  for (const std::string& line : lines) {
+    const std::vector<std::string> words = words_of(line);
+    const std::string name = words.empty() ? "" : words.front();
+    const auto found = entries().find(name);
+    if (found == entries().end())
+      throw UsageError({fmt::format("there is no operation '{}'", name), fmt::format("{}: '{}'", where, line),
+                        did_you_mean(name, operation_names())});
+    operations.push_back({name, found->second.traits, met[name]++, made(found->second, line, where)});
+  }
+  return operations;
+}
+
+}  // namespace cohort::augment
