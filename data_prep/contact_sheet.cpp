@@ -1,7 +1,9 @@
 #include "data_prep/contact_sheet.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -242,6 +244,65 @@ class ContactSheets {
     return static_cast<std::byte>(std::lround(std::clamp(value, 0.0, 255.0)));
   }
 
+  /// The outlines of masks, and boxes, of the image of the dataset.
+  void draw_fields(Sheet& sheet, const Place& place, std::int64_t top, std::int64_t left) const {
+    for (const data::Field& field : description_.fields) {
+      if (!field.of.empty()) continue;
+      std::vector<std::byte> values;
+      const data::Dataset& split = splits_[place.split];
+      if (field.kind == data::FieldKind::mask || field.kind == data::FieldKind::boxes)
+        split.read_field(place.row, field.name, values);
+      const auto dot = [&](std::int64_t y, std::int64_t x) { mark(sheet, top + y, left + x); };
+      if (field.kind == data::FieldKind::mask) draw_mask(field, values, dot);
+      if (field.kind == data::FieldKind::boxes) draw_boxes(values, dot);
+    }
+  }
+
+  /// Yellow; white on gray sheets.
+  void mark(Sheet& sheet, std::int64_t y, std::int64_t x) const {
+    for (std::int64_t c = 0; c < std::ssize(channels_); ++c)
+      sheet.at(c, y, x) = c == 2 ? std::byte{0} : std::byte{255};
+  }
+
+  /// Every pixel whose right or lower neighbour has another value.
+  template <class Dot>
+  void draw_mask(const data::Field& field, std::span<const std::byte> values, const Dot& dot) const {
+    const std::int64_t size = data::value_type_bytes(field.type), rows = field.shape[0],
+                       columns = field.shape[1], height = shown_.height * shown_.times,
+                       width = shown_.width * shown_.times;
+    const auto at = [&](std::int64_t y, std::int64_t x) {
+      const std::int64_t row = y * rows / height, column = x * columns / width;
+      return values.subspan(static_cast<std::size_t>((row * columns + column) * size),
+                            static_cast<std::size_t>(size));
+    };
+    for (std::int64_t y = 0; y + 1 < height; ++y) {
+      for (std::int64_t x = 0; x + 1 < width; ++x) {
+        if (!std::ranges::equal(at(y, x), at(y + 1, x)) || !std::ranges::equal(at(y, x), at(y, x + 1)))
+          dot(y, x);
+      }
+    }
+  }
+
+  template <class Dot>
+  void draw_boxes(std::span<const std::byte> values, const Dot& dot) const {
+    const std::int64_t height = shown_.height * shown_.times, width = shown_.width * shown_.times;
+    const auto shown = [](float value, std::int64_t side, std::int64_t stored) {
+      const double place =
+          static_cast<double>(value) * static_cast<double>(side) / static_cast<double>(stored);
+      return static_cast<std::int64_t>(std::clamp(place, 0.0, static_cast<double>(side - 1)));
+    };
+    for (std::size_t at = 0; at < values.size(); at += 5 * sizeof(float)) {
+      std::array<float, 5> box;
+      std::memcpy(box.data(), values.data() + at, sizeof(box));
+      const std::int64_t x0 = shown(box[0], width, description_.images.width),
+                         y0 = shown(box[1], height, description_.images.height),
+                         x1 = shown(box[2], width, description_.images.width),
+                         y1 = shown(box[3], height, description_.images.height);
+      for (std::int64_t x = x0; x <= x1; ++x) dot(y0, x), dot(y1, x);
+      for (std::int64_t y = y0; y <= y1; ++y) dot(y, x0), dot(y, x1);
+    }
+  }
+
   void draw(Sheet& sheet, const Place& place, std::int64_t top, std::int64_t left) const {
     Image stored{description_.images,
                  std::vector<std::byte>(static_cast<std::size_t>(description_.images.bytes()))};
@@ -259,6 +320,7 @@ class ContactSheets {
         }
       }
     });
+    draw_fields(sheet, place, top, left);
   }
 
   const ContactSheetOptions& options_;

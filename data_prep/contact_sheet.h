@@ -20,7 +20,8 @@ struct ContactSheetOptions {
 /// rows of the context in all splits; without labels one line. Above stand the context and the classes with
 /// their numbers of images, below each image its split and the end of its id. Images smaller than 64 pixels
 /// are shown larger, larger ones than 160 smaller. Each channel goes from black at mean − 2 deviations to
-/// white at mean + 2; u8 images are shown as they are. Prints what it wrote on rank 0. Throws UsageError or
+/// white at mean + 2; u8 images are shown as they are. Masks are drawn as
+/// outlines, boxes as frames. Prints what it wrote on rank 0. Throws UsageError or
 /// DataError.
 void write_contact_sheets(const std::filesystem::path& dataset, const ContactSheetOptions& options,
                           comm::Communicator& ranks);

@@ -163,6 +163,13 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
                     keeps_jpeg_files(source, options) ? " files as they are" : ""));
   for (const auto& label : description.labels) add(label.name + "\n" + join(label.classes, "\n"));
   for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
+  for (std::size_t i = 0; i < description.fields.size(); ++i) {
+    const data::Field& field = description.fields[i];
+    add(fmt::format("field {} {} {} {}\n{}\n{}\n{}", field.name, data::field_kind_name(field.kind),
+                    data::value_type_name(field.type), data::codec_name(field.codec), field.of,
+                    join(field.names, "\n"), checksum_text(source.fields[i].content)));
+    sum.update(std::as_bytes(std::span(field.shape)));
+  }
   for (const auto& split : description.splits) add(split.name);
   if (description.statistics != description.splits.front().name) add("statistics " + description.statistics);
   for (const data::Row& row : plan.rows) {
@@ -181,6 +188,9 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
 std::uint64_t files_fingerprint(const Source& source, comm::Communicator& ranks) {
   std::uint64_t sum = 0;
   if (source.path) sum += fingerprint_of(std::ssize(source.ids), source.path, ranks);
+  for (const FieldSource& field : source.fields) {
+    if (field.path) sum = 31 * sum + fingerprint_of(std::ssize(source.ids), field.path, ranks);
+  }
   if (source.archives.empty()) return sum;
   const auto archive = [&](std::int64_t i) { return source.archives[static_cast<std::size_t>(i)]; };
   return sum + fingerprint_of(std::ssize(source.archives), archive, ranks);
@@ -208,7 +218,7 @@ bool already_there(const ConvertOptions& options, const data::Description& wante
 void write(Plan plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   const data::ImageLayout layout = plan.description.images;
   Remarks remarks;
-  const data::PixelSource images = pixel_source(source, options, layout, remarks);
+  const data::PixelSource images = pixel_source(source, options, plan.description, remarks);
   std::optional<CountProgress> progress(std::in_place, "writing", std::ssize(plan.rows), ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
@@ -232,6 +242,11 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
              format_bytes(bytes), printable(options.out.string()));
 }
 
+/// Only then the size of the image before is worth reading it.
+bool tells_of_pixels(data::FieldKind kind) {
+  return kind == data::FieldKind::mask || kind == data::FieldKind::boxes || kind == data::FieldKind::points;
+}
+
 }  // namespace
 
 std::vector<std::string> usual_channel_names(std::int64_t channels) {
@@ -243,14 +258,41 @@ std::vector<std::string> usual_channel_names(std::int64_t channels) {
 }
 
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
-                               const data::ImageLayout& layout, Remarks& remarks) {
+                               const data::Description& description, Remarks& remarks) {
+  const data::ImageLayout layout = description.images;
   data::PixelSource images([=, &source, &options, &remarks](std::int64_t index, std::span<std::byte> out) {
     remarks = store_prepared(source, options, layout, index, out);
   });
+  images.field = [&, fields = description.fields](std::size_t field, std::int64_t index) {
+    const ImageChange change = tells_of_pixels(fields[field].kind) ? change_of(source, options, index)
+                                                                   : ImageChange{0, 0, options.preparation()};
+    return source.fields[field].values(fields[field], index, change);
+  };
   if (keeps_jpeg_files(source, options))
     images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index), remarks); };
   images.place = source.place;
   return images;
+}
+
+ImageChange change_of(const Source& source, const ConvertOptions& options, std::int64_t index) {
+  ImageChange change{0, 0, options.preparation()};
+  if (change.preparation.height == 0) return change;
+  const data::ImageLayout before = source.image(index).layout;
+  change.height = before.height, change.width = before.width;
+  return change;
+}
+
+std::vector<data::Field> shaped_fields(const Source& source, const ConvertOptions& options,
+                                       std::int64_t index) {
+  std::vector<data::Field> fields;
+  for (const FieldSource& each : source.fields) {
+    fields.push_back(each.shaped ? each.shaped(index, change_of(source, options, index)) : each.field);
+    const std::string problem = data::problem_of(fields.back());
+    if (!problem.empty())
+      throw UsageError({fmt::format("field '{}' {}", each.field.name, problem), source.where,
+                        "choose another kind of field or --field-codec"});
+  }
+  return fields;
 }
 
 Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
@@ -284,6 +326,7 @@ Plan make_plan(const Source& source, const ConvertOptions& options) {
   for (const std::string& id : source.ids) plan.rows.push_back({id, 0, {}, {}});
   add_contexts(source, plan);
   add_labels(source, options, plan);
+  for (const FieldSource& field : source.fields) plan.description.fields.push_back(field.field);
   add_splits(source, options, plan);
   plan.description.statistics = statistics_split(source, options, plan.description);
   data::PixelSource images([](std::int64_t, std::span<std::byte>) {});
@@ -333,6 +376,7 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   const std::uint64_t files = files_fingerprint(source, ranks);
   comm::together(ranks, [&] {
     plan.description.images = prepared(source, options, 0).layout;
+    plan.description.fields = shaped_fields(source, options, 0);
     plan.description.channels = channel_names(source, options, plan.description.images.channels);
     const data::Preparation preparation = options.preparation();
     plan.description.preparation =

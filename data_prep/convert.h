@@ -8,6 +8,7 @@
 
 #include "cohort/data/dataset_writer.h"
 
+#include "data_prep/field_source.h"
 #include "data_prep/image.h"
 #include "data_prep/left_out.h"
 #include "data_prep/options.h"
@@ -28,6 +29,7 @@ struct Source {
   std::vector<std::string> ids;     ///< one an image, unique
   std::vector<std::string> splits;  ///< one an image, or none at all
   std::vector<Column> labels, contexts;
+  std::vector<FieldSource> fields{};
   Column groups{};  ///< for --group-by alone: neither a label nor a context; without a name: there is none
   std::vector<std::string>
       channels{};            ///< names; empty, or of another number than the images have: usual ones
@@ -64,10 +66,18 @@ void read_groups(Source& source, const ConvertOptions& options,
 /// ranks alike.
 ExitCode convert(const Source& source, const ConvertOptions& options, comm::Communicator& ranks);
 
-/// The images as they will be stored. Throws DataError for one of another layout. `remarks` are those of the
-/// image that was read last. What is referred to has to outlive it. For one thread.
+/// The images and fields of `description` as they will be stored. Throws DataError for an image of another
+/// layout. `remarks` are those of the image that was read last. What is referred to has to outlive it. For
+/// one thread.
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
-                               const data::ImageLayout& layout, Remarks& remarks);
+                               const data::Description& description, Remarks& remarks);
+
+/// What the options do to an image: its size before is known where it changes and fields need it.
+ImageChange change_of(const Source& source, const ConvertOptions& options, std::int64_t index);
+
+/// The fields of a source with type and shape, as image `index` has them. Throws DataError.
+std::vector<data::Field> shaped_fields(const Source& source, const ConvertOptions& options,
+                                       std::int64_t index);
 
 /// One of them, [C, H, W] in the stored type, into `out` (layout.bytes()). From any thread. Throws as above.
 Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,

@@ -20,6 +20,7 @@ struct ManifestOptions {
   std::filesystem::path file, root;
   std::string path = "path", id, axes;
   ColumnOptions columns;
+  FieldOptions fields;
   ConvertOptions common;
 };
 
@@ -33,6 +34,35 @@ Source read_source(const ManifestOptions& options, const Table& table) {
   read_columns(source, options.columns, read);
   read_groups(source, options.common, read);
   return source;
+}
+
+/// The fields that the options name. Throws UsageError.
+std::vector<FieldSource> column_fields(const ManifestOptions& options, const Table& table,
+                                       const std::filesystem::path& root) {
+  std::vector<FieldSource> fields;
+  for (std::size_t number = 0; number < options.fields.sources.size(); ++number) {
+    const auto kind = static_cast<data::FieldKind>(number);
+    for (const std::string& text : options.fields.of(kind)) {
+      const auto [columns, name] = columns_and_name(kind, text);
+      std::vector<std::size_t> places;
+      for (const std::string& column : columns)
+        places.push_back(
+            table.column(column, fmt::format("a field of kind {}", data::field_kind_name(kind))));
+      FieldCells cells;
+      cells.columns = columns;
+      cells.images = std::ssize(table.lines);
+      cells.of = [&table, places](std::int64_t index) {
+        std::vector<std::string> values;
+        for (const std::size_t place : places)
+          values.push_back(table.lines[static_cast<std::size_t>(index)].cells[place]);
+        return values;
+      };
+      cells.place = [&table](std::int64_t index) { return table.place(static_cast<std::size_t>(index)); };
+      cells.root = root;
+      fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
+    }
+  }
+  return fields;
 }
 
 /// Throws DataError naming the first file that is missing, unless missing ones are skipped.
@@ -86,6 +116,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
     table = Table::read(options.file);
     files = table->cells(options.path, "--path");
     source = read_source(options, *table);
+    source.fields = column_fields(options, *table, root);
     check_contradictions(source, files, *table, !options.id.empty());
     if (ranks.rank() == 0) check_files(files, options, root);
   });
@@ -116,6 +147,7 @@ void add_convert_manifest(CLI::App& convert, Action& action) {
   command.add_option("--path", options->path, "column with the image files")->capture_default_str();
   command.add_option("--id", options->id, "column with the ids (default: the image files)");
   options->columns.add_to(command, "column");
+  options->fields.add_to(command, "column");
   add_axes_to(command, options->axes, ".npy images", false);
   finish_convert<ManifestOptions>(command, action, options, run);
 }

@@ -17,6 +17,7 @@
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
 
+#include "data_prep/export_fields.h"
 #include "data_prep/options.h"
 #include "data_prep/table.h"
 
@@ -53,29 +54,23 @@ std::filesystem::path file_of(const std::string& split, const std::string& id, c
   return std::filesystem::path(split) / (path.extension() == ending ? id : id + ending);
 }
 
+/// Of a row of a field, among the files of that field.
+std::filesystem::path field_file(const data::Field& field, const std::string& split, const std::string& id) {
+  return std::filesystem::path("fields") / field.name / file_of(split, id, file_format_of(field));
+}
+
 std::string text_of(std::span<const std::byte> bytes) {
   const void* start = bytes.data();
   return {static_cast<const char*>(start), bytes.size()};
 }
 
-/// A .npy file, version 1.0 (numpy.lib.format): a header padded to 64 bytes, then the values.
-std::string npy(const data::ImageLayout& layout, std::span<const std::byte> image) {
-  const char* type = layout.type == data::PixelType::u8 ? "|u1" : "<u2";
-  if (layout.type == data::PixelType::f32) type = "<f4";
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}, {}, {}), }}", type,
-                                   layout.channels, layout.height, layout.width);
-  constexpr std::size_t kBefore = 10, kAlignment = 64;
-  const std::size_t whole = (kBefore + header.size() + 1 + kAlignment - 1) / kAlignment * kAlignment;
-  header.resize(whole - kBefore - 1, ' ');
-  header += '\n';
-  std::string text = "\x93NUMPY";
-  text += {'\x01', '\x00', static_cast<char>(header.size() & 0xFFU), static_cast<char>(header.size() >> 8U)};
-  return text + header + text_of(image);
-}
-
 std::string content_of(const std::string& format, const data::ImageLayout& layout,
                        std::span<const std::byte> image) {
-  if (format == "npy") return npy(layout, image);
+  if (format == "npy") {
+    const char* type = layout.type == data::PixelType::u8 ? "|u1" : "<u2";
+    if (layout.type == data::PixelType::f32) type = "<f4";
+    return npy_file(type, {layout.channels, layout.height, layout.width}, image);
+  }
   return text_of(data::encode_image(data::Codec::png, layout, 0, image));
 }
 
@@ -110,6 +105,7 @@ class ImageTable {
     text = "path,id,split";
     for (const auto& label : description.labels) text += "," + cell(label.name);
     for (const auto& context : description.contexts) text += "," + cell(context.name);
+    add_field_columns(description);
     text += "\n";
   }
 
@@ -132,6 +128,8 @@ class ImageTable {
       for (const auto& label : description.labels) add_name(dataset.labels(label.name)[row], label.classes);
       for (const auto& context : description.contexts)
         add_name(dataset.contexts(context.name)[row], context.values);
+      for (const data::Field& field : description.fields)
+        add_field(dataset, field, static_cast<std::int64_t>(row));
       text += "\n";
     }
   }
@@ -140,6 +138,26 @@ class ImageTable {
   std::int64_t formulas = 0;  ///< cells that a spreadsheet computes
 
  private:
+  void add_field_columns(const data::Description& description) {
+    std::set<std::string> taken{"path", "id", "split"};
+    for (const auto& label : description.labels) taken.insert(label.name);
+    for (const auto& context : description.contexts) taken.insert(context.name);
+    for (const data::Field& field : description.fields) {
+      for (const std::string& column : field_columns(field, taken)) text += "," + cell(column);
+    }
+  }
+
+  void add_field(const data::Dataset& dataset, const data::Field& field, std::int64_t row) {
+    if (is_exported_as_files(field)) {
+      const std::string& id = dataset.ids()[static_cast<std::size_t>(row)];
+      text += "," + cell(field_file(field, dataset.split(), id).string());
+      return;
+    }
+    std::vector<std::byte> values;
+    dataset.read_field(row, field.name, values);
+    for (const std::string& value : field_cells(field, values)) text += "," + cell(value);
+  }
+
   std::string cell(const std::string& value) {
     if (!is_formula(value)) return quoted_cell(value);
     ++formulas;
@@ -165,11 +183,22 @@ class Files {
       dataset.read(row, image);
       const std::filesystem::path file = options_.out / file_of(dataset.split(), dataset.id(row), format_);
       write_image(file, content_of(format_, layout, image));
+      write_fields(dataset, row);
       if (ranks_.rank() == 0) progress.show(row / step + 1, (rows + step - 1) / step);
     }
   }
 
  private:
+  void write_fields(const data::Dataset& dataset, std::int64_t row) const {
+    std::vector<std::byte> values;
+    for (const data::Field& field : dataset.description().fields) {
+      if (!is_exported_as_files(field)) continue;
+      dataset.read_field(row, field.name, values);
+      write_image(options_.out / field_file(field, dataset.split(), dataset.id(row)),
+                  file_content(field, values));
+    }
+  }
+
   const ExportOptions& options_;
   std::string format_;
   comm::Communicator& ranks_;
@@ -231,13 +260,15 @@ ExitCode run(const ExportOptions& options, comm::Communicator& ranks) {
 
 void add_export(CLI::App& program, Action& action) {
   auto options = std::make_shared<ExportOptions>();
-  CLI::App& command =
-      add_command(program, {"export",
-                            "Write the images of a dataset as files, and images.csv",
-                            {"mpirun -n 4 cohort-data export data/elpv --out elpv-files"},
-                            endings_on_ranks(),
-                            "The way back: cohort-data convert manifest elpv-files/images.csv --id id "
-                            "--split split --label condition --context module --out data/elpv-again"});
+  CLI::App& command = add_command(
+      program,
+      {"export",
+       "Write the images of a dataset as files, and images.csv",
+       {"mpirun -n 4 cohort-data export data/elpv --out elpv-files"},
+       endings_on_ranks(),
+       "Masks and images of fields become files in the folder fields, other fields "
+       "columns of images.csv. The way back: cohort-data convert manifest elpv-files/images.csv --id id "
+       "--split split --label condition --context module --out data/elpv-again"});
   command.add_option("dataset", options->dataset, "the folder")->required()->type_name("DIR");
   command.add_option("--out", options->out, "new folder")->required()->type_name("DIR");
   command.add_option("--split", options->splits, "split to export; may be repeated; without it all")

@@ -140,6 +140,21 @@ Image centred(const Image& image, std::int64_t height, std::int64_t width) {
 
 }  // namespace
 
+Scaling scaling_of(std::int64_t from_height, std::int64_t from_width, const data::Preparation& preparation) {
+  const auto [gray, height, width, fit] = preparation;
+  if (fit == data::Fit::stretch) return {height, width};
+  const bool is_wider = from_width * height > width * from_height;
+  const bool height_fits = is_wider == (fit == data::Fit::crop);
+  Scaling scaling = height_fits ? Scaling{height, scaled(from_width, from_height, height)}
+                                : Scaling{scaled(from_height, from_width, width), width};
+  const auto corner = [](std::int64_t whole, std::int64_t result) {  // as centred() has it
+    return whole > result ? -((whole - result) / 2) : (result - whole) / 2;
+  };
+  scaling.top = corner(scaling.height, height);
+  scaling.left = corner(scaling.width, width);
+  return scaling;
+}
+
 bool is_finite(const Image& image) {
   if (image.layout.type != data::PixelType::f32) return true;
   float value = 0;
@@ -218,13 +233,10 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width) {
 }
 
 Image resize(const Image& image, std::int64_t height, std::int64_t width, data::Fit fit) {
-  if (fit == data::Fit::stretch) return resize(image, height, width);
   const data::ImageLayout& from = image.layout;
-  const bool is_wider = from.width * height > width * from.height;
-  const bool height_fits = is_wider == (fit == data::Fit::crop);
-  const Image whole = height_fits ? resize(image, height, scaled(from.width, from.height, height))
-                                  : resize(image, scaled(from.height, from.width, width), width);
-  return centred(whole, height, width);
+  const Scaling scaling = scaling_of(from.height, from.width, {.height = height, .width = width, .fit = fit});
+  const Image whole = resize(image, scaling.height, scaling.width);
+  return fit == data::Fit::stretch ? whole : centred(whole, height, width);
 }
 
 Image prepared(const Image& image, const data::Preparation& preparation) {

@@ -47,6 +47,15 @@ Image to_gray(const Image& image);
 /// half up, so that the result is the same on every machine.
 Image resize(const Image& image, std::int64_t height, std::int64_t width);
 
+/// Where a resized image lies in its result: scaled to height x width as a whole, its corner at (top, left),
+/// which is negative where something is cut off.
+struct Scaling {
+  std::int64_t height, width, top = 0, left = 0;
+};
+
+/// Of an image of from_height x from_width. Precondition: the preparation resizes.
+Scaling scaling_of(std::int64_t from_height, std::int64_t from_width, const data::Preparation& preparation);
+
 /// The same with the aspect ratio kept, by cutting off or by adding pixels of value 0 after resizing; what is
 /// odd goes to the bottom and to the right.
 Image resize(const Image& image, std::int64_t height, std::int64_t width, data::Fit fit);

@@ -48,6 +48,15 @@ std::string shown_names(const std::vector<std::string>& names, bool all) {
                                : fmt::format("{} … ({} in all)", list, format_count(std::ssize(names)));
 }
 
+/// "lungs: mask u8 [64, 64], zstd; other, lung".
+std::string field_text(const data::Field& field, bool all) {
+  std::vector<std::string> shape;
+  for (const std::int64_t size : field.shape) shape.push_back(size < 0 ? "n" : fmt::format("{}", size));
+  return fmt::format("{}: {} {} [{}], {}{}{}", printable_name(field.name), data::field_kind_name(field.kind),
+                     data::value_type_name(field.type), join(shape, ", "), data::codec_name(field.codec),
+                     field.names.empty() ? "" : "; ", shown_names(field.names, all));
+}
+
 void print_dataset(const std::filesystem::path& folder, bool all) {
   const data::Description description = data::Description::read(folder);
   const data::ImageLayout& images = description.images;
@@ -64,6 +73,7 @@ void print_dataset(const std::filesystem::path& folder, bool all) {
     fmt::print("label    {}: {}\n", printable_name(label.name), shown_names(label.classes, all));
   for (const auto& key : description.contexts)
     fmt::print("context  {}: {} values\n", printable_name(key.name), format_count(std::ssize(key.values)));
+  for (const data::Field& field : description.fields) fmt::print("field    {}\n", field_text(field, all));
   print_shards(description);
   std::vector<data::Row> rows;
   for (std::size_t split = 0; split < description.splits.size(); ++split)

@@ -65,6 +65,7 @@ class Rearrangement {
     source.content = sum_.value();
     source.image = [this](std::int64_t index) { return image(images_[static_cast<std::size_t>(index)]); };
     source.file = [this](std::int64_t index) { return encoded(images_[static_cast<std::size_t>(index)]); };
+    for (const data::Field& field : first.fields) source.fields.push_back(field_source(field));
   }
   Rearrangement(const Rearrangement&) = delete;
   Rearrangement& operator=(const Rearrangement&) = delete;
@@ -82,6 +83,7 @@ class Rearrangement {
                        folder.string(), "convert them again with --resize or --gray"});
     }
     check_channels(folder, description);
+    check_fields(folder, description);
     note_left_out(description);
     for (const std::string& name : options_.splits) static_cast<void>(description.split(name));
     for (const data::Split& split : description.splits) {
@@ -104,6 +106,19 @@ class Rearrangement {
          folder.string(), "convert the images again with the same channels in the same order"});
   }
 
+  /// Every dataset needs the fields of the first one; how they are kept may differ.
+  void check_fields(const fs::path& folder, const data::Description& description) const {
+    if (splits_.empty()) return;
+    for (data::Field wanted : first().fields) {
+      const data::Field& found = description.field(wanted.name);
+      wanted.codec = found.codec;
+      if (found == wanted) continue;
+      throw DataError({fmt::format("field '{}' has another kind, type, shape or other names than that of {}",
+                                   wanted.name, options_.datasets.front().string()),
+                       folder.string(), "convert the images again with the same fields"});
+    }
+  }
+
   /// What the new dataset does not have of one that is not the first.
   void note_left_out(const data::Description& description) {
     if (splits_.empty()) return;
@@ -115,6 +130,13 @@ class Rearrangement {
       if (!is_known)
         source.left_out.add("context keys that the first dataset does not have",
                             fmt::format("{} of {}", context.name, description.name));
+    }
+    for (const data::Field& field : description.fields) {
+      const auto& known = first().fields;
+      if (std::none_of(known.begin(), known.end(),
+                       [&](const auto& other) { return other.name == field.name; }))
+        source.left_out.add("fields that the first dataset does not have",
+                            fmt::format("{} of {}", field.name, description.name));
     }
     if (description.preparation != first().preparation)
       source.left_out.add(
@@ -212,6 +234,15 @@ class Rearrangement {
     image.pixels.resize(static_cast<std::size_t>(image.layout.bytes()));
     split.read(stored.row, image.pixels);
     return image;
+  }
+
+  [[nodiscard]] FieldSource field_source(const data::Field& field) const {
+    return {field, [this](const data::Field& wanted, std::int64_t index, const ImageChange& /*none*/) {
+              const StoredImage& stored = images_[static_cast<std::size_t>(index)];
+              std::vector<std::byte> values;
+              splits_[stored.split].read_field(stored.row, wanted.name, values);
+              return values;
+            }};
   }
 
   /// As it is kept; empty: not in a codec.

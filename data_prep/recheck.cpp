@@ -22,18 +22,28 @@ void read_now(const data::PixelSource& images, const data::Description& descript
     images(index, image);
 }
 
+bool has_same_fields(const data::ShardReader& reader, const data::PixelSource& images,
+                     const data::Description& description, std::int64_t row, std::int64_t index) {
+  std::vector<std::byte> stored;
+  for (std::size_t field = 0; field < description.fields.size(); ++field) {
+    reader.read_field(row, field, stored);
+    if (stored != images.field(field, index)) return false;
+  }
+  return true;
+}
+
 void compare_shard(const data::PixelSource& images, const ConvertOptions& options,
                    const data::Description& description, const data::ShardEntry& entry,
                    const Indices& index_of) {
   const data::ShardReader reader =
-      data::ShardReader::open(options.out, entry, description.images, description.codec);
+      data::ShardReader::open(options.out, entry, description.images, description.codec, description.fields);
   const std::vector<std::string> ids = reader.ids();
   std::vector<std::byte> stored(static_cast<std::size_t>(description.images.bytes())), now(stored.size());
   for (std::int64_t row = 0; row < reader.rows(); ++row) {
     const std::string& id = ids[static_cast<std::size_t>(row)];
     reader.read(row, stored);
     read_now(images, description, index_of.at(id), now);
-    if (now == stored) continue;
+    if (now == stored && has_same_fields(reader, images, description, row, index_of.at(id))) continue;
     throw DataError({fmt::format("image '{}' has changed since it was converted", id), options.out.string(),
                      "replace the dataset with --overwrite"});
   }
@@ -45,7 +55,7 @@ void recheck(const Source& source, const ConvertOptions& options, comm::Communic
   comm::together(ranks, [&] {
     const data::Description description = data::Description::read(options.out);
     Remarks remarks;
-    const data::PixelSource images = pixel_source(source, options, description.images, remarks);
+    const data::PixelSource images = pixel_source(source, options, description, remarks);
     Indices index_of;
     for (std::int64_t i = 0; i < std::ssize(source.ids); ++i)
       index_of.emplace(source.ids[static_cast<std::size_t>(i)], i);

@@ -23,11 +23,24 @@ std::string one_line(std::string text) {
   return text;
 }
 
+/// Throws DataError for a field that cannot be read, or whose values are wrong.
+void check_source_field(const Source& source, const ConvertOptions& options, std::size_t number,
+                        const data::Field& field, std::int64_t index) {
+  const std::vector<std::byte> values =
+      source.fields[number].values(field, index, change_of(source, options, index));
+  const std::string problem = data::problem_of_values(field, values);
+  if (!problem.empty())
+    throw DataError({fmt::format("field '{}' {}", field.name, problem),
+                     source.place ? source.place(index) : source.where, ""});
+}
+
 /// Why an image cannot be used; empty: it can. The layout of the first one that is read becomes `wanted`.
 std::string problem_of(const Source& source, const ConvertOptions& options, std::int64_t index,
                        std::optional<data::ImageLayout>& wanted) {
   try {
     const data::ImageLayout found = prepared(source, options, index).layout;
+    const std::vector<data::Field> fields = shaped_fields(source, options, index);
+    for (std::size_t i = 0; i < fields.size(); ++i) check_source_field(source, options, i, fields[i], index);
     if (!wanted) wanted = found;
     if (found == *wanted) return {};
     return fmt::format("its layout ({}) is not that of the first image ({})", layout_text(found),
@@ -79,14 +92,22 @@ void keep(Source& source, std::vector<std::int64_t> rest) {
   keep(source.groups.values, kept);
   const auto renumber = [&](auto& function) {
     if (!function) return;
-    function = [before = std::move(function), all](std::int64_t index) {
-      return before((*all)[static_cast<std::size_t>(index)]);
+    function = [before = std::move(function), all](std::int64_t index, const auto&... others) {
+      return before((*all)[static_cast<std::size_t>(index)], others...);
     };
   };
   renumber(source.image);
   renumber(source.file);
   renumber(source.path);
   renumber(source.place);
+  for (FieldSource& field : source.fields) {
+    renumber(field.path);
+    renumber(field.shaped);
+    field.values = [before = std::move(field.values), all](const data::Field& wanted, std::int64_t index,
+                                                           const ImageChange& change) {
+      return before(wanted, (*all)[static_cast<std::size_t>(index)], change);
+    };
+  }
 }
 
 std::map<std::int64_t, std::string> parse_problems(const std::vector<std::string>& texts) {

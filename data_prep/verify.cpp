@@ -54,15 +54,35 @@ void check_columns(const data::ShardReader& reader, const data::Description& des
   }
 }
 
-void check_rows(const data::ShardReader& reader, const data::ImageLayout& layout, const std::string& file,
-                Findings& findings) {
-  std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
+/// `check` of something in a file; what it throws is damage.
+template <class Check>
+void note_damage(const std::string& file, Findings& findings, const Check& check) {
+  try {
+    check();
+  } catch (const DataError& error) {
+    findings.damage.push_back(fmt::format("{}: {}", file, first_line(error)));
+  }
+}
+
+void check_field(const data::ShardReader& reader, const data::Field& field, std::size_t number,
+                 std::int64_t row, const std::string& file, Findings& findings) {
+  std::vector<std::byte> values;
+  note_damage(file, findings, [&] {
+    reader.read_field(row, number, values);
+    const std::string problem = data::problem_of_values(field, values);
+    if (!problem.empty())
+      findings.damage.push_back(
+          fmt::format("{}: row {} ('{}') of field '{}' {}", file, row, reader.id(row), field.name, problem));
+  });
+}
+
+void check_rows(const data::ShardReader& reader, const data::Description& description,
+                const std::string& file, Findings& findings) {
+  std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes()));
   for (std::int64_t row = 0; row < reader.rows(); ++row) {
-    try {
-      reader.read(row, image);
-    } catch (const DataError& error) {
-      findings.damage.push_back(fmt::format("{}: {}", file, first_line(error)));
-    }
+    note_damage(file, findings, [&] { reader.read(row, image); });
+    for (std::size_t i = 0; i < description.fields.size(); ++i)
+      check_field(reader, description.fields[i], i, row, file, findings);
   }
 }
 
@@ -70,9 +90,9 @@ void check_shard(const std::filesystem::path& folder, const data::Description& d
                  const data::ShardEntry& entry, Findings& findings) {
   try {
     const data::ShardReader reader =
-        data::ShardReader::open(folder, entry, description.images, description.codec);
+        data::ShardReader::open(folder, entry, description.images, description.codec, description.fields);
     const std::size_t before = findings.damage.size();
-    check_rows(reader, description.images, entry.file, findings);
+    check_rows(reader, description, entry.file, findings);
     check_columns(reader, description, entry.file, findings);
     const bool rows_whole = findings.damage.size() == before;
     if (checksum_file(folder / entry.file) != entry.checksum) {

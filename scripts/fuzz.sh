@@ -48,7 +48,12 @@ fuzz() {
 # seeds NAME FOLDER: valid files to begin with, where the repository has some.
 seeds() {
   case $1 in
-    description) cp "$ROOT/tests/data/nuclei/dataset.json" "$2/seed" ;;
+    description)
+      cp "$ROOT/tests/data/nuclei/dataset.json" "$2/seed"
+      sed 's/"version": 1/"version": 3/; s/"type": "u8"/&, "codec": "raw"/; s/"splits": \[/"fields": [{"name": "m", "kind": "mask", "type": "u8", "shape": [2, 2], "codec": "png", "names": ["a"]}],\n  &/' \
+        "$2/seed" >"$2/fields"
+      ;;
+    cells_of_fields) printf '\0[[1, 2.5, 3, 4, "a"], [0, 0, 1, 1]]' >"$2/seed" ;;
     table) printf 'path,label,"con,text"\na.png,0,"x ""y"""\n' >"$2/seed" ;;
     config) find "$ROOT/configs" -name '*.yaml' -exec cp {} "$2" \; ;;
     checkpoint_meta) printf '%s' '{"format":"cohort-checkpoint","version":1,"step":1,"epoch":0,"seed":7,"config":"a: 1","dataset":"d","file_bytes":9,"tensors":{"/x":{"shape":[2,3],"slices":[{"begin":0,"count":6,"checksum":"xxh3:0000000000000001"}]}}}' >"$2/seed" ;;

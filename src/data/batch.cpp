@@ -10,6 +10,8 @@
 
 #include "cohort/core/error.h"
 
+#include "data/column_maker.h"
+
 namespace cohort::data {
 namespace {
 
@@ -55,8 +57,10 @@ class ImageMaker {
         views_(views),
         rows_(rows_and_keys.numbers),
         keys_(rows_and_keys.keys),
-        image_bytes_(dataset.description().images.bytes()) {
+        image_bytes_(dataset.description().images.bytes()),
+        pinned_(columns.pinned) {
     const auto& rows = rows_;
+    for (const std::string& field : columns.fields) fields_.emplace_back(dataset, field, std::ssize(rows));
     const auto options = at::TensorOptions(at::kFloat).pinned_memory(columns.pinned);
     if (columns.views_later) {
       COHORT_CHECK(views.recipe_bytes() > 0, "these views cannot be made later");
@@ -74,6 +78,7 @@ class ImageMaker {
   void make(std::int64_t i) {
     const auto begin = Clock::now();
     const std::int64_t row = rows_[static_cast<std::size_t>(i)], key = keys_[static_cast<std::size_t>(i)];
+    for (ColumnMaker& field : fields_) field.read(i, row);
     if (stored_.defined()) {
       dataset_.read(row, row_of(stored_, i));
       read_time_ += std::chrono::nanoseconds(Clock::now() - begin).count();
@@ -96,6 +101,7 @@ class ImageMaker {
     batch.views = std::move(tensors_);
     batch.stored = std::move(stored_);
     batch.recipes = std::move(recipes_);
+    for (const ColumnMaker& field : fields_) batch.columns.emplace(field.field(), field.column(pinned_));
     batch.read_seconds = static_cast<double>(read_time_) * 1e-9;
     batch.view_seconds = static_cast<double>(view_time_) * 1e-9;
   }
@@ -112,6 +118,8 @@ class ImageMaker {
   const ViewMaker& views_;
   std::span<const std::int64_t> rows_, keys_;
   std::int64_t image_bytes_;
+  bool pinned_;
+  std::vector<ColumnMaker> fields_;
   std::vector<at::Tensor> tensors_;
   std::vector<std::int64_t> sizes_;
   at::Tensor stored_, recipes_;
@@ -150,6 +158,18 @@ Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const Ba
   return batch;
 }
 
+namespace {
+
+/// The rows `first` … `first` + `count` - 1 of a column.
+Column rows_of(const Column& column, std::int64_t first, std::int64_t count) {
+  if (!column.offsets.defined()) return {column.values.narrow(0, first, count), {}};
+  const at::Tensor offsets = column.offsets.narrow(0, first, count + 1);
+  const auto begin = offsets[0].item<std::int64_t>(), end = offsets[-1].item<std::int64_t>();
+  return {column.values.narrow(0, begin, end - begin), offsets - begin};
+}
+
+}  // namespace
+
 Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end) {
   const std::int64_t images = batch.sample.size(0);
   COHORT_CHECK(groups > 0 && images % groups == 0 && 0 <= begin && begin < end && end <= groups,
@@ -157,7 +177,10 @@ Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std
   const std::int64_t first = images / groups * begin, count = images / groups * (end - begin);
   Batch result = batch;
   result.read_seconds = result.view_seconds = 0.0;
+  result.columns.clear();
   result.for_each_tensor([&](at::Tensor& rows, Batch::Use) { rows = rows.narrow(0, first, count); });
+  for (const auto& [name, column] : batch.columns)
+    result.columns.emplace(name, rows_of(column, first, count));
   return result;
 }
 

@@ -266,6 +266,14 @@ void Dataset::read(std::int64_t row, std::span<std::byte> image) const {
     out = std::copy_n(whole.begin() + channel * plane, plane, out);
 }
 
+void Dataset::read_field(std::int64_t row, const std::string& field, std::vector<std::byte>& values) const {
+  const auto number =
+      static_cast<std::size_t>(&impl_->description.field(field) - impl_->description.fields.data());
+  COHORT_CHECK(!impl_->pixels, "images of a source have no fields");
+  const auto [shard, index] = impl_->place(row);
+  shard->read_field(index, number, values);
+}
+
 std::string Dataset::id(std::int64_t row) const {
   if (impl_->pixels) return ids()[static_cast<std::size_t>(row)];
   const auto [shard, index] = impl_->place(row);

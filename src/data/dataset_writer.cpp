@@ -12,6 +12,7 @@
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
 
+#include "data/field_codec.h"
 #include "data/shard_format.h"
 #include "data/shard_receipt.h"
 #include "data/shard_writer.h"
@@ -40,6 +41,7 @@ void check_names(const Description& description) {
   for (const Split& split : description.splits) check_name(split.name, "split");
   for (const LabelColumn& label : description.labels) check_name(label.name, "label");
   for (const ContextColumn& context : description.contexts) check_name(context.name, "context key");
+  for (const Field& field : description.fields) check_name(field.name, "field");
   description.check_names();
 }
 
@@ -135,14 +137,31 @@ std::uint64_t bytes_of_image(std::span<const Row> rows, const Description& descr
   return bytes / samples + 1;
 }
 
+/// The same of all fields together.
+std::uint64_t bytes_of_fields(std::span<const Row> rows, const Description& description,
+                              const PixelSource& source) {
+  std::uint64_t sum = 0;
+  for (std::size_t number = 0; number < description.fields.size() && !rows.empty(); ++number) {
+    const Field& field = description.fields[number];
+    const std::size_t samples = has_offsets(field) ? std::min<std::size_t>(rows.size(), 64) : 0;
+    std::uint64_t bytes = 0;
+    for (std::size_t i = 0; i < samples; ++i) {
+      const std::size_t row = i * rows.size() / samples;
+      bytes += encoded_field(field, number, rows[row], source, static_cast<std::int64_t>(row)).size();
+    }
+    sum += samples == 0 ? static_cast<std::uint64_t>(field.entry_bytes()) : bytes / samples + 1;
+  }
+  return sum;
+}
+
 std::int64_t rows_per_shard(std::span<const Row> rows, const Description& description,
-                            std::uint64_t image_bytes, std::uint64_t shard_size) {
+                            std::uint64_t value_bytes, std::uint64_t shard_size) {
   std::size_t longest_id = 1;
   for (const Row& row : rows) longest_id = std::max(longest_id, row.id.size());
   const std::uint64_t structure = shard_format::structure_bytes(description);
   if (shard_size <= structure) return 1;
   const std::uint64_t count =
-      (shard_size - structure) / shard_format::row_bytes(description, image_bytes, longest_id);
+      (shard_size - structure) / shard_format::row_bytes(description, value_bytes, longest_id);
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(count));
 }
 
@@ -352,8 +371,12 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
     COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
                  "{} channel names for {} channels", description.channels.size(),
                  description.images.channels);
-    most_rows =
-        rows_per_shard(rows, description, bytes_of_image(rows, description, pixels), config.shard_size.count);
+    for (const Field& field : description.fields)
+      COHORT_CHECK(problem_of(field).empty(), "field '{}' {}", field.name, problem_of(field));
+    COHORT_CHECK(description.fields.empty() || pixels.field, "nothing gives the values of fields");
+    const std::uint64_t value_bytes =
+        bytes_of_image(rows, description, pixels) + bytes_of_fields(rows, description, pixels);
+    most_rows = rows_per_shard(rows, description, value_bytes, config.shard_size.count);
     if (ranks.rank() == 0) prepare_folder(folder, description);
   });
   const auto order = sorted_rows(rows, description.splits.size());

@@ -15,28 +15,6 @@ namespace {
 
 constexpr std::array kCodecs{Codec::raw, Codec::png, Codec::jpeg, Codec::zstd};
 
-/// zstd: all first bytes of the values, then all second ones …; the high bytes of neighbours are alike.
-void order_by_significance(std::span<const std::byte> values, std::span<std::byte> bytes, std::size_t size) {
-  const std::size_t count = values.size() / size;
-  for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t b = 0; b < size; ++b) bytes[b * count + i] = values[i * size + b];
-  }
-}
-
-void restore_order(std::span<const std::byte> bytes, std::span<std::byte> values, std::size_t size) {
-  const std::size_t count = values.size() / size;
-  for (std::size_t i = 0; i < count; ++i) {
-    for (std::size_t b = 0; b < size; ++b) values[i * size + b] = bytes[b * count + i];
-  }
-}
-
-/// Of this thread; as long as the next call.
-std::span<std::byte> scratch(std::size_t bytes) {
-  thread_local std::vector<std::byte> memory;
-  memory.resize(bytes);
-  return memory;
-}
-
 [[noreturn]] void refuse_codec(Codec codec, const std::string& why, const std::string& fix) {
   throw UsageError({fmt::format("codec {} cannot keep {}", codec_name(codec), why), "--codec", fix});
 }
@@ -74,6 +52,12 @@ void check_codec(Codec codec, const ImageLayout& layout) {
                  "--codec zstd, or --codec png");
 }
 
+std::span<std::byte> scratch(std::size_t bytes) {
+  thread_local std::vector<std::byte> memory;
+  memory.resize(bytes);
+  return memory;
+}
+
 void fail_codec(const std::string& reason) {
   throw DataError({reason, "", "convert the images again"});
 }
@@ -81,11 +65,9 @@ void fail_codec(const std::string& reason) {
 std::vector<std::byte> encode_image(Codec codec, const ImageLayout& layout, int jpeg_quality,
                                     std::span<const std::byte> image) {
   if (codec == Codec::raw) return {image.begin(), image.end()};
+  if (codec == Codec::zstd)
+    return encode_zstd(image, static_cast<std::size_t>(pixel_type_bytes(layout.type)));
   const std::span<std::byte> ordered = scratch(image.size());
-  if (codec == Codec::zstd) {
-    order_by_significance(image, ordered, static_cast<std::size_t>(pixel_type_bytes(layout.type)));
-    return encode_zstd(ordered);
-  }
   interleave(layout, image, ordered);
   const Interleaved shape = interleaved_layout(layout);
   if (codec == Codec::png) return encode_png(shape, layout.type, ordered);
@@ -101,12 +83,9 @@ void decode_image(Codec codec, const ImageLayout& layout, std::span<const std::b
     std::copy(encoded.begin(), encoded.end(), image.begin());
     return;
   }
+  if (codec == Codec::zstd)
+    return decode_zstd(encoded, image, static_cast<std::size_t>(pixel_type_bytes(layout.type)));
   const std::span<std::byte> ordered = scratch(image.size());
-  if (codec == Codec::zstd) {
-    decode_zstd(encoded, ordered);
-    restore_order(ordered, image, static_cast<std::size_t>(pixel_type_bytes(layout.type)));
-    return;
-  }
   const Interleaved shape = interleaved_layout(layout);
   if (codec == Codec::png) decode_png(encoded, shape, layout.type, ordered);
   if (codec == Codec::jpeg) decode_jpeg(encoded, shape, ordered);

@@ -11,6 +11,7 @@ ShardCache::ShardCache(std::filesystem::path folder, const Description& descript
     : folder_(std::move(folder)),
       layout_(description.images),
       codec_(description.codec),
+      fields_(description.fields),
       most_open_(most_open) {
   COHORT_CHECK(most_open >= 1, "{} open shards", most_open);
   for (const ShardEntry& entry : shards) shards_.push_back({entry, nullptr, 0});
@@ -21,7 +22,8 @@ std::shared_ptr<const ShardReader> ShardCache::shard(std::size_t index) {
   Slot& slot = shards_.at(index);
   slot.last_use = ++uses_;
   if (slot.reader) return slot.reader;
-  auto reader = std::make_shared<const ShardReader>(ShardReader::open(folder_, slot.entry, layout_, codec_));
+  auto reader =
+      std::make_shared<const ShardReader>(ShardReader::open(folder_, slot.entry, layout_, codec_, fields_));
   if (open_ == most_open_) close_oldest();
   slot.reader = std::move(reader);
   ++open_;

@@ -35,6 +35,7 @@ class ShardCache {
   std::filesystem::path folder_;
   ImageLayout layout_;
   Codec codec_;
+  std::vector<Field> fields_;
   std::size_t most_open_, open_ = 0;
   std::uint64_t uses_ = 0;
   std::vector<Slot> shards_;

@@ -14,6 +14,7 @@
 #include "cohort/core/file.h"
 #include "cohort/data/image_codec.h"
 
+#include "data/field_codec.h"
 #include "data/shard_format.h"
 #include "support/hdf5.h"
 
@@ -98,9 +99,24 @@ hdf5::Dataset open_column(const hdf5::File& file, const std::string& name,
   return hdf5::open_dataset(file.get(), name, path.string());
 }
 
+/// Of the values of all rows of a field; -1: what the file says.
+std::vector<std::int64_t> shape_of_values(const Field& field, std::int64_t rows) {
+  if (field.codec != Codec::raw) return {-1};
+  std::vector<std::int64_t> shape = field.shape;
+  if (!field.differs()) shape.insert(shape.begin(), rows);
+  return shape;
+}
+
 }  // namespace
 
 struct ShardReader::Impl {
+  /// A field, and where its rows are in the file.
+  struct StoredField {
+    Field field;
+    std::uint64_t values = 0, bytes = 0;  // of all rows
+    std::uint64_t offsets = 0, checksums = 0;
+  };
+
   std::filesystem::path path;
   ShardEntry entry;
   ImageLayout layout;
@@ -111,7 +127,14 @@ struct ShardReader::Impl {
   std::uint64_t images_offset = 0;
   std::uint64_t ids_offset = 0;
   std::size_t id_bytes = 0;
+  std::vector<StoredField> fields;
 
+  void open_field(const hdf5::File& file, const Field& field);
+  /// Where its numbers of 64 bits begin, so that they can be read row by row.
+  [[nodiscard]] std::uint64_t open_numbers(const hdf5::File& file, const std::string& name,
+                                           std::int64_t count) const;
+  [[nodiscard]] std::uint64_t number_at(std::uint64_t start, std::int64_t index) const;
+  void read_stored(const StoredField& stored, std::int64_t row, std::vector<std::byte>& bytes) const;
   void open_images(const hdf5::File& file);
   void open_encoded(const hdf5::File& file);
   void open_ids(const hdf5::File& file);
@@ -170,6 +193,61 @@ std::vector<std::uint64_t> ShardReader::Impl::numbers(const hdf5::File& file, co
   hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
                    "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
   return values;
+}
+
+std::uint64_t ShardReader::Impl::open_numbers(const hdf5::File& file, const std::string& name,
+                                              std::int64_t count) const {
+  const hdf5::Dataset dataset = open_column(file, name, path);
+  check_shape(dataset, name, {count}, path);
+  if (H5Tequal(type_of(dataset, path).get(), H5T_STD_U64LE) <= 0)
+    damaged(fmt::format("{} is not of type u64", name), path);
+  return offset_of(dataset, name, static_cast<std::uint64_t>(count) * 8, entry, path);
+}
+
+void ShardReader::Impl::open_field(const hdf5::File& file, const Field& field) {
+  const std::string name = shard_format::field_path(field.name, "/values");
+  const hdf5::Dataset values = open_column(file, name, path);
+  std::vector<std::int64_t> expected = shape_of_values(field, entry.rows);
+  const std::vector<std::int64_t> shape = hdf5::shape_of(values, path.string());
+  if (expected.front() < 0 && !shape.empty()) expected.front() = shape.front();
+  check_shape(values, name, expected, path);
+  const hid_t type = field.codec == Codec::raw ? shard_format::stored_type(field.type) : H5T_STD_U8LE;
+  if (H5Tequal(type_of(values, path).get(), type) <= 0)
+    damaged(fmt::format("{} is not of the type that dataset.json says", name), path);
+  const std::int64_t count = expected.front(), unit = field.codec == Codec::raw ? field.entry_bytes() : 1;
+  if (count > static_cast<std::int64_t>(entry.bytes) / unit)
+    damaged(fmt::format("{} ends beyond the file", name), path);
+  StoredField stored{field, 0, static_cast<std::uint64_t>(count * unit)};
+  if (stored.bytes > 0) stored.values = offset_of(values, name, stored.bytes, entry, path);
+  if (has_offsets(field))
+    stored.offsets = open_numbers(file, shard_format::field_path(field.name, "/offset"), entry.rows + 1);
+  stored.checksums = open_numbers(file, shard_format::field_path(field.name, "/checksum"), entry.rows);
+  fields.push_back(std::move(stored));
+}
+
+std::uint64_t ShardReader::Impl::number_at(std::uint64_t start, std::int64_t index) const {
+  std::uint64_t number = 0;
+  read_at(start + 8 * static_cast<std::uint64_t>(index), std::as_writable_bytes(std::span(&number, 1)));
+  return number;
+}
+
+void ShardReader::Impl::read_stored(const StoredField& stored, std::int64_t row,
+                                    std::vector<std::byte>& bytes) const {
+  const Field& field = stored.field;
+  const auto unit = static_cast<std::uint64_t>(unit_bytes(field)), number = static_cast<std::uint64_t>(row);
+  const bool differs = has_offsets(field);
+  const std::uint64_t most = stored.bytes / unit, begin = differs ? number_at(stored.offsets, row) : number,
+                      end = differs ? number_at(stored.offsets, row + 1) : number + 1;
+  if (begin > end || end > most)
+    damaged(fmt::format("row {} ('{}') of field '{}' is damaged: it ends beyond the field", row, id(row),
+                        field.name),
+            path);
+  bytes.resize((end - begin) * unit);
+  read_at(stored.values + begin * unit, bytes);
+  if (checksum(bytes) == number_at(stored.checksums, row)) return;
+  damaged(fmt::format("row {} ('{}') of field '{}' is damaged: its checksum does not match", row, id(row),
+                      field.name),
+          path);
 }
 
 std::vector<std::int32_t> ShardReader::Impl::column(const std::string& name) const {
@@ -231,7 +309,7 @@ void ShardReader::Impl::read_encoded(std::int64_t row, std::span<std::byte> out)
 }
 
 ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEntry& entry,
-                              const ImageLayout& layout, Codec codec) {
+                              const ImageLayout& layout, Codec codec, const std::vector<Field>& fields) {
   auto impl = std::make_unique<Impl>();
   impl->path = folder / entry.file;
   impl->entry = entry;
@@ -242,6 +320,7 @@ ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEn
   const hdf5::File file = open_shard(impl->path);
   codec == Codec::raw ? impl->open_images(file) : impl->open_encoded(file);
   impl->open_ids(file);
+  for (const Field& field : fields) impl->open_field(file, field);
   impl->checksums = impl->numbers(file, shard_format::kChecksums, entry.rows);
   impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!impl->descriptor) refused("opened", errno, impl->path);
@@ -286,6 +365,21 @@ void ShardReader::read(std::int64_t row, std::span<std::byte> out) const {
   COHORT_CHECK(static_cast<std::int64_t>(out.size()) == impl_->layout.bytes(), "{} bytes for an image of {}",
                out.size(), impl_->layout.bytes());
   impl_->codec == Codec::raw ? impl_->read_raw(row, out) : impl_->read_encoded(row, out);
+}
+
+void ShardReader::read_field(std::int64_t row, std::size_t field, std::vector<std::byte>& values) const {
+  COHORT_CHECK(row >= 0 && row < rows(), "row {} of {} rows", row, rows());
+  const Impl::StoredField& stored = impl_->fields.at(field);
+  if (stored.field.codec == Codec::raw) return impl_->read_stored(stored, row, values);
+  thread_local std::vector<std::byte> encoded;
+  impl_->read_stored(stored, row, encoded);
+  try {
+    decode_field(stored.field, encoded, values);
+  } catch (const DataError& error) {
+    damaged(fmt::format("row {} ('{}') of field '{}' cannot be decoded: {}", row, impl_->id(row),
+                        stored.field.name, error.text().what),
+            impl_->path);
+  }
 }
 
 std::string ShardReader::encoded(std::int64_t row) const {

@@ -4,12 +4,14 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <numeric>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 
+#include "data/field_codec.h"
 #include "data/shard_format.h"
 #include "support/hdf5.h"
 
@@ -48,10 +50,13 @@ class Structure {
     return H5Dget_offset(dataset.get());
   }
   void write_columns();
+  /// Room for the rows of every field, which take so many bytes.
+  std::vector<FieldOffsets> make_room_for_fields(std::span<const std::uint64_t> bytes);
   void save() { file_.save(); }
 
  private:
   [[nodiscard]] const Row& row(std::int64_t index) const { return rows_[static_cast<std::size_t>(index)]; }
+  FieldOffsets make_room_for(const Field& field, std::uint64_t bytes);
   void write_ids();
   void write_column(hid_t parent, const std::string& name, hid_t stored, hid_t memory, const void* values);
   void write_indices(const std::string& group, const std::vector<std::string>& names,
@@ -106,12 +111,47 @@ void Structure::write_columns() {
   write_indices(shard_format::kContexts, contexts, &Row::contexts);
 }
 
+/// Of the values of all rows: as many as there are rows, or entries, or bytes.
+std::vector<std::int64_t> stored_shape(const Field& field, std::int64_t rows, std::uint64_t bytes) {
+  if (field.codec != Codec::raw) return {static_cast<std::int64_t>(bytes)};
+  std::vector<std::int64_t> shape = field.shape;
+  if (field.differs())
+    shape.front() = static_cast<std::int64_t>(bytes) / field.entry_bytes();
+  else
+    shape.insert(shape.begin(), rows);
+  return shape;
+}
+
+FieldOffsets Structure::make_room_for(const Field& field, std::uint64_t bytes) {
+  const hdf5::Group group = hdf5::create_group(file_.get(), shard_format::field_path(field.name), where_);
+  const auto count = static_cast<std::int64_t>(order_.size());
+  const auto room = [&](const char* part, hid_t type, const std::vector<std::int64_t>& shape) {
+    return make_room(shard_format::field_path(field.name, part), type, shape);
+  };
+  FieldOffsets offsets;
+  const hid_t type = field.codec == Codec::raw ? shard_format::stored_type(field.type) : H5T_STD_U8LE;
+  offsets.values = room("/values", type, stored_shape(field, count, bytes));
+  if (has_offsets(field)) offsets.offsets = room("/offset", H5T_STD_U64LE, {count + 1});
+  offsets.checksums = room("/checksum", H5T_STD_U64LE, {count});
+  return offsets;
+}
+
+std::vector<FieldOffsets> Structure::make_room_for_fields(std::span<const std::uint64_t> bytes) {
+  std::vector<FieldOffsets> offsets;
+  if (description_.fields.empty()) return offsets;
+  const hdf5::Group parent = hdf5::create_group(file_.get(), shard_format::kFields, where_);
+  for (std::size_t i = 0; i < description_.fields.size(); ++i)
+    offsets.push_back(make_room_for(description_.fields[i], bytes[i]));
+  return offsets;
+}
+
 }  // namespace
 
 ShardOffsets write_structure(const std::filesystem::path& path, const Description& description,
-                             std::uint64_t image_bytes, std::span<const Row> rows,
-                             std::span<const std::int64_t> order) {
-  check_room(path, shard_format::structure_bytes(description) + image_bytes +
+                             std::uint64_t image_bytes, std::span<const std::uint64_t> field_bytes,
+                             std::span<const Row> rows, std::span<const std::int64_t> order) {
+  const std::uint64_t value_bytes = std::accumulate(field_bytes.begin(), field_bytes.end(), image_bytes);
+  check_room(path, shard_format::structure_bytes(description) + value_bytes +
                        order.size() * shard_format::row_bytes(description, 0, longest_id(rows, order)));
   Structure structure(path, description, rows, order);
   const ImageLayout& images = description.images;
@@ -127,6 +167,7 @@ ShardOffsets write_structure(const std::filesystem::path& path, const Descriptio
   }
   offsets.checksums = structure.make_room(shard_format::kChecksums, H5T_STD_U64LE, {count});
   structure.write_columns();
+  offsets.fields = structure.make_room_for_fields(field_bytes);
   structure.save();
   return offsets;
 }

@@ -16,6 +16,7 @@
 #include "cohort/data/pixel_type.h"
 #include "cohort/data/shard_reader.h"
 
+#include "data/field_codec.h"
 #include "data/shard_structure.h"
 
 namespace cohort::data {
@@ -55,15 +56,6 @@ void write_at(const FileDescriptor& file, std::uint64_t offset, std::span<const 
   }
 }
 
-/// Images of a codec: how long they are is known only once all are encoded, and the file's structure needs to
-/// know.
-struct EncodedRows {
-  FileDescriptor content;                 ///< without a name: gone when it is closed
-  std::vector<std::uint64_t> offsets{0};  ///< [N + 1] into `content`
-  std::vector<std::uint64_t> checksums;
-  std::vector<Moments> channels;
-};
-
 FileDescriptor open_nameless(const std::filesystem::path& path) {
   FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file) {
@@ -73,6 +65,49 @@ FileDescriptor open_nameless(const std::filesystem::path& path) {
   std::filesystem::remove(path);
   return file;
 }
+
+/// Rows whose lengths are known only once all are there, and the file's structure needs to know.
+class SpooledRows {
+ public:
+  explicit SpooledRows(const std::filesystem::path& shard)
+      : shard_(shard), content_(open_nameless(shard.string() + ".encoded")) {}
+
+  void add(std::span<const std::byte> row) {
+    write_at(content_, offsets_.back(), row, shard_);
+    offsets_.push_back(offsets_.back() + row.size());
+    checksums_.push_back(checksum(row));
+  }
+  [[nodiscard]] std::uint64_t bytes() const { return offsets_.back(); }
+
+  /// To their places in the finished structure; `offsets` 0: it has none. `unit`: bytes in which they count.
+  void copy_to(const FileDescriptor& target, std::uint64_t values, std::uint64_t offsets,
+               std::uint64_t checksums, std::uint64_t unit = 1) {
+    copy_content(target, values);
+    for (std::uint64_t& offset : offsets_) offset /= unit;
+    if (offsets != 0) write_at(target, offsets, std::as_bytes(std::span(offsets_)), shard_);
+    write_at(target, checksums, std::as_bytes(std::span(checksums_)), shard_);
+  }
+
+ private:
+  void copy_content(const FileDescriptor& target, std::uint64_t offset) const {
+    std::vector<std::byte> block(std::size_t{4} << 20);
+    for (std::uint64_t at = 0; at < bytes();) {
+      const ssize_t count = ::pread(content_.get(), block.data(), block.size(), static_cast<off_t>(at));
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) {
+        throw DataError({fmt::format("the encoded images cannot be read back: {}", std::strerror(errno)),
+                         shard_.string(), disk_remedy(errno, "check the disk, then convert again")});
+      }
+      write_at(target, offset + at, std::span(block).first(static_cast<std::size_t>(count)), shard_);
+      at += static_cast<std::uint64_t>(count);
+    }
+  }
+
+  std::filesystem::path shard_;
+  FileDescriptor content_;                 // without a name: gone when it is closed
+  std::vector<std::uint64_t> offsets_{0};  // [N + 1] into `content_`
+  std::vector<std::uint64_t> checksums_;
+};
 
 bool can_be_decoded(const Description& description, std::span<const std::byte> encoded,
                     std::span<std::byte> image) {
@@ -84,78 +119,93 @@ bool can_be_decoded(const Description& description, std::span<const std::byte> e
   }
 }
 
-EncodedRows encode_rows(const std::filesystem::path& path, const Description& description,
-                        std::span<const std::int64_t> order, const PixelSource& pixels,
-                        const std::function<void()>& row_done) {
-  const ImageLayout& layout = description.images;
-  EncodedRows rows{open_nameless(path), {0}, {}, {}};
-  rows.channels.resize(static_cast<std::size_t>(layout.channels));
+/// What a shard is made of.
+struct ShardRows {
+  const std::filesystem::path& path;
+  const Description& description;
+  std::span<const Row> rows;
+  std::span<const std::int64_t> order;
+  const PixelSource& source;
+  const std::function<void()>& row_done;
+};
+
+std::vector<SpooledRows> encode_fields(const ShardRows& shard) {
+  std::vector<SpooledRows> fields;
+  for (std::size_t i = 0; i < shard.description.fields.size(); ++i) {
+    SpooledRows& rows = fields.emplace_back(shard.path);
+    for (const std::int64_t index : shard.order)
+      rows.add(encoded_field(shard.description.fields[i], i, shard.rows[static_cast<std::size_t>(index)],
+                             shard.source, index));
+  }
+  return fields;
+}
+
+std::vector<std::uint64_t> lengths_of(const std::vector<SpooledRows>& fields) {
+  std::vector<std::uint64_t> bytes;
+  for (const SpooledRows& field : fields) bytes.push_back(field.bytes());
+  return bytes;
+}
+
+void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, const ShardOffsets& offsets,
+                  const FileDescriptor& file) {
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    const FieldOffsets& places = offsets.fields[i];
+    const auto unit = static_cast<std::uint64_t>(unit_bytes(shard.description.fields[i]));
+    fields[i].copy_to(file, places.values, places.offsets, places.checksums, unit);
+  }
+}
+
+std::vector<Moments> write_encoded(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+  const ImageLayout& layout = shard.description.images;
+  SpooledRows images(shard.path);
+  std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
-  for (const std::int64_t row : order) {
-    const auto encoded = encoded_row(description, pixels, row, image);
-    write_at(rows.content, rows.offsets.back(), encoded, path);
-    rows.offsets.push_back(rows.offsets.back() + encoded.size());
-    rows.checksums.push_back(checksum(encoded));
-    add_image(layout, image.data(), rows.channels);
-    row_done();
+  for (const std::int64_t row : shard.order) {
+    images.add(encoded_row(shard.description, shard.source, row, image));
+    add_image(layout, image.data(), channels);
+    shard.row_done();
   }
-  return rows;
-}
-
-void copy_content(const EncodedRows& rows, const FileDescriptor& target, std::uint64_t offset,
-                  const std::filesystem::path& path) {
-  std::vector<std::byte> block(std::size_t{4} << 20);
-  for (std::uint64_t at = 0; at < rows.offsets.back();) {
-    const ssize_t count = ::pread(rows.content.get(), block.data(), block.size(), static_cast<off_t>(at));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      throw DataError({fmt::format("the encoded images cannot be read back: {}", std::strerror(errno)),
-                       path.string(), disk_remedy(errno, "check the disk, then convert again")});
-    }
-    write_at(target, offset + at, std::span(block).first(static_cast<std::size_t>(count)), path);
-    at += static_cast<std::uint64_t>(count);
-  }
-}
-
-std::vector<Moments> write_encoded(const std::filesystem::path& path, const Description& description,
-                                   std::span<const Row> rows, std::span<const std::int64_t> order,
-                                   const PixelSource& pixels, const std::function<void()>& row_done) {
-  EncodedRows encoded = encode_rows(path.string() + ".encoded", description, order, pixels, row_done);
-  const ShardOffsets offsets = write_structure(path, description, encoded.offsets.back(), rows, order);
-  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  copy_content(encoded, file, offsets.images, path);
-  write_at(file, offsets.offsets, std::as_bytes(std::span(encoded.offsets)), path);
-  write_at(file, offsets.checksums, std::as_bytes(std::span(encoded.checksums)), path);
-  return std::move(encoded.channels);
+  const ShardOffsets offsets = write_structure(shard.path, shard.description, images.bytes(),
+                                               lengths_of(fields), shard.rows, shard.order);
+  const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
+  images.copy_to(file, offsets.images, offsets.offsets, offsets.checksums);
+  write_fields(shard, fields, offsets, file);
+  return channels;
 }
 
 /// Pixels and checksums, into the room that the structure has for them. Returns the moments of every channel.
-std::vector<Moments> write_raw(const std::filesystem::path& path, const Description& description,
-                               std::span<const Row> rows, std::span<const std::int64_t> order,
-                               const PixelSource& pixels, const std::function<void()>& row_done) {
-  const ImageLayout& layout = description.images;
+std::vector<Moments> write_raw(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+  const ImageLayout& layout = shard.description.images;
   const auto image_bytes = static_cast<std::uint64_t>(layout.bytes());
-  const ShardOffsets offsets = write_structure(path, description, order.size() * image_bytes, rows, order);
-  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const ShardOffsets offsets =
+      write_structure(shard.path, shard.description, shard.order.size() * image_bytes, lengths_of(fields),
+                      shard.rows, shard.order);
+  const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   std::vector<std::uint64_t> checksums;
-  for (const std::int64_t row : order) {
-    pixels(row, image);
-    write_at(file, offsets.images + checksums.size() * image.size(), image, path);
+  for (const std::int64_t row : shard.order) {
+    shard.source(row, image);
+    write_at(file, offsets.images + checksums.size() * image.size(), image, shard.path);
     checksums.push_back(checksum(image));
     add_image(layout, image.data(), channels);
-    row_done();
+    shard.row_done();
   }
-  write_at(file, offsets.checksums, std::as_bytes(std::span(checksums)), path);
+  write_at(file, offsets.checksums, std::as_bytes(std::span(checksums)), shard.path);
+  write_fields(shard, fields, offsets, file);
   return channels;
 }
 
 /// Reads every row of the finished file again; the reader compares it with its checksum.
 void verify(const std::filesystem::path& folder, const ShardEntry& entry, const Description& description) {
-  const ShardReader reader = ShardReader::open(folder, entry, description.images, description.codec);
-  std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes()));
-  for (std::int64_t row = 0; row < reader.rows(); ++row) reader.read(row, image);
+  const ShardReader reader =
+      ShardReader::open(folder, entry, description.images, description.codec, description.fields);
+  std::vector<std::byte> image(static_cast<std::size_t>(description.images.bytes())), values;
+  for (std::int64_t row = 0; row < reader.rows(); ++row) {
+    reader.read(row, image);
+    for (std::size_t field = 0; field < description.fields.size(); ++field)
+      reader.read_field(row, field, values);
+  }
 }
 
 }  // namespace
@@ -170,6 +220,16 @@ std::vector<std::byte> encoded_row(const Description& description, const PixelSo
   auto encoded = encode_image(description.codec, description.images, description.jpeg_quality, image);
   if (description.codec == Codec::jpeg) decode_image(description.codec, description.images, encoded, image);
   return encoded;
+}
+
+std::vector<std::byte> encoded_field(const Field& field, std::size_t number, const Row& row,
+                                     const PixelSource& source, std::int64_t index) {
+  const std::vector<std::byte> values = source.field(number, index);
+  const std::string problem = problem_of_values(field, values);
+  if (problem.empty()) return encode_field(field, values);
+  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, row.id, problem),
+                   source.place ? source.place(index) : "the images to be written",
+                   "correct it, or leave the image out"});
 }
 
 void Moments::add(const Moments& other) noexcept {
@@ -192,7 +252,9 @@ WrittenShard write_shard(const std::filesystem::path& folder, const std::string&
   WrittenShard shard{{partial.filename().string(), static_cast<std::int64_t>(order.size()), 0, 0}, {}};
   try {
     const auto write = description.codec == Codec::raw ? write_raw : write_encoded;
-    shard.channels = write(partial, description, rows, order, pixels, row_done);
+    const ShardRows content{partial, description, rows, order, pixels, row_done};
+    std::vector<SpooledRows> fields = encode_fields(content);
+    shard.channels = write(content, fields);
     sync_file(partial);
     shard.entry.bytes = std::filesystem::file_size(partial);
     shard.entry.checksum = checksum_file(partial);

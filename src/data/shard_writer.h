@@ -23,6 +23,10 @@ struct Moments {
 std::vector<std::byte> encoded_row(const Description& description, const PixelSource& source,
                                    std::int64_t row, std::span<std::byte> image);
 
+/// A row of a field in its codec. Throws DataError naming the row when its values are wrong.
+std::vector<std::byte> encoded_field(const Field& field, std::size_t number, const Row& row,
+                                     const PixelSource& source, std::int64_t index);
+
 struct WrittenShard {
   ShardEntry entry;
   std::vector<Moments> channels;

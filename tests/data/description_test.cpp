@@ -152,6 +152,60 @@ TEST_F(DescriptionFile, NamesInconsistentValues) {
   }
 }
 
+Description with_fields() {
+  Description description = sample();
+  description.fields = {{"lungs", FieldKind::mask, ValueType::u8, {4, 5}, Codec::zstd, "", {"other", "lung"}},
+                        {"second", FieldKind::image, ValueType::u16, {2, 4, 5}},
+                        {"cells", FieldKind::boxes, ValueType::f32, {-1, 5}, Codec::raw, "second", {"cell"}}};
+  return description;
+}
+
+TEST_F(DescriptionFile, FieldsMakeVersion3AndComeBack) {
+  with_fields().write(folder_.path());
+  const Json json = Json::parse(read_file(folder_.path() / "dataset.json"));
+  EXPECT_EQ(json.at("version"), 3);
+  EXPECT_EQ(json.at("images").at("codec"), "raw");
+  EXPECT_EQ(Description::read(folder_.path()).fields, with_fields().fields);
+  EXPECT_EQ(Description::read(folder_.path()).field("cells").of, "second");
+}
+
+TEST_F(DescriptionFile, RefusesFieldsThatContradict) {
+  const std::vector<std::pair<std::string, std::function<void(Json&)>>> cases{
+      {"key 'fields' is missing", [](Json& j) { j.erase("fields"); }},
+      {"key 'fields' is empty", [](Json& j) { j["fields"] = Json::array(); }},
+      {"key 'fields[0].kind' is 'masks', none of image, mask, boxes",
+       [](Json& j) { j["fields"][0]["kind"] = "masks"; }},
+      {"key 'fields[0].type' is 'u4', none of u8", [](Json& j) { j["fields"][0]["type"] = "u4"; }},
+      {"key 'fields[0].codec' is 'gif', none of raw", [](Json& j) { j["fields"][0]["codec"] = "gif"; }},
+      {"key 'fields[0]' has type f32, which no field of kind mask has",
+       [](Json& j) { j["fields"][0]["type"] = "f32"; }},
+      {"key 'fields[0].shape' is missing", [](Json& j) { j["fields"][0].erase("shape"); }},
+      {"key 'fields[0].shape[1]' is -2, outside -1", [](Json& j) { j["fields"][0]["shape"][1] = -2; }},
+      {"key 'fields' has 'lungs' twice", [](Json& j) { j["fields"][1]["name"] = "lungs"; }},
+      {"key 'fields[1].name' is '../x', which cannot name a field",
+       [](Json& j) { j["fields"][1]["name"] = "../x"; }},
+      {"key 'fields[2].of' is 'lungs', none of the fields of kind image",
+       [](Json& j) { j["fields"][2]["of"] = "lungs"; }},
+      {"key 'fields[0].names' has 'lung' twice",
+       [](Json& j) {
+         j["fields"][0]["names"] = {"lung", "lung"};
+       }},
+  };
+  for (const auto& [expected, edit] : cases) {
+    with_fields().write(folder_.path());
+    const std::string message = refusal(edit);
+    EXPECT_NE(message.find(expected), std::string::npos) << message;
+  }
+}
+
+TEST_F(DescriptionFile, AFieldIsNotCalledLikeALabelOrContext) {
+  for (const char* taken : {"kind", "plate"}) {
+    Description description = with_fields();
+    description.fields[0].name = taken;
+    EXPECT_THROW(description.write(folder_.path()), DataError) << taken;
+  }
+}
+
 TEST_F(DescriptionFile, SaysWhichSplitMeanAndDeviationAreOf) {
   EXPECT_EQ(Description::read(folder_.path()).statistics, "train")
       << "the first, where the file does not say";

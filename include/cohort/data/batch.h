@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,13 @@
 
 namespace cohort::data {
 
+/// A field of the images of a batch, [B, …] of the field's type (u16 as i32). Rows that differ in length lie
+/// one after the other: image i has values[offsets[i]:offsets[i + 1]].
+struct Column {
+  at::Tensor values;   ///< [B, …]; of rows that differ [sum, …]
+  at::Tensor offsets;  ///< [B + 1] i64; undefined: rows do not differ
+};
+
 /// What one rank works on in one step. B images, V views, K context keys.
 struct Batch {
   std::vector<at::Tensor> views;  ///< V × [B, C, h, w] f32, normalised; large views first
@@ -23,7 +31,8 @@ struct Batch {
   at::Tensor group;    ///< [B] i64, number of the group within the global batch
   at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
   at::Tensor sample;   ///< [B] i64, on the host: the key of every random number of an image. Its dataset row,
-                      ///< and the dataset's rows more for each time that the epoch had the image before
+                       ///< and the dataset's rows more for each time that the epoch had the image before
+  std::map<std::string, Column> columns;  ///< fields by name, as stored: those of BatchColumns::fields
   /// Whom a tensor is for: the model; what makes views on a device; who draws random numbers, on the host.
   enum class Use { model, views, key };
   /// Calls `visit(tensor, use)` with every tensor that is there: the one list of them.
@@ -48,6 +57,10 @@ struct Batch {
       if (tensor.defined()) visit(tensor, use);
     };
     for (auto* column : {&batch.context, &batch.group, &batch.label}) visit_if_there(*column, Use::model);
+    for (auto& [name, column] : batch.columns) {
+      visit_if_there(column.values, Use::model);
+      visit_if_there(column.offsets, Use::model);
+    }
     for (auto* bytes : {&batch.stored, &batch.recipes}) visit_if_there(*bytes, Use::views);
     visit_if_there(batch.sample, Use::key);
   }
@@ -56,8 +69,9 @@ struct Batch {
 struct BatchColumns {
   std::vector<std::string> context_keys;  ///< columns of Batch::context
   std::string label;                      ///< empty: none
-  bool pinned = false;                    ///< views in page-locked memory, for fast copies to a CUDA device
-  bool views_later = false;               ///< Batch::stored and recipes instead of views
+  bool pinned = false;       ///< views and fields in page-locked memory, for fast copies to a CUDA device
+  bool views_later = false;  ///< Batch::stored and recipes instead of views
+  std::vector<std::string> fields{};  ///< Batch::columns; empty: none
 };
 
 /// Reads the rows of `groups` as one batch, in their order. Images are read in the order of rows and shared
@@ -66,7 +80,8 @@ struct BatchColumns {
 Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
                  const ViewMaker& views, Workers& workers);
 
-/// The images of group number `begin` to `end` of the batch, in its order, as views of it. Groups are those
+/// The images of group number `begin` to `end` of the batch, in its order, as views of it (but for offsets of
+/// columns, which begin at 0 again). Groups are those
 /// of make_batch, all of the same size.
 Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end);
 

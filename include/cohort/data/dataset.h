@@ -62,6 +62,9 @@ class Dataset {
   /// One image, [C, H, W] as stored, its chosen channels, into `image` (description().images.bytes()). Throws
   /// DataError on a damaged row.
   void read(std::int64_t row, std::span<std::byte> image) const;
+  /// A row of a field, decoded: `values` becomes [bytes] as Field says, as long as the row. From any thread.
+  /// Throws DataError on a damaged row; UsageError: no such field.
+  void read_field(std::int64_t row, const std::string& field, std::vector<std::byte>& values) const;
   /// The id of one row: reads that of this row alone. Throws DataError.
   [[nodiscard]] std::string id(std::int64_t row) const;
   /// One image as it is kept in the codec (raw: its pixels), with all channels. Throws DataError on a damaged

@@ -38,6 +38,10 @@ class PixelSource {
   /// image of the layout is kept byte for byte; other rows are encoded from their pixels. May be empty.
   std::function<std::optional<std::vector<std::byte>>(std::int64_t index)> encoded;
 
+  /// The values of row `index` in field number `field` of the description, [bytes]. Only for descriptions
+  /// with fields. Throws DataError.
+  std::function<std::vector<std::byte>(std::size_t field, std::int64_t index)> field;
+
   /// Where row `index` comes from, "slides.csv:12", for messages. May be empty.
   std::function<std::string(std::int64_t index)> place;
 
@@ -61,7 +65,7 @@ struct WriterConfig {
 void check_dataset(Description& description, std::span<const Row> rows, const PixelSource& pixels);
 
 /// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
-/// codec, vocabularies and the names of the splits; shards, mean and deviation (of the split
+/// codec, vocabularies, fields and the names of the splits; shards, mean and deviation (of the split
 /// `description.statistics`; empty: the first) are filled in. Every rank
 /// passes the same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard
 /// is written by one rank: the files are byte-identical for any number of ranks. A shard is written beside,

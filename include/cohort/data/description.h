@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cohort/data/field.h"
+
 namespace cohort::comm {
 class Communicator;
 }
@@ -17,9 +19,6 @@ enum class PixelType { u8, u16, f32 };
 
 /// "u8", "u16", "f32".
 std::string_view pixel_type_name(PixelType type) noexcept;
-
-/// How the pixels of an image are kept in a shard; see image_codec.h.
-enum class Codec { raw, png, jpeg, zstd };
 
 /// Layout of one image as it is read, [C, H, W] row-major: one for the whole dataset.
 struct ImageLayout {
@@ -76,7 +75,7 @@ struct Split {
 
 /// dataset.json: everything about a dataset but its rows. docs/formats/dataset.md gives every key.
 struct Description {
-  static constexpr int kVersion = 2;  ///< the newest
+  static constexpr int kVersion = 3;  ///< the newest
   std::string name;
   ImageLayout images;
   Codec codec = Codec::raw;
@@ -88,6 +87,7 @@ struct Description {
   std::string statistics;  ///< the name of a split: that to train on
   std::vector<LabelColumn> labels;
   std::vector<ContextColumn> contexts;
+  std::vector<Field> fields;  ///< what rows have besides; see Dataset::read_field()
   std::vector<Split> splits;
   std::string license;                     ///< of the images, as given at conversion; may be empty
   std::optional<Preparation> preparation;  ///< nothing: not known
@@ -101,15 +101,17 @@ struct Description {
   static Description read(const std::filesystem::path& folder, comm::Communicator& ranks);
   void write(
       const std::filesystem::path& folder) const;  ///< atomically; throws DataError, also as check_names()
-  /// Throws DataError for a name that is not UTF-8, or stands twice in its list.
+  /// Throws DataError for a name that is not UTF-8, or stands twice in its list; a field may not be called
+  /// like a label or context either.
   void check_names() const;
 
-  /// Of the format: 2 with a codec, else 1, which older programs read.
-  [[nodiscard]] int version() const noexcept { return codec == Codec::raw ? 1 : 2; }
+  /// Of the format: 3 with fields, 2 with a codec, else 1, which older programs read.
+  [[nodiscard]] int version() const noexcept { return !fields.empty() ? 3 : (codec == Codec::raw ? 1 : 2); }
   /// These throw UsageError naming the known ones ("did you mean").
   [[nodiscard]] const Split& split(std::string_view name) const;
   [[nodiscard]] const LabelColumn& label(std::string_view name) const;
   [[nodiscard]] const ContextColumn& context(std::string_view name) const;
+  [[nodiscard]] const Field& field(std::string_view name) const;
   [[nodiscard]] bool has_label(std::string_view name) const noexcept;
   /// Classes of a label column, or the values of a context; a label where both have the name.
   [[nodiscard]] const std::vector<std::string>& values(std::string_view column) const;

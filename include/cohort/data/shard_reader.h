@@ -17,9 +17,9 @@ namespace cohort::data {
 class ShardReader {
  public:
   /// Throws DataError: file missing, not HDF5, no /images (codecs: /encoded), shape or type unlike `layout`,
-  /// rows unlike `entry`, truncated.
+  /// rows unlike `entry`, truncated; or a field that is not there as `fields` say.
   static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry,
-                          const ImageLayout& layout, Codec codec);
+                          const ImageLayout& layout, Codec codec, const std::vector<Field>& fields = {});
   ShardReader(ShardReader&&) noexcept;
   ShardReader& operator=(ShardReader&&) noexcept;
   ShardReader(const ShardReader&) = delete;
@@ -38,6 +38,11 @@ class ShardReader {
   /// codec. Its checksum is verified. Throws DataError on a short read or a damaged row, naming file, row and
   /// id.
   void read(std::int64_t row, std::span<std::byte> out) const;
+
+  /// A row of field number `field` of those given to open(), decoded, its checksum verified: `values` becomes
+  /// [bytes], as long as the row. Memory of rows is not kept: offset and checksum are read with the row. From
+  /// any thread. Throws as read() does, naming the field.
+  void read_field(std::int64_t row, std::size_t field, std::vector<std::byte>& values) const;
 
   /// One image as it is kept in the codec; its checksum is verified. Throws as read() does.
   [[nodiscard]] std::string encoded(std::int64_t row) const;

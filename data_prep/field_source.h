@@ -1,0 +1,87 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cohort/data/field.h"
+
+#include "data_prep/image.h"
+
+namespace cohort::data_prep {
+
+/// What happens to an image before it is stored, and so to what tells of its pixels.
+struct ImageChange {
+  std::int64_t height = 0, width = 0;  ///< of the image before; 0: it keeps its size
+  data::Preparation preparation;
+};
+
+/// A field of the images of a source.
+struct FieldSource {
+  data::Field field;  ///< its type and shape are those of `shaped`, where there is one
+  /// The values of a row of `field`, after `change`. Throws DataError.
+  std::function<std::vector<std::byte>(const data::Field& field, std::int64_t index,
+                                       const ImageChange& change)>
+      values;
+  /// The field with type and shape as an image has them. May be empty. Throws DataError.
+  std::function<data::Field(std::int64_t index, const ImageChange& change)> shaped{};
+  /// The file that values are read from, and what tells apart values that are in none: as of Source. May be
+  /// empty.
+  std::function<std::filesystem::path(std::int64_t index)> path{};
+  std::uint64_t content = 0;
+};
+
+/// Values of a mask, [H, W].
+struct Mask {
+  std::int64_t height = 0, width = 0;
+  data::ValueType type = data::ValueType::u8;  ///< as the file has them: u8, or i32 for all others
+  std::vector<std::int32_t> values;
+};
+
+/// A PNG, TIFF or JPEG file of one channel of integers, or an array [H, W] of NumPy's (uint8, uint16, int32,
+/// int64, bool). Throws DataError.
+Mask read_mask(const std::filesystem::path& file);
+
+/// As the image was changed: each pixel is that of the mask which its middle lies in; -1 where there is none.
+Mask moved(const Mask& mask, const data::Preparation& preparation);
+
+/// Boxes [n, 5] or points [n, 3] (`width`: 5 or 3). Of boxes that the preparation crops what is left; boxes
+/// and points of which nothing is left go.
+std::vector<float> moved(const std::vector<float>& places, std::size_t width, const ImageChange& change);
+
+/// Which columns of a table, or folders beside the images, hold fields.
+struct FieldOptions {
+  std::array<std::vector<std::string>, 9> sources;  ///< by kind: "COLUMN=NAME"; of numbers "a,b=NAME"
+  std::vector<std::string> codecs;                  ///< "NAME=zstd"
+
+  /// `what` the texts name: "column" or "folder"; folders hold files: images, masks, boxes, points and texts.
+  void add_to(CLI::App& command, const std::string& what);
+  [[nodiscard]] const std::vector<std::string>& of(data::FieldKind kind) const {
+    return sources.at(static_cast<std::size_t>(kind));
+  }
+};
+
+/// What the columns of a field hold for an image.
+struct FieldCells {
+  std::vector<std::string> columns;
+  std::int64_t images = 0;
+  std::function<std::vector<std::string>(std::int64_t index)> of;  ///< one a column
+  std::function<std::string(std::int64_t index)> place;            ///< for messages
+  std::filesystem::path root;                                      ///< that files are below
+  bool are_files = false;  ///< boxes, points and texts stand in files that the cells name
+};
+
+/// The field of a text of FieldOptions. `classes`: names of its classes, if any. Boxes and points are JSON,
+/// or the names of files with it. Throws UsageError.
+FieldSource field_of_cells(data::FieldKind kind, const std::string& name, std::vector<std::string> classes,
+                           const FieldOptions& options, FieldCells cells);
+
+/// The columns and the name of a text of FieldOptions: "age,height=body", "report".
+std::pair<std::vector<std::string>, std::string> columns_and_name(data::FieldKind kind,
+                                                                  const std::string& text);
+
+}  // namespace cohort::data_prep
