@@ -63,6 +63,13 @@ const ByteSymbols& byte_symbols() {
   return symbols;
 }
 
+bool is_of_bytes(std::string_view token) {
+  for (std::int32_t at = 0; at < size_of(token);) {
+    if (byte_symbols().byte_of.count(next_character(token, at)) == 0) return false;
+  }
+  return true;
+}
+
 std::uint64_t pair_of(std::int32_t left, std::int32_t right) noexcept {
   return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32U |
          static_cast<std::uint32_t>(right);
@@ -107,7 +114,7 @@ DataError bad_vocabulary(const std::string& file) {
 }
 
 std::vector<std::string> read_json_vocabulary(const std::filesystem::path& file) {
-  constexpr std::int64_t kMostTokens = 1 << 24;
+  constexpr std::int64_t kMostTokens = 1 << 20;
   const std::string content = read_file(file, kMostPicture);
   const auto parsed =
       is_nested_deeply(content) ? nlohmann::json() : nlohmann::json::parse(content, nullptr, false);
@@ -115,7 +122,7 @@ std::vector<std::string> read_json_vocabulary(const std::filesystem::path& file)
   std::vector<std::string> tokens;
   for (const auto& [token, number] : parsed.items()) {
     const bool fits = number.is_number_unsigned() && number.get<std::uint64_t>() < kMostTokens;
-    if (!fits || token.empty()) throw bad_vocabulary(file.string());
+    if (!fits || token.empty() || !is_of_bytes(token)) throw bad_vocabulary(file.string());
     const auto id = number.get<std::size_t>();
     tokens.resize(std::max(tokens.size(), id + 1));
     if (!tokens[id].empty())

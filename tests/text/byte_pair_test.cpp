@@ -119,6 +119,7 @@ TEST_F(BytePairs, JsonHasToFitTheMerges) {
   EXPECT_EQ(refused(backwards({"<|endoftext|>", "<|startoftext|>"})), "the vocabulary has no token 'ab</w>'");
   EXPECT_EQ(refused("{}"), "the vocabulary has no token 'Ā'");
   EXPECT_EQ(refused("[1]"), "the vocabulary is no JSON object of tokens and their numbers");
+  EXPECT_EQ(refused("{\"a b\": 1}"), "the vocabulary is no JSON object of tokens and their numbers");
   EXPECT_EQ(refused("{\"a\": -1}"), "the vocabulary is no JSON object of tokens and their numbers");
   EXPECT_EQ(refused("{\"a\": 1, \"b\": 1}"), "two tokens have number 1");
 }

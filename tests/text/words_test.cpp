@@ -42,7 +42,7 @@ TEST(Words, WhatIsNotSeenIsLeftOut) {
 
 TEST(Words, IdeographsStandAlone) {
   EXPECT_EQ(cased("heart心肺x"), (Words{"heart", "心", "肺", "x"}));
-  EXPECT_EQ(cased("\U00020000\U0002B820\U0002CEAF"), (Words{"\U00020000", "\U0002B820", "\U0002CEAF"}));
+  EXPECT_EQ(cased("\U00020000\U0002B820\U0002CEA1"), (Words{"\U00020000", "\U0002B820", "\U0002CEA1"}));
   EXPECT_EQ(cased("한국 ひらがな"), (Words{"한국", "ひらがな"}));
   EXPECT_EQ(cased("\u33FF\u3400\u4DC0"), (Words{"\u33FF", "\u3400", "\u4DC0"}));
 }
