@@ -1,8 +1,5 @@
 #include "cohort/text/byte_pair.h"
 
-#include <limits>
-#include <optional>
-
 #include <fmt/format.h>
 #include <unicode/casemap.h>
 
@@ -219,36 +216,54 @@ std::string prepared(std::string_view text) {
   return in_small_characters(stripped(unescaped(unescaped(text))));
 }
 
+std::int32_t id_of(const std::string& token, const IdOfText& ids, const std::string& file) {
+  const auto found = ids.find(token);
+  if (found != ids.end()) return found->second;
+  throw DataError({fmt::format("the vocabulary has no token '{}'", printable(token)), file,
+                   "take vocab.json and merges.txt of one model"});
+}
+
+void refuse_unknown(const MergesFile::Line& line, const IdOfText& ids, const std::string& place) {
+  for (const std::string& symbol : {line.left, line.right}) {
+    if (ids.find(symbol) != ids.end()) continue;
+    throw DataError({fmt::format("no other merge makes '{}'", printable(symbol)), place,
+                     "the file is damaged, or no merges.txt of CLIP: get it anew"});
+  }
+}
+
+/// All places of a pair at once, from left to right, as published.
+void join(Ids& symbols, std::uint64_t pair, std::int32_t result) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < symbols.size(); ++i, ++kept) {
+    const bool joins = i + 1 < symbols.size() && pair_of(symbols[i], symbols[i + 1]) == pair;
+    symbols[kept] = joins ? result : symbols[i];
+    if (joins) ++i;
+  }
+  symbols.resize(kept);
+}
+
 }  // namespace
 
 BytePair::BytePair(const MergesFile& merges, std::vector<std::string> tokens, const std::string& file)
     : tokens_(std::move(tokens)) {
   IdOfText ids;
   for (std::size_t id = 0; id < tokens_.size(); ++id) ids[tokens_[id]] = static_cast<std::int32_t>(id);
-  const auto id_of = [&](const std::string& token) {
-    const auto found = ids.find(token);
-    if (found != ids.end() && !token.empty()) return found->second;
-    throw DataError({fmt::format("the vocabulary has no token '{}'", printable(token)), file,
-                     "take vocab.json and merges.txt of one model"});
-  };
   for (std::size_t byte = 0; byte < within_.size(); ++byte) {
     const std::string& symbol = byte_symbols().of_byte.at(byte);
-    within_.at(byte) = id_of(symbol);
-    last_.at(byte) = id_of(symbol + std::string(kWordEnd));
+    within_.at(byte) = id_of(symbol, ids, file);
+    last_.at(byte) = id_of(symbol + std::string(kWordEnd), ids, file);
   }
-  specials_ = {.begin = id_of(std::string(kBegin)), .end = id_of(std::string(kEnd)), .padding = 0};
+  specials_.begin = id_of(std::string(kBegin), ids, file);
+  specials_.end = id_of(std::string(kEnd), ids, file);
   for (const MergesFile::Line& line : merges.merges) {
     const std::string place = fmt::format("{}:{}", merges.path.string(), line.number);
-    for (const std::string& symbol : {line.left, line.right}) {
-      if (ids.find(symbol) == ids.end())
-        throw DataError({fmt::format("no other merge makes '{}'", printable(symbol)), place,
-                         "the file is damaged, or no merges.txt of CLIP: get it anew"});
-    }
-    const Merge merge{static_cast<std::int32_t>(merges_.size()), id_of(line.left + line.right)};
-    if (!merges_.try_emplace(pair_of(id_of(line.left), id_of(line.right)), merge).second)
-      throw DataError(
-          {fmt::format("the merge '{} {}' stands twice", printable(line.left), printable(line.right)), place,
-           "remove one of the two lines, or get the file anew"});
+    refuse_unknown(line, ids, place);
+    const std::uint64_t pair = pair_of(id_of(line.left, ids, file), id_of(line.right, ids, file));
+    const Merge merge{static_cast<std::int32_t>(merges_.size()), id_of(line.left + line.right, ids, file)};
+    if (merges_.try_emplace(pair, merge).second) continue;
+    throw DataError(
+        {fmt::format("the merge '{} {}' stands twice", printable(line.left), printable(line.right)), place,
+         "remove one of the two lines, or get the file anew"});
   }
 }
 
@@ -259,30 +274,24 @@ std::unique_ptr<BytePair> BytePair::read(const std::filesystem::path& file) {
   return std::unique_ptr<BytePair>(new BytePair(merges, std::move(tokens), file.string()));
 }
 
-// As published: all places of the pair that comes first, from left to right, then the next pair.
+BytePair::Merges::const_iterator BytePair::next_merge(const Ids& symbols) const {
+  auto next = merges_.end();
+  for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
+    const auto found = merges_.find(pair_of(symbols[i], symbols[i + 1]));
+    if (found == merges_.end()) continue;
+    if (next == merges_.end() || found->second.rank < next->second.rank) next = found;
+  }
+  return next;
+}
+
 void BytePair::append_word(std::string_view word, Ids& ids) const {
   if (word == kBegin) return ids.push_back(specials_.begin);
   if (word == kEnd) return ids.push_back(specials_.end);
   Ids symbols;
   for (const char byte : word) symbols.push_back(within_[static_cast<unsigned char>(byte)]);
   symbols.back() = last_[static_cast<unsigned char>(word.back())];
-  for (;;) {
-    std::uint64_t first = 0;
-    Merge best{std::numeric_limits<std::int32_t>::max(), 0};
-    for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
-      const auto found = merges_.find(pair_of(symbols[i], symbols[i + 1]));
-      if (found != merges_.end() && found->second.rank < best.rank)
-        first = found->first, best = found->second;
-    }
-    if (best.rank == std::numeric_limits<std::int32_t>::max()) break;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < symbols.size(); ++i, ++kept) {
-      const bool joins = i + 1 < symbols.size() && pair_of(symbols[i], symbols[i + 1]) == first;
-      symbols[kept] = joins ? best.result : symbols[i];
-      if (joins) ++i;
-    }
-    symbols.resize(kept);
-  }
+  for (auto next = next_merge(symbols); next != merges_.end(); next = next_merge(symbols))
+    join(symbols, next->first, next->second.result);
   ids.insert(ids.end(), symbols.begin(), symbols.end());
 }
 

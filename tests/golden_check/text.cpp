@@ -30,12 +30,12 @@ text::WordPiece word_piece(const json& vocabulary, text::Letters letters) {
   return {vocabulary.get<std::vector<std::string>>(), letters, "vocab"};
 }
 
-/// Of the file wordpiece.json beside, else of the repository's.
-json vocabulary_beside(const Comparison& file) {
-  const std::filesystem::path beside = file.folder() / "wordpiece.json";
-  const bool is_there = std::filesystem::exists(beside);
-  std::ifstream stream(is_there ? beside
-                                : std::filesystem::path(COHORT_TEST_DATA) / "golden" / "wordpiece.json");
+/// Of the file that `tokenizer` names last, "uncased, vocab of wordpiece.json": beside, else the
+/// repository's.
+json vocabulary_of(const Comparison& file, const std::string& tokenizer) {
+  const std::string name = tokenizer.substr(tokenizer.rfind(' ') + 1);
+  const std::filesystem::path beside = file.folder() / name, ours(COHORT_TEST_DATA);
+  std::ifstream stream(std::filesystem::exists(beside) ? beside : ours / "golden" / name);
   return json::parse(stream).at("vocab");
 }
 
@@ -64,9 +64,9 @@ void check_word_piece(Comparison& file) {
 
 void check_collate(Comparison& file) {
   const json& about = file.about();
-  const bool is_cased = about.at("tokenizer").get<std::string>().starts_with("cased");
-  const auto tokenizer =
-      word_piece(vocabulary_beside(file), is_cased ? text::Letters::cased : text::Letters::uncased);
+  const auto said = about.at("tokenizer").get<std::string>();
+  const auto tokenizer = word_piece(
+      vocabulary_of(file, said), said.starts_with("cased") ? text::Letters::cased : text::Letters::uncased);
   for (const json& item : about.at("cases")) {
     const auto most = item.at("max_length").get<std::int64_t>();
     std::vector<text::EncodedReport> reports;
