@@ -103,8 +103,8 @@ void write_vocabulary(const VocabularyOptions& options, const text::WordCounts& 
   const std::vector<std::string> pieces = options.of == "words" ? text::word_vocabulary(words, options.size)
                                                                 : text::piece_vocabulary(words, options.size);
   write_file_atomically(options.out, join(pieces, "\n") + "\n");
-  fmt::print("{}: {} {} of {} different words\n", printable(options.out.string()),
-             format_count(std::ssize(pieces)), options.of, format_count(std::ssize(words)));
+  fmt::print("{}: {} tokens from {} different words\n", printable(options.out.string()),
+             format_count(std::ssize(pieces)), format_count(std::ssize(words)));
 }
 
 ExitCode run(const VocabularyOptions& options, comm::Communicator& ranks) {
