@@ -26,7 +26,7 @@ struct VocabularyOptions {
   bool overwrite = false;
 };
 
-using Counts = std::unordered_map<std::string, std::int64_t, text::TextHash, std::equal_to<>>;
+using CountOfWord = std::unordered_map<std::string, std::int64_t, text::TextHash, std::equal_to<>>;
 using VisitText = std::function<void(const std::string& text)>;
 
 /// A line at a time. Throws DataError naming a line that is not UTF-8.
@@ -56,9 +56,9 @@ void for_each_text(const VocabularyOptions& options, const VisitText& visit) {
 }
 
 /// Of every rank's share of the texts.
-Counts count_words(const VocabularyOptions& options, const comm::Communicator& ranks) {
+CountOfWord count_words(const VocabularyOptions& options, const comm::Communicator& ranks) {
   const auto letters = options.tokenizer == "wordpiece-cased" ? text::Letters::cased : text::Letters::uncased;
-  Counts counts;
+  CountOfWord counts;
   const auto count = [&](std::string_view word) {
     if (text::is_too_long(word)) return;
     const auto found = counts.find(word);
@@ -75,7 +75,7 @@ Counts count_words(const VocabularyOptions& options, const comm::Communicator& r
 }
 
 /// Collective. Those of all ranks; words have no blanks and line ends.
-text::WordCounts sum_over_ranks(const Counts& counts, comm::Communicator& ranks) {
+text::WordCounts sum_over_ranks(const CountOfWord& counts, comm::Communicator& ranks) {
   std::string lines;
   for (const auto& [word, count] : counts) lines += fmt::format("{} {}\n", word, count);
   text::WordCounts sums;
@@ -108,7 +108,7 @@ void write_vocabulary(const VocabularyOptions& options, const text::WordCounts& 
 }
 
 ExitCode run(const VocabularyOptions& options, comm::Communicator& ranks) {
-  Counts counts;
+  CountOfWord counts;
   comm::together(ranks, [&] {
     refuse_existing(options);
     counts = count_words(options, ranks);
