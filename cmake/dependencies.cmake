@@ -1,9 +1,9 @@
-# Every third-party library, once. Our own targets: cohort_backtrace, cohort_boost, cohort_torch, cohort_hdf5, cohort_utf8proc, cohort_xxhash, cohort_zstd, cohort_arrow, and with CUDA cohort_cuda and cohort_nccl.
+# Every third-party library, once. Our own targets: cohort_backtrace, cohort_boost, cohort_torch, cohort_hdf5, cohort_icu, cohort_xxhash, cohort_zstd, cohort_arrow, and with CUDA cohort_cuda and cohort_nccl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 include(find_boost)
 include(find_backtrace)
-include(find_utf8proc)
+include(find_icu)
 set(MPI_CXX_SKIP_MPICXX ON)  # the C++ bindings that MPI 3 removed
 find_package(MPI REQUIRED COMPONENTS CXX)
 find_package(fmt REQUIRED)

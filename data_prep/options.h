@@ -111,5 +111,6 @@ void add_export(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
 void add_synth(CLI::App& program, Action& action);
 void add_verify(CLI::App& program, Action& action);
+void add_vocabulary(CLI::App& program, Action& action);
 
 }  // namespace cohort::data_prep

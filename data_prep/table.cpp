@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include <boost/locale/encoding_utf.hpp>
 #include <fmt/format.h>
+#include <unicode/utf16.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
@@ -15,8 +15,6 @@
 
 namespace cohort::data_prep {
 namespace {
-
-namespace conv = boost::locale::conv;
 
 constexpr std::string_view kLineEnds = "\r\n";
 
@@ -43,10 +41,13 @@ std::string from_utf16(std::string_view content, bool is_big, const std::string&
     const unsigned high = byte(is_big ? at : at + 1), low = byte(is_big ? at + 1 : at);
     units += static_cast<char16_t>(high << 8U | low);
   }
-  try {
-    if (content.size() % 2 == 0) return conv::utf_to_utf<char>(units, conv::stop);
-  } catch (const conv::conversion_error&) {
+  std::string text;
+  for (std::size_t at = 0; at < units.size();) {
+    UChar32 character = 0;
+    U16_NEXT(units, at, units.size(), character);
+    append_utf8(text, static_cast<std::uint32_t>(character));
   }
+  if (content.size() % 2 == 0 && is_utf8(text)) return text;
   throw DataError({"the table is damaged UTF-16", file, "save it as UTF-8"});
 }
 

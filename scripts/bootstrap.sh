@@ -13,7 +13,7 @@ PACKAGES=(
   build-essential cmake ninja-build ccache mold                                          # build
   libopenmpi-dev openmpi-bin libhdf5-openmpi-dev                                         # ranks and parallel files
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libxxhash-dev # configuration, text, checksums
-  libboost-dev libutf8proc-dev                                                           # statistics (headers alone), Unicode
+  libboost-dev libicu-dev                                                                # statistics (headers alone), Unicode
   libjpeg62-turbo-dev libpng-dev libtiff-dev zlib1g-dev libzstd-dev                      # images
   libgtest-dev                                                                           # tests
   python3 python3-pip python3-venv unzip ca-certificates                                 # fetching the rest

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <memory>
 
 #include <fmt/format.h>
-#include <utf8proc.h>
+#include <unicode/bytestream.h>
+#include <unicode/normalizer2.h>
+#include <unicode/uchar.h>
+#include <unicode/utf8.h>
+
+#include "cohort/core/error.h"
 
 namespace cohort {
 namespace {
@@ -18,24 +21,20 @@ struct Character {
   std::size_t bytes;  // 0: not UTF-8
 };
 
-const utf8proc_uint8_t* bytes_of(std::string_view text) noexcept {
-  const void* const bytes = text.data();
-  return static_cast<const utf8proc_uint8_t*>(bytes);
-}
-
 /// The one at the beginning of a text that is not empty (RFC 3629: no surrogates, no longer forms).
 Character first_character(std::string_view text) noexcept {
   const auto first = static_cast<unsigned char>(text.front());
   if (first < 0x80) return {first, 1};
-  utf8proc_int32_t point = 0;
-  const auto bytes = utf8proc_iterate(
-      bytes_of(text), static_cast<utf8proc_ssize_t>(std::min<std::size_t>(text.size(), 4)), &point);
-  if (bytes <= 0) return {first, 0};
+  const auto size = static_cast<std::int32_t>(std::min<std::size_t>(text.size(), U8_MAX_LENGTH));
+  std::int32_t bytes = 0;
+  UChar32 point = 0;
+  U8_NEXT(text.data(), bytes, size, point);
+  if (point < 0) return {first, 0};
   return {static_cast<char32_t>(point), static_cast<std::size_t>(bytes)};
 }
 
-utf8proc_category_t category_of(char32_t point) noexcept {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(point));
+bool is_of(char32_t point, std::uint32_t categories) noexcept {
+  return (U_GET_GC_MASK(static_cast<UChar32>(point)) & categories) != 0;
 }
 
 std::string escaped(const Character& character) {
@@ -53,9 +52,7 @@ std::string escaped(const Character& character) {
 bool is_printable(const Character& character) noexcept {
   if (character.bytes == 0 || character.point == kNonJoiner || character.point == kJoiner)
     return character.bytes > 0;
-  constexpr std::array kUnseen{UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_ZL,
-                               UTF8PROC_CATEGORY_ZP};
-  return std::find(kUnseen.begin(), kUnseen.end(), category_of(character.point)) == kUnseen.end();
+  return !is_of(character.point, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_ZL_MASK | U_GC_ZP_MASK);
 }
 
 std::string escape_all(std::string_view text, std::string_view kept) {
@@ -71,25 +68,24 @@ std::string escape_all(std::string_view text, std::string_view kept) {
 }
 
 std::size_t width_of(const Character& character) noexcept {
-  const bool is_known = character.bytes > 0 && category_of(character.point) != UTF8PROC_CATEGORY_CN;
-  return is_known
-             ? static_cast<std::size_t>(utf8proc_charwidth(static_cast<utf8proc_int32_t>(character.point)))
-             : 1;
+  constexpr char32_t kSoftHyphen = 0xAD;
+  if (character.bytes == 0 || character.point == kSoftHyphen || is_of(character.point, U_GC_CN_MASK))
+    return 1;
+  if (is_of(character.point, U_GC_M_MASK | U_GC_CC_MASK | U_GC_CF_MASK | U_GC_ZL_MASK | U_GC_ZP_MASK))
+    return 0;
+  const int width = u_getIntPropertyValue(static_cast<UChar32>(character.point), UCHAR_EAST_ASIAN_WIDTH);
+  return width == U_EA_WIDE || width == U_EA_FULLWIDTH ? 2 : 1;
 }
-
-struct Free {
-  void operator()(void* memory) const noexcept { std::free(memory); }
-};
 
 }  // namespace
 
 void append_utf8(std::string& text, std::uint32_t point) {
   constexpr char kNotUtf8 = '\xFF';
-  const auto code = static_cast<utf8proc_int32_t>(point);
-  if (!utf8proc_codepoint_valid(code)) return void(text += kNotUtf8);
-  std::array<utf8proc_uint8_t, 4> bytes{};
-  const auto count = utf8proc_encode_char(code, bytes.data());
-  text.append(bytes.begin(), bytes.begin() + count);
+  if (point > UCHAR_MAX_VALUE || U_IS_SURROGATE(point)) return void(text += kNotUtf8);
+  std::array<char, U8_MAX_LENGTH> bytes{};
+  std::size_t count = 0;
+  U8_APPEND_UNSAFE(bytes, count, point);
+  text.append(bytes.data(), count);
 }
 
 bool is_utf8(std::string_view text) noexcept {
@@ -110,13 +106,15 @@ std::string printable_lines(std::string_view text) {
 }
 
 std::string folded(std::string_view text) {
-  constexpr auto kOptions = static_cast<utf8proc_option_t>(
-      UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD | UTF8PROC_IGNORE);
-  utf8proc_uint8_t* memory = nullptr;
-  const auto bytes =
-      utf8proc_map(bytes_of(text), static_cast<utf8proc_ssize_t>(text.size()), &memory, kOptions);
-  const std::unique_ptr<utf8proc_uint8_t, Free> owner(memory);
-  return bytes < 0 ? std::string(text) : std::string(memory, memory + bytes);
+  if (!is_utf8(text)) return std::string(text);
+  std::string result;
+  icu::StringByteSink<std::string> sink(&result);
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* const form = icu::Normalizer2::getNFKCCasefoldInstance(status);
+  if (U_SUCCESS(status))
+    form->normalizeUTF8(0, {text.data(), static_cast<std::int32_t>(text.size())}, sink, nullptr, status);
+  COHORT_CHECK(U_SUCCESS(status), "ICU: {}", u_errorName(status));
+  return result;
 }
 
 std::size_t display_width(std::string_view text) noexcept {

@@ -39,6 +39,7 @@ inline ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_merge(program, action);
   add_split(program, action);
   add_export(program, action);
+  add_vocabulary(program, action);
   program.parse(line, false);
   return action(ranks);
 }

@@ -4,6 +4,7 @@ namespace cohort::golden_check {
 
 const std::map<std::string, Check>& checks() {
   static const std::map<std::string, Check> table{
+      {"clip.bpe", check_byte_pair},
       {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},
       {"masked.mae", check_mae},
@@ -12,6 +13,8 @@ const std::map<std::string, Check>& checks() {
       {"masked.masking", check_masking},
       {"masked.positions", check_positions},
       {"masked.two_view_losses", check_two_view_losses},
+      {"reports.collate", check_collate},
+      {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},
       {"small_data.deit_mini", check_deit},

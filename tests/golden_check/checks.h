@@ -33,4 +33,9 @@ void check_resnet(Comparison& file);
 void check_deit(Comparison& file);
 void check_pos_resize(Comparison& file);
 
+// text.cpp
+void check_byte_pair(Comparison& file);
+void check_collate(Comparison& file);
+void check_word_piece(Comparison& file);
+
 }  // namespace cohort::golden_check

@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ class Comparison {
   explicit Comparison(const testing::Golden& file) : file_(file) {}
 
   [[nodiscard]] const nlohmann::json& about() const { return file_.description(); }
+  /// Where the file lies.
+  [[nodiscard]] const std::filesystem::path& folder() const { return file_.folder(); }
   [[nodiscard]] bool has(const std::string& name) const { return file_.has(name); }
   /// Names that start with `prefix`, without it.
   [[nodiscard]] std::vector<std::string> names(const std::string& prefix) const {

@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -28,6 +29,8 @@ class Golden {
   /// Any file; a name that ends in .json is one of JSON.
   static Golden of_file(const std::string& path) { return Golden(path, path); }
 
+  /// Where it lies: files that it names lie beside it.
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
   /// Which part of Cohort it is for, "masked.mae"; empty: it does not say.
   [[nodiscard]] const std::string& kind() const { return kind_; }
   /// What the file says of itself: sizes of the model, lists of names.
@@ -48,7 +51,8 @@ class Golden {
   }
 
  private:
-  Golden(std::string name, const std::string& path) : name_(std::move(name)) {
+  Golden(std::string name, const std::string& path)
+      : name_(std::move(name)), folder_(std::filesystem::path(path).parent_path()) {
     std::ifstream file(path, std::ios::binary);
     const std::vector<char> bytes{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     if (!file.is_open() || bytes.empty()) throw std::runtime_error("no golden file " + name_);
@@ -102,6 +106,7 @@ class Golden {
   }
 
   std::string name_, kind_;
+  std::filesystem::path folder_;
   nlohmann::json description_;
   std::map<std::string, at::Tensor> tensors_;
 };
