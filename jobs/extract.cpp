@@ -42,29 +42,10 @@ void check_options(const ExtractOptions& options) {
        "write an .h5 file without --mean-by, or leave them out; cohort predict writes probabilities"});
 }
 
-/// What rank 0 writes.
-void write(const ExtractOptions& options, const TrainedModel& trained, const data::Dataset& dataset,
-           const eval::Prediction& prediction) {
-  eval::TableAttributes attributes = attributes_of(options.model, trained, dataset.description().name);
-  attributes.emplace_back("split", dataset.split());
-  if (options.choice.layer >= 0) attributes.emplace_back("layer", options.choice.layer);
-  if (is_feature_file(options.table))
-    return eval::write_features(options.table.out, dataset, prediction, trained.config.context.keys,
-                                trained.signature.classes, attributes);
-  eval::Table table = image_table(dataset, true);
-  table.columns.push_back({"features", eval::Table::Values{prediction.features.contiguous(), {}, true}});
-  if (!options.table.mean_by.empty()) table = mean_by(table, options.table.mean_by);
-  write_table(options.table.out, attributes, std::span(&table, 1), options.table.quotes_formulas);
-}
-
-/// Every rank holds the tokens of all images at once.
-void check_size(const data::Dataset& dataset, const nn::Encoder& model, const ExtractOptions& options) {
-  constexpr std::int64_t kMost = std::int64_t{8} << 30;
+void check_layer(const data::Dataset& dataset, const nn::Encoder& model, const ExtractOptions& options) {
   const nn::EncoderTraits& traits = model.traits();
   const data::ImageLayout& images = dataset.description().images;
-  const std::int64_t patches = model.token_count(images.channels, images.height, images.width),
-                     bytes =
-                         dataset.rows() * patches * traits.width * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t patches = model.token_count(images.channels, images.height, images.width);
   if ((options.choice.patches && patches == 0) || (options.choice.layer >= 0 && traits.layers == 0)) {
     throw UsageError({fmt::format("a {} has no tokens", traits.kind), "--layer, --patch-tokens",
                       "leave them out: its features are the mean over all places"});
@@ -73,12 +54,56 @@ void check_size(const data::Dataset& dataset, const nn::Encoder& model, const Ex
     throw UsageError({fmt::format("the model has no block {}", options.choice.layer), "--layer",
                       fmt::format("give 0 … {}, or leave it out: behind the last norm", traits.layers - 1)});
   }
-  if (options.choice.patches && bytes > kMost) {
-    throw UsageError(
-        {fmt::format("the patch tokens of {} images take {} on every rank", format_count(dataset.rows()),
-                     format_bytes(static_cast<std::uint64_t>(bytes))),
-         "--patch-tokens", "extract fewer images: cohort-data split makes a dataset of some"});
-  }
+}
+
+eval::TableAttributes attributes_of(const ExtractOptions& options, const TrainedModel& trained,
+                                    const data::Dataset& dataset) {
+  eval::TableAttributes attributes = attributes_of(options.model, trained, dataset.description().name);
+  attributes.emplace_back("split", dataset.split());
+  if (options.choice.layer >= 0) attributes.emplace_back("layer", options.choice.layer);
+  return attributes;
+}
+
+eval::FeatureContents contents_of(const ExtractOptions& options, const Computation& what,
+                                  const eval::TableAttributes& attributes) {
+  const nn::EncoderTraits& traits = what.trained.model->traits();
+  const data::ImageLayout& images = what.dataset.description().images;
+  eval::FeatureContents contents{.width = traits.width,
+                                 .patches = 0,
+                                 .keys = {},
+                                 .classes = {},
+                                 .attributes = {},
+                                 .passes = 0,
+                                 .identity = what.identity()};
+  contents.passes = eval::count_passes(what.dataset, what.group_by, what.trained.config.eval);
+  if (!is_feature_file(options.table)) return contents;
+  if (options.choice.patches)
+    contents.patches = what.trained.model->token_count(images.channels, images.height, images.width);
+  contents.keys = what.trained.config.context.keys;
+  if (traits.classes > 0) contents.classes = what.trained.signature.classes;
+  contents.attributes = attributes;
+  for (const auto& [name, value] : attributes)
+    std::visit(
+        [&, &name = name](const auto& plain) { contents.identity += fmt::format("{} {}\n", name, plain); },
+        value);
+  return contents;
+}
+
+/// What rank 0 writes of features that lie in `features`.
+void write_features_table(const ExtractOptions& options, const data::Dataset& dataset,
+                          data::ColumnReader& columns, const std::filesystem::path& features,
+                          const eval::TableAttributes& attributes) {
+  const eval::FeatureReader reader(features);
+  ImageRows images(dataset, columns, true);
+  eval::TableBlocks blocks{
+      dataset.rows(), [&](std::int64_t first, std::int64_t count) {
+        eval::Table table = images.table(first, count);
+        table.columns.push_back(
+            {"features", eval::Table::Values{reader.read("features", first, count), {}, true}});
+        return table;
+      }};
+  if (!options.table.mean_by.empty()) blocks = eval::blocks_of(mean_by(blocks, options.table.mean_by));
+  write_table(options.table.out, attributes, std::span(&blocks, 1), options.table.quotes_formulas);
 }
 
 ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ranks) {
@@ -91,19 +116,29 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   const data::Dataset dataset = open_split(trained, options.split, {}, ranks);
   comm::together(ranks, [&] {
     check_mean_by(options.table, dataset.description());
-    check_size(dataset, *trained.model, options);
+    check_layer(dataset, *trained.model, options);
   });
   const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
                                                      dataset.description());
-  const eval::Prediction prediction =
-      eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
-                    config.precision == train::Precision::bf16, ranks, options.choice);
-  comm::together(ranks, [&] {
-    check_finite(prediction.features, dataset);
-    if (ranks.rank() == 0) write(options, trained, dataset, prediction);
-  });
+  const Computation what{trained, dataset, key, options.choice};
+  const eval::TableAttributes attributes = attributes_of(options, trained, dataset);
+  const bool is_file = is_feature_file(options.table);
+  eval::FeatureContents contents;
+  comm::together(ranks, [&] { contents = contents_of(options, what, attributes); });
+  data::ColumnReader columns = columns_of(trained, options.split, ranks);
+  eval::FeatureWriter writer(is_file ? options.table.out : options.table.out + ".features", dataset, columns,
+                             contents, ranks);
+  const double rate = compute_into(writer, what, ranks);
+  if (is_file) {
+    writer.commit();
+  } else {
+    comm::together(ranks, [&] {
+      if (ranks.rank() == 0) write_features_table(options, dataset, columns, writer.partial(), attributes);
+    });
+    writer.discard();
+  }
   log_info(fmt::format("{}: features of {} images, {:.0f} images/s over all ranks", options.table.out,
-                       format_count(dataset.rows()), prediction.images_per_second));
+                       format_count(dataset.rows()), rate));
   return ExitCode::done;
 }
 
@@ -111,12 +146,14 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
 
 void add_extract(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ExtractOptions>();
-  CLI::App* command =
-      &add_command(app, {"extract",
-                         "Write the features of a split, with ids, labels and contexts, as a table",
-                         {"mpirun -n 4 cohort extract --run runs/x --split test --out features.parquet",
-                          "cohort extract --run runs/x --split test --mean-by well --out wells.csv"},
-                         command_line::endings_on_ranks()});
+  CLI::App* command = &add_command(
+      app,
+      {"extract",
+       "Write the features of a split, with ids, labels and contexts, as a table; when it is interrupted, "
+       "the same command goes on",
+       {"mpirun -n 4 cohort extract --run runs/x --split test --out features.parquet",
+        "cohort extract --run runs/x --split test --mean-by well --out wells.csv"},
+       command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command->add_option("--split", options->split, "split whose images are used")->required();
   options->table.add_to(*command);

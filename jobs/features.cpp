@@ -2,16 +2,21 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/nn/weights.h"
 #include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 
@@ -117,15 +122,97 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   return judged;
 }
 
-void check_finite(const at::Tensor& features, const data::Dataset& dataset) {
-  const at::Tensor bad = features.isfinite().flatten(1).all(1).logical_not().nonzero();  // [n, 1]
-  if (bad.numel() == 0) return;
+namespace {
+
+[[noreturn]] void refuse_not_finite(std::int64_t images, std::int64_t first, const data::Dataset& dataset) {
   throw NumericalError(
       {fmt::format("the features of {} of {} images are not finite numbers, the first one is '{}'",
-                   format_count(bad.size(0)), format_count(dataset.rows()),
-                   dataset.id(bad[0][0].item<std::int64_t>())),
+                   format_count(images), format_count(dataset.rows()), dataset.id(first)),
        fmt::format("split '{}'", dataset.split()),
        "the image holds values that are not finite, the weights are damaged, or training diverged"});
+}
+
+/// [n, 1]: numbers of the rows of `values` that are not finite.
+at::Tensor not_finite(const at::Tensor& values) {
+  return values.isfinite().flatten(1).all(1).logical_not().nonzero();
+}
+
+/// Images with values that are not finite, as a rank meets them.
+struct NotFinite {
+  std::int64_t images = 0, first = std::numeric_limits<std::int64_t>::max();
+
+  /// Whether all are finite.
+  bool look(const at::Tensor& rows, const at::Tensor& values) {
+    const at::Tensor bad = not_finite(values);
+    if (bad.numel() == 0) return true;
+    images += bad.size(0);
+    first = std::min(first, rows.index_select(0, bad.select(1, 0)).min().item<std::int64_t>());
+    return false;
+  }
+};
+
+void add_bytes(Checksum& sum, const at::Tensor& values) {
+  const at::Tensor plain = values.cpu().contiguous();
+  sum.update({static_cast<const std::byte*>(plain.const_data_ptr()), plain.nbytes()});
+}
+
+std::uint64_t checksum_of(const nn::Encoder& model) {
+  Checksum sum;
+  for (const auto& [name, values] : nn::named_values(model)) {
+    sum.update(std::as_bytes(std::span(name)));
+    add_bytes(sum, values);
+  }
+  return sum.value();
+}
+
+}  // namespace
+
+double Computation::run(const eval::AnswerSink& sink, comm::Communicator& ranks) const {
+  const train::RunConfig& config = trained.config;
+  return eval::predict_passes(*trained.model, dataset, group_by, config.eval, config.data.normalisation,
+                              config.precision == train::Precision::bf16, ranks, sink, choice);
+}
+
+std::string Computation::identity() const {
+  const data::Description& description = dataset.description();
+  const train::RunConfig& config = trained.config;
+  std::string text = fmt::format(
+      "{} {} {} {} {} {} {} {}\n{}\n{} {} {}\n{} {}\n", COHORT_VERSION,
+      checksum_text(checksum_of(*trained.model)), trained.config.model.name, group_by,
+      config.eval.context_images, static_cast<int>(config.data.normalisation),
+      static_cast<int>(config.precision), choice.layer, choice.patches, description.name, dataset.split(),
+      dataset.rows(), fmt::join(description.channels, ","), fmt::join(description.mean, ","));
+  text += fmt::format("{}\n", fmt::join(description.deviation, ","));
+  for (const data::ShardEntry& shard : description.split(dataset.split()).shards)
+    text += fmt::format("{} {} {}\n", shard.file, shard.rows, checksum_text(shard.checksum));
+  return text;
+}
+
+data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
+                              comm::Communicator& ranks) {
+  const std::filesystem::path& folder = trained.config.data.path;
+  return {folder, data::Description::read(folder, ranks), split};
+}
+
+double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks) {
+  NotFinite bad;
+  const auto take = [&](const eval::PassAnswers& answers) {
+    if (bad.look(answers.rows, writer.has_features() ? answers.features : answers.logits))
+      writer.write(answers);
+  };
+  const double rate = what.run({take, [&](std::int64_t pass) { return writer.has(pass); }}, ranks);
+  const std::int64_t images = ranks.sum(bad.images), first = -ranks.max(-bad.first);
+  if (images > 0) {
+    writer.discard();
+    comm::together(ranks, [&] { refuse_not_finite(images, first, what.dataset); });
+  }
+  writer.finish();
+  return rate;
+}
+
+void check_finite(const at::Tensor& features, const data::Dataset& dataset) {
+  const at::Tensor bad = not_finite(features);
+  if (bad.numel() > 0) refuse_not_finite(bad.size(0), bad[0][0].item<std::int64_t>(), dataset);
 }
 
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,

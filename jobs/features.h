@@ -9,6 +9,7 @@
 
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/eval/feature_file.h"
 
 #include "trained_model.h"
 
@@ -53,6 +54,27 @@ using CheckTests = std::function<void(std::span<const data::Dataset> tests)>;
 /// Collective. Throws UsageError or DataError, or what `check` throws.
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
                                 const CheckTests& check = nullptr);
+
+/// What is computed of the images of a split, and how.
+struct Computation {
+  const TrainedModel& trained;
+  const data::Dataset& dataset;
+  std::string group_by;  ///< eval::evaluation_group_key()
+  eval::FeatureChoice choice{};
+
+  /// The answers of each pass go to `sink`. Collective. Returns images per second over all ranks.
+  [[nodiscard]] double run(const eval::AnswerSink& sink, comm::Communicator& ranks) const;
+  /// A text that differs where any value would.
+  [[nodiscard]] std::string identity() const;
+};
+
+/// Collective. Reads the columns of a split of the dataset that a model works on.
+data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
+                              comm::Communicator& ranks);
+
+/// Collective. Fills `writer` with what it lacks. Throws NumericalError, and leaves no file, when values are
+/// not finite: features, or logits where `features` are not written.
+double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks);
 
 /// `features` [N, …] of the images of `dataset`, in its order. Throws NumericalError naming the first image
 /// whose features are not finite.

@@ -1,6 +1,7 @@
 #include "cohort/eval/predict.h"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -146,40 +147,75 @@ std::string group_key(const train::RunConfig& config, const data::Description& d
   return eval::evaluation_group_key(has_them ? trained : "", config.context.keys, description);
 }
 
-/// A split and what the model says of it.
+/// A split, and what the model says of it, in a file until it stands in the table.
 struct Predicted {
-  data::Dataset dataset;
-  at::Tensor probability;  ///< [N, classes] f32
+  std::unique_ptr<data::Dataset> dataset;
+  std::unique_ptr<data::ColumnReader> columns;
+  std::unique_ptr<eval::FeatureWriter> logits;
 };
 
-/// Collective.
-Predicted predict_split(const Subject& subject, const std::string& split, comm::Communicator& ranks) {
-  const train::RunConfig& config = subject.trained.config;
-  data::Dataset dataset = open(subject, split, ranks);
-  const eval::Prediction prediction =
-      eval::predict(*subject.trained.model, dataset, group_key(config, dataset.description()), config.eval,
-                    config.data.normalisation, config.precision == train::Precision::bf16, ranks);
-  comm::together(ranks, [&] { check_finite(prediction.logits, dataset); });
-  log_info(fmt::format("{}{} images, {:.0f} images/s over all ranks",
-                       subject.files && !subject.files->has_splits() ? "" : split + ": ",
-                       format_count(dataset.rows()), prediction.images_per_second));
-  return {std::move(dataset), prediction.logits.softmax(1).contiguous()};
+/// That of image files says nothing of their pixels: nobody goes on with it.
+std::string identity_of(const Subject& subject, const Computation& what) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch().count();
+  return subject.files ? fmt::format("files at {}", now) : what.identity();
 }
 
-/// Columns of the images, their probabilities, or means of them, and the class that has most.
-eval::Table table_of(const Predicted& predicted, const Subject& subject, const TableOptions& options) {
-  const std::vector<std::string>& classes = subject.trained.signature.classes;
-  const std::string probability = "probability";
-  std::vector<std::string> names;
-  for (const std::string& name : classes) names.push_back(probability + "_" + name);
-  eval::Table table = image_table(predicted.dataset, !subject.files || subject.files->has_splits());
-  table.columns.push_back({probability, eval::Table::Values{predicted.probability, std::move(names)}});
-  if (!options.mean_by.empty()) table = mean_by(table, options.mean_by);
+/// Collective. `number`: of the split.
+Predicted predict_split(const Subject& subject, std::size_t number, const std::string& out,
+                        comm::Communicator& ranks) {
+  const std::string& split = subject.splits[number];
+  const train::RunConfig& config = subject.trained.config;
+  Predicted predicted{std::make_unique<data::Dataset>(open(subject, split, ranks)), {}, {}};
+  const data::Dataset& dataset = *predicted.dataset;
+  predicted.columns = std::make_unique<data::ColumnReader>(
+      subject.files ? data::ColumnReader(dataset) : columns_of(subject.trained, split, ranks));
+  const Computation what{subject.trained, dataset, group_key(config, dataset.description())};
+  eval::FeatureContents contents;
+  comm::together(ranks, [&] {
+    contents.classes = subject.trained.signature.classes;
+    contents.passes = eval::count_passes(what.dataset, what.group_by, config.eval);
+    contents.identity = identity_of(subject, what);
+  });
+  predicted.logits = std::make_unique<eval::FeatureWriter>(fmt::format("{}.{}.logits", out, number), dataset,
+                                                           *predicted.columns, contents, ranks);
+  const double rate = compute_into(*predicted.logits, what, ranks);
+  log_info(fmt::format("{}{} images, {:.0f} images/s over all ranks",
+                       subject.files && !subject.files->has_splits() ? "" : split + ": ",
+                       format_count(dataset.rows()), rate));
+  return predicted;
+}
+
+/// `table`, whose last column is the probabilities, with the class that has most of it.
+eval::Table with_answers(eval::Table table, const std::vector<std::string>& classes) {
   const at::Tensor answer =
       std::get<eval::Table::Values>(table.columns.back().content).values.argmax(1).to(at::kInt);
   table.columns.insert(table.columns.end() - 1,
                        eval::Table::Column{"prediction", eval::Table::Names{answer, classes}});
   return table;
+}
+
+/// Columns of the images, their probabilities, or means of them, and the class that has most. `predicted` and
+/// `subject` have to outlive it.
+eval::TableBlocks table_of(const Predicted& predicted, const Subject& subject, const TableOptions& options) {
+  const std::vector<std::string>& classes = subject.trained.signature.classes;
+  const std::string probability = "probability";
+  std::vector<std::string> names;
+  for (const std::string& name : classes) names.push_back(probability + "_" + name);
+  const auto reader = std::make_shared<eval::FeatureReader>(predicted.logits->partial());
+  const auto images = std::make_shared<ImageRows>(*predicted.dataset, *predicted.columns,
+                                                  !subject.files || subject.files->has_splits());
+  const auto with_probability = [=](std::int64_t first, std::int64_t count) {
+    eval::Table table = images->table(first, count);
+    const at::Tensor values = reader->read("logits", first, count).softmax(1).contiguous();
+    table.columns.push_back({probability, eval::Table::Values{values, names}});
+    return table;
+  };
+  const std::int64_t rows = predicted.dataset->rows();
+  if (!options.mean_by.empty())
+    return eval::blocks_of(with_answers(mean_by({rows, with_probability}, options.mean_by), classes));
+  return {rows, [=, &classes](std::int64_t first, std::int64_t count) {
+            return with_answers(with_probability(first, count), classes);
+          }};
 }
 
 ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
@@ -190,16 +226,18 @@ ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
   const auto owners = train::own_runs_of({options.table.out}, "cohort predict", ranks);
   const Subject subject = find_subject(options, ranks);
   std::vector<Predicted> splits;
-  for (const std::string& split : subject.splits) splits.push_back(predict_split(subject, split, ranks));
+  for (std::size_t i = 0; i < subject.splits.size(); ++i)
+    splits.push_back(predict_split(subject, i, options.table.out, ranks));
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
-    std::vector<eval::Table> tables;
+    std::vector<eval::TableBlocks> tables;
     for (const Predicted& split : splits) tables.push_back(table_of(split, subject, options.table));
-    const std::string& dataset = splits.front().dataset.description().name;
+    const std::string& dataset = splits.front().dataset->description().name;
     write_table(options.table.out, attributes_of(options.model, subject.trained, dataset), tables,
                 options.table.quotes_formulas);
     fmt::print("{}\n", options.table.out);
   });
+  for (const Predicted& split : splits) split.logits->discard();
   return ExitCode::done;
 }
 

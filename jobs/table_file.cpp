@@ -18,6 +18,8 @@ namespace {
 
 using eval::Table;
 
+constexpr std::int64_t kBlockRows = 4096;
+
 /// Lines of text, collected and written in pieces.
 class LineFile {
  public:
@@ -96,16 +98,17 @@ std::filesystem::path attribute_file(const std::filesystem::path& file) {
   return file.string() + ".json";
 }
 
-void write_lines(const std::filesystem::path& file, std::span<const Table> tables, char separator,
+void write_lines(const std::filesystem::path& file, std::span<const eval::TableBlocks> tables, char separator,
                  bool quotes_formulas) {
   LineFile lines(file, separator, quotes_formulas);
-  add_header(lines, tables.front());
-  for (const Table& table : tables) {
+  add_header(lines, tables.front().block(0, std::min<std::int64_t>(1, tables.front().rows)));
+  const auto add = [&lines](const Table& table) {
     for (std::int64_t row = 0; row < table.rows; ++row) {
       for (const Table::Column& column : table.columns) add_cells(lines, column, row);
       lines.end_line();
     }
-  }
+  };
+  for (const eval::TableBlocks& table : tables) eval::for_each_block(table, kBlockRows, add);
   std::filesystem::remove(attribute_file(file));  // it speaks of another table
   lines.commit();
   if (lines.formulas == 0 || quotes_formulas) return;
@@ -150,7 +153,7 @@ std::vector<std::filesystem::path> files_of_table(const std::filesystem::path& f
 }
 
 void write_table(const std::filesystem::path& file, const eval::TableAttributes& attributes,
-                 std::span<const Table> tables, bool quotes_formulas) {
+                 std::span<const eval::TableBlocks> tables, bool quotes_formulas) {
   const TableFormat format = table_format(file);
   if (format == TableFormat::parquet) return write_parquet(file, attributes, tables);
   if (format == TableFormat::hdf5) return write_table_hdf5(file, attributes, tables);

@@ -55,20 +55,26 @@ void check_mean_by(const TableOptions& options, const data::Description& descrip
     refuse_key(options.mean_by, names);
 }
 
-eval::Table image_table(const data::Dataset& dataset, bool with_split) {
+ImageRows::ImageRows(const data::Dataset& dataset, data::ColumnReader& columns, bool with_split)
+    : dataset_(dataset),
+      columns_(columns),
+      with_split_(with_split),
+      names_(column_names(dataset.description())) {}
+
+eval::Table ImageRows::table(std::int64_t first, std::int64_t count) {
   using Names = eval::Table::Names;
+  ids_ = columns_.ids(first, count);
   eval::Table table;
-  table.rows = dataset.rows();
-  table.columns.push_back({"id", eval::Table::Texts{dataset.ids()}});
-  if (with_split) table.columns.push_back({"split", eval::Table::Same{dataset.split()}});
-  const std::vector<std::string> names = column_names(dataset.description());
-  auto name = names.begin();
-  for (const data::ContextColumn& column : dataset.description().contexts)
+  table.rows = count;
+  table.columns.push_back({"id", eval::Table::Texts{ids_}});
+  if (with_split_) table.columns.push_back({"split", eval::Table::Same{dataset_.split()}});
+  auto name = names_.begin();
+  for (const data::ContextColumn& column : dataset_.description().contexts)
     table.columns.push_back(
-        {*name++, Names{eval::index_tensor(dataset.contexts(column.name)), column.values}});
-  for (const data::LabelColumn& column : dataset.description().labels)
+        {*name++, Names{at::tensor(columns_.contexts(column.name, first, count), at::kInt), column.values}});
+  for (const data::LabelColumn& column : dataset_.description().labels)
     table.columns.push_back(
-        {*name++, Names{eval::index_tensor(dataset.labels(column.name)), column.classes}});
+        {*name++, Names{at::tensor(columns_.labels(column.name, first, count), at::kInt), column.classes}});
   return table;
 }
 

@@ -1,8 +1,11 @@
 #pragma once
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/table.h"
 
@@ -25,10 +28,22 @@ void prepare_table(const TableOptions& options, comm::Communicator& ranks);
 /// Before anything is computed. Throws UsageError: --mean-by is no context or label of the dataset.
 void check_mean_by(const TableOptions& options, const data::Description& description);
 
-/// The columns of names of all images of `dataset`, which has to outlive them, in its order: id, split (where
+/// The columns of names of the images of a dataset, block by block, in its order: id, split (where
 /// `with_split`), contexts, labels. A context or label of a name that is taken becomes context_NAME or
-/// label_NAME. Reads ids and labels.
-eval::Table image_table(const data::Dataset& dataset, bool with_split);
+/// label_NAME.
+class ImageRows {
+ public:
+  /// `dataset` and `columns`, which reads its columns, have to outlive it.
+  ImageRows(const data::Dataset& dataset, data::ColumnReader& columns, bool with_split);
+  /// Rows `first` … `first` + `count` - 1. What the table shows stays until the next call. Throws DataError.
+  eval::Table table(std::int64_t first, std::int64_t count);
+
+ private:
+  const data::Dataset& dataset_;
+  data::ColumnReader& columns_;
+  bool with_split_;
+  std::vector<std::string> names_, ids_;
+};
 
 /// Of what made a table: run or weights, step, model, dataset, seed, version.
 eval::TableAttributes attributes_of(const ModelSource& source, const TrainedModel& trained,

@@ -21,8 +21,8 @@ namespace {
 
 using eval::Table;
 
-/// Rows that are written together: what readers take at a time.
-constexpr std::int64_t kGroupRows = 65536;
+/// What is written together, and readers take at a time.
+constexpr std::int64_t kGroupRows = 65536, kGroupBytes = std::int64_t{32} << 20;
 
 /// Where Arrow writes to. It knows errors as texts alone: ours is kept.
 class Output : public arrow::io::OutputStream {
@@ -146,14 +146,19 @@ void add_arrays(const Table::Column& column, std::int64_t first, std::int64_t ro
 
 arrow::Status write_rows(parquet::arrow::FileWriter& writer, const Table& table) {
   arrow::Status status;
-  for (std::int64_t first = 0; first < table.rows && status.ok(); first += kGroupRows) {
-    const std::int64_t rows = std::min(kGroupRows, table.rows - first);
-    arrow::ArrayVector arrays;
-    for (const Table::Column& column : table.columns) add_arrays(column, first, rows, arrays, status);
-    if (status.ok())
-      status = writer.WriteTable(*arrow::Table::Make(writer.schema(), arrays, rows), kGroupRows);
-  }
-  return status;
+  arrow::ArrayVector arrays;
+  for (const Table::Column& column : table.columns) add_arrays(column, 0, table.rows, arrays, status);
+  if (!status.ok()) return status;
+  return writer.WriteTable(*arrow::Table::Make(writer.schema(), arrays, table.rows), kGroupRows);
+}
+
+/// Of a group, as its numbers have room.
+std::int64_t rows_of_group(const Table& table) {
+  std::int64_t bytes = 1;
+  for (const Table::Column& column : table.columns)
+    if (const auto* values = std::get_if<Table::Values>(&column.content))
+      bytes += values->values.size(1) * static_cast<std::int64_t>(sizeof(float));
+  return std::clamp(kGroupBytes / bytes, std::int64_t{1}, kGroupRows);
 }
 
 std::shared_ptr<parquet::WriterProperties> properties() {
@@ -166,15 +171,17 @@ std::shared_ptr<parquet::WriterProperties> properties() {
 }  // namespace
 
 void write_parquet(const std::filesystem::path& file, const eval::TableAttributes& attributes,
-                   std::span<const Table> tables) {
+                   std::span<const eval::TableBlocks> tables) {
   const auto output = std::make_shared<Output>(file);
   const auto keeps_types = parquet::ArrowWriterProperties::Builder().store_schema()->build();
-  auto opened =
-      parquet::arrow::FileWriter::Open(*schema_of(tables.front(), attributes), arrow::default_memory_pool(),
-                                       output, properties(), keeps_types);
+  const Table first = tables.front().block(0, std::min<std::int64_t>(1, tables.front().rows));
+  auto opened = parquet::arrow::FileWriter::Open(*schema_of(first, attributes), arrow::default_memory_pool(),
+                                                 output, properties(), keeps_types);
   output->check(opened.status(), file);
   const std::unique_ptr<parquet::arrow::FileWriter> writer = std::move(opened).ValueUnsafe();
-  for (const Table& table : tables) output->check(write_rows(*writer, table), file);
+  for (const eval::TableBlocks& table : tables)
+    eval::for_each_block(table, rows_of_group(first),
+                         [&](const Table& rows) { output->check(write_rows(*writer, rows), file); });
   output->check(writer->Close(), file);
   output->commit();
 }
@@ -184,7 +191,7 @@ void write_parquet(const std::filesystem::path& file, const eval::TableAttribute
 namespace cohort::jobs {
 
 void write_parquet(const std::filesystem::path& file, const eval::TableAttributes&,
-                   std::span<const eval::Table>) {
+                   std::span<const eval::TableBlocks>) {
   static_cast<void>(table_format(file));
 }
 

@@ -14,6 +14,7 @@
 #include "cohort/core/text.h"
 
 #include "state_file.h"
+#include "support/space.h"
 
 namespace cohort::checkpoint {
 namespace {
@@ -47,16 +48,6 @@ void check_io(int result, const char* action, const std::string& where) {
   throw DataError({fmt::format("MPI-IO cannot {} the checkpoint: {}", action, text.data()), where, kDiskFix});
 }
 
-// Takes the space now. File systems that cannot do this are left alone: their writes fail later, if they do.
-void reserve(const std::filesystem::path& path, std::uint64_t bytes) {
-  const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
-  const int error = !file || ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) != 0 ? errno : 0;
-  if (error == 0 || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL) return;
-  throw DataError(
-      {fmt::format("cannot get {} for a checkpoint: {}", format_bytes(bytes), std::strerror(error)),
-       path.parent_path().string(), disk_remedy(error, kDiskFix)});
-}
-
 // What HDF5 adds to the values, rounded up.
 std::uint64_t expected_bytes(const Catalogue& catalogue) {
   std::uint64_t bytes = std::uint64_t{64} << 10;
@@ -87,7 +78,7 @@ void create_datasets(hid_t file, const Catalogue& catalogue, const std::string& 
 // write.
 void create_file(const std::filesystem::path& path, const Catalogue& catalogue) {
   const std::filesystem::path space = path.string() + ".space";
-  reserve(space, expected_bytes(catalogue));
+  reserve_space(space, expected_bytes(catalogue), "a checkpoint", kDiskFix);
   std::filesystem::remove(space);
   const hdf5::Lock lock;
   const hdf5::List access = hdf5::file_access();
@@ -95,7 +86,7 @@ void create_file(const std::filesystem::path& path, const Catalogue& catalogue) 
   hdf5::NewFile file(path, access);
   create_datasets(file.get(), catalogue, path.string());
   file.save();
-  reserve(path, std::filesystem::file_size(path));
+  reserve_space(path, std::filesystem::file_size(path), "a checkpoint", kDiskFix);
   sync_file(path);
 }
 

@@ -68,54 +68,37 @@ ColumnFile::ColumnFile(std::filesystem::path file)
 
 ColumnFile::~ColumnFile() {
   std::error_code ignored;
-  std::filesystem::remove(beside_, ignored);
+  if (!stays_) std::filesystem::remove(beside_, ignored);
 }
 
 hdf5::Group ColumnFile::group(const std::string& name) const {
   return hdf5::create_group(root(), name, where_);
 }
 
-void ColumnFile::add(hid_t parent, const std::string& name, hid_t type, std::span<const std::int64_t> shape,
-                     std::function<void(const Put& put)> write) {
+ColumnFile::Place ColumnFile::reserve(hid_t parent, const std::string& name, hid_t type,
+                                      std::span<const std::int64_t> shape) {
   const hdf5::Dataset dataset = hdf5::create_dataset(parent, name, type, shape, where_);
-  if (std::find(shape.begin(), shape.end(), 0) == shape.end())
-    later_.push_back({H5Dget_offset(dataset.get()), std::move(write)});
-}
-
-void ColumnFile::add_values(hid_t parent, const std::string& name, const std::vector<at::Tensor>& parts) {
-  std::vector<at::Tensor> stored;
-  std::int64_t rows = 0;
-  for (const at::Tensor& part : parts) {
-    stored.push_back(storable(part));
-    rows += part.size(0);
-  }
-  std::vector<std::int64_t> shape(parts.front().sizes().begin(), parts.front().sizes().end());
-  shape.front() = rows;
-  const hid_t type = type_of(stored.front());
-  add(parent, name, type, shape, [stored = std::move(stored)](const Put& put) {
-    for (const at::Tensor& part : stored)
-      put({static_cast<const std::byte*>(part.const_data_ptr()), part.nbytes()});
-  });
+  return {H5Dget_offset(dataset.get())};
 }
 
 void ColumnFile::add_texts(hid_t parent, const std::string& name, std::int64_t rows,
                            std::function<std::string_view(std::int64_t row)> text) {
   std::size_t width = 1;
   for (std::int64_t row = 0; row < rows; ++row) width = std::max(width, text(row).size());
+  later_.push_back({reserve_texts(parent, name, rows, width), rows, width, std::move(text)});
+}
+
+ColumnFile::Place ColumnFile::reserve_texts(hid_t parent, const std::string& name, std::int64_t rows,
+                                            std::size_t width) {
   const hdf5::Type type = text_type(width, where_);
-  const std::vector<std::int64_t> shape{rows};
-  add(parent, name, type.get(), shape, [rows, width, text = std::move(text)](const Put& put) {
-    constexpr std::int64_t kBlock = 4096;
-    for (std::int64_t first = 0; first < rows; first += kBlock) {
-      const std::int64_t count = std::min(kBlock, rows - first);
-      std::string padded(width * static_cast<std::size_t>(count), '\0');
-      for (std::int64_t i = 0; i < count; ++i) {
-        const std::string_view value = text(first + i);
-        value.copy(padded.data() + static_cast<std::size_t>(i) * width, width);
-      }
-      put(std::as_bytes(std::span(padded)));
-    }
-  });
+  return reserve(parent, name, type.get(), std::span(&rows, 1));
+}
+
+ColumnFile::Place ColumnFile::reserve_values(hid_t parent, const std::string& name, const at::Tensor& like,
+                                             std::int64_t rows) {
+  std::vector<std::int64_t> shape(like.sizes().begin(), like.sizes().end());
+  shape.front() = rows;
+  return reserve(parent, name, type_of(like), shape);
 }
 
 void ColumnFile::add_attributes(const TableAttributes& attributes) {
@@ -129,16 +112,38 @@ void ColumnFile::add_attributes(const TableAttributes& attributes) {
   }
 }
 
-void ColumnFile::commit() {
+void ColumnFile::write() {
   made_.save();
-  const FileDescriptor file(::open(beside_.c_str(), O_WRONLY | O_CLOEXEC));
-  const Put put = [&](std::span<const std::byte> bytes) { write_all(file, bytes, file_, kWrite); };
-  for (const Later& values : later_) {
-    if (!file || ::lseek(file.get(), static_cast<off_t>(values.offset), SEEK_SET) < 0)
-      throw DataError(
-          {fmt::format("cannot {}: {}", kWrite, std::strerror(errno)), where_, disk_remedy(errno)});
-    values.write(put);
+  written_ = FileDescriptor(::open(beside_.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!written_)
+    throw DataError({fmt::format("cannot {}: {}", kWrite, std::strerror(errno)), where_, disk_remedy(errno)});
+  for (Later& texts : later_) {
+    std::string padded(texts.width * static_cast<std::size_t>(texts.rows), '\0');
+    for (std::int64_t row = 0; row < texts.rows; ++row)
+      texts.text(row).copy(padded.data() + static_cast<std::size_t>(row) * texts.width, texts.width);
+    append(texts.place, std::as_bytes(std::span(padded)));
   }
+}
+
+void ColumnFile::append(Place& place, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;  // a dataset without rows lies nowhere
+  if (::lseek(written_.get(), static_cast<off_t>(place.offset), SEEK_SET) < 0)
+    throw DataError({fmt::format("cannot {}: {}", kWrite, std::strerror(errno)), where_, disk_remedy(errno)});
+  write_all(written_, bytes, file_, kWrite);
+  place.offset += bytes.size();
+}
+
+void ColumnFile::append(Place& place, const at::Tensor& values) {
+  const at::Tensor stored = storable(values);
+  append(place, {static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()});
+}
+
+void ColumnFile::leave() {
+  sync_file(beside_);
+  stays_ = true;
+}
+
+void ColumnFile::commit() {
   sync_file(beside_);
   std::error_code error;
   std::filesystem::rename(beside_, file_, error);

@@ -1,13 +1,29 @@
 #include "eval/confusion.h"
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 namespace cohort::eval {
 
-Confusion::Confusion(std::span<const Answer> answers, std::int64_t classes)
-    : classes_(classes), images_(std::ssize(answers)), counts_(static_cast<std::size_t>(classes * classes)) {
-  for (const Answer& answer : answers)
-    ++counts_[static_cast<std::size_t>(answer.label * classes + answer.predicted)];
+Confusion::Confusion(std::vector<std::int64_t> counts, std::int64_t classes)
+    : classes_(classes),
+      images_(std::accumulate(counts.begin(), counts.end(), std::int64_t{0})),
+      counts_(std::move(counts)) {}
+
+void Confusion::put(Scores& scores) const {
+  scores.balanced_accuracy = balanced_accuracy();
+  scores.majority = majority();
+  scores.f1_macro = f1_macro();
+  scores.f1_weighted = f1_weighted();
+  scores.kappa = kappa();
+  scores.confusion = counts_;
+}
+
+std::vector<std::int64_t> Confusion::of_labels() const {
+  std::vector<std::int64_t> images;
+  for (std::int64_t c = 0; c < classes_; ++c) images.push_back(labels_of(c));
+  return images;
 }
 
 std::int64_t Confusion::at(std::int64_t label, std::int64_t answer) const {

@@ -1,14 +1,21 @@
 #pragma once
-#include "eval/answers.h"
+#include <cstdint>
+#include <vector>
+
+#include "cohort/eval/scores.h"
 
 namespace cohort::eval {
 
 /// How often each label (rows) got each answer (columns).
 class Confusion {
  public:
-  Confusion(std::span<const Answer> answers, std::int64_t classes);
+  /// `counts`: row-major.
+  Confusion(std::vector<std::int64_t> counts, std::int64_t classes);
 
-  [[nodiscard]] const std::vector<std::int64_t>& counts() const noexcept { return counts_; }  ///< row-major
+  /// The counts, and what they say.
+  void put(Scores& scores) const;
+  /// How many images have each label.
+  [[nodiscard]] std::vector<std::int64_t> of_labels() const;
   /// Recall averaged over the classes that occur as labels.
   [[nodiscard]] double balanced_accuracy() const;
   /// Accuracy of always answering the most frequent label.

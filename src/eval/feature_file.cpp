@@ -1,11 +1,79 @@
 #include "cohort/eval/feature_file.h"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fcntl.h>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <unistd.h>
+#include <utility>
+
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <mpi.h>
+
+#include "cohort/core/checksum.h"
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+#include "cohort/core/log.h"
+#include "cohort/core/text.h"
 
 #include "eval/column_file.h"
+#include "support/space.h"
 
 namespace cohort::eval {
 namespace {
+
+using Bytes = std::span<const std::byte>;
+
+constexpr std::int64_t kRows = 65536;                      // of a column, written together
+constexpr std::size_t kPiece = std::size_t{16} << 20;      // of one transfer: MPI-IO counts bytes in an int
+constexpr std::size_t kUnsynced = std::size_t{256} << 20;  // that a kill may cost
+constexpr std::chrono::seconds kBetweenSyncs{1};
+
+// MPI-IO does not hand the system's reason on; it prints it.
+constexpr const char* kDiskFix =
+    "the lines above may say why: free some space, check disk and network, or choose another --out";
+
+struct SharedFileTraits {
+  using type = MPI_File;
+  static type null() noexcept { return MPI_FILE_NULL; }
+  static void close(type file) noexcept { MPI_File_close(&file); }
+};
+using SharedFile = Handle<SharedFileTraits>;
+
+void check_transfer(int result, const char* action, const std::filesystem::path& file) {
+  if (result == MPI_SUCCESS) return;
+  std::array<char, MPI_MAX_ERROR_STRING> text{};
+  int length = 0;
+  MPI_Error_string(result, text.data(), &length);
+  throw DataError(
+      {fmt::format("MPI-IO cannot {} the features: {}", action, text.data()), file.string(), kDiskFix});
+}
+
+[[noreturn]] void refuse(const char* action, const std::filesystem::path& file) {
+  throw DataError(
+      {fmt::format("cannot {}: {}", action, std::strerror(errno)), file.string(), disk_remedy(errno)});
+}
+
+void read_back(const FileDescriptor& from, std::uint64_t offset, std::span<std::byte> out,
+               const std::filesystem::path& file) {
+  while (!out.empty()) {
+    const ssize_t count = ::pread(from.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) refuse("read the features back", file);
+    out = out.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
+Bytes bytes_of(const at::Tensor& values) {
+  return {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()};
+}
 
 void add_names(ColumnFile& file, hid_t parent, const std::string& name,
                const std::vector<std::string>& names) {
@@ -13,49 +81,372 @@ void add_names(ColumnFile& file, hid_t parent, const std::string& name,
                  [&names](std::int64_t i) { return std::string_view(names[static_cast<std::size_t>(i)]); });
 }
 
-/// The column itself stays with its dataset.
-void add_indices(ColumnFile& file, hid_t parent, const std::string& name,
-                 const std::vector<std::int32_t>& column) {
-  file.add_values(parent, name, {index_tensor(column)});
-}
-
-void add_columns(ColumnFile& file, const data::Dataset& dataset) {
+/// Datasets whose values follow, and those of names.
+void add_structure(ColumnFile& file, const data::Dataset& dataset, const FeatureContents& contents,
+                   std::size_t id_width) {
+  const std::int64_t rows = dataset.rows(), width = contents.width;
+  const auto room = [&](hid_t parent, const std::string& name, hid_t type,
+                        const std::vector<std::int64_t>& shape) {
+    (void)hdf5::create_dataset(parent, name, type, shape, name);
+  };
+  if (width > 0) room(file.root(), "features", H5T_IEEE_F32LE, {rows, width});
+  if (contents.patches > 0)
+    room(file.root(), "patch_tokens", H5T_IEEE_F32LE, {rows, contents.patches, width});
+  if (!contents.classes.empty()) {
+    room(file.root(), "logits", H5T_IEEE_F32LE, {rows, std::ssize(contents.classes)});
+    add_names(file, file.root(), "logit_classes", contents.classes);
+  }
+  (void)file.reserve_texts(file.root(), "id", rows, id_width);
   const hdf5::Group labels = file.group("labels"), label_names = file.group("label_names");
   for (const data::LabelColumn& column : dataset.description().labels) {
-    add_indices(file, labels.get(), column.name, dataset.labels(column.name));
+    room(labels.get(), column.name, H5T_STD_I32LE, {rows});
     add_names(file, label_names.get(), column.name, column.classes);
   }
-  const hdf5::Group contexts = file.group("context"), context_names = file.group("context_names");
+  const hdf5::Group context = file.group("context"), context_names = file.group("context_names");
   for (const data::ContextColumn& column : dataset.description().contexts) {
-    add_indices(file, contexts.get(), column.name, dataset.contexts(column.name));
+    room(context.get(), column.name, H5T_STD_I32LE, {rows});
     add_names(file, context_names.get(), column.name, column.values);
   }
+  if (!contents.keys.empty()) {
+    const hdf5::Group tokens = file.group("context_tokens");
+    for (const std::string& key : contents.keys) room(tokens.get(), key, H5T_IEEE_F32LE, {rows, width});
+  }
+  file.add_attributes(contents.attributes);
 }
 
-void add_context_tokens(ColumnFile& file, const at::Tensor& tokens, const std::vector<std::string>& keys) {
-  const hdf5::Group group = file.group("context_tokens");
-  for (std::size_t k = 0; k < keys.size(); ++k)
-    file.add_values(group.get(), keys[k], {tokens.select(1, static_cast<std::int64_t>(k))});
+/// Calls use(first, count) for blocks of rows that are this rank's.
+template <class Use>
+void for_own_blocks(std::int64_t rows, const comm::Communicator& ranks, const Use& use) {
+  for (std::int64_t first = kRows * ranks.rank(); first < rows; first += kRows * ranks.size())
+    use(first, std::min(kRows, rows - first));
 }
 
 }  // namespace
 
-void write_features(const std::filesystem::path& file, const data::Dataset& dataset,
-                    const Prediction& prediction, const std::vector<std::string>& keys,
-                    const std::vector<std::string>& classes, const TableAttributes& attributes) {
-  ColumnFile made(file);
-  const std::vector<std::string>& ids = dataset.ids();
-  made.add_values(made.root(), "features", {prediction.features});
-  if (prediction.patches.defined()) made.add_values(made.root(), "patch_tokens", {prediction.patches});
-  if (prediction.logits.defined()) {
-    made.add_values(made.root(), "logits", {prediction.logits});
-    add_names(made, made.root(), "logit_classes", classes);
+struct FeatureWriter::Impl {
+  /// Where a dataset's values begin, and the bytes of a row.
+  struct Place {
+    std::uint64_t offset = 0, row_bytes = 0;
+  };
+  /// What was written since the last sync.
+  struct Written {
+    std::uint64_t offset, bytes, checksum;
+  };
+
+  Impl(std::filesystem::path where, std::int64_t count, comm::Communicator& all)
+      : file(std::move(where)),
+        partial(file.string() + ".partial"),
+        marks(partial.string() + ".passes"),
+        rows(count),
+        ranks(all) {}
+
+  std::filesystem::path file, partial, marks;
+  std::int64_t rows;
+  comm::Communicator& ranks;
+  std::string done;  // [passes], '1': was there from the start
+  SharedFile shared;
+  FileDescriptor own, mark_file;  // the partial file again, without MPI; the marks
+  Place features, patches, logits;
+  std::vector<Place> tokens;  // of each context key
+  std::vector<Written> written;
+  std::vector<std::int64_t> unmarked;
+  std::int64_t marked = 0;  // passes, by this rank
+  std::size_t unsynced = 0;
+  std::chrono::steady_clock::time_point last_sync = std::chrono::steady_clock::now();
+
+  void make(const data::Dataset& dataset, const FeatureContents& contents, std::size_t id_width) const;
+  [[nodiscard]] std::string found_marks(const FeatureContents& contents) const;
+  void open();
+  void write_columns(const data::Description& description, data::ColumnReader& reader, std::size_t id_width);
+  void put(std::uint64_t offset, Bytes bytes);
+  void put_rows(const Place& place, const at::Tensor& rows_of, const at::Tensor& values);
+  void sync();
+  [[nodiscard]] Place place_of(hid_t in, const std::string& name) const;
+};
+
+/// Marks are the identity's checksum and a byte a pass. Empty: there is nothing to go on with.
+std::string FeatureWriter::Impl::found_marks(const FeatureContents& contents) const {
+  const std::string identity = checksum_text(checksum(std::as_bytes(std::span(contents.identity))));
+  std::error_code error;
+  if (!std::filesystem::exists(partial, error) || !std::filesystem::exists(marks, error)) return {};
+  refuse_no_file(partial);
+  const std::string content = read_file(marks, kMostRecords, Links::refuse);
+  if (content.size() != identity.size() + static_cast<std::size_t>(contents.passes) ||
+      !content.starts_with(identity))
+    return {};
+  return content;
+}
+
+void FeatureWriter::Impl::make(const data::Dataset& dataset, const FeatureContents& contents,
+                               std::size_t id_width) const {
+  std::filesystem::remove(marks);  // they speak of another file
+  {
+    ColumnFile made(file);
+    add_structure(made, dataset, contents, id_width);
+    made.write();
+    made.leave();
   }
-  add_names(made, made.root(), "id", ids);
-  add_columns(made, dataset);
-  if (prediction.context.defined()) add_context_tokens(made, prediction.context, keys);
-  made.add_attributes(attributes);
-  made.commit();
+  try {
+    reserve_space(partial, std::filesystem::file_size(partial), "the features", kDiskFix);
+    const std::string identity = checksum_text(checksum(std::as_bytes(std::span(contents.identity))));
+    write_file_atomically(marks, identity + std::string(static_cast<std::size_t>(contents.passes), '0'));
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(partial, ignored);
+    throw;
+  }
+}
+
+FeatureWriter::Impl::Place FeatureWriter::Impl::place_of(hid_t in, const std::string& name) const {
+  const std::string where = partial.string();
+  const hdf5::Dataset dataset = hdf5::open_dataset(in, name, where);
+  const hdf5::Type type(hdf5::check_hdf5(H5Dget_type(dataset.get()), "H5Dget_type", where));
+  std::uint64_t bytes = H5Tget_size(type.get());
+  const std::vector<std::int64_t> shape = hdf5::shape_of(dataset, where);
+  for (std::size_t i = 1; i < shape.size(); ++i) bytes *= static_cast<std::uint64_t>(shape[i]);
+  return {H5Dget_offset(dataset.get()), bytes};
+}
+
+/// Collective.
+void FeatureWriter::Impl::open() {
+  comm::together(ranks, [&] {
+    check_transfer(MPI_File_open(MPI_Comm_f2c(ranks.mpi_handle()), partial.c_str(), MPI_MODE_RDWR,
+                                 MPI_INFO_NULL, shared.out()),
+                   "open", partial);
+  });
+  comm::together(ranks, [&] {
+    own = FileDescriptor(::open(partial.c_str(), O_RDWR | O_CLOEXEC));
+    mark_file = FileDescriptor(::open(marks.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!own || !mark_file) refuse("open the features", partial);
+  });
+}
+
+void FeatureWriter::Impl::put(std::uint64_t offset, Bytes bytes) {
+  while (!bytes.empty()) {
+    const Bytes piece = bytes.first(std::min(kPiece, bytes.size()));
+    // Independent: Open MPI 4.1's collective transfers damage data (open-mpi/ompi#12718).
+    check_transfer(MPI_File_write_at(shared.get(), static_cast<MPI_Offset>(offset), piece.data(),
+                                     static_cast<int>(piece.size()), MPI_BYTE, MPI_STATUS_IGNORE),
+                   "write", partial);
+    written.push_back({offset, piece.size(), checksum(piece)});
+    offset += piece.size();
+    unsynced += piece.size();
+    bytes = bytes.subspan(piece.size());
+  }
+  if (unsynced >= kUnsynced) sync();
+}
+
+/// `values` [n, …] of the rows `rows_of` [n], of which neighbours lie in one piece.
+void FeatureWriter::Impl::put_rows(const Place& place, const at::Tensor& rows_of, const at::Tensor& values) {
+  const auto* row = rows_of.const_data_ptr<std::int64_t>();
+  const Bytes all = bytes_of(values);
+  COHORT_CHECK(all.size() == place.row_bytes * static_cast<std::uint64_t>(rows_of.size(0)),
+               "{} bytes of {} rows", all.size(), rows_of.size(0));
+  for (std::int64_t begin = 0; begin < rows_of.size(0);) {
+    std::int64_t end = begin + 1;
+    while (end < rows_of.size(0) && row[end] == row[end - 1] + 1) ++end;
+    put(place.offset + static_cast<std::uint64_t>(row[begin]) * place.row_bytes,
+        all.subspan(static_cast<std::size_t>(begin) * place.row_bytes,
+                    static_cast<std::size_t>(end - begin) * place.row_bytes));
+    begin = end;
+  }
+}
+
+/// The ids, labels and contexts of this rank's blocks.
+void FeatureWriter::Impl::write_columns(const data::Description& description, data::ColumnReader& reader,
+                                        std::size_t id_width) {
+  std::vector<std::pair<Place, std::string>> columns;
+  Place id;
+  {
+    const hdf5::Lock lock;
+    const hdf5::File in = hdf5::open_file(partial);
+    id = place_of(in.get(), "id");
+    for (const data::LabelColumn& column : description.labels)
+      columns.emplace_back(place_of(in.get(), "labels/" + column.name), column.name);
+    for (const data::ContextColumn& column : description.contexts)
+      columns.emplace_back(place_of(in.get(), "context/" + column.name), column.name);
+  }
+  COHORT_CHECK(id.row_bytes == id_width, "ids of {} bytes in a file for {}", id_width, id.row_bytes);
+  const auto labels = description.labels.size();
+  for_own_blocks(rows, ranks, [&](std::int64_t first, std::int64_t count) {
+    std::string texts(id_width * static_cast<std::size_t>(count), '\0');
+    char* out = texts.data();
+    for (const std::string& text : reader.ids(first, count)) {
+      text.copy(out, id_width);
+      out += id_width;
+    }
+    put(id.offset + static_cast<std::uint64_t>(first) * id_width, std::as_bytes(std::span(texts)));
+    for (std::size_t i = 0; i < columns.size(); ++i) {
+      const auto& [place, name] = columns[i];
+      const std::vector<std::int32_t> values =
+          i < labels ? reader.labels(name, first, count) : reader.contexts(name, first, count);
+      put(place.offset + static_cast<std::uint64_t>(first) * place.row_bytes,
+          std::as_bytes(std::span(values)));
+    }
+  });
+}
+
+/// Puts on the disk what was written, reads it back, and marks its passes.
+void FeatureWriter::Impl::sync() {
+  if (::fdatasync(own.get()) != 0) refuse("sync the features", partial);
+  std::vector<std::byte> values;
+  for (const Written& piece : written) {
+    values.resize(piece.bytes);
+    read_back(own, piece.offset, values, partial);
+    if (checksum(values) == piece.checksum) continue;
+    throw DataError({"the disk gives back other features than were written", partial.string(),
+                     "check disk and network; the same command goes on before the damage"});
+  }
+  constexpr std::int64_t kHead = 16;  // digits of a checksum
+  for (const std::int64_t pass : unmarked)
+    if (::pwrite(mark_file.get(), "1", 1, kHead + pass) != 1) refuse("mark what is done", marks);
+  marked += std::ssize(unmarked);
+  written.clear();
+  unmarked.clear();
+  unsynced = 0;
+  last_sync = std::chrono::steady_clock::now();
+}
+
+FeatureWriter::FeatureWriter(const std::filesystem::path& file, const data::Dataset& dataset,
+                             data::ColumnReader& columns, const FeatureContents& contents,
+                             comm::Communicator& ranks)
+    : impl_(std::make_unique<Impl>(file, dataset.rows(), ranks)) {
+  std::int64_t width = 1;
+  std::string found;
+  comm::together(ranks, [&] {
+    for_own_blocks(dataset.rows(), ranks, [&](std::int64_t first, std::int64_t count) {
+      for (const std::string& id : columns.ids(first, count)) width = std::max(width, std::ssize(id));
+    });
+  });
+  const auto id_width = static_cast<std::size_t>(ranks.max(width));
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    found = impl_->found_marks(contents);
+    if (!found.empty()) return;
+    impl_->make(dataset, contents, id_width);
+    found = read_file(impl_->marks);
+  });
+  impl_->done = ranks.broadcast_text(std::move(found)).substr(16);
+  const auto done = std::count(impl_->done.begin(), impl_->done.end(), '1');
+  if (done > 0)
+    log_info(fmt::format("{} goes on: {} of {} forward passes are there", impl_->partial.string(),
+                         format_count(done), format_count(contents.passes)));
+  impl_->open();
+  comm::together(ranks, [&] {
+    {
+      const hdf5::Lock lock;
+      const hdf5::File in = hdf5::open_file(impl_->partial);
+      if (contents.width > 0) impl_->features = impl_->place_of(in.get(), "features");
+      if (contents.patches > 0) impl_->patches = impl_->place_of(in.get(), "patch_tokens");
+      if (!contents.classes.empty()) impl_->logits = impl_->place_of(in.get(), "logits");
+      for (const std::string& key : contents.keys)
+        impl_->tokens.push_back(impl_->place_of(in.get(), "context_tokens/" + key));
+    }
+    impl_->write_columns(dataset.description(), columns, id_width);
+  });
+}
+
+FeatureWriter::~FeatureWriter() = default;
+
+bool FeatureWriter::has(std::int64_t pass) const noexcept {
+  return impl_->done[static_cast<std::size_t>(pass)] == '1';
+}
+
+bool FeatureWriter::has_features() const noexcept {
+  return impl_->features.row_bytes > 0;
+}
+
+void FeatureWriter::write(const PassAnswers& answers) {
+  if (impl_->features.row_bytes > 0) impl_->put_rows(impl_->features, answers.rows, answers.features);
+  if (impl_->patches.row_bytes > 0) impl_->put_rows(impl_->patches, answers.rows, answers.patches);
+  if (impl_->logits.row_bytes > 0) impl_->put_rows(impl_->logits, answers.rows, answers.logits);
+  for (std::size_t k = 0; k < impl_->tokens.size(); ++k)
+    impl_->put_rows(impl_->tokens[k], answers.rows,
+                    answers.context.select(1, static_cast<std::int64_t>(k)).contiguous());
+  impl_->unmarked.push_back(answers.pass);
+  if (std::chrono::steady_clock::now() - impl_->last_sync >= kBetweenSyncs) impl_->sync();
+}
+
+void FeatureWriter::pause() {
+  comm::together(impl_->ranks, [&] { impl_->sync(); });
+}
+
+void FeatureWriter::finish() {
+  pause();
+  const auto there =
+      std::count(impl_->done.begin(), impl_->done.end(), '1') + impl_->ranks.sum(impl_->marked);
+  COHORT_CHECK(there == std::ssize(impl_->done), "{} of {} passes were written", there, impl_->done.size());
+  comm::together(impl_->ranks, [&] {
+    MPI_File closing = impl_->shared.release();
+    check_transfer(MPI_File_close(&closing), "close", impl_->partial);
+    if (impl_->ranks.rank() != 0) return;
+    sync_file(impl_->partial);
+  });
+}
+
+const std::filesystem::path& FeatureWriter::partial() const noexcept {
+  return impl_->partial;
+}
+
+void FeatureWriter::commit() {
+  comm::together(impl_->ranks, [&] {
+    if (impl_->ranks.rank() != 0) return;
+    std::error_code error;
+    std::filesystem::rename(impl_->partial, impl_->file, error);
+    if (error)
+      throw DataError({fmt::format("cannot rename the finished file: {}", error.message()),
+                       impl_->file.string(), disk_remedy(error.value())});
+    std::filesystem::remove(impl_->marks);
+    sync_folder(impl_->file.has_parent_path() ? impl_->file.parent_path() : ".");
+  });
+}
+
+void FeatureWriter::discard() {
+  comm::together(impl_->ranks, [&] {
+    if (impl_->ranks.rank() != 0) return;
+    std::filesystem::remove(impl_->marks);
+    std::filesystem::remove(impl_->partial);
+  });
+}
+
+struct FeatureReader::Impl {
+  std::filesystem::path path;
+  hdf5::File file;
+  std::int64_t rows = 0;
+};
+
+FeatureReader::FeatureReader(std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
+  const hdf5::Lock lock;
+  impl_->path = std::move(file);
+  impl_->file = hdf5::open_file(impl_->path);
+  const std::string where = impl_->path.string();
+  impl_->rows = hdf5::shape_of(hdf5::open_dataset(impl_->file.get(), "id", where), where).front();
+}
+
+FeatureReader::~FeatureReader() = default;
+
+std::int64_t FeatureReader::rows() const noexcept {
+  return impl_->rows;
+}
+
+at::Tensor FeatureReader::read(const std::string& name, std::int64_t first, std::int64_t count) const {
+  const hdf5::Lock lock;
+  const std::string where = fmt::format("{}: {}", impl_->path.string(), name);
+  const hdf5::Dataset dataset = hdf5::open_dataset(impl_->file.get(), name, impl_->path.string());
+  std::vector<std::int64_t> shape = hdf5::shape_of(dataset, where);
+  const hdf5::Space all = hdf5::make_space(shape, where);
+  shape.front() = count;
+  std::vector<hsize_t> start(shape.size(), 0), size(shape.begin(), shape.end());
+  start.front() = static_cast<hsize_t>(first);
+  hdf5::check_hdf5(
+      H5Sselect_hyperslab(all.get(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
+      "H5Sselect_hyperslab", where);
+  const hdf5::Space part = hdf5::make_space(shape, where);
+  at::Tensor values = at::empty(shape);
+  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_FLOAT, part.get(), all.get(), H5P_DEFAULT,
+                           values.mutable_data_ptr<float>()),
+                   "H5Dread", where);
+  return values;
 }
 
 }  // namespace cohort::eval

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -11,7 +13,6 @@
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
-#include "cohort/data/grouping.h"
 #include "cohort/data/loader.h"
 #include "cohort/nn/autocast.h"
 
@@ -20,57 +21,46 @@
 namespace cohort::eval {
 namespace {
 
-/// Images of one forward pass: enough to fill the cores, few enough for the cache, and not so many that ranks
-/// have none. Small groups share a pass.
-std::int64_t images_per_pass(std::int64_t rows) {
-  constexpr std::int64_t kFewest = 16, kMost = 128, kPasses = 16;
-  return std::clamp(rows / kPasses, kFewest, kMost);
-}
+using IsDone = std::function<bool(std::int64_t pass)>;
 
-using Groups = std::span<const data::Group>;
-
-std::int64_t images_in(Groups groups) {
-  std::int64_t images = 0;
-  for (const data::Group& group : groups) images += std::ssize(group.rows);
-  return images;
-}
-
-/// The whole plan as passes, the same on any number of ranks, so that each image is computed beside the same
-/// others: its numbers have the same bits.
-std::vector<Groups> passes_of(Groups groups, std::int64_t most) {
-  std::vector<Groups> passes;
-  std::size_t begin = 0;
-  std::int64_t images = 0;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const auto count = std::ssize(groups[i].rows);
-    if (i > begin && images + count > most) {
-      passes.push_back(groups.subspan(begin, i - begin));
-      begin = i;
-      images = 0;
-    }
-    images += count;
-  }
-  if (begin < groups.size()) passes.push_back(groups.subspan(begin));
-  return passes;
-}
-
-/// The passes of `rank`, which follow each other: a pass belongs to the rank that its middle row falls on
-/// when rows are cut evenly.
-std::vector<Groups> share_by_rows(const std::vector<Groups>& passes, std::int64_t rows, int rank, int size) {
-  std::vector<Groups> mine;
-  std::int64_t before = 0;
-  for (const Groups& pass : passes) {
-    const std::int64_t count = images_in(pass);
-    if ((2 * before + count) * size / (2 * rows) == rank) mine.push_back(pass);
-    before += count;
-  }
-  return mine;
-}
-
-/// What this rank computed, rows in the order of its groups.
-struct Rows {
-  std::vector<at::Tensor> sample, logits, features, patches, context;
+/// A pass and its number among all.
+struct NumberedPass {
+  std::int64_t number = 0;
+  data::StepPlan groups;
 };
+
+/// The passes of one rank, which follow each other, of those that are not done: a pass belongs to the rank
+/// that its middle row falls on when their rows are cut evenly.
+class Share {
+ public:
+  Share(Passes passes, const IsDone& is_done, std::int64_t rows_left, int rank, int size)
+      : passes_(std::move(passes)), is_done_(is_done), rows_left_(rows_left), rank_(rank), size_(size) {}
+
+  /// Without groups: there is no more.
+  NumberedPass next() {
+    for (;; ++number_) {
+      data::StepPlan groups = passes_.next();
+      if (groups.empty()) return {};
+      if (is_done_ && is_done_(number_)) continue;
+      const std::int64_t count = images_in(groups), middle = 2 * before_ + count;
+      before_ += count;
+      if (middle * size_ / (2 * rows_left_) == rank_) return {number_++, std::move(groups)};
+    }
+  }
+
+ private:
+  Passes passes_;
+  const IsDone& is_done_;
+  std::int64_t rows_left_, before_ = 0, number_ = 0;
+  int rank_, size_;
+};
+
+std::int64_t rows_left_in(Passes passes, const IsDone& is_done) {
+  std::int64_t left = 0, number = 0;
+  for (auto groups = passes.next(); !groups.empty(); groups = passes.next(), ++number)
+    if (!is_done || !is_done(number)) left += images_in(groups);
+  return left;
+}
 
 nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images, const nn::Conditions& conditions,
                            const FeatureChoice& choice) {
@@ -79,21 +69,20 @@ nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images, const n
                           : model.encode_at(choice.layer, images, conditions, kWanted);
 }
 
-void run_pass(nn::Encoder& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice,
-              Rows& rows) {
+PassAnswers run_pass(nn::Encoder& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice) {
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
   const nn::Bf16Scope scope(bf16, device.type());
   const auto output = encode(model, batch.views.front().to(device), conditions, choice);
-  const auto keep = [](const at::Tensor& values) { return values.to(at::kCPU, at::kFloat); };
-  rows.sample.push_back(batch.sample);
-  rows.features.push_back(keep(output.pooled));
+  const auto keep = [](const at::Tensor& values) {
+    return values.defined() ? values.to(at::kCPU, at::kFloat).contiguous() : values;
+  };
+  PassAnswers answers{0, batch.sample, keep(output.logits), keep(output.pooled), {}, keep(output.context)};
   if (choice.patches) {
     const std::int64_t others = model.traits().other_tokens;
-    rows.patches.push_back(keep(output.tokens.narrow(1, others, output.tokens.size(1) - others)));
+    answers.patches = keep(output.tokens.narrow(1, others, output.tokens.size(1) - others));
   }
-  if (output.logits.defined()) rows.logits.push_back(keep(output.logits));
-  if (output.context.defined()) rows.context.push_back(keep(output.context));
+  return answers;
 }
 
 /// Where the ranks meet, so that all of them go on or all throw the same: before each pass when they may be
@@ -133,79 +122,123 @@ class Meetings {
   bool meeting_ = false;  // stays true once a meeting has thrown
 };
 
-/// `extra` more passes, whose results nobody keeps, help other ranks with theirs when forward passes are
-/// collective.
-Rows run_passes(nn::Encoder& model, const data::Dataset& dataset, const std::vector<Groups>& passes,
-                std::int64_t extra, augment::Normalisation normalisation, bool bf16,
-                const FeatureChoice& choice, Meetings& meetings,
-                const std::function<void(std::size_t)>& done) {
-  const data::BatchColumns columns{model.traits().context_keys, ""};
-  const auto view = augment::evaluation_view(dataset.description(), normalisation);
+/// How a model is asked.
+struct Inquiry {
+  nn::Encoder& model;
+  const data::Dataset& dataset;
+  const augment::Normalisation normalisation;
+  const bool bf16;
+  const FeatureChoice& choice;
+};
+
+/// The `count` passes of `share`. `extra` more, whose results nobody keeps, help other ranks with theirs when
+/// forward passes are collective.
+void run_passes(const Inquiry& ask, Share share, std::int64_t count, std::int64_t extra,
+                const AnswerSink& sink, Meetings& meetings, const std::function<void(std::int64_t)>& done) {
+  const data::BatchColumns columns{ask.model.traits().context_keys, ""};
+  const auto view = augment::evaluation_view(ask.dataset.description(), ask.normalisation);
+  std::deque<std::int64_t> numbers;  // of the batches that were made ahead
+  std::mutex mutex;
   data::Loader loader(
-      [&](std::int64_t i, Workers& workers) {
-        return data::make_batch(dataset, passes[static_cast<std::size_t>(i)], columns, *view, workers);
+      [&](std::int64_t, Workers& workers) {
+        const NumberedPass pass = share.next();
+        const std::lock_guard lock(mutex);
+        numbers.push_back(pass.number);
+        return data::make_batch(ask.dataset, pass.groups, columns, *view, workers);
       },
-      0, static_cast<std::int64_t>(passes.size()), {});
+      0, count, {});
   const at::NoGradGuard no_gradients;
-  Rows rows;
-  for (std::size_t i = 0; i < passes.size(); ++i) {
+  for (std::int64_t i = 0; i < count; ++i) {
     meetings.before_pass();
-    run_pass(model, loader.next(), bf16, choice, rows);
+    PassAnswers answers = run_pass(ask.model, loader.next(), ask.bf16, ask.choice);
+    {
+      const std::lock_guard lock(mutex);
+      answers.pass = numbers.front();
+      numbers.pop_front();
+    }
+    sink.take(std::move(answers));
     done(i + 1);
   }
-  if (extra == 0) return rows;
+  if (extra == 0) return;
   const data::Group single{.rows = {0}};
   Workers alone(1);
-  const data::Batch batch = data::make_batch(dataset, std::span(&single, 1), columns, *view, alone);
-  Rows unused;
+  const data::Batch batch = data::make_batch(ask.dataset, std::span(&single, 1), columns, *view, alone);
   for (; extra > 0; --extra) {
     meetings.before_pass();
-    run_pass(model, batch, bf16, choice, unused);
+    (void)run_pass(ask.model, batch, ask.bf16, ask.choice);
   }
-  return rows;
 }
+
+/// What a rank has of a Prediction, pass by pass.
+struct Parts {
+  std::vector<at::Tensor> rows, logits, features, patches, context;
+
+  void add(PassAnswers answers) {
+    rows.push_back(std::move(answers.rows));
+    logits.push_back(std::move(answers.logits));
+    features.push_back(std::move(answers.features));
+    patches.push_back(std::move(answers.patches));
+    context.push_back(std::move(answers.context));
+  }
+};
 
 }  // namespace
 
-Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
-                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks, const FeatureChoice& choice, const AskedToStop& asked_to_stop) {
+std::int64_t count_passes(const data::Dataset& dataset, const std::string& group_by,
+                          const EvalConfig& config) {
+  Passes passes(dataset, group_by, config);
+  std::int64_t count = 0;
+  while (!passes.next().empty()) ++count;
+  return count;
+}
+
+double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
+                      const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                      comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice,
+                      const AskedToStop& asked_to_stop) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  data::StepPlan plan;
-  std::vector<Groups> passes;
+  std::optional<Share> share;
+  std::int64_t left = 0, mine = 0;
   comm::together(ranks, [&] {
     for (const std::string& key : model.traits().context_keys) (void)dataset.context_runs(key);
-    plan = data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
-    passes = share_by_rows(passes_of(plan, images_per_pass(dataset.rows())), dataset.rows(), ranks.rank(),
-                           ranks.size());
+    const Passes passes(dataset, group_by, config);
+    left = rows_left_in(passes, sink.has);
+    share.emplace(passes, sink.has, left, ranks.rank(), ranks.size());
+    for (Share counted = *share; !counted.next().groups.empty();) ++mine;
   });
-  Rows local;
   const bool collective = model.runner().is_collective();
-  const std::int64_t most = ranks.max(std::ssize(passes));
+  const std::int64_t most = ranks.max(mine);
   Meetings meetings(ranks, asked_to_stop, most);
   std::optional<CountProgress> progress;  // gone, with what it drew, before anything else is printed
   if (ranks.rank() == 0) progress.emplace("evaluating " + dataset.split(), dataset.rows(), ranks.size());
-  const auto pass_done = [&](std::size_t done) {
-    if (progress) progress->show(static_cast<std::int64_t>(done), std::ssize(passes));
+  const auto pass_done = [&](std::int64_t done) {
+    if (progress) progress->show(done, mine);
   };
   try {
-    local = run_passes(model, dataset, passes, collective ? most - std::ssize(passes) : 0, normalisation,
-                       bf16, choice, meetings, pass_done);
+    run_passes({model, dataset, normalisation, bf16, choice}, *std::move(share), mine,
+               collective ? most - mine : 0, sink, meetings, pass_done);
   } catch (...) {
     if (collective) throw;  // ranks wait for each other inside a pass: an error on one of them ends the job
     meetings.fail(std::current_exception());
   }
   meetings.behind_all();
-  progress.reset();
-  const double seconds = ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
+  return static_cast<double>(left) / ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
+}
 
+Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
+                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                   comm::Communicator& ranks, const FeatureChoice& choice, const AskedToStop& asked_to_stop) {
+  Parts local;
+  Prediction prediction;
+  prediction.images_per_second =
+      predict_passes(model, dataset, group_by, config, normalisation, bf16, ranks,
+                     {[&](PassAnswers answers) { local.add(std::move(answers)); }}, choice, asked_to_stop);
   const nn::EncoderTraits& traits = model.traits();
-  const at::Tensor samples = local.sample.empty() ? at::empty({0}, at::kLong) : at::cat(local.sample);
-  const at::Tensor order = ranks.gather_rows(samples);
+  const at::Tensor order =
+      ranks.gather_rows(local.rows.empty() ? at::empty({0}, at::kLong) : at::cat(local.rows));
   COHORT_CHECK(order.size(0) == dataset.rows(), "{} of {} images were evaluated", order.size(0),
                dataset.rows());
-  Prediction prediction;
   prediction.features = in_order(local.features, {traits.width}, order, ranks);
   if (choice.patches) {
     const data::ImageLayout& images = dataset.description().images;
@@ -215,7 +248,6 @@ Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::
   if (traits.classes > 0) prediction.logits = in_order(local.logits, {traits.classes}, order, ranks);
   const auto keys = static_cast<std::int64_t>(traits.context_keys.size());
   if (keys > 0) prediction.context = in_order(local.context, {keys, traits.width}, order, ranks);
-  prediction.images_per_second = static_cast<double>(dataset.rows()) / seconds;
   return prediction;
 }
 

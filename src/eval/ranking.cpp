@@ -51,19 +51,19 @@ std::optional<double> Ranking::area(std::span<const std::int32_t> weights) const
   return won / (positives * negatives);
 }
 
-BootstrapIntervals bootstrap(std::span<const Answer> answers, const Ranking* ranking) {
+BootstrapIntervals bootstrap(std::span<const std::int64_t> right, const Ranking* ranking) {
   std::vector<double> accuracies, areas;
-  std::vector<std::int32_t> weights(answers.size());
+  std::vector<std::int32_t> weights(right.size());
   for (std::int64_t sample = 0; sample < kSamples; ++sample) {
     RandomStream random({.purpose = Purpose::bootstrap, .sample = sample});
     std::fill(weights.begin(), weights.end(), 0);
-    std::int64_t right = 0;
-    for (std::size_t i = 0; i < answers.size(); ++i) {
-      const std::uint64_t drawn = random.below(answers.size());
+    std::int64_t correct = 0;
+    for (std::size_t i = 0; i < right.size(); ++i) {
+      const std::uint64_t drawn = random.below(right.size());
       ++weights[drawn];
-      right += answers[drawn].predicted == answers[drawn].label ? 1 : 0;
+      correct += right[drawn];
     }
-    accuracies.push_back(static_cast<double>(right) / static_cast<double>(answers.size()));
+    accuracies.push_back(static_cast<double>(correct) / static_cast<double>(right.size()));
     if (ranking == nullptr) continue;
     if (const auto area = ranking->area(weights)) areas.push_back(*area);
   }

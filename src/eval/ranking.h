@@ -6,8 +6,6 @@
 
 #include "cohort/eval/scores.h"
 
-#include "eval/answers.h"
-
 namespace cohort::eval {
 
 /// Images in the order of a number, of which those of one class should have the larger ones.
@@ -34,6 +32,7 @@ struct BootstrapIntervals {
   Interval accuracy{};
   std::optional<Interval> area{};  ///< nothing without a ranking, or with one class
 };
-BootstrapIntervals bootstrap(std::span<const Answer> answers, const Ranking* ranking);
+/// `right` [N]: 1 where the answer is, else 0.
+BootstrapIntervals bootstrap(std::span<const std::int64_t> right, const Ranking* ranking);
 
 }  // namespace cohort::eval

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -17,43 +18,12 @@
 namespace cohort::eval {
 namespace {
 
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927; z of 95 %.
-Interval wilson(std::int64_t correct, std::int64_t count) {
-  constexpr double z = 1.959963984540054;
-  const auto n = static_cast<double>(count);
-  const double p = static_cast<double>(correct) / n;
-  const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
-  const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
-}
-
-/// `logits` and `log_probability` [N, classes] f64.
-std::vector<Answer> answers_of(const at::Tensor& logits, const at::Tensor& log_probability,
-                               std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts) {
-  const auto raw = logits.accessor<double, 2>(), values = log_probability.accessor<double, 2>();
-  const std::int64_t classes = log_probability.size(1);
-  std::vector<Answer> answers;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const std::int32_t label = labels[i];
-    if (label < 0) continue;
-    COHORT_CHECK(label < classes, "label {} of {} classes", label, classes);
-    const auto logit = raw[static_cast<std::int64_t>(i)], row = values[static_cast<std::int64_t>(i)];
-    const double* first = row.data();
-    const auto predicted = static_cast<std::int32_t>(std::max_element(first, first + classes) - first);
-    answers.push_back({label, predicted, contexts.empty() ? -1 : contexts[i], std::exp(row[predicted]),
-                       -row[label], classes == 2 ? logit[1] - logit[0] : 0.0});
-  }
-  return answers;
-}
-
-/// C. Guo et al., "On calibration of modern neural networks", arXiv 1706.04599, section 2.
 double calibration_error(std::span<const Answer> answers) {
   constexpr std::size_t kBins = 15;
   std::array<double, kBins> gap{};  // number right minus sum of confidences
   for (const Answer& answer : answers) {
-    const double place = std::ceil(answer.confidence * kBins) - 1;
-    const auto bin = static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)));
-    gap.at(bin) += (answer.predicted == answer.label ? 1.0 : 0.0) - answer.confidence;
+    gap.at(confidence_bin(answer.confidence, kBins)) +=
+        (answer.predicted == answer.label ? 1.0 : 0.0) - answer.confidence;
   }
   const double sum = std::accumulate(gap.begin(), gap.end(), 0.0,
                                      [](double all, double one) { return all + std::abs(one); });
@@ -106,10 +76,7 @@ std::vector<ContextScore> scores_of_contexts(std::span<const Answer> answers,
   std::vector<ContextScore> present;
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].images == 0) continue;
-    const auto images = static_cast<double>(all[i].images);
-    const Interval interval = wilson(correct[i], all[i].images);
-    present.push_back({names[i], all[i].images, static_cast<double>(correct[i]) / images, interval.low,
-                       interval.high, all[i].confidence / images});
+    present.push_back(context_score(names[i], all[i].images, correct[i], all[i].confidence));
   }
   return present;
 }
@@ -130,16 +97,10 @@ Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
   COHORT_CHECK(contexts.empty() || contexts.size() == labels.size(), "{} contexts, {} labels",
                contexts.size(), labels.size());
   const at::Tensor values = logits.to(at::kCPU, at::kDouble).contiguous();  // [N, classes]
-  if (!values.isfinite().all().item<bool>()) {
-    throw NumericalError({"the answers to be scored are not all finite numbers", "the evaluated split",
-                          "the weights are damaged, or training diverged: lower the learning rate"});
-  }
+  if (!values.isfinite().all().item<bool>()) refuse_infinite_answers();
   const at::Tensor log_probability = values.log_softmax(1);
   const std::vector<Answer> answers = answers_of(values, log_probability, labels, contexts);
-  if (answers.empty()) {
-    throw DataError({"no image has a label, so that there is nothing to score", "the evaluated split",
-                     "choose another split (eval.splits) or label column (data.label)"});
-  }
+  if (answers.empty()) refuse_no_labels();
   const std::int64_t classes = logits.size(1);
   Scores scores;
   scores.images = static_cast<std::int64_t>(answers.size());
@@ -153,17 +114,16 @@ Scores score(const at::Tensor& logits, std::span<const std::int32_t> labels,
   scores.loss /= images;
   scores.confidence /= images;
   scores.calibration_error = calibration_error(answers);
-  const Confusion confusion(answers, classes);
-  scores.balanced_accuracy = confusion.balanced_accuracy();
-  scores.majority = confusion.majority();
-  scores.f1_macro = confusion.f1_macro();
-  scores.f1_weighted = confusion.f1_weighted();
-  scores.kappa = confusion.kappa();
-  scores.confusion = confusion.counts();
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(classes * classes)), right;
+  for (const Answer& answer : answers) {
+    ++counts[static_cast<std::size_t>(answer.label * classes + answer.predicted)];
+    right.push_back(answer.predicted == answer.label ? 1 : 0);
+  }
+  Confusion(std::move(counts), classes).put(scores);
   std::optional<Ranking> ranking;
   if (classes == 2) ranking = ranking_of(answers, 1, [&](std::size_t i) { return answers[i].margin; });
   scores.auc = ranking ? ranking->area() : area_over_classes(answers, log_probability, labels);
-  const BootstrapIntervals intervals = bootstrap(answers, ranking ? &*ranking : nullptr);
+  const BootstrapIntervals intervals = bootstrap(right, ranking ? &*ranking : nullptr);
   scores.accuracy_interval = intervals.accuracy;
   scores.auc_interval = intervals.area;
   if (!contexts.empty()) scores.contexts = scores_of_contexts(answers, context_names);

@@ -1,7 +1,7 @@
 #include "cohort/eval/table.h"
 
 #include <algorithm>
-#include <memory>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -10,39 +10,69 @@
 namespace cohort::eval {
 namespace {
 
-/// Row number `row` of all tables: the table, and the row there.
-class AllRows {
- public:
-  explicit AllRows(std::span<const Table> tables) : tables_(tables) {
-    for (const Table& table : tables) end_.push_back((end_.empty() ? 0 : end_.back()) + table.rows);
-  }
-  [[nodiscard]] std::int64_t size() const { return end_.back(); }
-  [[nodiscard]] std::string_view text(std::size_t column, std::int64_t row) const {
-    const auto table =
-        static_cast<std::size_t>(std::upper_bound(end_.begin(), end_.end(), row) - end_.begin());
-    const std::int64_t first = table == 0 ? 0 : end_[table - 1];
-    return text_in(tables_[table].columns[column], row - first);
-  }
+constexpr std::int64_t kBlockRows = 4096;
 
- private:
-  std::span<const Table> tables_;
-  std::vector<std::int64_t> end_;
-};
+bool is_text(const Table::Column& column) {
+  return !std::holds_alternative<Table::Counts>(column.content) &&
+         !std::holds_alternative<Table::Values>(column.content);
+}
 
-/// Column number `column` of every table, whose content is a Kind.
-template <class Kind>
-std::vector<at::Tensor> values_of(std::span<const Table> tables, std::size_t column) {
-  std::vector<at::Tensor> parts;
-  for (const Table& table : tables) parts.push_back(std::get<Kind>(table.columns[column].content).values);
-  return parts;
+/// Of Counts or Values.
+const at::Tensor& numbers_of(const Table::Column& column) {
+  if (const auto* counts = std::get_if<Table::Counts>(&column.content)) return counts->values;
+  return std::get<Table::Values>(column.content).values;
+}
+
+/// Bytes of the longest text of each column, 1 at least.
+std::vector<std::size_t> text_widths(std::span<const TableBlocks> tables) {
+  std::vector<std::size_t> widths;
+  const auto measure = [&](const Table& table) {
+    widths.resize(table.columns.size(), 1);
+    for (std::size_t c = 0; c < widths.size(); ++c)
+      for (std::int64_t row = 0; is_text(table.columns[c]) && row < table.rows; ++row)
+        widths[c] = std::max(widths[c], text_in(table.columns[c], row).size());
+  };
+  for (const TableBlocks& blocks : tables) for_each_block(blocks, kBlockRows, measure);
+  return widths;
+}
+
+Table narrowed(const Table& table, std::int64_t first, std::int64_t count) {
+  Table part = table;
+  part.rows = count;
+  for (Table::Column& column : part.columns) {
+    if (auto* texts = std::get_if<Table::Texts>(&column.content))
+      texts->values = texts->values.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+    if (auto* names = std::get_if<Table::Names>(&column.content))
+      names->index = names->index.narrow(0, first, count);
+    if (auto* counts = std::get_if<Table::Counts>(&column.content))
+      counts->values = counts->values.narrow(0, first, count);
+    if (auto* values = std::get_if<Table::Values>(&column.content))
+      values->values = values->values.narrow(0, first, count);
+  }
+  return part;
+}
+
+/// Texts one after the other, each padded with zeros.
+std::string padded(const Table::Column& column, std::int64_t rows, std::size_t width) {
+  std::string all(width * static_cast<std::size_t>(rows), '\0');
+  for (std::int64_t row = 0; row < rows; ++row)
+    text_in(column, row).copy(all.data() + static_cast<std::size_t>(row) * width, width);
+  return all;
 }
 
 }  // namespace
 
-at::Tensor index_tensor(const std::vector<std::int32_t>& column) {
-  // Nobody writes through it; tensors know no constant memory.
-  auto* values = const_cast<std::int32_t*>(column.data());  // NOLINT
-  return at::from_blob(values, {std::ssize(column)}, at::kInt);
+TableBlocks blocks_of(Table table) {
+  const std::int64_t rows = table.rows;
+  return {rows, [table = std::move(table)](std::int64_t first, std::int64_t count) {
+            return narrowed(table, first, count);
+          }};
+}
+
+void for_each_block(const TableBlocks& blocks, std::int64_t most,
+                    const std::function<void(const Table& table)>& use) {
+  for (std::int64_t first = 0; first < blocks.rows; first += most)
+    use(blocks.block(first, std::min(most, blocks.rows - first)));
 }
 
 std::string_view text_in(const Table::Column& column, std::int64_t row) {
@@ -55,25 +85,39 @@ std::string_view text_in(const Table::Column& column, std::int64_t row) {
 }
 
 void write_table_hdf5(const std::filesystem::path& file, const TableAttributes& attributes,
-                      std::span<const Table> tables) {
+                      std::span<const TableBlocks> tables) {
   ColumnFile made(file);
-  const AllRows rows(tables);
-  for (std::size_t c = 0; c < tables.front().columns.size(); ++c) {
-    const auto& [name, content] = tables.front().columns[c];
-    if (std::holds_alternative<Table::Counts>(content)) {
-      made.add_values(made.root(), name, values_of<Table::Counts>(tables, c));
-    } else if (const auto* values = std::get_if<Table::Values>(&content)) {
-      made.add_values(made.root(), name, values_of<Table::Values>(tables, c));
-      if (values->is_vector) continue;
-      made.add_texts(made.root(), name + "_columns", std::ssize(values->names), [values](std::int64_t i) {
-        return std::string_view(values->names[static_cast<std::size_t>(i)]);
-      });
-    } else {
-      made.add_texts(made.root(), name, rows.size(),
-                     [&rows, c](std::int64_t row) { return rows.text(c, row); });
+  std::int64_t rows = 0;
+  for (const TableBlocks& table : tables) rows += table.rows;
+  const Table first = tables.front().block(0, std::min(kBlockRows, tables.front().rows));
+  const std::vector<std::size_t> widths = text_widths(tables);
+  std::vector<ColumnFile::Place> places;
+  for (std::size_t c = 0; c < first.columns.size(); ++c) {
+    const Table::Column& column = first.columns[c];
+    if (is_text(column)) {
+      places.push_back(made.reserve_texts(made.root(), column.name, rows, widths[c]));
+      continue;
     }
+    places.push_back(made.reserve_values(made.root(), column.name, numbers_of(column), rows));
+    const auto* values = std::get_if<Table::Values>(&column.content);
+    if (values == nullptr || values->is_vector) continue;
+    made.add_texts(
+        made.root(), column.name + "_columns", std::ssize(values->names),
+        [values](std::int64_t i) { return std::string_view(values->names[static_cast<std::size_t>(i)]); });
   }
   made.add_attributes(attributes);
+  made.write();
+  const auto append = [&](const Table& table) {
+    for (std::size_t c = 0; c < places.size(); ++c) {
+      if (!is_text(table.columns[c])) {
+        made.append(places[c], numbers_of(table.columns[c]));
+        continue;
+      }
+      const std::string texts = padded(table.columns[c], table.rows, widths[c]);
+      made.append(places[c], std::as_bytes(std::span(texts)));
+    }
+  };
+  for (const TableBlocks& blocks : tables) for_each_block(blocks, kBlockRows, append);
   made.commit();
 }
 

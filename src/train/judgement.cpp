@@ -42,15 +42,20 @@ Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConf
   if (splits.judges_training_split())
     add(bank, judge_features(bank.features, bank.features, *splits.bank(), splits, config, ranks));
   for (const EvaluatedSplit& split : splits.splits()) {
+    if (!split.by_neighbours) {
+      if (!splits.columns().label.empty())
+        judgement.evaluations.push_back(
+            eval::evaluate(model, split.dataset, splits.columns(), config.eval, config.data.normalisation,
+                           config.precision == Precision::bf16, ranks, asked_to_stop));
+      continue;
+    }
     const eval::Prediction prediction = predict(split.dataset);
     if (!splits.columns().label.empty()) {
       comm::together(ranks, [&] {
         add(prediction, {eval::evaluation_of(prediction.logits, split.dataset, splits.columns())});
       });
     }
-    if (split.by_neighbours)
-      add(prediction,
-          judge_features(bank.features, prediction.features, split.dataset, splits, config, ranks));
+    add(prediction, judge_features(bank.features, prediction.features, split.dataset, splits, config, ranks));
   }
   return judgement;
 }

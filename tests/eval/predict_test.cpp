@@ -1,8 +1,15 @@
 #include "cohort/eval/predict.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "cohort/core/file.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
 #include "cohort/eval/evaluation.h"
@@ -175,11 +182,23 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
   nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
   const Prediction prediction = predict_test_split(model, dataset, world);
-  if (world.rank() != 0) return;
+  data::ColumnReader columns(folder.path() / "tiny", data::Description::read(folder.path() / "tiny"), "test");
+  const FeatureContents contents{.width = 24,
+                                 .patches = 0,
+                                 .keys = {"site"},
+                                 .classes = {"dark", "bright"},
+                                 .attributes = {{"run", "runs/x"}, {"step", std::int64_t{12}}},
+                                 .passes = count_passes(dataset, "site", groups_of(3)),
+                                 .identity = "one"};
 
-  write_features(folder.path() / "f.h5", dataset, prediction, {"site"}, {"dark", "bright"},
-                 {{"run", "runs/x"}, {"step", std::int64_t{12}}});
+  FeatureWriter writer(folder.path() / "f.h5", dataset, columns, contents, world);
+  (void)predict_passes(model, dataset, "site", groups_of(3), augment::Normalisation::dataset, false, world,
+                       {[&](const PassAnswers& answers) { writer.write(answers); }});
+  writer.finish();
+  writer.commit();
 
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "f.h5.partial"));
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "f.h5.partial.passes"));
   const std::string where = "f.h5";
   const hdf5::File file = hdf5::open_file(folder.path() / "f.h5");
   const auto shape_of = [&](const std::string& name) {
@@ -217,6 +236,123 @@ TEST(FeatureFile, HoldsEverythingInDatasetOrder) {
                         prediction.context.select(1, 0)));
   EXPECT_TRUE(
       at::equal(as_tensor(numbers("logits", no_logits, H5T_NATIVE_FLOAT), {-1, 2}), prediction.logits));
+}
+
+// Half of the passes, by one number of ranks; the others and the same bytes by another; and another identity
+// begins anew.
+TEST(FeatureFile, GoesOnWithThePassesThatAreThere) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
+  data::ColumnReader columns(folder.path() / "tiny", data::Description::read(folder.path() / "tiny"), "test");
+  const std::int64_t passes = count_passes(dataset, "site", groups_of(3));
+  ASSERT_GE(passes, 2);
+  const auto fill = [&](const std::string& name, const std::string& identity, std::int64_t end,
+                        comm::Communicator& ranks) {
+    const FeatureContents contents{.width = 24,
+                                   .patches = 0,
+                                   .keys = {"site"},
+                                   .classes = {},
+                                   .attributes = {},
+                                   .passes = passes,
+                                   .identity = identity};
+    FeatureWriter writer(folder.path() / name, dataset, columns, contents, ranks);
+    std::int64_t made = 0;
+    (void)predict_passes(model, dataset, "site", groups_of(3), augment::Normalisation::dataset, false, ranks,
+                         {[&](const PassAnswers& answers) {
+                            writer.write(answers);
+                            ++made;
+                          },
+                          [&](std::int64_t pass) { return pass >= end || writer.has(pass); }});
+    if (end == passes) {
+      writer.finish();
+      writer.commit();
+    } else {
+      writer.pause();
+    }
+    return ranks.sum(made);
+  };
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  EXPECT_EQ(fill("calm.h5", "one", passes, world), passes);
+
+  if (world.rank() == 0) {
+    EXPECT_EQ(fill("f.h5", "one", 1, alone), 1);
+  }
+  world.barrier();
+  EXPECT_EQ(fill("f.h5", "one", passes, world), passes - 1);
+
+  EXPECT_EQ(read_file(folder.path() / "f.h5"), read_file(folder.path() / "calm.h5"));
+  EXPECT_EQ(fill("g.h5", "one", 1, world), 1);
+  EXPECT_EQ(fill("g.h5", "two", passes, world), passes);
+}
+
+/// The largest memory that this process had since it was last asked, in bytes.
+std::int64_t peak_memory() {
+  std::ifstream status("/proc/self/status");
+  std::int64_t kilobytes = 0;
+  for (std::string word; status >> word;)
+    if (word == "VmHWM:") status >> kilobytes;
+  std::ofstream("/proc/self/clear_refs") << "5";
+  return 1024 * kilobytes;
+}
+
+/// Writes made-up features of a dataset whose shards are listed `times` times. Returns the peak of memory.
+std::int64_t peak_of_writing(const std::filesystem::path& folder, data::Description description, int times,
+                             std::int64_t width, comm::Communicator& ranks) {
+  constexpr std::int64_t kPass = 128;
+  std::vector<data::ShardEntry>& shards = description.splits.front().shards;
+  const std::vector<data::ShardEntry> once = shards;
+  for (int i = 1; i < times; ++i) shards.insert(shards.end(), once.begin(), once.end());
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) description.write(folder);
+  });
+  const std::string split = description.splits.front().name;
+  const data::Dataset dataset = data::Dataset::open(
+      folder, split, [](const data::Description&) { return std::vector<std::string>(); }, ranks);
+  data::ColumnReader columns(folder, description, split);
+  const FeatureContents contents{.width = width,
+                                 .patches = 0,
+                                 .keys = {},
+                                 .classes = {},
+                                 .attributes = {},
+                                 .passes = (dataset.rows() + kPass - 1) / kPass,
+                                 .identity = "made up"};
+  (void)peak_memory();
+  FeatureWriter writer(folder / "features.h5", dataset, columns, contents, ranks);
+  for (std::int64_t pass = ranks.rank(); pass < contents.passes; pass += ranks.size()) {
+    const std::int64_t first = pass * kPass, count = std::min(kPass, dataset.rows() - first);
+    writer.write(
+        {pass, at::arange(first, first + count), {}, at::full({count, width}, pass, at::kFloat), {}, {}});
+  }
+  writer.finish();
+  writer.commit();
+  const FeatureReader reader(folder / "features.h5");
+  EXPECT_EQ(reader.rows(), dataset.rows());
+  const std::int64_t last = dataset.rows() - 1;
+  EXPECT_EQ(reader.read("features", last, 1)[0][width - 1].item<float>(), static_cast<float>(last / kPass));
+  return peak_memory();
+}
+
+TEST(FeatureFile, HoldsNoMoreOfFourTimesTheImages) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  constexpr std::int64_t kWidth = 64, kRows = 8000;
+  std::vector<data::Row> rows;
+  for (std::int64_t i = 0; i < kRows; ++i)
+    rows.push_back({fmt::format("image-{:05}", i), 0, {static_cast<std::int32_t>(i % 2)}, {0}});
+  const auto pixels = [](std::int64_t, std::span<std::byte> out) {
+    std::fill(out.begin(), out.end(), std::byte{1});
+  };
+  const data::Description description =
+      data::write_dataset(folder.path() / "many", testing::tiny_description(), rows, pixels, {}, world);
+
+  const std::int64_t of_some = peak_of_writing(folder.path() / "many", description, 10, kWidth, world),
+                     of_four_times = peak_of_writing(folder.path() / "many", description, 40, kWidth, world);
+
+  constexpr std::int64_t kMore = 30 * kRows * kWidth * 4;
+  EXPECT_LT(of_four_times, of_some + kMore / world.size() / 2) << "bytes of features besides: " << kMore;
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ const eval::TableAttributes kAttributes{{"run", "runs/x"}, {"step", std::int64_t
 class Tables : public ::testing::Test {
  protected:
   std::filesystem::path write(const std::string& name, bool quotes_formulas = false) {
-    const std::vector<Table> tables{small_table(), more()};
+    const std::vector<eval::TableBlocks> tables{blocks_of(small_table()), blocks_of(more())};
     write_table(folder.path() / name, kAttributes, tables, quotes_formulas);
     return folder.path() / name;
   }
@@ -151,7 +151,8 @@ TEST_F(Tables, ParquetIsWrittenInGroupsOfRows) {
   large.rows = kRows;
   large.columns = {{"images", Table::Counts{at::arange(kRows)}},
                    {"features", Table::Values{at::arange(2 * kRows, at::kFloat).view({kRows, 2}), {}, true}}};
-  write_table(folder.path() / "large.parquet", {}, std::span(&large, 1), false);
+  const eval::TableBlocks blocks = blocks_of(large);
+  write_table(folder.path() / "large.parquet", {}, std::span(&blocks, 1), false);
   auto input = arrow::io::ReadableFile::Open((folder.path() / "large.parquet").string()).ValueOrDie();
   const auto reader = parquet::arrow::OpenFile(input, arrow::default_memory_pool()).ValueOrDie();
   EXPECT_EQ(reader->num_row_groups(), 2);
@@ -170,7 +171,7 @@ TEST_F(Tables, MeansHaveARowForEachValueThatThereIs) {
                    {"well", Table::Names{at::tensor({2, 0, 2, -1}, at::kInt), wells}},
                    {"features", Table::Values{at::tensor({1.0F, 2.0F, 4.0F, 8.0F}).view({4, 1}), {}, true}}};
 
-  const Table means = mean_by(table, "well");
+  const Table means = mean_by(blocks_of(table), "well");
 
   ASSERT_EQ(means.rows, 2);
   EXPECT_EQ(means.columns[0].name, "well");
@@ -183,7 +184,7 @@ TEST_F(Tables, MeansHaveARowForEachValueThatThereIs) {
   EXPECT_EQ(text_in(means.columns[3], 1), "") << "of several plates";
   EXPECT_TRUE(at::equal(std::get<Table::Values>(means.columns[4].content).values,
                         at::tensor({2.0F, 2.5F}).view({2, 1})));
-  EXPECT_THROW(mean_by(table, "wel"), UsageError);
+  EXPECT_THROW(mean_by(blocks_of(table), "wel"), UsageError);
 }
 
 TEST_F(Tables, AnEndingThatIsNoneIsRefusedWithTheNearest) {

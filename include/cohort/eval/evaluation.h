@@ -41,10 +41,11 @@ Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
 std::string classifier_of(const std::string& classifier, const data::Description& description,
                           const std::string& column);
 
-/// Collective. predict() and evaluation_of().
+/// Collective. What predict() and evaluation_of() give together, on every rank, without the answers of all
+/// images: a rank holds those of one pass, and counts. Throws as both do.
 Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, const EvaluationColumns& columns,
                     const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                    comm::Communicator& ranks);
+                    comm::Communicator& ranks, const AskedToStop& asked_to_stop = {});
 
 /// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
 /// significant digits.

@@ -31,6 +31,32 @@ struct Prediction {
 /// Whether this rank was asked to stop.
 using AskedToStop = std::function<bool()>;
 
+/// What a model says of the images of one forward pass, as in Prediction.
+struct PassAnswers {
+  std::int64_t pass = 0;  ///< its number, which does not depend on the number of ranks
+  at::Tensor rows;        ///< [n] i64, of the dataset
+  at::Tensor logits, features, patches, context;
+};
+
+/// What becomes of answers.
+struct AnswerSink {
+  /// This rank's passes, in order.
+  std::function<void(PassAnswers answers)> take;
+  /// Passes that are left out, the same on every rank; null: none.
+  std::function<bool(std::int64_t pass)> has{};
+};
+
+/// How many passes predict_passes() makes without `has`. Throws UsageError or DataError.
+std::int64_t count_passes(const data::Dataset& dataset, const std::string& group_by,
+                          const EvalConfig& config);
+
+/// Collective. predict(), whose answers go to `sink` pass by pass, each on one rank: a rank holds those of
+/// one pass. Returns images per second over all ranks. An error that `take` throws is thrown on every rank.
+double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
+                      const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                      comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice = {},
+                      const AskedToStop& asked_to_stop = {});
+
 /// Collective. Every image of the split exactly once, its context token inferred from groups of
 /// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
 /// result does not depend on the number of ranks (to the bit where ranks have as many threads). Whole groups

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,18 +45,30 @@ struct Table {
   std::vector<Column> columns;
 };
 
+/// A table that is larger than memory: its rows are made block by block.
+struct TableBlocks {
+  std::int64_t rows = 0;
+  /// Rows `first` … `first` + `count` - 1. What the table shows stays until the next call.
+  std::function<Table(std::int64_t first, std::int64_t count)> block;
+};
+
+/// A whole table. It shows what `table` shows.
+TableBlocks blocks_of(Table table);
+
+/// Calls use(table) for blocks of at most `most` rows, in order.
+void for_each_block(const TableBlocks& blocks, std::int64_t most,
+                    const std::function<void(const Table& table)>& use);
+
 /// Where a table comes from: names and what they say, in order.
 using TableAttributes = std::vector<std::pair<std::string, std::variant<std::string, std::int64_t>>>;
-
-/// The values of `column` as a tensor [N] i32 that shows them: they have to outlive it.
-at::Tensor index_tensor(const std::vector<std::int32_t>& column);
 
 /// What stands in a row of a column of texts (Same, Texts, Names); empty where there is no name.
 std::string_view text_in(const Table::Column& column, std::int64_t row);
 
 /// The tables, which have the same columns, below each other as HDF5: a dataset for each column, `attributes`
-/// at the root. Written beside and renamed into place. One rank calls it. Throws DataError.
+/// at the root. Every block is made twice. Written beside and renamed into place. One rank calls it. Throws
+/// DataError.
 void write_table_hdf5(const std::filesystem::path& file, const TableAttributes& attributes,
-                      std::span<const Table> tables);
+                      std::span<const TableBlocks> tables);
 
 }  // namespace cohort::eval

@@ -1,0 +1,231 @@
+#include "eval/spilled_rankings.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <string>
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/error.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr std::size_t kInMemory = std::size_t{16} << 20, kChunk = std::size_t{4} << 20;
+constexpr int kDigit = 16;  // bits that images are counted by at once
+constexpr std::size_t kBuckets = std::size_t{1} << kDigit;
+
+[[noreturn]] void refuse(const char* action, const std::string& folder) {
+  throw DataError({fmt::format("cannot {} a temporary file of scores: {}", action, std::strerror(errno)),
+                   folder, disk_remedy(errno, "set TMPDIR to a folder with room")});
+}
+
+std::string temporary_folder() {
+  const char* const folder = std::getenv("TMPDIR");
+  return folder != nullptr && *folder != '\0' ? folder : "/tmp";
+}
+
+/// Bits that ascend as the numbers do; -0 is 0.
+std::uint64_t key_of(double value) {
+  constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
+  const auto bits = std::bit_cast<std::uint64_t>(value + 0.0);
+  return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+
+/// Sorted.
+std::vector<std::uint64_t> gathered(const std::vector<std::int64_t>& keys, comm::Communicator& ranks) {
+  const at::Tensor all = ranks.gather_rows(at::tensor(keys, at::kLong));
+  const auto* first = all.const_data_ptr<std::int64_t>();
+  std::vector<std::uint64_t> sorted;
+  for (std::int64_t i = 0; i < all.numel(); ++i) sorted.push_back(static_cast<std::uint64_t>(first[i]));
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
+}
+
+/// How many from `from` on are equal to `key`.
+std::int64_t equal_ones(const std::vector<std::uint64_t>& keys, std::size_t from, std::uint64_t key) {
+  std::size_t end = from;
+  while (end < keys.size() && keys[end] == key) ++end;
+  return static_cast<std::int64_t>(end - from);
+}
+
+/// Of a mean of places among `others`, seen from `count` images: sum of squares of twice the places, mean
+/// place.
+double variance(double squares, double mean, std::int64_t count, std::int64_t others) {
+  if (count < 2) return 0;
+  const auto n = static_cast<double>(count), width = 2 * static_cast<double>(others);
+  return std::max(0.0, squares / (width * width) - n * mean * mean) / (n - 1) / n;
+}
+
+}  // namespace
+
+std::uint64_t Spill::append(std::span<const std::byte> bytes) {
+  const std::uint64_t begin = size_;
+  if (!file_ && memory_.size() + bytes.size() > kInMemory) to_file();
+  if (file_)
+    write_all(file_, bytes, temporary_folder(), "write a temporary file of scores");
+  else
+    memory_.insert(memory_.end(), bytes.begin(), bytes.end());
+  size_ += bytes.size();
+  return begin;
+}
+
+void Spill::to_file() {
+  std::string name = temporary_folder() + "/cohort-XXXXXX";
+  file_ = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file_ || ::unlink(name.c_str()) != 0) refuse("make", temporary_folder());
+  write_all(file_, memory_, temporary_folder(), "write a temporary file of scores");
+  std::vector<std::byte>().swap(memory_);
+}
+
+void Spill::read(std::uint64_t offset, std::span<std::byte> out) const {
+  if (!file_) {
+    std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
+    return;
+  }
+  while (!out.empty()) {
+    const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) refuse("read", temporary_folder());
+    out = out.subspan(static_cast<std::size_t>(count));
+    offset += static_cast<std::uint64_t>(count);
+  }
+}
+
+void SpilledRankings::add(const at::Tensor& values, std::span<const std::int32_t> labels) {
+  const auto* value = values.const_data_ptr<double>();
+  labels_.insert(labels_.end(), labels.begin(), labels.end());
+  for (std::int64_t i = 0; i < values.numel(); ++i) keys_.push_back(key_of(value[i]));
+  if (keys_.size() * sizeof(std::uint64_t) >= kChunk) flush();
+}
+
+/// Labels, then the numbers column by column.
+void SpilledRankings::flush() {
+  if (labels_.empty()) return;
+  const auto rows = std::ssize(labels_);
+  chunks_.push_back({spill_.append(std::as_bytes(std::span(labels_))), rows});
+  std::vector<std::uint64_t> column(labels_.size());
+  for (std::int64_t c = 0; c < columns_; ++c) {
+    for (std::int64_t row = 0; row < rows; ++row)
+      column[static_cast<std::size_t>(row)] = keys_[static_cast<std::size_t>(row * columns_ + c)];
+    spill_.append(std::as_bytes(std::span(column)));
+  }
+  labels_.clear();
+  keys_.clear();
+}
+
+void SpilledRankings::for_each(const Question& ask,
+                               const std::function<void(std::uint64_t key, bool positive)>& use) const {
+  std::vector<std::int32_t> labels;
+  std::vector<std::uint64_t> keys;
+  for (const Chunk& chunk : chunks_) {
+    const auto rows = static_cast<std::size_t>(chunk.rows);
+    labels.resize(rows);
+    keys.resize(rows);
+    spill_.read(chunk.offset, std::as_writable_bytes(std::span(labels)));
+    spill_.read(chunk.offset + rows * sizeof(std::int32_t) +
+                    static_cast<std::size_t>(ask.column) * rows * sizeof(std::uint64_t),
+                std::as_writable_bytes(std::span(keys)));
+    for (std::size_t i = 0; i < rows; ++i) use(keys[i], labels[i] == ask.label);
+  }
+}
+
+/// Images that have the same number.
+void SpilledRankings::tie(std::int64_t positives, std::int64_t negatives, Count& count) {
+  const std::int64_t below = 2 * count.negatives + negatives, beneath = 2 * count.positives + positives;
+  count.won += static_cast<std::uint64_t>(positives) * static_cast<std::uint64_t>(below);
+  count.of_positives +=
+      static_cast<double>(positives) * static_cast<double>(below) * static_cast<double>(below);
+  count.of_negatives +=
+      static_cast<double>(negatives) * static_cast<double>(beneath) * static_cast<double>(beneath);
+  count.positives += positives;
+  count.negatives += negatives;
+}
+
+/// Those whose keys are `first` … `last`.
+void SpilledRankings::sort_range(const Question& ask, std::uint64_t first, std::uint64_t last,
+                                 Count& count) const {
+  Keys mine_positive, mine_negative;
+  comm::together(ask.ranks, [&] {
+    for_each(ask, [&](std::uint64_t key, bool positive) {
+      if (key < first || key > last) return;
+      (positive ? mine_positive : mine_negative).push_back(static_cast<std::int64_t>(key));
+    });
+  });
+  const std::vector<std::uint64_t> positive = gathered(mine_positive, ask.ranks),
+                                   negative = gathered(mine_negative, ask.ranks);
+  for (std::size_t p = 0, n = 0; p < positive.size() || n < negative.size();) {
+    const bool takes_positive = n == negative.size() || (p < positive.size() && positive[p] < negative[n]);
+    const std::uint64_t key = takes_positive ? positive[p] : negative[n];
+    const std::int64_t tied_positives = equal_ones(positive, p, key),
+                       tied_negatives = equal_ones(negative, n, key);
+    tie(tied_positives, tied_negatives, count);
+    p += static_cast<std::size_t>(tied_positives);
+    n += static_cast<std::size_t>(tied_negatives);
+  }
+}
+
+/// Those whose first `bits` bits are `prefix`.
+void SpilledRankings::refine(const Question& ask, std::uint64_t prefix, int bits, Count& count) const {
+  at::Tensor buckets = at::zeros({2, static_cast<std::int64_t>(kBuckets)}, at::kLong);
+  auto* const positives = buckets.mutable_data_ptr<std::int64_t>();
+  auto* const negatives = positives + kBuckets;
+  const int shift = 64 - bits - kDigit;
+  comm::together(ask.ranks, [&] {
+    for_each(ask, [&](std::uint64_t key, bool positive) {
+      if (bits == 0 || key >> (64 - bits) == prefix)
+        ++(positive ? positives : negatives)[(key >> shift) & (kBuckets - 1)];
+    });
+  });
+  ask.ranks.all_reduce(buckets).wait();
+  const auto first_key = [&](std::uint64_t bucket) { return (prefix << kDigit | bucket) << shift; };
+  const auto last_key = [&](std::uint64_t bucket) {
+    return first_key(bucket) | ((std::uint64_t{1} << shift) - 1);
+  };
+  std::uint64_t begin = 0;
+  std::int64_t waiting = 0;  // images of buckets `begin` … that are sorted together
+  for (std::uint64_t bucket = 0; bucket <= kBuckets; ++bucket) {
+    const std::int64_t here = bucket == kBuckets ? 0 : positives[bucket] + negatives[bucket];
+    if (waiting > 0 && (bucket == kBuckets || waiting + here > kTogether)) {
+      sort_range(ask, first_key(begin), last_key(bucket - 1), count);
+      waiting = 0;
+    }
+    if (bucket == kBuckets) return;
+    if (waiting == 0) begin = bucket;
+    if (here <= kTogether)
+      waiting += here;
+    else if (shift == 0)
+      tie(positives[bucket], negatives[bucket], count);
+    else
+      refine(ask, prefix << kDigit | bucket, bits + kDigit, count);
+  }
+}
+
+std::optional<Area> SpilledRankings::area(std::int64_t column, std::int32_t label, std::int64_t positives,
+                                          std::int64_t negatives, comm::Communicator& ranks) {
+  if (positives == 0 || negatives == 0) return std::nullopt;
+  comm::together(ranks, [&] { flush(); });
+  const Question ask{column, label, ranks};
+  Count count;
+  if (positives + negatives <= kTogether)
+    sort_range(ask, 0, ~std::uint64_t{0}, count);
+  else
+    refine(ask, 0, 0, count);
+  COHORT_CHECK(count.positives == positives && count.negatives == negatives, "{} of {} images counted",
+               count.positives + count.negatives, positives + negatives);
+  const double area =
+      static_cast<double>(count.won) / 2 / (static_cast<double>(positives) * static_cast<double>(negatives));
+  constexpr double kNormal = 1.959963984540054;  // of 95 %
+  const double half = kNormal * std::sqrt(variance(count.of_positives, area, positives, negatives) +
+                                          variance(count.of_negatives, 1 - area, negatives, positives));
+  return Area{area, {std::max(0.0, area - half), std::min(1.0, area + half)}};
+}
+
+}  // namespace cohort::eval
