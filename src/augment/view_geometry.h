@@ -1,22 +1,13 @@
 #pragma once
 #include <cstdint>
-#include <vector>
 
 #include "cohort/data/view_geometry.h"
 
 #include "augment/recipe.h"
+#include "data/polygon.h"
 
 // How each geometric operation moves places, and what a view shows after some of them.
 namespace cohort::augment {
-
-/// Corners in order, convex.
-using Polygon = std::vector<data::Point>;
-
-/// What `polygon` and the convex `other` share; empty: nothing. (Sutherland and Hodgman, "Reentrant polygon
-/// clipping", CACM 1974.)
-Polygon shared_part(Polygon polygon, const Polygon& other);
-double area_of(const Polygon& polygon);
-Polygon frame_of(double height, double width);
 
 /// Of the whole image.
 data::ViewGeometry geometry_of_image(std::int64_t height, std::int64_t width);

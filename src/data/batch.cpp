@@ -1,6 +1,7 @@
 #include "cohort/data/batch.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <numeric>
@@ -60,7 +61,16 @@ class ImageMaker {
         image_bytes_(dataset.description().images.bytes()),
         pinned_(columns.pinned) {
     const auto& rows = rows_;
-    for (const std::string& field : columns.fields) fields_.emplace_back(dataset, field, std::ssize(rows));
+    for (const std::string& name : columns.fields) {
+      const Field& field = dataset.description().field(name);
+      if (moves_with_views(field)) {
+        moved_.emplace_back(dataset, field, views.shapes(), std::ssize(rows), columns);
+      } else {
+        fields_.emplace_back(dataset, name, std::ssize(rows));
+      }
+    }
+    for (std::size_t v = 0; columns.geometry && v < views.shapes().size(); ++v)
+      geometry_.push_back(at::empty({std::ssize(rows), 2, 3}, at::kDouble));
     const auto options = at::TensorOptions(at::kFloat).pinned_memory(columns.pinned);
     if (columns.views_later) {
       COHORT_CHECK(views.recipe_bytes() > 0, "these views cannot be made later");
@@ -79,6 +89,7 @@ class ImageMaker {
     const auto begin = Clock::now();
     const std::int64_t row = rows_[static_cast<std::size_t>(i)], key = keys_[static_cast<std::size_t>(i)];
     for (ColumnMaker& field : fields_) field.read(i, row);
+    if (!moved_.empty() || !geometry_.empty()) place(i, row, key);
     if (stored_.defined()) {
       dataset_.read(row, row_of(stored_, i));
       read_time_ += std::chrono::nanoseconds(Clock::now() - begin).count();
@@ -101,6 +112,8 @@ class ImageMaker {
     batch.views = std::move(tensors_);
     batch.stored = std::move(stored_);
     batch.recipes = std::move(recipes_);
+    batch.geometry = std::move(geometry_);
+    for (const MovedColumns& field : moved_) field.add_to(batch.columns);
     for (const ColumnMaker& field : fields_) batch.columns.emplace(field.field(), field.column(pinned_));
     batch.read_seconds = static_cast<double>(read_time_) * 1e-9;
     batch.view_seconds = static_cast<double>(view_time_) * 1e-9;
@@ -108,6 +121,20 @@ class ImageMaker {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  /// Where the views of image number `i` are cut, and what of it moves with them.
+  void place(std::int64_t i, std::int64_t row, std::int64_t key) {
+    std::vector<std::byte> recipe(static_cast<std::size_t>(views_.recipe_bytes()));
+    views_.draw(key, recipe);
+    std::vector<ViewGeometry> cut;
+    for (std::size_t v = 0; v < views_.shapes().size(); ++v) cut.push_back(views_.geometry(recipe, v));
+    for (MovedColumns& field : moved_) field.read(i, row, cut);
+    for (std::size_t v = 0; v < geometry_.size(); ++v) {
+      const Affine& at = cut[v].to_image;
+      const std::array<double, 6> rows{at.xx, at.xy, at.x0, at.yx, at.yy, at.y0};
+      std::copy(rows.begin(), rows.end(), geometry_[v].mutable_data_ptr<double>() + i * std::ssize(rows));
+    }
+  }
 
   static std::span<std::byte> row_of(const at::Tensor& bytes, std::int64_t i) {
     const std::int64_t size = bytes.size(1);
@@ -120,6 +147,8 @@ class ImageMaker {
   std::int64_t image_bytes_;
   bool pinned_;
   std::vector<ColumnMaker> fields_;
+  std::vector<MovedColumns> moved_;
+  std::vector<at::Tensor> geometry_;
   std::vector<at::Tensor> tensors_;
   std::vector<std::int64_t> sizes_;
   at::Tensor stored_, recipes_;

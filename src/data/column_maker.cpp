@@ -1,9 +1,12 @@
 #include "data/column_maker.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include <ATen/ATen.h>
+
+#include "cohort/data/targets.h"
 
 namespace cohort::data {
 namespace {
@@ -29,6 +32,29 @@ at::Tensor widened(const at::Tensor& values, ValueType type) {
   return type == ValueType::u16 ? values.to(at::kInt).bitwise_and_(0xFFFF) : values;
 }
 
+/// Rows of `field`, [bytes] each, one after the other.
+Column joined(const std::vector<std::vector<std::byte>>& rows, const Field& field, bool pinned) {
+  std::vector<std::int64_t> offsets{0}, shape = field.shape;
+  for (const auto& row : rows) offsets.push_back(offsets.back() + std::ssize(row) / field.entry_bytes());
+  if (field.differs())
+    shape.front() = offsets.back();
+  else
+    shape.insert(shape.begin(), std::ssize(rows));
+  const auto options = at::TensorOptions(scalar_type_of(field.type)).pinned_memory(pinned);
+  Column column{at::empty(shape, options), {}};
+  auto* out = static_cast<std::byte*>(column.values.mutable_data_ptr());
+  for (const auto& row : rows) {
+    std::copy(row.begin(), row.end(), out);
+    out += row.size();
+  }
+  column.values = widened(column.values, field.type);
+  if (field.differs()) {
+    column.offsets = at::empty({std::ssize(offsets)}, at::TensorOptions(at::kLong).pinned_memory(pinned));
+    std::copy(offsets.begin(), offsets.end(), column.offsets.mutable_data_ptr<std::int64_t>());
+  }
+  return column;
+}
+
 }  // namespace
 
 ColumnMaker::ColumnMaker(const Dataset& dataset, std::string field, std::int64_t rows)
@@ -41,26 +67,65 @@ void ColumnMaker::read(std::int64_t i, std::int64_t row) {
 }
 
 Column ColumnMaker::column(bool pinned) const {
-  const Field& field = dataset_.description().field(name_);
-  std::vector<std::int64_t> offsets{0}, shape = field.shape;
-  for (const auto& row : rows_) offsets.push_back(offsets.back() + std::ssize(row) / field.entry_bytes());
-  if (field.differs())
-    shape.front() = offsets.back();
-  else
-    shape.insert(shape.begin(), std::ssize(rows_));
-  const auto options = at::TensorOptions(scalar_type_of(field.type)).pinned_memory(pinned);
-  Column column{at::empty(shape, options), {}};
-  auto* out = static_cast<std::byte*>(column.values.mutable_data_ptr());
-  for (const auto& row : rows_) {
-    std::copy(row.begin(), row.end(), out);
-    out += row.size();
+  return joined(rows_, dataset_.description().field(name_), pinned);
+}
+
+bool moves_with_views(const Field& field) noexcept {
+  const bool is_place =
+      field.kind == FieldKind::mask || field.kind == FieldKind::boxes || field.kind == FieldKind::points;
+  return is_place && field.of.empty();
+}
+
+MovedColumns::MovedColumns(const Dataset& dataset, const Field& field, const std::vector<ViewShape>& views,
+                           std::int64_t rows, const BatchColumns& columns)
+    : dataset_(dataset), field_(field), least_part_(columns.least_part), pinned_(columns.pinned) {
+  for (const ViewShape& view : views) {
+    if (field.kind == FieldKind::mask) {
+      masks_.push_back(at::empty({rows, view.height, view.width},
+                                 at::TensorOptions(scalar_type_of(field.type)).pinned_memory(pinned_)));
+    } else {
+      rows_.emplace_back(static_cast<std::size_t>(rows));
+    }
   }
-  column.values = widened(column.values, field.type);
-  if (field.differs()) {
-    column.offsets = at::empty({std::ssize(offsets)}, at::TensorOptions(at::kLong).pinned_memory(pinned));
-    std::copy(offsets.begin(), offsets.end(), column.offsets.mutable_data_ptr<std::int64_t>());
+}
+
+void MovedColumns::read(std::int64_t i, std::int64_t row, std::span<const ViewGeometry> views) {
+  std::vector<std::byte> stored;
+  dataset_.read_field(row, field_.name, stored);
+  if (field_.kind == FieldKind::mask) {
+    if (field_.type == ValueType::u8) return move_mask_to<std::uint8_t>(i, stored, views, 255);
+    return move_mask_to<std::int32_t>(i, stored, views, -1);
   }
-  return column;
+  std::vector<float> values(stored.size() / sizeof(float));
+  std::memcpy(values.data(), stored.data(), stored.size());
+  for (std::size_t v = 0; v < views.size(); ++v) {
+    const std::vector<float> moved = field_.kind == FieldKind::boxes
+                                         ? move_boxes(values, views[v], least_part_)
+                                         : move_points(values, views[v]);
+    const std::span<const std::byte> bytes = std::as_bytes(std::span(moved));
+    rows_[v][static_cast<std::size_t>(i)].assign(bytes.begin(), bytes.end());
+  }
+}
+
+template <class Label>
+void MovedColumns::move_mask_to(std::int64_t i, std::span<const std::byte> stored,
+                                std::span<const ViewGeometry> views, Label outside) {
+  std::vector<Label> labels(stored.size() / sizeof(Label));
+  std::memcpy(labels.data(), stored.data(), stored.size());
+  for (std::size_t v = 0; v < views.size(); ++v) {
+    const std::int64_t height = masks_[v].size(1), width = masks_[v].size(2);
+    const std::span<Label> of_view(masks_[v].mutable_data_ptr<Label>() + i * height * width,
+                                   static_cast<std::size_t>(height * width));
+    move_mask<Label>({labels, field_.shape[0], field_.shape[1]}, views[v], outside, {of_view, height, width});
+  }
+}
+
+void MovedColumns::add_to(std::map<std::string, Column>& columns) const {
+  const std::size_t views = std::max(masks_.size(), rows_.size());
+  for (std::size_t v = 0; v < views; ++v) {
+    const Column column = masks_.empty() ? joined(rows_[v], field_, pinned_) : Column{masks_[v], {}};
+    columns.emplace(field_.name + "/" + std::to_string(v), column);
+  }
 }
 
 }  // namespace cohort::data

@@ -9,9 +9,9 @@
 
 #include "cohort/augment/device_views.h"
 #include "cohort/augment/multi_crop.h"
-#include "cohort/augment/targets.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/data/targets.h"
 
 #include "augment/colour.h"
 #include "augment/planes.h"

@@ -1,6 +1,6 @@
 // Annotations move as the pixels do: a mask whose labels are the pixels of a ramp, boxes beside the bounding
 // boxes of their moved masks, points beside both.
-#include "cohort/augment/targets.h"
+#include "cohort/data/targets.h"
 
 #include <algorithm>
 #include <cmath>

@@ -32,7 +32,13 @@ struct Batch {
   at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
   at::Tensor sample;   ///< [B] i64, on the host: the key of every random number of an image. Its dataset row,
                        ///< and the dataset's rows more for each time that the epoch had the image before
-  std::map<std::string, Column> columns;  ///< fields by name, as stored: those of BatchColumns::fields
+  /// Fields by name, those of BatchColumns::fields. Masks, boxes and points of the image lie in its views,
+  /// "mask/0" for the first: where a mask shows nothing of the image it is 255 (u8) or -1 (i32), boxes and
+  /// points that a view does not show are left out. All others are as stored.
+  std::map<std::string, Column> columns;
+  /// V × [B, 2, 3] f64, with BatchColumns::geometry: (x, y) in a view, in pixels from its upper left corner,
+  /// is the place geometry · (x, y, 1) of the stored image (view_geometry.h).
+  std::vector<at::Tensor> geometry;
   /// Whom a tensor is for: the model; what makes views on a device; who draws random numbers, on the host.
   enum class Use { model, views, key };
   /// Calls `visit(tensor, use)` with every tensor that is there: the one list of them.
@@ -61,6 +67,7 @@ struct Batch {
       visit_if_there(column.values, Use::model);
       visit_if_there(column.offsets, Use::model);
     }
+    for (auto& of_view : batch.geometry) visit(of_view, Use::model);
     for (auto* bytes : {&batch.stored, &batch.recipes}) visit_if_there(*bytes, Use::views);
     visit_if_there(batch.sample, Use::key);
   }
@@ -72,6 +79,8 @@ struct BatchColumns {
   bool pinned = false;       ///< views and fields in page-locked memory, for fast copies to a CUDA device
   bool views_later = false;  ///< Batch::stored and recipes instead of views
   std::vector<std::string> fields{};  ///< Batch::columns; empty: none
+  double least_part = 0.0;            ///< of a box that a view has to show of it; else it is left out
+  bool geometry = false;              ///< Batch::geometry
 };
 
 /// Reads the rows of `groups` as one batch, in their order. Images are read in the order of rows and shared

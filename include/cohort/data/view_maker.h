@@ -36,7 +36,7 @@ class ViewMaker {
   [[nodiscard]] virtual std::int64_t recipe_bytes() const { return 0; }
   /// Of dataset row `row`: what make() would draw. `recipe`: recipe_bytes(), aligned to 8.
   virtual void draw(std::int64_t /*row*/, std::span<std::byte> /*recipe*/) const {}
-  /// Where the view number `view` of shapes() is cut, by what draw() wrote; augment/targets.h moves masks,
+  /// Where the view number `view` of shapes() is cut, by what draw() wrote; targets.h moves masks,
   /// boxes and points by it.
   [[nodiscard]] virtual ViewGeometry geometry(std::span<const std::byte> /*recipe*/,
                                               std::size_t /*view*/) const {

@@ -1,16 +1,14 @@
-#include "cohort/augment/targets.h"
+#include "cohort/data/targets.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "cohort/core/error.h"
 
-#include "augment/view_geometry.h"
+#include "data/polygon.h"
 
-namespace cohort::augment {
+namespace cohort::data {
 namespace {
-
-using data::Point;
 
 constexpr std::size_t kBoxValues = 5, kPointValues = 3;
 
@@ -68,7 +66,7 @@ Corners corners_of(const Polygon& polygon) {
 }
 
 /// A box of the image, in the view.
-Polygon moved_box(std::span<const float> box, const data::Affine& to_view) {
+Polygon moved_box(std::span<const float> box, const Affine& to_view) {
   const auto left = static_cast<double>(box[0]), top = static_cast<double>(box[1]),
              right = static_cast<double>(box[2]), bottom = static_cast<double>(box[3]);
   return {to_view({left, top}), to_view({right, top}), to_view({right, bottom}), to_view({left, bottom})};
@@ -77,7 +75,7 @@ Polygon moved_box(std::span<const float> box, const data::Affine& to_view) {
 }  // namespace
 
 template <class Label>
-void move_mask(const MaskOf<const Label>& image, const data::ViewGeometry& geometry, Label outside,
+void move_mask(const MaskOf<const Label>& image, const ViewGeometry& geometry, Label outside,
                const MaskOf<Label>& view) {
   COHORT_CHECK(std::ssize(image.labels) == image.height * image.width &&
                    std::ssize(view.labels) == view.height * view.width,
@@ -96,15 +94,14 @@ void move_mask(const MaskOf<const Label>& image, const data::ViewGeometry& geome
   }
 }
 
-template void move_mask(const MaskOf<const std::uint8_t>&, const data::ViewGeometry&, std::uint8_t,
+template void move_mask(const MaskOf<const std::uint8_t>&, const ViewGeometry&, std::uint8_t,
                         const MaskOf<std::uint8_t>&);
-template void move_mask(const MaskOf<const std::int32_t>&, const data::ViewGeometry&, std::int32_t,
+template void move_mask(const MaskOf<const std::int32_t>&, const ViewGeometry&, std::int32_t,
                         const MaskOf<std::int32_t>&);
 
-std::vector<float> move_boxes(std::span<const float> boxes, const data::ViewGeometry& geometry,
-                              double least_part) {
+std::vector<float> move_boxes(std::span<const float> boxes, const ViewGeometry& geometry, double least_part) {
   COHORT_CHECK(boxes.size() % kBoxValues == 0, "rows of {} values were promised", kBoxValues);
-  const data::Affine to_view = geometry.to_image.inverse();
+  const Affine to_view = geometry.to_image.inverse();
   std::vector<float> moved;
   for (std::size_t i = 0; i < boxes.size(); i += kBoxValues) {
     const std::span<const float> box = boxes.subspan(i, kBoxValues);
@@ -119,9 +116,9 @@ std::vector<float> move_boxes(std::span<const float> boxes, const data::ViewGeom
   return moved;
 }
 
-std::vector<float> move_points(std::span<const float> points, const data::ViewGeometry& geometry) {
+std::vector<float> move_points(std::span<const float> points, const ViewGeometry& geometry) {
   COHORT_CHECK(points.size() % kPointValues == 0, "rows of {} values were promised", kPointValues);
-  const data::Affine to_view = geometry.to_image.inverse();
+  const Affine to_view = geometry.to_image.inverse();
   std::vector<float> moved;
   for (std::size_t i = 0; i < points.size(); i += kPointValues) {
     const Point at = to_view({static_cast<double>(points[i]), static_cast<double>(points[i + 1])});
@@ -132,4 +129,4 @@ std::vector<float> move_points(std::span<const float> points, const data::ViewGe
   return moved;
 }
 
-}  // namespace cohort::augment
+}  // namespace cohort::data

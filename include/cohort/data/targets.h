@@ -5,9 +5,9 @@
 
 #include "cohort/data/view_geometry.h"
 
-// Annotations of an image, moved into one of its views by where that was cut (data::ViewMaker::geometry()).
+// Annotations of an image, moved into one of its views by where that was cut (ViewMaker::geometry()).
 // What the view does not show of the image, its padding and mirrored borders, has no annotation. Thread-safe.
-namespace cohort::augment {
+namespace cohort::data {
 
 /// One label for each pixel: [height, width].
 template <class Label>
@@ -20,16 +20,15 @@ struct MaskOf {
 /// `outside` where its centre shows nothing of the image: the value that a loss ignores, 255 or -1
 /// (docs/formats/dataset.md). `Label`: std::uint8_t or std::int32_t.
 template <class Label>
-void move_mask(const MaskOf<const Label>& image, const data::ViewGeometry& geometry, Label outside,
+void move_mask(const MaskOf<const Label>& image, const ViewGeometry& geometry, Label outside,
                const MaskOf<Label>& view);
 
-/// Rows of 5: left, top, right, bottom, class, as places (data::Point). A box becomes the smallest upright
+/// Rows of 5: left, top, right, bottom, class, as places (Point). A box becomes the smallest upright
 /// one around what the view shows of it, and is left out where that is less than `least_part`, 0 … 1, of its
 /// area, or nothing. Boxes of no area are left out.
-std::vector<float> move_boxes(std::span<const float> boxes, const data::ViewGeometry& geometry,
-                              double least_part);
+std::vector<float> move_boxes(std::span<const float> boxes, const ViewGeometry& geometry, double least_part);
 
 /// Rows of 3: x, y, class. Points that the view does not show are left out.
-std::vector<float> move_points(std::span<const float> points, const data::ViewGeometry& geometry);
+std::vector<float> move_points(std::span<const float> points, const ViewGeometry& geometry);
 
-}  // namespace cohort::augment
+}  // namespace cohort::data
