@@ -50,6 +50,11 @@ TEST_P(FieldDataset, GivesEveryRowOfEveryFieldBack) {
   EXPECT_THROW(dataset.read_field(0, "mask-pgn", values), UsageError);
 }
 
+/// The field of a column, which is called "mask/0" where it moves with views.
+const Field& field_named(const Dataset& dataset, const std::string& column) {
+  return dataset.description().field(column.substr(0, column.find('/')));
+}
+
 TEST_P(FieldDataset, BatchesHaveTheColumnsThatAreAskedFor) {
   const Dataset dataset = open();
   const testing::PlainViews views(dataset.description().images);
@@ -65,13 +70,57 @@ TEST_P(FieldDataset, BatchesHaveTheColumnsThatAreAskedFor) {
     EXPECT_TRUE(batch.views[0].equal(none.views[0]));
     ASSERT_EQ(batch.columns.size(), testing::fields_in_all_codecs().size());
     for (const auto& [name, column] : batch.columns)
-      testing::expect_rows(column, dataset.description().field(name), dataset, rows);
+      testing::expect_rows(column, field_named(dataset, name), dataset, rows);
 
     const Batch second = groups_of(batch, 2, 1, 2);
     EXPECT_TRUE(second.sample.equal(at::tensor({3, 9}, at::kLong)));
     for (const auto& [name, column] : second.columns)
-      testing::expect_rows(column, dataset.description().field(name), dataset, std::span(rows).subspan(2));
+      testing::expect_rows(column, field_named(dataset, name), dataset, std::span(rows).subspan(2));
   }
+}
+
+/// The image, and its right half mirrored.
+class HalfViews final : public ViewMaker {
+ public:
+  explicit HalfViews(const ImageLayout& layout) : layout_(layout) {}
+  [[nodiscard]] std::vector<ViewShape> shapes() const override {
+    return {{layout_.channels, layout_.height, layout_.width}, {layout_.channels, layout_.height, 2}};
+  }
+  void make(std::span<const std::byte>, std::int64_t, std::span<const std::span<float>>) const override {}
+  [[nodiscard]] ViewGeometry geometry(std::span<const std::byte>, std::size_t view) const override {
+    const auto height = static_cast<double>(layout_.height), width = static_cast<double>(layout_.width);
+    if (view == 0) return {{}, {{0, 0}, {width, 0}, {width, height}, {0, height}}};
+    return {{-1, 0, width, 0, 1, 0}, {{0, 0}, {2, 0}, {2, height}, {0, height}}};
+  }
+
+ private:
+  ImageLayout layout_;
+};
+
+TEST_P(FieldDataset, WhatMarksPlacesMovesWithTheViews) {
+  const Dataset dataset = open();
+  Workers workers(2);
+  BatchColumns columns;
+  columns.fields = {"mask-raw", "boxes-raw", "points-raw", "numbers-raw"};
+  columns.geometry = true;
+  const std::vector<Group> groups{{0, 0, {3, 4}}};
+  const Batch batch = make_batch(dataset, groups, columns, HalfViews(dataset.description().images), workers);
+
+  ASSERT_EQ(batch.columns.size(), 7U);
+  const at::Tensor mask = batch.columns.at("mask-raw/0").values;
+  EXPECT_TRUE(batch.columns.at("mask-raw/1").values.equal(mask.flip(2).narrow(2, 0, 2)));
+  const auto& [boxes, offsets] = batch.columns.at("boxes-raw/0");
+  const auto& [moved, moved_offsets] = batch.columns.at("boxes-raw/1");
+  ASSERT_GT(boxes.size(0), 0);
+  ASSERT_EQ(moved.size(0), boxes.size(0)) << "all of them reach into the right half";
+  EXPECT_TRUE(moved_offsets.equal(offsets));
+  EXPECT_TRUE(at::allclose(moved.select(1, 0), 5 - boxes.select(1, 2)));
+  EXPECT_TRUE(at::allclose(moved.select(1, 2), (5 - boxes.select(1, 0)).clamp_max(2)));
+  EXPECT_TRUE(moved.narrow(1, 3, 2).equal(boxes.narrow(1, 3, 2)));
+  const at::Tensor points = batch.columns.at("points-raw/0").values;
+  EXPECT_EQ(batch.columns.at("points-raw/1").values.size(0), (points.select(1, 0) > 3).sum().item<int64_t>());
+  const at::Tensor mirrored = at::tensor({-1.0, 0.0, 5.0, 0.0, 1.0, 0.0}, at::kDouble).view({2, 3});
+  EXPECT_TRUE(batch.geometry[1].equal(mirrored.expand({2, 2, 3})));
 }
 
 TEST_P(FieldDataset, TensorsOfColumnsAreVisited) {

@@ -82,7 +82,10 @@ inline std::vector<std::byte> row_of(const data::Field& field, std::int64_t row)
       case data::FieldKind::mask:
         put(static_cast<std::uint8_t>(random.below(4) == 3 ? 255 : random.below(3)));
         break;
-      case data::FieldKind::boxes:
+      case data::FieldKind::boxes:  // left and top below 2, right and bottom above 3
+        put(i % 5 == 4 ? static_cast<float>(random.below(3)) - 1.0F
+                       : static_cast<float>(random.below(200)) / 100.0F + (i % 5 < 2 ? 0.0F : 3.01F));
+        break;
       case data::FieldKind::points:
         put(i % field.shape.back() == field.shape.back() - 1
                 ? static_cast<float>(random.below(3)) - 1.0F
@@ -156,6 +159,11 @@ class PlainViews final : public data::ViewMaker {
             std::span<const std::span<float>> views) const override {
     for (std::size_t i = 0; i < image.size(); ++i)
       views[0][i] = static_cast<float>(std::to_integer<int>(image[i]));
+  }
+  [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> /*recipe*/,
+                                            std::size_t /*view*/) const override {
+    const auto height = static_cast<double>(layout_.height), width = static_cast<double>(layout_.width);
+    return {{}, {{0, 0}, {width, 0}, {width, height}, {0, height}}};
   }
 
  private:
