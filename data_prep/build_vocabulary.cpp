@@ -44,6 +44,8 @@ void for_each_text_of_file(const std::filesystem::path& file, const VisitText& v
                      fmt::format("{}:{}", file.string(), number),
                      "save it as UTF-8: iconv -f WINDOWS-1252 -t UTF-8; of a table name the --column"});
   }
+  if (stream.bad())
+    throw DataError({"the file cannot be read to its end", file.string(), "check the disk or copy it again"});
 }
 
 void for_each_text(const VocabularyOptions& options, const VisitText& visit) {

@@ -289,7 +289,8 @@ class ContactSheets {
     const auto shown = [](float value, std::int64_t side, std::int64_t stored) {
       const double place =
           static_cast<double>(value) * static_cast<double>(side) / static_cast<double>(stored);
-      return static_cast<std::int64_t>(std::clamp(place, 0.0, static_cast<double>(side - 1)));
+      if (!(place > 0.0)) return std::int64_t{0};  // of NaN too
+      return static_cast<std::int64_t>(std::min(place, static_cast<double>(side - 1)));
     };
     for (std::size_t at = 0; at < values.size(); at += 5 * sizeof(float)) {
       std::array<float, 5> box;

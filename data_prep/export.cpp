@@ -97,6 +97,17 @@ void write_image(const std::filesystem::path& path, const std::string& content) 
   if (!file) refuse_image(path);
 }
 
+/// Of one row. Throws DataError for values that verify would not let pass: they cannot be written down.
+std::vector<std::byte> checked_values(const data::Dataset& dataset, const data::Field& field,
+                                      std::int64_t row) {
+  std::vector<std::byte> values;
+  dataset.read_field(row, field.name, values);
+  const std::string problem = data::problem_of_values(field, values);
+  if (problem.empty()) return values;
+  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, dataset.id(row), problem),
+                   dataset.description().name, "convert the dataset again"});
+}
+
 /// images.csv, line by line.
 class ImageTable {
  public:
@@ -153,8 +164,7 @@ class ImageTable {
       text += "," + cell(field_file(field, dataset.split(), id).string());
       return;
     }
-    std::vector<std::byte> values;
-    dataset.read_field(row, field.name, values);
+    const std::vector<std::byte> values = checked_values(dataset, field, row);
     for (const std::string& value : field_cells(field, values)) text += "," + cell(value);
   }
 
@@ -193,7 +203,7 @@ class Files {
     std::vector<std::byte> values;
     for (const data::Field& field : dataset.description().fields) {
       if (!is_exported_as_files(field)) continue;
-      dataset.read_field(row, field.name, values);
+      values = checked_values(dataset, field, row);
       write_image(options_.out / field_file(field, dataset.split(), dataset.id(row)),
                   file_content(field, values));
     }

@@ -110,7 +110,8 @@ struct Reader {
   [[nodiscard]] std::filesystem::path path(std::int64_t index) const { return cells.root / cell(index); }
   [[nodiscard]] bool is_inline(std::int64_t index) const {
     const std::string text = cell(index);
-    return !cells.are_files && (text.find_first_not_of(" \t") == std::string::npos || text.starts_with('['));
+    const std::size_t first = text.find_first_not_of(" \t");
+    return !cells.are_files && (first == std::string::npos || text[first] == '[');
   }
   [[nodiscard]] std::string content(std::int64_t index) const { return read_file(path(index)); }
   [[nodiscard]] std::string where(std::int64_t index) const {

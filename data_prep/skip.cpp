@@ -34,40 +34,62 @@ void check_source_field(const Source& source, const ConvertOptions& options, std
                      source.place ? source.place(index) : source.where, ""});
 }
 
-/// Why an image cannot be used; empty: it can. The layout of the first one that is read becomes `wanted`.
+/// What all images have.
+struct Wanted {
+  data::ImageLayout layout;
+  std::vector<data::Field> fields;
+};
+
+/// In what an image differs from the first one; empty: in nothing.
+std::string difference(const Wanted& found, const Wanted& wanted) {
+  if (found.layout != wanted.layout)
+    return fmt::format("its layout ({}) is not that of the first image ({})", layout_text(found.layout),
+                       layout_text(wanted.layout));
+  for (std::size_t i = 0; i < found.fields.size(); ++i) {
+    if (found.fields[i] != wanted.fields[i])
+      return fmt::format("its field '{}' has another type or shape than that of the first image",
+                         found.fields[i].name);
+  }
+  return {};
+}
+
+/// Why an image cannot be used; empty: it can. What the first one that is read has becomes `wanted`.
 std::string problem_of(const Source& source, const ConvertOptions& options, std::int64_t index,
-                       std::optional<data::ImageLayout>& wanted) {
-  try {
-    const data::ImageLayout found = prepared(source, options, index).layout;
-    const std::vector<data::Field> fields = shaped_fields(source, options, index);
-    for (std::size_t i = 0; i < fields.size(); ++i) check_source_field(source, options, i, fields[i], index);
-    if (!wanted) wanted = found;
-    if (found == *wanted) return {};
-    return fmt::format("its layout ({}) is not that of the first image ({})", layout_text(found),
-                       layout_text(*wanted));
-  } catch (const DataError& error) {
+                       std::optional<Wanted>& wanted) {
+  const auto text = [](const Error& error) {
     return one_line(fmt::format("{}: {}", error.text().what, error.text().where));
+  };
+  try {
+    const Wanted found{prepared(source, options, index).layout, shaped_fields(source, options, index)};
+    for (std::size_t i = 0; i < found.fields.size(); ++i)
+      check_source_field(source, options, i, found.fields[i], index);
+    if (!wanted) wanted = found;
+    return difference(found, *wanted);
+  } catch (const DataError& error) {
+    return text(error);
+  } catch (const UsageError& error) {  // a shape that no field can have
+    return text(error);
   }
 }
 
 /// What every rank compares with: it reads from the beginning until one image can be read.
-std::optional<data::ImageLayout> first_layout(const Source& source, const ConvertOptions& options) {
-  std::optional<data::ImageLayout> layout;
-  for (std::int64_t i = 0; i < std::ssize(source.ids) && !layout; ++i)
-    static_cast<void>(problem_of(source, options, i, layout));
-  return layout;
+std::optional<Wanted> first_image(const Source& source, const ConvertOptions& options) {
+  std::optional<Wanted> wanted;
+  for (std::int64_t i = 0; i < std::ssize(source.ids) && !wanted; ++i)
+    static_cast<void>(problem_of(source, options, i, wanted));
+  return wanted;
 }
 
 /// "index TAB reason" of this rank's damaged images, a line each.
 std::string problems_of_rank(const Source& source, const ConvertOptions& options, int rank, int size) {
-  std::optional<data::ImageLayout> layout = first_layout(source, options);
-  if (!layout)
+  std::optional<Wanted> wanted = first_image(source, options);
+  if (!wanted)
     throw DataError({"not one of the images can be read", source.where, "check the path and the options"});
   std::string lines;
   const auto images = std::ssize(source.ids);
   CountProgress progress("looking for damaged images", images, size);
   for (std::int64_t i = rank; i < images; i += size) {
-    const std::string problem = problem_of(source, options, i, layout);
+    const std::string problem = problem_of(source, options, i, wanted);
     if (!problem.empty()) lines += fmt::format("{}\t{}\n", i, problem);
     if (rank == 0) progress.show(i / size + 1, (images - rank + size - 1) / size);
   }

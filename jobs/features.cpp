@@ -11,11 +11,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cohort/config/field.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/data/signature.h"
 #include "cohort/nn/weights.h"
 #include "cohort/train/columns.h"
 #include "cohort/train/model.h"
@@ -156,6 +158,26 @@ void add_bytes(Checksum& sum, const at::Tensor& values) {
   sum.update({static_cast<const std::byte*>(plain.const_data_ptr()), plain.nbytes()});
 }
 
+/// KEY=VALUE, a line each. A copy: config::Fields may write.
+template <class Options>
+std::string text_of_options(Options options) {
+  config::Fields fields(options);
+  std::string text;
+  for (const config::Field& field : fields.list())
+    text += fmt::format("{}={}\n", field.key, fmt::join(field.get(), ","));
+  return text;
+}
+
+/// Of labels and contexts.
+std::string text_of_names(const data::Description& description) {
+  std::string text;
+  for (const data::LabelColumn& column : description.labels)
+    text += fmt::format("{}:{}\n", column.name, fmt::join(column.classes, ","));
+  for (const data::ContextColumn& column : description.contexts)
+    text += fmt::format("{}:{}\n", column.name, fmt::join(column.values, ","));
+  return text;
+}
+
 std::uint64_t checksum_of(const nn::Encoder& model) {
   Checksum sum;
   for (const auto& [name, values] : nn::named_values(model)) {
@@ -183,6 +205,8 @@ std::string Computation::identity() const {
       static_cast<int>(config.precision), choice.layer, choice.patches, description.name, dataset.split(),
       dataset.rows(), fmt::join(description.channels, ","), fmt::join(description.mean, ","));
   text += fmt::format("{}\n", fmt::join(description.deviation, ","));
+  text += text_of_options(config.model) + text_of_options(config.context);
+  text += data::signature_text(trained.signature) + "\n" + text_of_names(description);
   for (const data::ShardEntry& shard : description.split(dataset.split()).shards)
     text += fmt::format("{} {} {}\n", shard.file, shard.rows, checksum_text(shard.checksum));
   return text;

@@ -112,11 +112,15 @@ void MovedColumns::move_mask_to(std::int64_t i, std::span<const std::byte> store
                                 std::span<const ViewGeometry> views, Label outside) {
   std::vector<Label> labels(stored.size() / sizeof(Label));
   std::memcpy(labels.data(), stored.data(), stored.size());
+  const ImageLayout& image = dataset_.description().images;
+  const Affine to_mask{.xx = static_cast<double>(field_.shape[1]) / static_cast<double>(image.width),
+                       .yy = static_cast<double>(field_.shape[0]) / static_cast<double>(image.height)};
   for (std::size_t v = 0; v < views.size(); ++v) {
     const std::int64_t height = masks_[v].size(1), width = masks_[v].size(2);
     const std::span<Label> of_view(masks_[v].mutable_data_ptr<Label>() + i * height * width,
                                    static_cast<std::size_t>(height * width));
-    move_mask<Label>({labels, field_.shape[0], field_.shape[1]}, views[v], outside, {of_view, height, width});
+    move_mask<Label>({labels, field_.shape[0], field_.shape[1]}, {to_mask * views[v].to_image, views[v].seen},
+                     outside, {of_view, height, width});
   }
 }
 

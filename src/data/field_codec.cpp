@@ -21,7 +21,12 @@ ImageLayout layout_of(const Field& field) {
 }
 
 std::int64_t decoded_bytes(const Field& field, std::span<const std::byte> stored) {
-  if (!field.differs()) return field.entry_bytes();
+  if (!field.differs()) {
+    const bool is_row = field.codec != Codec::zstd ||
+                        decoded_zstd_bytes(stored) == static_cast<std::uint64_t>(field.entry_bytes());
+    if (!is_row) fail_codec(fmt::format("the frame is no row of '{}'", field.name));
+    return field.entry_bytes();
+  }
   constexpr std::uint64_t kMostRatio = 1
                                        << 16;  // zstd packs no more into a byte: more is not worth its memory
   const std::uint64_t bytes = field.codec == Codec::raw ? stored.size() : decoded_zstd_bytes(stored);

@@ -170,22 +170,29 @@ void GroupPools::settle(const std::vector<std::vector<ContextRun>>& small,
 }
 
 void GroupPools::check_cells(std::span<const std::string> names) const {
-  const auto most = std::max_element(pools_.begin(), pools_.end(), [](const Pool& a, const Pool& b) {
-    return a.strata.size() < b.strata.size();
-  });
-  if (most == pools_.end()) return;
-  const auto classes = std::ssize(most->strata);
+  const auto name = [&](const Pool& pool) { return printable_name(name_of(names, pool.context)); };
+  const std::string fix =
+      "leave such contexts out (data.contexts), or set sampler.order=shuffled sampler.balance_labels=true";
+  const Pool* most = nullptr;  // of those with labels the one with most classes
   for (const Pool& pool : pools_) {
-    const bool lacks_labels = pool.strata.size() == 1 && pool.strata.front().label == label_key(-1);
-    if (lacks_labels || std::ssize(pool.strata) == classes) continue;
-    throw DataError({fmt::format("{} has images of {} class{}, {} of {}: not as many of every class",
-                                 printable_name(name_of(names, pool.context)), pool.strata.size(),
-                                 pool.strata.size() == 1 ? "" : "es",
-                                 printable_name(name_of(names, most->context)), classes),
-                     "sampler.order",
-                     "leave such contexts out (data.contexts), or set sampler.order=shuffled "
-                     "sampler.balance_labels=true"});
+    if (pool.strata.front().label != label_key(-1)) {
+      if (most == nullptr || pool.strata.size() > most->strata.size()) most = &pool;
+    } else if (pool.strata.size() > 1) {
+      throw DataError({fmt::format("{} has images without a label beside those with one", name(pool)),
+                       "sampler.order", fix});
+    }
   }
+  if (most == nullptr) return;
+  for (const Pool& pool : pools_) {
+    const bool has_same =
+        std::equal(pool.strata.begin(), pool.strata.end(), most->strata.begin(), most->strata.end(),
+                   [](const Stratum& a, const Stratum& b) { return a.label == b.label; });
+    if (has_same || pool.strata.front().label == label_key(-1)) continue;
+    throw DataError({fmt::format("{} has images of other classes than {}: not as many of every class",
+                                 name(pool), name(*most)),
+                     "sampler.order", fix});
+  }
+  const auto classes = std::ssize(most->strata);
   if (config_.images_per_group % classes == 0) return;
   throw DataError({fmt::format("a group of {} images cannot have as many of each of {} classes",
                                config_.images_per_group, classes),

@@ -16,6 +16,11 @@
 
 namespace cohort::eval {
 
+/// What says, beside FILE.partial, which parts of it are there: FeatureWriter's.
+inline std::filesystem::path marks_beside(const std::filesystem::path& partial) {
+  return partial.string() + ".passes";
+}
+
 /// An HDF5 file of columns that appears whole or not at all. Its structure is made in memory; values follow
 /// by plain writes, since one that fails inside HDF5 1.10, on a full disk, makes the process crash at its
 /// end.

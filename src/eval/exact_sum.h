@@ -7,7 +7,7 @@
 namespace cohort::eval {
 
 /// A sum of doubles in whole units of 2⁻⁶⁴, so that it does not depend on the order of its terms, nor on the
-/// rank that adds them.
+/// rank that adds them; but for terms of 2³⁰ and more, which are rounded one by one.
 class ExactSum {
  public:
   static constexpr std::size_t kParts = 4;  ///< of 32 bits, which may be added up as numbers of 64
@@ -32,6 +32,9 @@ class ExactSum {
     total_ = 0;
     for (std::size_t i = kParts; i-- > 0;) total_ = total_ * (Wide{1} << 32) + parts[i];
   }
+  /// The sum of the larger terms.
+  [[nodiscard]] double beyond() const noexcept { return beyond_; }
+  void set_beyond(double sum) noexcept { beyond_ = sum; }
   /// Rounded once.
   [[nodiscard]] double value() const noexcept {
     return std::ldexp(static_cast<double>(total_), -kUnit) + beyond_;
@@ -40,7 +43,7 @@ class ExactSum {
  private:
   __extension__ using Wide = __int128;
   static constexpr int kUnit = 64;
-  static constexpr double kLargest = 0x1p40;  // 2²³ of them have room
+  static constexpr double kLargest = 0x1p30;  // 2³³ of them have room
 
   Wide total_ = 0;
   double beyond_ = 0;  // of larger terms: losses of weights that have diverged

@@ -9,6 +9,9 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -26,6 +29,14 @@
 #include "support/space.h"
 
 namespace cohort::eval {
+
+struct SharedFileTraits {
+  using type = MPI_File;
+  static type null() noexcept { return MPI_FILE_NULL; }
+  static void close(type file) noexcept { MPI_File_close(&file); }
+};
+using SharedFile = Handle<SharedFileTraits>;
+
 namespace {
 
 using Bytes = std::span<const std::byte>;
@@ -39,13 +50,6 @@ constexpr std::chrono::seconds kBetweenSyncs{1};
 constexpr const char* kDiskFix =
     "the lines above may say why: free some space, check disk and network, or choose another --out";
 
-struct SharedFileTraits {
-  using type = MPI_File;
-  static type null() noexcept { return MPI_FILE_NULL; }
-  static void close(type file) noexcept { MPI_File_close(&file); }
-};
-using SharedFile = Handle<SharedFileTraits>;
-
 void check_transfer(int result, const char* action, const std::filesystem::path& file) {
   if (result == MPI_SUCCESS) return;
   std::array<char, MPI_MAX_ERROR_STRING> text{};
@@ -55,9 +59,33 @@ void check_transfer(int result, const char* action, const std::filesystem::path&
       {fmt::format("MPI-IO cannot {} the features: {}", action, text.data()), file.string(), kDiskFix});
 }
 
-[[noreturn]] void refuse(const char* action, const std::filesystem::path& file) {
+[[noreturn]] void refuse_features(const char* action, const std::filesystem::path& file) {
   throw DataError(
       {fmt::format("cannot {}: {}", action, std::strerror(errno)), file.string(), disk_remedy(errno)});
+}
+
+[[noreturn]] void refuse_second_writer(const std::filesystem::path& partial) {
+  throw UsageError({"another command writes these features", partial.string(),
+                    "wait for its end, or choose another --out"});
+}
+
+/// The marks beside `partial`, which one command alone may have. Not the partial file itself: on NFS MPI-IO
+/// locks parts of that. File systems without locks are left alone.
+FileDescriptor locked_marks(const std::filesystem::path& marks, const std::filesystem::path& partial) {
+  constexpr int kTries = 20;  // two seconds: whoever was killed may be about to end
+  FileDescriptor file = open_to_append(marks);
+  for (int i = 0; ::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++i) {
+    if (i == kTries) refuse_second_writer(partial);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  struct stat status {};
+  const bool is_gone = ::fstat(file.get(), &status) == 0 && status.st_nlink == 0;
+  if (is_gone) refuse_second_writer(partial);  // it has just finished
+  return file;
+}
+
+std::filesystem::path folder_with(const std::filesystem::path& file) {
+  return file.has_parent_path() ? file.parent_path() : ".";
 }
 
 void read_back(const FileDescriptor& from, std::uint64_t offset, std::span<std::byte> out,
@@ -65,7 +93,7 @@ void read_back(const FileDescriptor& from, std::uint64_t offset, std::span<std::
   while (!out.empty()) {
     const ssize_t count = ::pread(from.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) refuse("read the features back", file);
+    if (count <= 0) refuse_features("read the features back", file);
     out = out.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }
@@ -136,14 +164,15 @@ struct FeatureWriter::Impl {
   Impl(std::filesystem::path where, std::int64_t count, comm::Communicator& all)
       : file(std::move(where)),
         partial(file.string() + ".partial"),
-        marks(partial.string() + ".passes"),
+        marks(marks_beside(partial)),
         rows(count),
         ranks(all) {}
 
   std::filesystem::path file, partial, marks;
   std::int64_t rows;
   comm::Communicator& ranks;
-  std::string done;  // [passes], '1': was there from the start
+  std::string done;     // [passes], '1': was there from the start
+  FileDescriptor lock;  // of the marks, by rank 0
   SharedFile shared;
   FileDescriptor own, mark_file;  // the partial file again, without MPI; the marks
   Place features, patches, logits;
@@ -154,7 +183,10 @@ struct FeatureWriter::Impl {
   std::size_t unsynced = 0;
   std::chrono::steady_clock::time_point last_sync = std::chrono::steady_clock::now();
 
+  [[nodiscard]] std::string find_or_make(const data::Dataset& dataset, const FeatureContents& contents,
+                                         std::size_t id_width);
   void make(const data::Dataset& dataset, const FeatureContents& contents, std::size_t id_width) const;
+  void write_marks(const std::string& content) const;
   [[nodiscard]] std::string found_marks(const FeatureContents& contents) const;
   void open();
   void write_columns(const data::Description& description, data::ColumnReader& reader, std::size_t id_width);
@@ -179,22 +211,41 @@ std::string FeatureWriter::Impl::found_marks(const FeatureContents& contents) co
 
 void FeatureWriter::Impl::make(const data::Dataset& dataset, const FeatureContents& contents,
                                std::size_t id_width) const {
-  std::filesystem::remove(marks);  // they speak of another file
-  {
-    ColumnFile made(file);
-    add_structure(made, dataset, contents, id_width);
-    made.write();
-    made.leave();
-  }
   try {
+    write_marks("");  // those there are speak of another file
+    {
+      ColumnFile made(file);
+      add_structure(made, dataset, contents, id_width);
+      made.write();
+      made.leave();
+    }
     reserve_space(partial, std::filesystem::file_size(partial), "the features", kDiskFix);
     const std::string identity = checksum_text(checksum(std::as_bytes(std::span(contents.identity))));
-    write_file_atomically(marks, identity + std::string(static_cast<std::size_t>(contents.passes), '0'));
+    write_marks(identity + std::string(static_cast<std::size_t>(contents.passes), '0'));
+    sync_folder(folder_with(file));
   } catch (...) {
     std::error_code ignored;
     std::filesystem::remove(partial, ignored);
+    std::filesystem::remove(marks, ignored);
     throw;
   }
+}
+
+/// In place, since the file is locked: half of it has another size, and is not gone on with.
+void FeatureWriter::Impl::write_marks(const std::string& content) const {
+  if (::ftruncate(lock.get(), 0) != 0) refuse_features("mark what is done", marks);
+  write_all(lock, std::as_bytes(std::span(content)), marks);
+  sync_file(marks);
+}
+
+/// On rank 0. Returns the marks.
+std::string FeatureWriter::Impl::find_or_make(const data::Dataset& dataset, const FeatureContents& contents,
+                                              std::size_t id_width) {
+  make_writable_folder(folder_with(file));
+  lock = locked_marks(marks, partial);
+  if (std::string found = found_marks(contents); !found.empty()) return found;
+  make(dataset, contents, id_width);
+  return read_file(marks);
 }
 
 FeatureWriter::Impl::Place FeatureWriter::Impl::place_of(hid_t in, const std::string& name) const {
@@ -207,17 +258,18 @@ FeatureWriter::Impl::Place FeatureWriter::Impl::place_of(hid_t in, const std::st
   return {H5Dget_offset(dataset.get()), bytes};
 }
 
-/// Collective.
+/// Collective. First without MPI: in MPI_File_open, ranks wait for one that cannot open the file.
 void FeatureWriter::Impl::open() {
+  comm::together(ranks, [&] {
+    own = FileDescriptor(::open(partial.c_str(), O_RDWR | O_CLOEXEC));
+    if (!own) refuse_features("open the features", partial);
+    mark_file = FileDescriptor(::open(marks.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!mark_file) refuse_features("open the features", marks);
+  });
   comm::together(ranks, [&] {
     check_transfer(MPI_File_open(MPI_Comm_f2c(ranks.mpi_handle()), partial.c_str(), MPI_MODE_RDWR,
                                  MPI_INFO_NULL, shared.out()),
                    "open", partial);
-  });
-  comm::together(ranks, [&] {
-    own = FileDescriptor(::open(partial.c_str(), O_RDWR | O_CLOEXEC));
-    mark_file = FileDescriptor(::open(marks.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!own || !mark_file) refuse("open the features", partial);
   });
 }
 
@@ -288,7 +340,7 @@ void FeatureWriter::Impl::write_columns(const data::Description& description, da
 
 /// Puts on the disk what was written, reads it back, and marks its passes.
 void FeatureWriter::Impl::sync() {
-  if (::fdatasync(own.get()) != 0) refuse("sync the features", partial);
+  if (::fdatasync(own.get()) != 0) refuse_features("sync the features", partial);
   std::vector<std::byte> values;
   for (const Written& piece : written) {
     values.resize(piece.bytes);
@@ -299,7 +351,7 @@ void FeatureWriter::Impl::sync() {
   }
   constexpr std::int64_t kHead = 16;  // digits of a checksum
   for (const std::int64_t pass : unmarked)
-    if (::pwrite(mark_file.get(), "1", 1, kHead + pass) != 1) refuse("mark what is done", marks);
+    if (::pwrite(mark_file.get(), "1", 1, kHead + pass) != 1) refuse_features("mark what is done", marks);
   marked += std::ssize(unmarked);
   written.clear();
   unmarked.clear();
@@ -320,11 +372,7 @@ FeatureWriter::FeatureWriter(const std::filesystem::path& file, const data::Data
   });
   const auto id_width = static_cast<std::size_t>(ranks.max(width));
   comm::together(ranks, [&] {
-    if (ranks.rank() != 0) return;
-    found = impl_->found_marks(contents);
-    if (!found.empty()) return;
-    impl_->make(dataset, contents, id_width);
-    found = read_file(impl_->marks);
+    if (ranks.rank() == 0) found = impl_->find_or_make(dataset, contents, id_width);
   });
   impl_->done = ranks.broadcast_text(std::move(found)).substr(16);
   const auto done = std::count(impl_->done.begin(), impl_->done.end(), '1');
@@ -396,8 +444,8 @@ void FeatureWriter::commit() {
     if (error)
       throw DataError({fmt::format("cannot rename the finished file: {}", error.message()),
                        impl_->file.string(), disk_remedy(error.value())});
-    std::filesystem::remove(impl_->marks);
-    sync_folder(impl_->file.has_parent_path() ? impl_->file.parent_path() : ".");
+    sync_folder(folder_with(impl_->file));
+    std::filesystem::remove(impl_->marks, error);
   });
 }
 

@@ -24,6 +24,7 @@ Passes::Passes(const data::Dataset& dataset, const std::string& group_by, const 
     : runs_(data::grouping_of(dataset, group_by).runs),
       images_per_group_(config.context_images),
       most_(images_per_pass(dataset.rows())) {
+  std::erase_if(runs_, [](const data::ContextRun& run) { return run.rows == 0; });
   std::stable_sort(runs_.begin(), runs_.end(), [](const data::ContextRun& a, const data::ContextRun& b) {
     return a.context < b.context;
   });

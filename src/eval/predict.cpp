@@ -85,18 +85,17 @@ PassAnswers run_pass(nn::Encoder& model, const data::Batch& batch, bool bf16, co
   return answers;
 }
 
-/// Where the ranks meet, so that all of them go on or all throw the same: before each pass when they may be
-/// asked to stop, and behind the last one.
+/// Where the ranks meet, so that all of them go on or all throw the same: before each pass, and behind the
+/// last one.
 class Meetings {
  public:
   /// `passes`: of the rank that has most.
   Meetings(comm::Communicator& ranks, const AskedToStop& asked_to_stop, std::int64_t passes)
-      : ranks_(ranks), asked_(asked_to_stop), left_(asked_to_stop ? passes : 0) {}
+      : ranks_(ranks), asked_(asked_to_stop), left_(passes) {}
 
   void before_pass() {
-    if (!asked_) return;
     --left_;
-    meet(asked_() ? std::make_exception_ptr(Error(ExitCode::stopped, {"asked to stop", "evaluation", ""}))
+    meet(asked_ && asked_() ? std::make_exception_ptr(Error(ExitCode::stopped, {"asked to stop", "evaluation", ""}))
                   : nullptr);
   }
   void behind_all() {
@@ -211,7 +210,7 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
   const std::int64_t most = ranks.max(mine);
   Meetings meetings(ranks, asked_to_stop, most);
   std::optional<CountProgress> progress;  // gone, with what it drew, before anything else is printed
-  if (ranks.rank() == 0) progress.emplace("evaluating " + dataset.split(), dataset.rows(), ranks.size());
+  if (ranks.rank() == 0) progress.emplace("evaluating " + dataset.split(), left, ranks.size());
   const auto pass_done = [&](std::int64_t done) {
     if (progress) progress->show(done, mine);
   };

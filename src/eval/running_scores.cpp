@@ -18,6 +18,7 @@ namespace {
 
 /// What the percentiles of resampled accuracies approach.
 Interval binomial_95(std::int64_t correct, std::int64_t images) {
+  if (correct == images) return {1, 1};  // of which Boost says 0 … 1
   const auto count = static_cast<double>(images);
   const boost::math::binomial drawn(count, static_cast<double>(correct) / count);
   return {boost::math::quantile(drawn, 0.025) / count, boost::math::quantile(drawn, 0.975) / count};
@@ -57,6 +58,8 @@ void RunningScores::count(const Answer& answer, std::int64_t row) {
 
 void RunningScores::add(const at::Tensor& logits, const at::Tensor& rows,
                         std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts) {
+  COHORT_CHECK(logits.dim() == 2 && logits.size(1) == classes_, "logits of {} columns for {} classes",
+               logits.size(-1), classes_);
   const at::Tensor values = logits.to(at::kCPU, at::kDouble).contiguous();  // [n, classes]
   finite_ = finite_ && values.isfinite().all().item<bool>();
   if (!finite_) return;
@@ -103,6 +106,7 @@ void RunningScores::add_up(comm::Communicator& ranks) {
     next += ExactSum::kParts;
   };
   take(loss_);
+  loss_.set_beyond(ranks.sum(loss_.beyond()));
   for (Tally* tally : tallies) {
     tally->images = *next++;
     tally->correct = *next++;

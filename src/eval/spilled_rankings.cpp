@@ -22,9 +22,11 @@ constexpr std::size_t kInMemory = std::size_t{16} << 20, kChunk = std::size_t{4}
 constexpr int kDigit = 16;  // bits that images are counted by at once
 constexpr std::size_t kBuckets = std::size_t{1} << kDigit;
 
-[[noreturn]] void refuse(const char* action, const std::string& folder) {
+constexpr const char* kSpillFix = "set TMPDIR to a folder with room";
+
+[[noreturn]] void refuse_spill(const char* action, const std::string& folder) {
   throw DataError({fmt::format("cannot {} a temporary file of scores: {}", action, std::strerror(errno)),
-                   folder, disk_remedy(errno, "set TMPDIR to a folder with room")});
+                   folder, kSpillFix});
 }
 
 std::string temporary_folder() {
@@ -59,7 +61,6 @@ std::int64_t equal_ones(const std::vector<std::uint64_t>& keys, std::size_t from
 /// Of a mean of places among `others`, seen from `count` images: sum of squares of twice the places, mean
 /// place.
 double variance(double squares, double mean, std::int64_t count, std::int64_t others) {
-  if (count < 2) return 0;
   const auto n = static_cast<double>(count), width = 2 * static_cast<double>(others);
   return std::max(0.0, squares / (width * width) - n * mean * mean) / (n - 1) / n;
 }
@@ -80,7 +81,7 @@ std::uint64_t Spill::append(std::span<const std::byte> bytes) {
 void Spill::to_file() {
   std::string name = temporary_folder() + "/cohort-XXXXXX";
   file_ = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file_ || ::unlink(name.c_str()) != 0) refuse("make", temporary_folder());
+  if (!file_ || ::unlink(name.c_str()) != 0) refuse_spill("make", temporary_folder());
   write_all(file_, memory_, temporary_folder(), "write a temporary file of scores");
   std::vector<std::byte>().swap(memory_);
 }
@@ -93,7 +94,7 @@ void Spill::read(std::uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) refuse("read", temporary_folder());
+    if (count <= 0) refuse_spill("read", temporary_folder());
     out = out.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }

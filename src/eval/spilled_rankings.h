@@ -15,10 +15,11 @@
 namespace cohort::eval {
 
 /// Area under a ROC curve, ties count one half, and the interval around it of DeLong et al. ("Comparing the
-/// areas under two or more correlated receiver operating characteristic curves", 1988), 95 %.
+/// areas under two or more correlated receiver operating characteristic curves", 1988), 95 %; nothing when
+/// there are fewer than two positive or two negative images.
 struct Area {
   double area = 0;
-  Interval interval;
+  std::optional<Interval> interval;
 };
 
 /// Bytes that are read back later: in memory while they are few, else in a file without a name in the

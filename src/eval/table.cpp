@@ -86,6 +86,8 @@ std::string_view text_in(const Table::Column& column, std::int64_t row) {
 
 void write_table_hdf5(const std::filesystem::path& file, const TableAttributes& attributes,
                       std::span<const TableBlocks> tables) {
+  std::error_code ignored;
+  std::filesystem::remove(marks_beside(file.string() + ".partial"), ignored);  // of features of this name
   ColumnFile made(file);
   std::int64_t rows = 0;
   for (const TableBlocks& table : tables) rows += table.rows;

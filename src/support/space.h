@@ -25,7 +25,7 @@ inline void reserve_space(const std::filesystem::path& path, std::uint64_t bytes
   const int error = !file || ::fallocate(file.get(), 0, 0, static_cast<off_t>(bytes)) != 0 ? errno : 0;
   if (error == 0 || error == EOPNOTSUPP || error == ENOSYS || error == EINVAL) return;
   throw DataError({fmt::format("cannot get {} for {}: {}", format_bytes(bytes), what, std::strerror(error)),
-                   path.parent_path().string(), disk_remedy(error, fix)});
+                   path.string(), disk_remedy(error, fix)});
 }
 
 }  // namespace cohort

@@ -121,8 +121,13 @@ bool comes_with_the_program(const std::string& preset) {
 
 void validate_views(const RunConfig& config, const std::string& where) {
   const augment::ViewConfig& views = config.augment;
-  if (views.preset == augment::kWholeImage) return;
   const bool is_table = !comes_with_the_program(views.preset);
+  if (!is_table && !(views.policy.global.empty() && views.policy.local.empty())) {
+    throw UsageError(
+        {fmt::format("augment.policy has a table of operations, but augment.preset is '{}'", views.preset),
+         where, "give the table a name, augment.preset=mine, or leave it out"});
+  }
+  if (views.preset == augment::kWholeImage) return;
   if (is_table) augment::check(views.policy);
   const method::Traits traits = config.method.traits();
   const std::int64_t local = augment::local_crops(views);
@@ -199,7 +204,7 @@ namespace {
 
 /// Recipes that have tables of operations stand in this folder of them.
 constexpr std::string_view kTables = "augment/";
-constexpr std::string_view kDefault = "default";  // config::Field::origin
+constexpr std::string_view kDefault = "default", kCommandLine = "command line";  // config::Field::origin
 
 std::filesystem::path file_of_preset(const std::string& preset, const std::string& where) {
   std::error_code ignored;
@@ -220,8 +225,15 @@ bool is_part_of_a_preset(const std::string& key) {
 
 /// The table of operations that augment.preset names: from its file what the configuration leaves open.
 void read_preset(const augment::ViewConfig& views, config::Fields& fields) {
-  if (comes_with_the_program(views.preset) || !views.policy.global.empty()) return;
-  const std::string& where = fields.find("augment.preset")->origin;
+  if (comes_with_the_program(views.preset)) return;
+  const std::string &where = fields.find("augment.preset")->origin,
+                    &table = fields.find("augment.policy.global")->origin;
+  if (!views.policy.global.empty()) {
+    if (where != kCommandLine || table == kCommandLine) return;
+    throw UsageError({fmt::format("augment.preset={} is given, but the configuration has a table of its own",
+                                  views.preset),
+                      table, "leave one of them out: augment.policy.global=[] augment.policy.local=[] does"});
+  }
   const std::filesystem::path file = file_of_preset(views.preset, where);
   RunConfig other;
   config::Fields found(other);

@@ -58,7 +58,7 @@ data::Grouping training_grouping(const RunConfig& config, const data::Dataset& d
 data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& dataset, int ranks) {
   const data::Grouping grouping = training_grouping(config, dataset);
   std::span<const std::int32_t> labels;
-  if (config.sampler.needs_labels()) labels = dataset.labels(label_column(config, dataset.description()));
+  if (config.sampler.needs_labels()) labels = dataset.labels(scored_column(config, dataset.description()));
   return {grouping.runs, grouping.values, config.sampler, config.seed, labels, ranks};
 }
 

@@ -58,8 +58,9 @@ TEST_F(FieldCommands, SynthMakesEveryKindTheSameOnAnyRanks) {
                     kAllFields, path("alone").string()),
         alone);
     for (const auto& entry : std::filesystem::directory_iterator(path("d"))) {
-      if (entry.path().extension() == ".h5")
+      if (entry.path().extension() == ".h5") {
         EXPECT_EQ(read_file(entry.path()), read_file(path("alone") / entry.path().filename()));
+      }
     }
   }
   world_.barrier();

@@ -50,9 +50,13 @@ TEST_P(FieldDataset, GivesEveryRowOfEveryFieldBack) {
   EXPECT_THROW(dataset.read_field(0, "mask-pgn", values), UsageError);
 }
 
-/// The field of a column, which is called "mask/0" where it moves with views.
-const Field& field_named(const Dataset& dataset, const std::string& column) {
-  return dataset.description().field(column.substr(0, column.find('/')));
+/// A column is called "boxes/0" where it moves with views, which PlainViews leave in place. Their masks have
+/// the size of the image.
+void expect_stored(const Column& column, const std::string& name, const Dataset& dataset,
+                   std::span<const std::int64_t> rows) {
+  const Field& field = dataset.description().field(name.substr(0, name.find('/')));
+  if (field.kind != FieldKind::mask) return testing::expect_rows(column, field, dataset, rows);
+  EXPECT_EQ(column.values.sizes(), (std::vector<std::int64_t>{std::ssize(rows), 64, 64}));
 }
 
 TEST_P(FieldDataset, BatchesHaveTheColumnsThatAreAskedFor) {
@@ -69,32 +73,26 @@ TEST_P(FieldDataset, BatchesHaveTheColumnsThatAreAskedFor) {
     const Batch batch = make_batch(dataset, groups, columns, views, workers);
     EXPECT_TRUE(batch.views[0].equal(none.views[0]));
     ASSERT_EQ(batch.columns.size(), testing::fields_in_all_codecs().size());
-    for (const auto& [name, column] : batch.columns)
-      testing::expect_rows(column, field_named(dataset, name), dataset, rows);
+    for (const auto& [name, column] : batch.columns) expect_stored(column, name, dataset, rows);
 
     const Batch second = groups_of(batch, 2, 1, 2);
     EXPECT_TRUE(second.sample.equal(at::tensor({3, 9}, at::kLong)));
     for (const auto& [name, column] : second.columns)
-      testing::expect_rows(column, field_named(dataset, name), dataset, std::span(rows).subspan(2));
+      expect_stored(column, name, dataset, std::span(rows).subspan(2));
+    EXPECT_TRUE(
+        second.columns.at("mask-raw/0").values.equal(batch.columns.at("mask-raw/0").values.slice(0, 2)));
   }
 }
 
-/// The image, and its right half mirrored.
+/// The image of 64 x 64 pixels, and its left half mirrored.
 class HalfViews final : public ViewMaker {
  public:
-  explicit HalfViews(const ImageLayout& layout) : layout_(layout) {}
-  [[nodiscard]] std::vector<ViewShape> shapes() const override {
-    return {{layout_.channels, layout_.height, layout_.width}, {layout_.channels, layout_.height, 2}};
-  }
+  [[nodiscard]] std::vector<ViewShape> shapes() const override { return {{1, 64, 64}, {1, 64, 32}}; }
   void make(std::span<const std::byte>, std::int64_t, std::span<const std::span<float>>) const override {}
   [[nodiscard]] ViewGeometry geometry(std::span<const std::byte>, std::size_t view) const override {
-    const auto height = static_cast<double>(layout_.height), width = static_cast<double>(layout_.width);
-    if (view == 0) return {{}, {{0, 0}, {width, 0}, {width, height}, {0, height}}};
-    return {{-1, 0, width, 0, 1, 0}, {{0, 0}, {2, 0}, {2, height}, {0, height}}};
+    if (view == 0) return {{}, {{0, 0}, {64, 0}, {64, 64}, {0, 64}}};
+    return {{-1, 0, 32, 0, 1, 0}, {{0, 0}, {32, 0}, {32, 64}, {0, 64}}};
   }
-
- private:
-  ImageLayout layout_;
 };
 
 TEST_P(FieldDataset, WhatMarksPlacesMovesWithTheViews) {
@@ -104,22 +102,31 @@ TEST_P(FieldDataset, WhatMarksPlacesMovesWithTheViews) {
   columns.fields = {"mask-raw", "boxes-raw", "points-raw", "numbers-raw"};
   columns.geometry = true;
   const std::vector<Group> groups{{0, 0, {3, 4}}};
-  const Batch batch = make_batch(dataset, groups, columns, HalfViews(dataset.description().images), workers);
+  const Batch batch = make_batch(dataset, groups, columns, HalfViews(), workers);
 
   ASSERT_EQ(batch.columns.size(), 7U);
   const at::Tensor mask = batch.columns.at("mask-raw/0").values;
-  EXPECT_TRUE(batch.columns.at("mask-raw/1").values.equal(mask.flip(2).narrow(2, 0, 2)));
+  std::vector<std::byte> stored;
+  dataset.read_field(3, "mask-raw", stored);
+  for (std::int64_t y = 0; y < 64; ++y) {
+    for (std::int64_t x = 0; x < 64; ++x) {
+      const std::int64_t row = (2 * y + 1) * 6 / 128, column = (2 * x + 1) * 5 / 128;  // of its 6 x 5
+      ASSERT_EQ(mask[0][y][x].item<int>(),
+                std::to_integer<int>(stored[static_cast<std::size_t>(row * 5 + column)]))
+          << y << ", " << x;
+    }
+  }
+  EXPECT_TRUE(batch.columns.at("mask-raw/1").values.equal(mask.narrow(2, 0, 32).flip(2)));
   const auto& [boxes, offsets] = batch.columns.at("boxes-raw/0");
   const auto& [moved, moved_offsets] = batch.columns.at("boxes-raw/1");
   ASSERT_GT(boxes.size(0), 0);
-  ASSERT_EQ(moved.size(0), boxes.size(0)) << "all of them reach into the right half";
   EXPECT_TRUE(moved_offsets.equal(offsets));
-  EXPECT_TRUE(at::allclose(moved.select(1, 0), 5 - boxes.select(1, 2)));
-  EXPECT_TRUE(at::allclose(moved.select(1, 2), (5 - boxes.select(1, 0)).clamp_max(2)));
+  EXPECT_TRUE(at::allclose(moved.select(1, 0), 32 - boxes.select(1, 2)));
+  EXPECT_TRUE(at::allclose(moved.select(1, 2), 32 - boxes.select(1, 0)));
   EXPECT_TRUE(moved.narrow(1, 3, 2).equal(boxes.narrow(1, 3, 2)));
   const at::Tensor points = batch.columns.at("points-raw/0").values;
-  EXPECT_EQ(batch.columns.at("points-raw/1").values.size(0), (points.select(1, 0) > 3).sum().item<int64_t>());
-  const at::Tensor mirrored = at::tensor({-1.0, 0.0, 5.0, 0.0, 1.0, 0.0}, at::kDouble).view({2, 3});
+  EXPECT_TRUE(at::allclose(batch.columns.at("points-raw/1").values.select(1, 0), 32 - points.select(1, 0)));
+  const at::Tensor mirrored = at::tensor({-1.0, 0.0, 32.0, 0.0, 1.0, 0.0}, at::kDouble).view({2, 3});
   EXPECT_TRUE(batch.geometry[1].equal(mirrored.expand({2, 2, 3})));
 }
 
@@ -138,7 +145,7 @@ TEST_P(FieldDataset, TensorsOfColumnsAreVisited) {
         });
     return sum;
   };
-  EXPECT_EQ(bytes({"mask-raw"}) - bytes({}), 2U * 6 * 5);
+  EXPECT_EQ(bytes({"mask-raw"}) - bytes({}), 2U * 64 * 64);
   EXPECT_EQ(bytes({"numbers-raw"}) - bytes({}), 2U * 4 * 3);
   EXPECT_GE(bytes({"tokens-raw"}) - bytes({}), 3U * 8) << "offsets too";
 }

@@ -258,9 +258,12 @@ TEST(CellOrder, RefusesWhatCannotBeEven) {
           label_of_row);
     });
   };
-  EXPECT_NE(message(labels, 2).find("south has images of 1 class, north of 2: not as many of every class"),
-            std::string::npos)
-      << message(labels, 2);
+  const auto expect_refused = [&](const std::vector<std::int32_t>& label_of_row, const std::string& text) {
+    EXPECT_NE(message(label_of_row, 2).find(text), std::string::npos) << message(label_of_row, 2);
+  };
+  expect_refused(labels, "south has images of other classes than north: not as many of every class");
+  expect_refused({0, 1, 0, 1, 1, 2, 1, 2}, "south has images of other classes than north");
+  expect_refused({0, 1, 0, 1, -1, 0, -1, 1}, "south has images without a label beside those with one");
   const std::vector<std::int32_t> both{0, 1, 0, 1, 1, 0, 1, 1};
   EXPECT_NE(message(both, 3).find("a group of 3 images cannot have as many of each of 2 classes"),
             std::string::npos)

@@ -31,10 +31,10 @@ struct Batch {
   at::Tensor group;    ///< [B] i64, number of the group within the global batch
   at::Tensor label;    ///< [B] i64, -1 where a row has none; undefined without a label column
   at::Tensor sample;   ///< [B] i64, on the host: the key of every random number of an image. Its dataset row,
-                       ///< and the dataset's rows more for each time that the epoch had the image before
+                       ///< and the dataset's rows more for each pass of Group::copies
   /// Fields by name, those of BatchColumns::fields. Masks, boxes and points of the image lie in its views,
-  /// "mask/0" for the first: where a mask shows nothing of the image it is 255 (u8) or -1 (i32), boxes and
-  /// points that a view does not show are left out. All others are as stored.
+  /// "mask/0" for the first: a mask of any size covers the image; where it shows nothing of the image it is
+  /// 255 (u8) or -1 (i32), boxes and points that a view does not show are left out. All others are as stored.
   std::map<std::string, Column> columns;
   /// V × [B, 2, 3] f64, with BatchColumns::geometry: (x, y) in a view, in pixels from its upper left corner,
   /// is the place geometry · (x, y, 1) of the stored image (view_geometry.h).
@@ -89,9 +89,9 @@ struct BatchColumns {
 Batch make_batch(const Dataset& dataset, std::span<const Group> groups, const BatchColumns& columns,
                  const ViewMaker& views, Workers& workers);
 
-/// The images of group number `begin` to `end` of the batch, in its order, as views of it (but for offsets of
-/// columns, which begin at 0 again). Groups are those
-/// of make_batch, all of the same size.
+/// The images of group number `begin` to `end` of the batch, in its order, as views of it, but for offsets of
+/// columns, which begin at 0 again.
+/// Groups are those of make_batch, all of the same size.
 Batch groups_of(const Batch& batch, std::int64_t groups, std::int64_t begin, std::int64_t end);
 
 }  // namespace cohort::data

@@ -19,8 +19,8 @@ struct Group {
   std::int32_t context = 0;
   std::int64_t number = 0;         ///< of the group within the global batch
   std::vector<std::int64_t> rows;  ///< dataset rows
-  /// Of each row how often the epoch had it before; empty: never. An image that comes again is changed
-  /// otherwise.
+  /// Of each row the number of the pass through its context, or the class in it; empty: 0. An image that
+  /// comes again in an epoch has another one, and is changed otherwise.
   std::vector<std::int32_t> copies{};
 };
 
