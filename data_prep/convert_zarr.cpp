@@ -54,6 +54,15 @@ struct OmeImage {
   }
 };
 
+/// A path that metadata name, which has to stay in its store.
+std::string inside(const json& path, const fs::path& store) {
+  const auto text = path.get<std::string>();
+  const std::string plain = fs::path(text).lexically_normal().generic_string();
+  if (text.empty() || fs::path(text).is_absolute() || plain.starts_with(".."))
+    refuse_store(fmt::format("'{}' is no path in it", text), store, "write it again");
+  return text;
+}
+
 /// What stands in the attributes of a store, where OME-Zarr 0.5 and older versions have it.
 json ome_of(const fs::path& group) {
   json attributes = zarr_attributes(group);
@@ -108,7 +117,7 @@ class StoreWalk {
   void add_plate(const fs::path& store, const json& plate, Known known) {
     known["plate"] = plate.value("name", store.stem().string());
     for (const json& well : plate.at("wells")) {
-      const auto path = well.at("path").get<std::string>();
+      const std::string path = inside(well.at("path"), store);
       const std::vector<std::string> parts = split_text(path, '/');
       if (parts.size() != 2) refuse_store(fmt::format("'{}' is no well", path), store, "write it again");
       known["row"] = parts[0];
@@ -120,7 +129,7 @@ class StoreWalk {
 
   void add_well(const fs::path& folder, Known known) {
     for (const json& image : ome_of(folder).at("well").at("images")) {
-      known["field"] = image.at("path").get<std::string>();
+      known["field"] = inside(image.at("path"), folder);
       known["image"] =
           folder.parent_path().filename().string() + "/" + folder.filename().string() + "/" + known["field"];
       add_image(folder / known["field"], ome_of(folder / known["field"]), known);
@@ -142,7 +151,7 @@ class StoreWalk {
           {fmt::format("the image has {} level{}, from 0 on", levels.size(), levels.size() == 1 ? "" : "s"),
            folder.string(), "choose one of them with --level"});
     }
-    const auto path = levels[static_cast<std::size_t>(options_.level)].at("path").get<std::string>();
+    const std::string path = inside(levels[static_cast<std::size_t>(options_.level)].at("path"), folder);
     add({folder / path, axes_of_image(multiscale), known, channels_of_image(ome)});
   }
 

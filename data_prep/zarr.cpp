@@ -65,6 +65,8 @@ std::vector<std::byte> fill_of(const Json& json, data::PixelType type) {
 }
 
 void check_chunks(const ZarrMetadata& metadata, const std::string& where) {
+  if (metadata.separator != "." && metadata.separator != "/")  // another could lead out of the folder
+    refuse_zarr("numbers of chunks are separated by neither . nor /", where);
   if (metadata.chunk.size() != metadata.shape.size())
     refuse_zarr("chunks have other dimensions than the array", where);
   double bytes = static_cast<double>(metadata.value_bytes());

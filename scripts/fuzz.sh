@@ -55,6 +55,9 @@ seeds() {
     report) printf 'seed: 1\nmodel: {name: vit}\n\0{"kind":"step","step":1,"loss":0.5}\n{"kind":"end","step":1,"seconds":1,"images_per_second":2,"ranks":1,"parameters":3}\n' >"$2/seed" ;;
     safetensors) find "$ROOT/tests" -name '*.safetensors' -size -64k -exec cp {} "$2" \; ;;
     npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
+    zarr) (cd "$ROOT/tests/data/readers" && for array in gzip raw checked big; do
+      { cat $array.zarr/zarr.json && printf '\0' && cat $array.zarr/c/0/0; } >"$2/$array"
+    done) ;;
     tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;
     exif) printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0tiff:Orientation="6"------' >"$2/seed" ;;
     image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;

@@ -80,7 +80,7 @@ TEST(Dicom, ValuesAreThoseOfPydicom) {
 
 TEST(Dicom, JpegAndYbrDifferByRoundingAlone) {
   EXPECT_LE(largest_difference(dicom("jpeg"), expected("dicom_jpeg")), 1);
-  EXPECT_LE(largest_difference(dicom("ybr"), expected("dicom_ybr")), 1);
+  EXPECT_LE(largest_difference(dicom("ybr"), expected("dicom_ybr")), 2);  // both round thrice
 }
 
 TEST(Dicom, WindowsAreThoseOfTheStandard) {
