@@ -128,7 +128,8 @@ class StoreWalk {
   }
 
   void add_well(const fs::path& folder, Known known) {
-    for (const json& image : ome_of(folder).at("well").at("images")) {
+    const json ome = ome_of(folder);
+    for (const json& image : ome.at("well").at("images")) {
       known["field"] = inside(image.at("path"), folder);
       known["image"] =
           folder.parent_path().filename().string() + "/" + folder.filename().string() + "/" + known["field"];

@@ -22,7 +22,7 @@ class Readers : public Commands {
     return refusal(fmt::format(fmt::runtime(format), folder_.path().string(), kReaders.string()), world_);
   }
   [[nodiscard]] data::Dataset dataset(const std::string& name = "d") const {
-    return data::Dataset::open(path(name), "all");
+    return data::Dataset::open(path(name), "train");
   }
   [[nodiscard]] std::vector<std::string> contexts(const std::string& key) const {
     return dataset().description().context(key).values;
@@ -43,7 +43,7 @@ TEST_F(Readers, ZarrIsCutIntoTilesAndPlanes) {
   EXPECT_EQ(
       convert("convert zarr {1}/sharded.zarr --level 1 --planes each --tile 8 --context plane --out {0}/d"),
       ExitCode::done);
-  EXPECT_EQ(dataset().size(), 3 * 2 * 2);  // of 20 x 22
+  EXPECT_EQ(dataset().rows(), 3 * 2 * 2);  // of 20 x 22
   EXPECT_EQ(dataset().ids().front(), "sharded.zarr_z000_y0_x0");
   EXPECT_EQ(contexts("plane"), (std::vector<std::string>{"0", "1", "2"}));
 }
@@ -101,10 +101,10 @@ TEST_F(Readers, SlidesAreTilesWhereThereIsTissue) {
   EXPECT_EQ(convert("convert slides {1}/slide.svs --tile 64 --context slide --out {0}/d"), ExitCode::done);
   for (const std::string& id : dataset().ids()) EXPECT_EQ(id.substr(0, 7), "slide_x");
   EXPECT_EQ(dataset().ids().front(), "slide_x128_y64");
-  EXPECT_EQ(dataset().size(), 6);  // x from 128 to 256, y 64 and 128: tissue is [100, 300) x [60, 220)
+  EXPECT_EQ(dataset().rows(), 6);  // x from 128 to 256, y 64 and 128: tissue is [100, 300) x [60, 220)
   EXPECT_EQ(convert("convert slides {1}/slide.svs --tile 32 --microns-per-pixel 1 --tissue 0 --out {0}/all"),
             ExitCode::done);
-  EXPECT_EQ(dataset("all").size(), 6 * 4);  // tiles of 64 pixels of level 0
+  EXPECT_EQ(dataset("all").rows(), 6 * 4);  // tiles of 64 pixels of level 0
   EXPECT_NE(refused_convert("convert slides {1}/slide.svs --microns-per-pixel 0.2 --out {0}/e")
                 .find("0.5 microns a pixel, which is coarser than 0.2"),
             std::string::npos);
@@ -124,7 +124,7 @@ TEST_F(Readers, NiftiNamesAreThoseOfBids) {
   EXPECT_EQ(contexts("subject"), (std::vector<std::string>{"01"}));
   EXPECT_EQ(contexts("session"), (std::vector<std::string>{"2"}));
   EXPECT_EQ(contexts("suffix"), (std::vector<std::string>{"T1w", "bold"}));
-  EXPECT_EQ(dataset().size(), 7 + 2 * 5);
+  EXPECT_EQ(dataset().rows(), 7 + 2 * 5);
   EXPECT_EQ(dataset().ids().front(), "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz_s0000");
   EXPECT_NE(refused_convert("convert nifti {1}/nifti --context run --out {0}/e")
                 .find("has no value for context key"),
