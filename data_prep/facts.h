@@ -36,10 +36,10 @@ class JoinedTable {
 /// Which facts of images become labels, contexts and splits: facts that files tell of themselves, and those
 /// of a table.
 struct FactOptions {
-  std::filesystem::path table;
-  std::string by;   ///< the fact that joins the table to the images
-  std::string key;  ///< the table's column with it; empty: it is called like the fact
-  ColumnOptions columns;
+  std::filesystem::path table{};
+  std::string by{};   ///< the fact that joins the table to the images
+  std::string key{};  ///< the table's column with it; empty: it is called like the fact
+  ColumnOptions columns{};
 
   /// `facts`: "tag, such as PatientID", for the help.
   void add_to(CLI::App& command, const std::string& facts);
