@@ -198,6 +198,8 @@ struct DicomFile::Data {
     prepare_dcmtk();
     check_condition(format.loadFile(file.c_str()), file);
     const E_TransferSyntax syntax = dataset().getOriginalXfer();
+    if (syntax == EXS_BigEndianExplicit && integer_of(dataset(), DCM_BitsAllocated, 0) > 16)
+      refuse_dicom("DCMTK does not read values of 32 bits in big-endian order", file);
     if (!DcmXfer(syntax).isEncapsulated()) {
       check_length();
       return;
