@@ -1,4 +1,4 @@
-# Every third-party library, once. Our own targets: cohort_backtrace, cohort_boost, cohort_torch, cohort_hdf5, cohort_icu, cohort_xxhash, cohort_zstd, cohort_arrow, and with CUDA cohort_cuda and cohort_nccl.
+# Every third-party library, once. Our own targets: cohort_backtrace, cohort_boost, cohort_torch, cohort_hdf5, cohort_icu, cohort_xxhash, cohort_zstd, cohort_arrow, those of find_readers.cmake, and with CUDA cohort_cuda and cohort_nccl.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 include(find_boost)
@@ -31,6 +31,7 @@ target_link_libraries(cohort_zstd INTERFACE ${COHORT_ZSTD_LIBRARY})
 include(find_hdf5)
 include(find_libtorch)
 include(find_arrow)
+include(find_readers)
 
 # Installed programs find LibTorch where it was linked. CMake adds such folders itself, but none below the project's.
 list(APPEND CMAKE_INSTALL_RPATH ${COHORT_LIBTORCH_FOUND}/lib ${COHORT_ARROW_LIBRARIES})

@@ -52,9 +52,10 @@ std::string version_text(const std::string& program) {
       "HDF5      {}\n"
       "LibTorch  {}\n"
       "CUDA      {}\n"
+      "readers   {}\n"
       "compiler  {}",
       program, COHORT_VERSION, kCommit, COHORT_BUILD_TYPE, mpi_library(), hdf5_library(), TORCH_VERSION,
-      cuda_library(), COHORT_COMPILER);
+      cuda_library(), COHORT_READERS, COHORT_COMPILER);
 }
 
 }  // namespace cohort::command_line

@@ -3,7 +3,6 @@
 #include <array>
 #include <map>
 #include <optional>
-#include <set>
 
 #include <fmt/format.h>
 
@@ -12,7 +11,7 @@
 
 #include "data_prep/axes.h"
 #include "data_prep/convert.h"
-#include "data_prep/table.h"
+#include "data_prep/facts.h"
 #include "support/hdf5.h"
 
 namespace cohort::data_prep {
@@ -208,64 +207,14 @@ class Stacks {
 
   /// What a table says of each slide becomes what is known of its images.
   void join_table() {
-    const Table table = Table::read(options_.table);
-    const std::vector<std::size_t> lines = lines_of_images(table);
     Column slides = std::move(source.contexts[0]);
+    const JoinedTable table(options_.table, options_.key, slides.values, options_.columns, source.left_out);
     const auto read = [&](const std::string& name, const std::string& option) {
-      const std::vector<std::string> cells = table.cells(name, option);
-      std::vector<std::string> values;
-      for (const std::size_t line : lines) values.push_back(cells[line]);
-      return values;
+      return table.cells(name, option);
     };
     read_columns(source, options_.columns, read);
     source.contexts.push_back(std::move(slides));
     read_groups(source, options_.common, read);
-  }
-
-  /// The line of the table for each image. Several for one slide are one where they agree.
-  std::vector<std::size_t> lines_of_images(const Table& table) {
-    const std::vector<std::string> keys = table.cells(options_.key, "--key");
-    std::map<std::string, std::size_t> line_of;
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      const auto [first, is_new] = line_of.emplace(keys[i], i);
-      if (!is_new) check_agreement(table, keys[i], first->second, i);
-    }
-    std::vector<std::size_t> lines;
-    std::set<std::string> used;
-    for (const std::string& slide : source.contexts[0].values) {
-      const auto line = line_of.find(slide);
-      if (line == line_of.end()) {
-        throw DataError({fmt::format("the table has no line for '{}'", slide), options_.table.string(),
-                         "add it, or name the column with the names of the files with --key"});
-      }
-      lines.push_back(line->second);
-      used.insert(slide);
-    }
-    for (const auto& [slide, line] : line_of) {
-      if (!used.contains(slide)) source.left_out.add("lines of the table without a file", slide);
-    }
-    return lines;
-  }
-
-  void check_agreement(const Table& table, const std::string& slide, std::size_t first,
-                       std::size_t second) const {
-    for (const std::size_t column : used_columns(table)) {
-      if (table.lines[first].cells[column] == table.lines[second].cells[column]) continue;
-      throw DataError({fmt::format("two lines contradict each other about '{}' in column '{}'", slide,
-                                   table.columns[column]),
-                       fmt::format("{} and {}", table.place(first), table.place(second)),
-                       "remove one of them"});
-    }
-  }
-
-  [[nodiscard]] std::vector<std::size_t> used_columns(const Table& table) const {
-    std::vector<std::size_t> columns;
-    for (const std::string& label : options_.columns.labels)
-      columns.push_back(table.column(renamed(label).first, "--label"));
-    for (const std::string& context : options_.columns.contexts)
-      columns.push_back(table.column(renamed(context).first, "--context"));
-    if (!options_.columns.split.empty()) columns.push_back(table.column(options_.columns.split, "--split"));
-    return columns;
   }
 
   const Hdf5Options& options_;

@@ -54,14 +54,15 @@ std::vector<Level> parse_layout(const std::string& layout) {
 /// Walks through the folders below `root`, through links as well.
 class Walk {
  public:
-  Walk(const std::filesystem::path& root, bool skips, LeftOut& left_out)
-      : root_(root), skips_(skips), left_out_(left_out) {
+  Walk(const std::filesystem::path& root, const std::function<bool(const std::filesystem::path&)>& takes,
+       bool skips, LeftOut& left_out)
+      : root_(root), takes_(takes), skips_(skips), left_out_(left_out) {
     if (!std::filesystem::is_directory(root))
       throw DataError({"there is no such folder", root.string(), "check the path"});
     enter(root);
-    std::sort(images.begin(), images.end());
+    std::sort(files.begin(), files.end());
   }
-  std::vector<std::string> images;  ///< paths below the root, sorted
+  std::vector<std::string> files;  ///< paths below the root, sorted
 
  private:
   [[nodiscard]] std::string below_root(const std::filesystem::path& path) const {
@@ -88,8 +89,8 @@ class Walk {
     if (entry.is_directory(error)) return enter(path);
     if (!entry.exists(error)) return left_out_.add("links to what is not there", below_root(path));
     if (!entry.is_regular_file(error)) return left_out_.add("neither files nor folders", below_root(path));
-    if (!has_image_name(path)) return leave_out(path);
-    images.push_back(below_root(path));
+    if (!takes_(path)) return leave_out(path);
+    files.push_back(below_root(path));
   }
 
   void leave_out(const std::filesystem::path& path) {
@@ -104,6 +105,7 @@ class Walk {
   }
 
   const std::filesystem::path& root_;
+  const std::function<bool(const std::filesystem::path&)>& takes_;
   bool skips_;
   LeftOut& left_out_;
   std::vector<std::filesystem::path> open_;  // from the root to where it is, without links
@@ -255,21 +257,27 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
 
 }  // namespace
 
-std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,
-                                      comm::Communicator& ranks) {
+std::vector<std::string> files_below(const std::filesystem::path& root, const std::string& kind,
+                                     const std::function<bool(const std::filesystem::path& file)>& takes,
+                                     bool skips, LeftOut& left_out, comm::Communicator& ranks) {
   std::string list;
   // Rank 0 alone walks the folders: a parallel file system serves that once, not once a rank.
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
-    const Walk walk(root, skips, left_out);
-    if (walk.images.empty()) {
+    const Walk walk(root, takes, skips, left_out);
+    if (walk.files.empty()) {
       const std::string remedies = left_out.remedies();
-      throw DataError({"there are no images in the folder: no PNG, JPEG, TIFF or npy file", root.string(),
+      throw DataError({"there are no images in the folder: no " + kind, root.string(),
                        remedies.empty() ? "check the path and the options" : remedies});
     }
-    list = join(walk.images, std::string(1, '\0'));
+    list = join(walk.files, std::string(1, '\0'));
   });
   return split_text(ranks.broadcast_text(std::move(list)), '\0');
+}
+
+std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,
+                                      comm::Communicator& ranks) {
+  return files_below(root, "PNG, JPEG, TIFF or npy file", has_image_name, skips, left_out, ranks);
 }
 
 Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,

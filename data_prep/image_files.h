@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,13 @@
 #include "data_prep/convert.h"
 
 namespace cohort::data_prep {
+
+/// Collective. The files below a folder that `takes` wants: paths below it, sorted; through links to folders
+/// as well. What is left out is known to rank 0. `skips`: folders that cannot be read are left out. Throws
+/// DataError, also when there is none: `kind` names them, "DICOM files".
+std::vector<std::string> files_below(const std::filesystem::path& root, const std::string& kind,
+                                     const std::function<bool(const std::filesystem::path& file)>& takes,
+                                     bool skips, LeftOut& left_out, comm::Communicator& ranks);
 
 /// Collective. The images below a folder by their names: paths below it, sorted. `skips`: folders that cannot
 /// be read are left out. What is left out is known to rank 0. Throws DataError, also when there is no image.

@@ -30,6 +30,10 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_webdataset(convert, action);
   data_prep::add_convert_jumpcp(convert, action);
   data_prep::add_convert_elpv(convert, action);
+  data_prep::add_convert_dicom(convert, action);
+  data_prep::add_convert_zarr(convert, action);
+  data_prep::add_convert_slides(convert, action);
+  data_prep::add_convert_nifti(convert, action);
   data_prep::add_inspect(program, action);
   data_prep::add_verify(program, action);
   data_prep::add_merge(program, action);

@@ -18,18 +18,19 @@ struct KnownKind {
 };
 
 const std::array kKinds{
-    KnownKind{
-        "whole-slide images",
-        "cut them into tiles, for example with vips dzsave or CLAM, whose HDF5 files convert hdf5 reads",
-        {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax"}},
+    KnownKind{"whole-slide images",
+              "convert slides cuts them into tiles",
+              {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax"}},
     KnownKind{"files of microscopes",
               "write each plane as TIFF, for example with bfconvert of Bio-Formats",
-              {".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".dv", ".stk", ".zarr",
-               ".n5", ".flex", ".c01"}},
+              {".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".dv", ".stk", ".n5",
+               ".flex", ".c01"}},
+    KnownKind{"zarr stores", "convert zarr reads them", {".zarr"}},
+    KnownKind{"DICOM files", "convert dicom reads them", {".dcm", ".dicom", ".ima"}},
+    KnownKind{"NIfTI files", "convert nifti reads them", {".nii", ".nii.gz"}},
     KnownKind{"medical images",
-              "write each slice as 16-bit PNG or .npy: DICOM with dcm2img of DCMTK, NIfTI with nibabel, "
-              "others with SimpleITK",
-              {".dcm", ".dicom", ".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".mgz"}},
+              "write each slice as 16-bit PNG or .npy, or the volume as NIfTI, for example with SimpleITK",
+              {".mha", ".mhd", ".nrrd", ".mgz"}},
     KnownKind{"images of other formats",
               "turn them into PNG, for example with mogrify -format png of ImageMagick",
               {".webp", ".bmp", ".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".ppm", ".pgm",

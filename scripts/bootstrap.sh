@@ -15,6 +15,7 @@ PACKAGES=(
   libyaml-cpp-dev nlohmann-json3-dev libcli11-dev libspdlog-dev libfmt-dev libxxhash-dev # configuration, text, checksums
   libboost-dev libicu-dev                                                                # statistics (headers alone), Unicode
   libjpeg62-turbo-dev libpng-dev libtiff-dev zlib1g-dev libzstd-dev                      # images
+  libdcmtk-dev libopenslide-dev libnifti-dev libblosc-dev                                # files of single fields: optional
   libgtest-dev                                                                           # tests
   python3 python3-pip python3-venv unzip ca-certificates                                 # fetching the rest
 )

@@ -62,6 +62,9 @@ seeds() {
     npz) find "$ROOT/tests" -name '*.npz' -size -64k -exec cp {} "$2" \; ;;
     text_merges) (cat "$ROOT/tests/golden/bpe_small.merges.txt" && printf '\0It’s &eacute; cell') >"$2/seed" ;;
     text_vocabulary) printf '[PAD]\n[UNK]\n[CLS]\n[SEP]\nheart\n##s\n\0Hearts. [SEP] é' >"$2/seed" ;;
+    zarr) (cd "$ROOT/tests/data/readers" && for array in gzip raw checked big; do
+      { cat $array.zarr/zarr.json && printf '\0' && cat $array.zarr/c/0/0; } >"$2/$array"
+    done) ;;
     tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;
     exif) printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0tiff:Orientation="6"------' >"$2/seed" ;;
     image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;

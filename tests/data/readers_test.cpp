@@ -1,0 +1,304 @@
+// Files of single fields against what Python's readers give of them: readers.py made both.
+#include <algorithm>
+#include <functional>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/core/file.h"
+
+#include "data/image_files.h"
+#include "data_prep/dicom.h"
+#include "data_prep/nifti.h"
+#include "data_prep/npz.h"
+#include "data_prep/slides.h"
+#include "data_prep/zarr.h"
+#include "support/temporary_folder.h"
+
+namespace cohort::data_prep {
+namespace {
+
+namespace fs = std::filesystem;
+using data::PixelType;
+using testing::values_of;
+
+const fs::path kReaders = fs::path(COHORT_TEST_DATA) / "data" / "readers";
+
+Array expected(const std::string& name) {
+  return Npz(kReaders / "expected.npz").array(name);
+}
+
+template <class T>
+std::vector<T> values_of_array(const Array& array) {
+  std::vector<T> values(array.bytes.size() / sizeof(T));
+  std::memcpy(values.data(), array.bytes.data(), array.bytes.size());
+  return values;
+}
+
+/// The same values as what Python's reader gave.
+void expect_same(const Image& image, const Array& array) {
+  const char* type = image.layout.type == PixelType::u8    ? "u1"
+                     : image.layout.type == PixelType::u16 ? "u2"
+                                                           : "f4";
+  EXPECT_EQ(array.type, type);
+  EXPECT_EQ(image.layout.width, array.shape.back());
+  EXPECT_EQ(image.layout.height, array.shape[array.shape.size() - 2]);
+  ASSERT_EQ(image.pixels.size(), array.bytes.size());
+  EXPECT_EQ(std::memcmp(image.pixels.data(), array.bytes.data(), array.bytes.size()), 0);
+}
+
+int largest_difference(const Image& image, const Array& array) {
+  const auto left = values_of<std::uint8_t>(image), right = values_of_array<std::uint8_t>(array);
+  EXPECT_EQ(left.size(), right.size());
+  int most = 0;
+  for (std::size_t i = 0; i < std::min(left.size(), right.size()); ++i)
+    most = std::max(most, std::abs(left[i] - right[i]));
+  return most;
+}
+
+std::string refusal_of(const std::function<void()>& read) {
+  try {
+    read();
+  } catch (const Error& error) {
+    return error.text().what;
+  }
+  return "it was accepted";
+}
+
+#ifdef COHORT_DCMTK
+Image dicom(const std::string& name, const DicomValues& values = {}, std::int64_t frame = 0) {
+  return DicomFile(kReaders / "dicom" / (name + ".dcm")).frame(frame, values);
+}
+
+TEST(Dicom, ValuesAreThoseOfPydicom) {
+  for (const char* name : {"gray16", "gray8", "inverted", "ct", "rgb", "rle", "jpegls", "palette"}) {
+    SCOPED_TRACE(name);
+    expect_same(dicom(name), expected(fmt::format("dicom_{}", name)));
+  }
+}
+
+TEST(Dicom, JpegAndYbrDifferByRoundingAlone) {
+  EXPECT_LE(largest_difference(dicom("jpeg"), expected("dicom_jpeg")), 1);
+  EXPECT_LE(largest_difference(dicom("ybr"), expected("dicom_ybr")), 2);  // both round thrice
+}
+
+TEST(Dicom, WindowsAreThoseOfTheStandard) {
+  expect_same(dicom("ct", {.has_window = true}), expected("dicom_ct_window"));
+  expect_same(dicom("ct", {.has_window = true, .window = {{300, 1500}}}), expected("dicom_ct_window_exact"));
+  const Image fraction = dicom("ct", {.has_window = true, .type = PixelType::f32});
+  const auto values = values_of<float>(fraction);
+  EXPECT_EQ(*std::max_element(values.begin(), values.end()), 1.0F);
+  EXPECT_NE(refusal_of([] { dicom("gray8", {.has_window = true}); }).find("names no window"),
+            std::string::npos);
+}
+
+TEST(Dicom, FramesAreImages) {
+  EXPECT_EQ(read_dicom_header(kReaders / "dicom" / "frames.dcm", {}).frames, 3);
+  const auto all = values_of_array<std::uint16_t>(expected("dicom_frames"));
+  for (std::int64_t frame = 0; frame < 3; ++frame) {
+    const std::vector<std::uint16_t> one(all.begin() + frame * 120, all.begin() + (frame + 1) * 120);
+    EXPECT_EQ(values_of<std::uint16_t>(dicom("frames", {}, frame)), one);
+  }
+}
+
+TEST(Dicom, TagsAreTextsInUtf8) {
+  const DicomHeader header = read_dicom_header(kReaders / "dicom" / "ct.dcm",
+                                               {"PatientID", "Manufacturer", "WindowCenter", "StudyDate"});
+  EXPECT_EQ(header.values, (std::vector<std::string>{"Pc", "Größe & Söhne", "40\\300", ""}));
+  EXPECT_EQ(header.frames, 1);
+  check_tag("PatientID", "--context");
+  EXPECT_EQ(refusal_of([] { check_tag("PatientIdd", "--context"); }), "DICOM has no tag 'PatientIdd'");
+}
+
+TEST(Dicom, WhatCannotBeReadIsSaid) {
+  const auto of = [](const fs::path& file) {
+    return refusal_of([&] { static_cast<void>(DicomFile(file).frame(0, {})); });
+  };
+  EXPECT_EQ(of(kReaders / "truncated.dcm"),
+            "the image cannot be read: DICOM: it is damaged or ends too early (Invalid stream)");
+  EXPECT_NE(of(kReaders / "slide.svs"), "it was accepted");
+  EXPECT_NE(refusal_of([] { dicom("ct", {.type = PixelType::u8}); }).find("does not fit into u8"),
+            std::string::npos);
+}
+#endif
+
+Image zarr(const std::string& name, PixelType type, std::vector<std::int64_t> start,
+           std::vector<std::int64_t> size) {
+  ZarrArray array(kReaders / name);
+  EXPECT_EQ(array.metadata().type, type);
+  std::int64_t count = 1;
+  for (const std::int64_t extent : size) count *= extent;
+  Image image{{type, count / (size.back() * size[size.size() - 2]), size[size.size() - 2], size.back()}, {}};
+  image.pixels.resize(static_cast<std::size_t>(image.layout.bytes()));
+  array.read(start, size, image.pixels);
+  return image;
+}
+
+TEST(Zarr, ValuesAreThoseOfZarrPython) {
+  std::vector<std::string> names{"gzip", "raw", "checked", "zlib"};
+#ifdef COHORT_BLOSC
+  names.push_back("big");
+  expect_same(zarr("plate.zarr/A/2/0/0", PixelType::u16, {0, 0, 0, 0}, {2, 3, 40, 44}),
+              expected("zarr_plate"));
+#endif
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    expect_same(zarr(name + ".zarr", PixelType::f32, {0, 0}, {40, 44}), expected("zarr_" + name));
+  }
+  expect_same(zarr("sharded.zarr/0", PixelType::u16, {0, 0, 0, 0}, {2, 3, 40, 44}), expected("zarr_sharded"));
+}
+
+TEST(Zarr, RegionsAreReadAcrossChunksAndShards) {
+  const auto all = values_of_array<std::uint16_t>(expected("zarr_sharded"));
+  const auto values =
+      values_of<std::uint16_t>(zarr("sharded.zarr/0", PixelType::u16, {1, 0, 13, 30}, {1, 3, 20, 9}));
+  std::size_t at = 0;
+  for (std::size_t z = 0; z < 3; ++z) {
+    for (std::size_t y = 13; y < 33; ++y) {
+      for (std::size_t x = 30; x < 39; ++x) ASSERT_EQ(values[at++], all[((3 + z) * 40 + y) * 44 + x]);
+    }
+  }
+}
+
+/// Copies an array and changes a file of it.
+std::string after(const std::string& name, const std::string& file,
+                  const std::function<void(std::string&)>& change) {
+  const testing::TemporaryFolder folder;
+  fs::copy(kReaders / name, folder.path() / "a", fs::copy_options::recursive);
+  std::string content = read_file(folder.path() / "a" / file);
+  change(content);
+  write_file_atomically(folder.path() / "a" / file, content);
+  return refusal_of([&] {
+    ZarrArray array(folder.path() / "a");
+    std::vector<std::byte> out(static_cast<std::size_t>(40 * 44 * 4));
+    array.read(std::vector<std::int64_t>{0, 0}, std::vector<std::int64_t>{40, 44}, out);
+  });
+}
+
+TEST(Zarr, DamageIsSaid) {
+  const auto cut = [](std::string& content) { content.resize(content.size() / 2); };
+  const auto flip = [](std::string& content) { content[content.size() / 2] ^= 1; };
+  EXPECT_EQ(after("checked.zarr", "c/0/0", flip),
+            "the zarr array cannot be read: the checksum of a chunk is wrong");
+  for (const char* name : {"gzip.zarr", "raw.zarr"})
+    EXPECT_EQ(after(name, "c/0/0", cut), "the zarr array cannot be read: a chunk is damaged") << name;
+  EXPECT_EQ(after("raw.zarr", "zarr.json", cut).substr(0, 57),
+            "the zarr array cannot be read: its metadata are damaged: ");
+}
+
+TEST(Zarr, WhatIsNotReadIsNamed) {
+  const auto without = [](const std::string& from, const std::string& to) {
+    return [=](std::string& content) { content.replace(content.find(from), from.size(), to); };
+  };
+  EXPECT_EQ(after("raw.zarr", "zarr.json", without("float32", "complex64")),
+            "the zarr array cannot be read: values of type complex64: images are uint8, uint16 or float32");
+  EXPECT_EQ(after("zlib.zarr", ".zarray", without("\"C\"", "\"F\"")),
+            "the zarr array cannot be read: it is stored in Fortran's order");
+  EXPECT_EQ(after("gzip.zarr", "zarr.json", without("\"gzip\"", "\"lzma\"")),
+            "the zarr array cannot be read: chunks are packed with lzma");
+}
+
+#ifdef COHORT_OPENSLIDE
+TEST(Slides, RegionsAreThoseOfOpenSlide) {
+  const Slide slide(kReaders / "slide.svs");
+  ASSERT_EQ(slide.levels().size(), 2U);
+  EXPECT_EQ(slide.microns_per_pixel(), 0.5);
+  EXPECT_EQ(slide.property("aperio.ScanScope ID"), "S1");
+  expect_same(slide.region(0, 90, 50, 40, 48), expected("slide_region"));
+  expect_same(slide.region(1, 80, 40, 20, 30), expected("slide_level"));
+}
+
+TEST(Slides, TissueIsWhatHasColour) {
+  const TissueMask mask = tissue_mask(Slide(kReaders / "slide.svs"));
+  const auto saturation = values_of_array<std::uint8_t>(expected("slide_saturation"));
+  ASSERT_EQ(mask.is_tissue.size(), saturation.size());  // no level is large: all of level 0
+  for (std::size_t i = 0; i < saturation.size(); ++i) ASSERT_EQ(mask.is_tissue[i], saturation[i] > 60) << i;
+  EXPECT_EQ(mask.share(100, 60, 64), 1.0);
+  EXPECT_EQ(mask.share(68, 60, 64), 0.5);
+  EXPECT_EQ(mask.share(0, 0, 64), 0.0);
+}
+
+TEST(Slides, OthersAreRefused) {
+  EXPECT_EQ(refusal_of([] { Slide(kReaders / "expected.npz"); }),
+            "the slide cannot be read: OpenSlide does not know its format");
+}
+#endif
+
+/// The threshold that parts the values into two classes of least variance, by trying all of them.
+int best_threshold(const std::vector<int>& values) {
+  double least = 1e300;
+  int best = 0;
+  for (int threshold = 0; threshold < 255; ++threshold) {
+    double variance = 0;
+    for (const bool upper : {false, true}) {
+      double sum = 0, squares = 0, count = 0;
+      for (const int value : values) {
+        if ((value > threshold) != upper) continue;
+        sum += value, squares += static_cast<double>(value) * value, ++count;
+      }
+      if (count > 0) variance += squares - sum * sum / count;
+    }
+    if (variance < least - 1e-6) least = variance, best = threshold;
+  }
+  return best;
+}
+
+TEST(Slides, OtsuPartsWithLeastVariance) {
+  std::vector<int> values;
+  for (int i = 0; i < 200; ++i) values.push_back(10 + i * i % 37);
+  for (int i = 0; i < 60; ++i) values.push_back(120 + i * 7 % 90);
+  std::vector<std::int64_t> counts(256, 0);
+  for (const int value : values) ++counts[static_cast<std::size_t>(value)];
+  EXPECT_EQ(otsu_threshold(counts), best_threshold(values));
+}
+
+#ifdef COHORT_NIFTI
+/// expected[x, y, z, volume] of RAS at the place of a pixel.
+void expect_slices(const std::string& file, const std::string& name, std::int64_t volumes) {
+  const NiftiFile nifti(kReaders / "nifti" / "sub-01" / "ses-2" / "anat" / file);
+  const Array array = expected(name);
+  const auto values = values_of_array<float>(array);
+  ASSERT_EQ(nifti.volumes(), volumes);
+  for (int axis = 0; axis < 3; ++axis) {
+    const int columns = axis == 0 ? 1 : 0, rows = axis == 2 ? 1 : 2;
+    for (std::int64_t volume = 0; volume < volumes; ++volume) {
+      for (std::int64_t index = 0; index < array.shape[static_cast<std::size_t>(axis)]; ++index) {
+        const auto pixels = values_of<float>(nifti.slice(axis, index, volume));
+        const std::int64_t height = array.shape[static_cast<std::size_t>(rows)],
+                           width = array.shape[static_cast<std::size_t>(columns)];
+        ASSERT_EQ(std::ssize(pixels), height * width);
+        for (std::int64_t i = 0; i < height * width; ++i) {
+          std::array<std::int64_t, 3> at{};
+          at[static_cast<std::size_t>(axis)] = index;
+          at[static_cast<std::size_t>(rows)] = height - 1 - i / width;
+          at[static_cast<std::size_t>(columns)] = i % width;
+          const std::int64_t place =
+              ((at[0] * array.shape[1] + at[1]) * array.shape[2] + at[2]) * volumes + volume;
+          ASSERT_EQ(pixels[static_cast<std::size_t>(i)], values[static_cast<std::size_t>(place)])
+              << axis << ' ' << index << ' ' << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(Nifti, SlicesAreThoseOfNibabelInRas) {
+  expect_slices("sub-01_ses-2_T1w.nii.gz", "nifti_T1w", 1);       // packed, axes swapped, rescaled
+  expect_slices("sub-01_ses-2_run-1_bold.nii", "nifti_bold", 2);  // version 2, qform, volumes
+}
+
+TEST(Nifti, SpacingIsThatOfTheTurnedAxes) {
+  const NiftiFile nifti(kReaders / "nifti" / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_T1w.nii.gz");
+  EXPECT_NEAR(nifti.spacing()[0], 3, 1e-5);
+  EXPECT_NEAR(nifti.spacing()[1], 2, 1e-2);
+  EXPECT_NEAR(nifti.spacing()[2], 1, 1e-2);
+}
+
+TEST(Nifti, OthersAreRefused) {
+  EXPECT_NE(refusal_of([] { NiftiFile(kReaders / "expected.npz"); }).find("NIfTI"), std::string::npos);
+}
+#endif
+
+}  // namespace
+}  // namespace cohort::data_prep
