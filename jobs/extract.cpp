@@ -132,6 +132,7 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   if (is_file) {
     writer.commit();
   } else {
+    wait_for_table();
     comm::together(ranks, [&] {
       if (ranks.rank() == 0) write_features_table(options, dataset, columns, writer.partial(), attributes);
     });

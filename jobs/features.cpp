@@ -1,6 +1,7 @@
 #include "features.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cohort/comm/session.h"
 #include "cohort/config/field.h"
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
@@ -232,6 +234,10 @@ double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::
   }
   writer.finish();
   return rate;
+}
+
+void wait_for_table() noexcept {
+  comm::Session::set_timeout(std::chrono::hours(24));
 }
 
 void check_finite(const at::Tensor& features, const data::Dataset& dataset) {

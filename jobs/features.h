@@ -76,6 +76,9 @@ data::ColumnReader columns_of(const TrainedModel& trained, const std::string& sp
 /// not finite: features, or logits where `features` are not written.
 double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks);
 
+/// Before rank 0 writes a table alone: the others wait for it as long as that takes.
+void wait_for_table() noexcept;
+
 /// `features` [N, …] of the images of `dataset`, in its order. Throws NumericalError naming the first image
 /// whose features are not finite.
 void check_finite(const at::Tensor& features, const data::Dataset& dataset);

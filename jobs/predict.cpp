@@ -228,6 +228,7 @@ ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
   std::vector<Predicted> splits;
   for (std::size_t i = 0; i < subject.splits.size(); ++i)
     splits.push_back(predict_split(subject, i, options.table.out, ranks));
+  wait_for_table();
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     std::vector<eval::TableBlocks> tables;

@@ -172,7 +172,7 @@ struct FeatureWriter::Impl {
   std::int64_t rows;
   comm::Communicator& ranks;
   std::string done;     // [passes], '1': was there from the start
-  FileDescriptor lock;  // of the marks, by rank 0
+  FileDescriptor held;  // the marks, locked, by rank 0
   SharedFile shared;
   FileDescriptor own, mark_file;  // the partial file again, without MPI; the marks
   Place features, patches, logits;
@@ -233,8 +233,8 @@ void FeatureWriter::Impl::make(const data::Dataset& dataset, const FeatureConten
 
 /// In place, since the file is locked: half of it has another size, and is not gone on with.
 void FeatureWriter::Impl::write_marks(const std::string& content) const {
-  if (::ftruncate(lock.get(), 0) != 0) refuse_features("mark what is done", marks);
-  write_all(lock, std::as_bytes(std::span(content)), marks);
+  if (::ftruncate(held.get(), 0) != 0) refuse_features("mark what is done", marks);
+  write_all(held, std::as_bytes(std::span(content)), marks);
   sync_file(marks);
 }
 
@@ -242,7 +242,7 @@ void FeatureWriter::Impl::write_marks(const std::string& content) const {
 std::string FeatureWriter::Impl::find_or_make(const data::Dataset& dataset, const FeatureContents& contents,
                                               std::size_t id_width) {
   make_writable_folder(folder_with(file));
-  lock = locked_marks(marks, partial);
+  held = locked_marks(marks, partial);
   if (std::string found = found_marks(contents); !found.empty()) return found;
   make(dataset, contents, id_width);
   return read_file(marks);

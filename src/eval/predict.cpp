@@ -95,8 +95,9 @@ class Meetings {
 
   void before_pass() {
     --left_;
-    meet(asked_ && asked_() ? std::make_exception_ptr(Error(ExitCode::stopped, {"asked to stop", "evaluation", ""}))
-                  : nullptr);
+    meet(asked_ && asked_()
+             ? std::make_exception_ptr(Error(ExitCode::stopped, {"asked to stop", "evaluation", ""}))
+             : nullptr);
   }
   void behind_all() {
     while (left_ > 0) before_pass();

@@ -129,7 +129,7 @@ std::optional<Area> RunningScores::area_of(const std::vector<std::int64_t>& of_c
     ++occurring;
   }
   if (occurring == 0) return std::nullopt;
-  return Area{sum / static_cast<double>(occurring), {}};
+  return Area{sum / static_cast<double>(occurring), std::nullopt};
 }
 
 /// Collective.

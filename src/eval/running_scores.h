@@ -19,7 +19,8 @@
 namespace cohort::eval {
 
 /// score() of images that ranks see one pass after the other: a rank holds classes² + contexts numbers and
-/// not the answers. Numbers do not depend on the order of the images. Intervals come from the same samples as
+/// not the answers; of up to kResampled images it holds, and then gathers, 16 bytes an image, of two classes
+/// 32. Numbers do not depend on the order of the images. Intervals come from the same samples as
 /// score()'s up to kResampled images; of more, that of the accuracy has the quantiles of the binomial
 /// distribution, which those samples approach, and that of the area is DeLong's.
 class RunningScores {

@@ -22,16 +22,19 @@ constexpr std::size_t kInMemory = std::size_t{16} << 20, kChunk = std::size_t{4}
 constexpr int kDigit = 16;  // bits that images are counted by at once
 constexpr std::size_t kBuckets = std::size_t{1} << kDigit;
 
-constexpr const char* kSpillFix = "set TMPDIR to a folder with room";
-
-[[noreturn]] void refuse_spill(const char* action, const std::string& folder) {
-  throw DataError({fmt::format("cannot {} a temporary file of scores: {}", action, std::strerror(errno)),
-                   folder, kSpillFix});
-}
-
 std::string temporary_folder() {
   const char* const folder = std::getenv("TMPDIR");
   return folder != nullptr && *folder != '\0' ? folder : "/tmp";
+}
+
+/// As messages name it.
+std::string spill_place() {
+  return temporary_folder() + " (TMPDIR)";
+}
+
+[[noreturn]] void refuse_spill(const char* action) {
+  throw DataError({fmt::format("cannot {} a temporary file of scores: {}", action, std::strerror(errno)),
+                   spill_place(), disk_remedy(errno, "set TMPDIR to a folder with room")});
 }
 
 /// Bits that ascend as the numbers do; -0 is 0.
@@ -71,7 +74,7 @@ std::uint64_t Spill::append(std::span<const std::byte> bytes) {
   const std::uint64_t begin = size_;
   if (!file_ && memory_.size() + bytes.size() > kInMemory) to_file();
   if (file_)
-    write_all(file_, bytes, temporary_folder(), "write a temporary file of scores");
+    write_all(file_, bytes, spill_place(), "write a temporary file of scores");
   else
     memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   size_ += bytes.size();
@@ -81,8 +84,8 @@ std::uint64_t Spill::append(std::span<const std::byte> bytes) {
 void Spill::to_file() {
   std::string name = temporary_folder() + "/cohort-XXXXXX";
   file_ = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file_ || ::unlink(name.c_str()) != 0) refuse_spill("make", temporary_folder());
-  write_all(file_, memory_, temporary_folder(), "write a temporary file of scores");
+  if (!file_ || ::unlink(name.c_str()) != 0) refuse_spill("make");
+  write_all(file_, memory_, spill_place(), "write a temporary file of scores");
   std::vector<std::byte>().swap(memory_);
 }
 
@@ -94,7 +97,7 @@ void Spill::read(std::uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) refuse_spill("read", temporary_folder());
+    if (count <= 0) refuse_spill("read");
     out = out.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);
   }
@@ -224,9 +227,10 @@ std::optional<Area> SpilledRankings::area(std::int64_t column, std::int32_t labe
   const double area =
       static_cast<double>(count.won) / 2 / (static_cast<double>(positives) * static_cast<double>(negatives));
   constexpr double kNormal = 1.959963984540054;  // of 95 %
+  if (std::min(positives, negatives) < 2) return Area{area, std::nullopt};
   const double half = kNormal * std::sqrt(variance(count.of_positives, area, positives, negatives) +
                                           variance(count.of_negatives, 1 - area, negatives, positives));
-  return Area{area, {std::max(0.0, area - half), std::min(1.0, area + half)}};
+  return Area{area, Interval{std::max(0.0, area - half), std::min(1.0, area + half)}};
 }
 
 }  // namespace cohort::eval

@@ -22,8 +22,8 @@ struct Area {
   std::optional<Interval> interval;
 };
 
-/// Bytes that are read back later: in memory while they are few, else in a file without a name in the
-/// system's folder for temporary files (TMPDIR).
+/// Bytes that are read back later: in memory up to 16 MiB, which take 32 while they grow, else in a file
+/// without a name in the system's folder for temporary files (TMPDIR).
 class Spill {
  public:
   /// Returns where they begin. Throws DataError.
@@ -42,7 +42,7 @@ class Spill {
 /// a positive and a negative image is counted, in whole numbers, so that the result has the bits of one that
 /// sorts all of them. Images are counted by the first 16 bits of their number, those with equal ones by the
 /// next 16, and so on, until at most kTogether are left to be sorted. A rank holds these, and 4 MiB of what
-/// it writes.
+/// it writes beside the Spill.
 class SpilledRankings {
  public:
   static constexpr std::int64_t kTogether = std::int64_t{1} << 19;

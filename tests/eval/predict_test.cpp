@@ -9,6 +9,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
@@ -288,6 +289,22 @@ TEST(FeatureFile, GoesOnWithThePassesThatAreThere) {
   EXPECT_EQ(fill("g.h5", "two", passes, world), passes);
 }
 
+TEST(FeatureFile, IsWrittenByOneCommandAtATime) {
+  comm::Communicator world = test::world();
+  const testing::SharedFolder folder(world);
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
+  data::ColumnReader columns(folder.path() / "tiny", data::Description::read(folder.path() / "tiny"), "test");
+  const FeatureContents contents{
+      .width = 24, .patches = 0, .keys = {}, .classes = {}, .attributes = {}, .passes = 5, .identity = "one"};
+  {
+    const FeatureWriter first(folder.path() / "f.h5", dataset, columns, contents, world);
+
+    EXPECT_THROW(FeatureWriter(folder.path() / "f.h5", dataset, columns, contents, world), UsageError);
+  }
+  EXPECT_NO_THROW(FeatureWriter(folder.path() / "f.h5", dataset, columns, contents, world));
+}
+
 /// The largest memory that this process had since it was last asked, in bytes.
 std::int64_t peak_memory() {
   std::ifstream status("/proc/self/status");
@@ -338,7 +355,7 @@ std::int64_t peak_of_writing(const std::filesystem::path& folder, data::Descript
 TEST(FeatureFile, HoldsNoMoreOfFourTimesTheImages) {
   comm::Communicator world = test::world();
   const testing::SharedFolder folder(world);
-  constexpr std::int64_t kWidth = 64, kRows = 8000;
+  constexpr std::int64_t kFeatures = 64, kRows = 8000;
   std::vector<data::Row> rows;
   for (std::int64_t i = 0; i < kRows; ++i)
     rows.push_back({fmt::format("image-{:05}", i), 0, {static_cast<std::int32_t>(i % 2)}, {0}});
@@ -348,10 +365,10 @@ TEST(FeatureFile, HoldsNoMoreOfFourTimesTheImages) {
   const data::Description description =
       data::write_dataset(folder.path() / "many", testing::tiny_description(), rows, pixels, {}, world);
 
-  const std::int64_t of_some = peak_of_writing(folder.path() / "many", description, 10, kWidth, world),
-                     of_four_times = peak_of_writing(folder.path() / "many", description, 40, kWidth, world);
+  const std::int64_t of_some = peak_of_writing(folder.path() / "many", description, 10, kFeatures, world),
+                     of_four_times = peak_of_writing(folder.path() / "many", description, 40, kFeatures, world);
 
-  constexpr std::int64_t kMore = 30 * kRows * kWidth * 4;
+  constexpr std::int64_t kMore = 30 * kRows * kFeatures * 4;
   EXPECT_LT(of_four_times, of_some + kMore / world.size() / 2) << "bytes of features besides: " << kMore;
 }
 

@@ -201,8 +201,19 @@ TEST(SpilledRankings, TheIntervalIsThatOfAllPairs) {
   const auto area = rankings.area(0, 1, positives, std::ssize(labels) - positives, world);
 
   const double half = 1.959963984540054 * std::sqrt(variance_of_pairs(values, labels));
-  EXPECT_NEAR(area->interval.low, std::max(0.0, area->area - half), 1e-12);
-  EXPECT_NEAR(area->interval.high, std::min(1.0, area->area + half), 1e-12);
+  EXPECT_NEAR(area->interval->low, std::max(0.0, area->area - half), 1e-12);
+  EXPECT_NEAR(area->interval->high, std::min(1.0, area->area + half), 1e-12);
+}
+
+TEST(SpilledRankings, OneImageOfASideHasNoVariance) {
+  comm::Communicator world = test::world();
+  SpilledRankings rankings(1);
+  if (world.rank() == 0) rankings.add(at::arange(4, at::kDouble).unsqueeze(1), Labels{0, 0, 1, 0});
+
+  const auto area = rankings.area(0, 1, 1, 3, world);
+
+  EXPECT_DOUBLE_EQ(area->area, 2.0 / 3);
+  EXPECT_FALSE(area->interval);
 }
 
 /// Bytes that the process holds on its heap.
@@ -244,6 +255,26 @@ TEST(RunningScores, OfManyImagesHaveTheIntervalThatSamplesApproach) {
   EXPECT_NEAR(resampled.accuracy_interval.high, counted.accuracy_interval.high, kNoise);
   EXPECT_NEAR(resampled.auc_interval->low, counted.auc_interval->low, kNoise);
   EXPECT_NEAR(resampled.auc_interval->high, counted.auc_interval->high, kNoise);
+}
+
+TEST(RunningScores, OfManyImagesThatAreAllRightHaveAnIntervalOfOne) {
+  comm::Communicator world = test::world();
+  RunningScores scores(2, 0, RunningScores::kResampled + 1);
+  scores.add(at::eye(2), at::arange(2) + 2 * world.rank(), Labels{0, 1}, {});
+
+  const Scores all = scores.finish({}, world);
+
+  EXPECT_EQ(all.accuracy_interval.low, 1.0);
+  EXPECT_EQ(all.accuracy_interval.high, 1.0);
+}
+
+// Losses of 10¹⁰, which are too large for sums of whole units, on every rank.
+TEST(RunningScores, AddUpTheLargestLossesOfAllRanks) {
+  comm::Communicator world = test::world();
+  RunningScores scores(2, 0, 2 * world.size());
+  scores.add(at::eye(2) * -1e10, at::arange(2) + 2 * world.rank(), Labels{0, 1}, {});
+
+  EXPECT_EQ(scores.finish({}, world).loss, 1e10);
 }
 
 }  // namespace

@@ -518,6 +518,25 @@ TEST_F(OtherDataset, FinetuningMovesHeadAndDictionaryByName) {
       at::equal(before.find("patch_embed.proj.weight")->flip(1), *after.find("patch_embed.proj.weight")));
 }
 
+// Options without parameters, and names, change values or columns as well as weights do.
+TEST_F(OtherDataset, FeaturesOfOtherOptionsOrNamesAreOthers) {
+  TrainedModel trained = load_trained_model({.run = trained_run(config("run"))}, Head::needed, world);
+  const data::Dataset dataset = open_split(trained, "test", {}, world);
+  const auto identity = [&] { return Computation{trained, dataset, "site"}.identity(); };
+  const std::string before = identity();
+  EXPECT_EQ(identity(), before);
+
+  trained.config.model.heads = 4;
+  const std::string with_heads = identity();
+  trained.config.context.amortization = nn::Amortization::mean;
+  const std::string with_means = identity();
+  trained.signature.classes.front() = "dull";
+
+  EXPECT_NE(with_heads, before);
+  EXPECT_NE(with_means, with_heads);
+  EXPECT_NE(identity(), with_means);
+}
+
 TEST_F(OtherDataset, FinetuningForOtherClassesBeginsWithANewHead) {
   const std::string run = trained_run(config("run"));
   const fs::path there = other({}, "renamed");

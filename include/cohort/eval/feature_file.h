@@ -30,7 +30,7 @@ struct FeatureContents {
 /// /patch_tokens [N, P, D] f32 and /logits [N, classes] f32 if there are any, /id [N] text, /labels/<name>
 /// [N] i32, /context/<key> [N] i32, /context_tokens/<key> [N, D] f32, /logit_classes [classes] text. Labels
 /// and contexts are numbers of /label_names/<name> and /context_names/<key>, text, as in dataset.json. The
-/// bytes do not depend on the number of ranks.
+/// bytes do not depend on the number of ranks, where these have as many threads each.
 ///
 /// It is written as FILE.partial, of its full size from the start, and renamed into place. Beside it
 /// FILE.partial.passes says which passes are on the disk: those that were synced and read back. Whoever makes
@@ -39,7 +39,7 @@ struct FeatureContents {
 class FeatureWriter {
  public:
   /// Collective. Makes FILE.partial with the columns of `dataset`, which `columns` reads, or finds it. Throws
-  /// DataError, and leaves none that is not whole.
+  /// UsageError when another process has it, or DataError, and leaves none that is not whole.
   FeatureWriter(const std::filesystem::path& file, const data::Dataset& dataset, data::ColumnReader& columns,
                 const FeatureContents& contents, comm::Communicator& ranks);
   FeatureWriter(const FeatureWriter&) = delete;
