@@ -315,15 +315,26 @@ std::int64_t peak_memory() {
   return 1024 * kilobytes;
 }
 
-/// Writes made-up features of a dataset whose shards are listed `times` times. Returns the peak of memory.
+/// Writes made-up features of a dataset whose shards are there `times` times. Returns the peak of memory.
 std::int64_t peak_of_writing(const std::filesystem::path& folder, data::Description description, int times,
                              std::int64_t width, comm::Communicator& ranks) {
   constexpr std::int64_t kPass = 128;
   std::vector<data::ShardEntry>& shards = description.splits.front().shards;
   const std::vector<data::ShardEntry> once = shards;
-  for (int i = 1; i < times; ++i) shards.insert(shards.end(), once.begin(), once.end());
+  for (int i = 1; i < times; ++i) {
+    for (data::ShardEntry shard : once) {
+      shard.file = fmt::format("{}-{}", i, shard.file);
+      shards.push_back(shard);
+    }
+  }
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) description.write(folder);
+    if (ranks.rank() != 0) return;
+    for (std::size_t i = once.size(); i < shards.size(); ++i) {
+      std::error_code is_there;
+      std::filesystem::create_hard_link(folder / once[i % once.size()].file, folder / shards[i].file,
+                                        is_there);
+    }
+    description.write(folder);
   });
   const std::string split = description.splits.front().name;
   const data::Dataset dataset = data::Dataset::open(
@@ -366,7 +377,8 @@ TEST(FeatureFile, HoldsNoMoreOfFourTimesTheImages) {
       data::write_dataset(folder.path() / "many", testing::tiny_description(), rows, pixels, {}, world);
 
   const std::int64_t of_some = peak_of_writing(folder.path() / "many", description, 10, kFeatures, world),
-                     of_four_times = peak_of_writing(folder.path() / "many", description, 40, kFeatures, world);
+                     of_four_times =
+                         peak_of_writing(folder.path() / "many", description, 40, kFeatures, world);
 
   constexpr std::int64_t kMore = 30 * kRows * kFeatures * 4;
   EXPECT_LT(of_four_times, of_some + kMore / world.size() / 2) << "bytes of features besides: " << kMore;
