@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets everything that Cohort needs on a Debian 12 machine. Runs again in under a second when all of it is there.
 # usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
-#   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 670 MB to download, 920 MB on disk
+#   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 680 MB to download, 960 MB on disk
 #   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
 #   --cuda     for the preset 'cuda': LibTorch with CUDA, NCCL and cuDNN, the same environment as --python; and nvcc, unless
 #              there is one: 100 MB to download, 260 MB on disk
@@ -22,7 +22,7 @@ PACKAGES=(
 TEST_PACKAGES=(
   chromium fonts-dejavu-core                         # draws reports
   slurmctld slurmd slurm-client munge libpmix-dev    # a cluster of its own
-  dwz patchelf                                       # a bundle
+  dwz patchelf xz-utils                                       # a bundle
 )
 LIBRARIES=(libc10.so libtorch_cpu.so libgomp.so.1)  # what the CPU build loads of the wheel's lib/
 

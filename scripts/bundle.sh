@@ -2,7 +2,7 @@
 # Packs the programs of a build with the libraries that they need, for nodes without a network, packages or compiler.
 # usage: scripts/bundle.sh [--preset release|cuda] [--out FOLDER]
 #   --preset  the build to pack, made before (cmake --build --preset …); default: release
-#   --out     where cohort-<version>-<preset>.tar.gz goes; default: build/bundle
+#   --out     where cohort-<version>-<preset>.tar.xz goes; default: build/bundle
 # Not inside: LibTorch, which comes from a PyTorch of the same version on the node; the driver and libraries of CUDA, which come with
 # that PyTorch; the C library. docs/install.md, "Nodes without a network". Exit code 3: the bundle is larger than 64 MB.
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
@@ -25,7 +25,7 @@ main() {
   done
   local build=$ROOT/build/$preset
   [ -x "$build/bin/cohort" ] || fail 2 "there is no build in $build" "run cmake --preset $preset && cmake --build --preset $preset"
-  install_packages dwz patchelf
+  install_packages dwz patchelf xz-utils
   begin 4
   local about version name
   about=$("$build/bin/cohort" --version)  # cohort 0.1.0 (commit …), and a line for each library
@@ -44,11 +44,11 @@ main() {
   copy_texts "$bundle" "$version" "$(sed -n 's/^LibTorch *\([0-9.]*\).*/\1/p' <<<"$about")"
   step "archive"
   mkdir -p "$out"
-  tar -C "$STAGING" --owner=0 --group=0 --sort=name -I "gzip -9" -cf "$out/$name.tar.gz" "$name"
+  tar -C "$STAGING" --owner=0 --group=0 --sort=name -I "xz -T0 -6" -cf "$out/$name.tar.xz" "$name"
   local bytes
-  bytes=$(stat -c %s "$out/$name.tar.gz")
-  say "      $out/$name.tar.gz: $((bytes / 1000000)) MB"
-  [ "$bytes" -le "$LIMIT" ] || fail 3 "the bundle is larger than $((LIMIT / 1000000)) MB" "see what is large: tar -tvzf $out/$name.tar.gz | sort -k3n"
+  bytes=$(stat -c %s "$out/$name.tar.xz")
+  say "      $out/$name.tar.xz: $((bytes / 1000000)) MB"
+  [ "$bytes" -le "$LIMIT" ] || fail 3 "the bundle is larger than $((LIMIT / 1000000)) MB" "see what is large: tar -tvf $out/$name.tar.xz | sort -k3n"
 }
 
 # install_file FROM TO FOLDER: a copy that looks for libraries in FOLDER alone.

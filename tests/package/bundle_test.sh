@@ -6,7 +6,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 "$ROOT/scripts/bundle.sh" --preset "$preset" --out "$work"
-tar -xzf "$work"/cohort-*.tar.gz -C "$work"
+tar -xf "$work"/cohort-*.tar.xz -C "$work"
 bundle=$(echo "$work"/cohort-*/)
 bundle=${bundle%/}
 export COHORT_LIBTORCH=$libtorch
