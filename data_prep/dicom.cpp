@@ -1,5 +1,6 @@
 #include "data_prep/dicom.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -86,6 +87,12 @@ std::string text_of_tag(DcmItem& item, const std::string& name) {
   return "";
 }
 
+/// Whether a text reads the same in every character set: no bytes above 127, no escape sequence.
+bool is_plain_ascii(const std::string& text) {
+  constexpr char kEscape = 0x1B;
+  return std::all_of(text.begin(), text.end(), [](char c) { return c >= 0 && c != kEscape; });
+}
+
 double number_of(DcmItem& item, const DcmTagKey& tag, double otherwise) {
   Float64 value = otherwise;
   return item.findAndGetFloat64(tag, value).good() ? value : otherwise;
@@ -169,6 +176,22 @@ std::vector<double> stored_values(const DiPixel& pixels, const std::filesystem::
   refuse_dicom("its values are of a type that is not known", file);
 }
 
+/// Planes Y, Cb, Cr of 8 bits become those of RGB: PS3.3 C.7.6.3.1.2, rounded.
+void ybr_to_rgb(std::vector<std::byte>& pixels) {
+  const auto rounded = [](double value) {
+    return static_cast<std::byte>(std::clamp(std::floor(value + 0.5), 0.0, 255.0));
+  };
+  const std::size_t plane = pixels.size() / 3;
+  for (std::size_t i = 0; i < plane; ++i) {
+    const auto luma = static_cast<double>(pixels[i]);
+    const double blue = static_cast<double>(pixels[plane + i]) - 128;
+    const double red = static_cast<double>(pixels[2 * plane + i]) - 128;
+    pixels[i] = rounded(luma + 1.402 * red);
+    pixels[plane + i] = rounded(luma - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587);
+    pixels[2 * plane + i] = rounded(luma + 1.772 * blue);
+  }
+}
+
 }  // namespace
 
 void check_tag(const std::string& tag, const std::string& option) {
@@ -187,9 +210,15 @@ DicomHeader read_dicom_header(const std::filesystem::path& file, const std::vect
                                           ERM_autoDetect, DCM_PixelData),
                   file);
   DcmDataset& dataset = *format.getDataset();
-  check_condition(dataset.convertToUTF8(), file);
+  const bool is_utf8 = dataset.convertToUTF8().good();
   DicomHeader header{frames_of(dataset), {}};
-  for (const std::string& tag : tags) header.values.push_back(text_of_tag(dataset, tag));
+  for (const std::string& tag : tags) {
+    header.values.push_back(text_of_tag(dataset, tag));
+    if (!is_utf8 && !is_plain_ascii(header.values.back()))
+      refuse_dicom(fmt::format("DCMTK does not know the character set of its {}, {}", tag,
+                               text_of_tag(dataset, "SpecificCharacterSet")),
+                   file);
+  }
   return header;
 }
 
@@ -212,6 +241,14 @@ struct DicomFile::Data {
   }
 
   [[nodiscard]] DcmDataset& dataset() { return *format.getDataset(); }
+
+  /// DCMTK's own conversion of these has its middle at 127.5, half a value from the standard's.
+  [[nodiscard]] bool is_plain_ybr() {
+    const std::string colours = text_of_tag(dataset(), "PhotometricInterpretation");
+    return (colours == "YBR_FULL" || colours == "YBR_FULL_422") &&
+           integer_of(dataset(), DCM_BitsStored, 0) == 8 &&
+           !DcmXfer(dataset().getOriginalXfer()).isEncapsulated();
+  }
 
   /// DCMTK fills what is missing with zeros.
   void check_length() {
@@ -289,7 +326,7 @@ struct DicomFile::Data {
                                                                     : data::PixelType::u8;
   }
 
-  Image colours(DicomImage& image) const {
+  Image colours(DicomImage& image) {
     const bool is_palette = image.getPhotometricInterpretation() == EPI_PaletteColor;
     if (image.getDepth() > 16) refuse_dicom("colours of more than 16 bits", file);
     const int bits = image.getDepth() > 8 && !is_palette ? 16 : 8;
@@ -299,6 +336,7 @@ struct DicomFile::Data {
     if (bits == 16) result.layout.type = data::PixelType::u16;
     result.pixels.resize(static_cast<std::size_t>(result.layout.bytes()));
     std::memcpy(result.pixels.data(), pixels, result.pixels.size());
+    if (is_plain_ybr()) ybr_to_rgb(result.pixels);
     return result;
   }
 
@@ -319,7 +357,8 @@ DicomFile& DicomFile::operator=(DicomFile&&) noexcept = default;
 Image DicomFile::frame(std::int64_t index, const DicomValues& values) const {
   const bool has_table = data_->dataset().tagExists(DCM_ModalityLUTSequence);
   DicomImage image(&data_->format, EXS_Unknown,
-                   CIF_UsePartialAccessToPixelData | (has_table ? 0 : CIF_IgnoreModalityTransformation),
+                   CIF_UsePartialAccessToPixelData | (has_table ? 0 : CIF_IgnoreModalityTransformation) |
+                       (data_->is_plain_ybr() ? CIF_KeepYCbCrColorModel : 0),
                    static_cast<unsigned long>(index), 1);
   if (image.getStatus() != EIS_Normal) refuse_dicom(DicomImage::getString(image.getStatus()), data_->file);
   return image.isMonochrome() != 0 ? data_->gray(image, has_table, values) : data_->colours(image);

@@ -106,7 +106,10 @@ coloured = save("palette", (slope // 16).astype("u1"), "PALETTE COLOR", **tags)
 expected["dicom_palette"] = (pydicom.pixels.apply_color_lut(coloured.pixel_array, coloured) >> 8).astype("u1").transpose(2, 0, 1)
 yuv = pydicom.pixels.convert_color_space(rgb, "RGB", "YBR_FULL").astype("u1")
 save("ybr", yuv, "YBR_FULL")
-expected["dicom_ybr"] = pydicom.pixels.pixel_array(dicom / "ybr.dcm").transpose(2, 0, 1)  # as RGB
+luma, blue, red = numpy.moveaxis(yuv.astype("f8"), -1, 0) - numpy.array([0, 128, 128]).reshape(3, 1, 1)
+exact = [luma + 1.402 * red, luma - (0.114 * 1.772 * blue + 0.299 * 1.402 * red) / 0.587, luma + 1.772 * blue]  # PS3.3 C.7.6.3.1.2
+expected["dicom_ybr"] = numpy.clip(numpy.stack(exact), 0, 255).round().astype("u1")  # pydicom itself is up to 2 away from this
+save("japanese", slope, SpecificCharacterSet=["ISO 2022 IR 13", "ISO 2022 IR 87"], PatientID="P1", Manufacturer="A", PatientName="ﾔﾏﾀﾞ")
 whole = (dicom / "gray16.dcm").read_bytes()
 (FOLDER / "truncated.dcm").write_bytes(whole[:-40])
 
