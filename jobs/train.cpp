@@ -58,10 +58,10 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
 
 /// Shapes, not what happens in training alone.
 bool is_of_model(const std::string& key) {
-  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling",
-                            "model.resnet.batch_norm"}) {
+  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling"}) {
     if (key == other) return false;
   }
+  if (key.starts_with("model.") && key.ends_with(".batch_norm")) return false;
   return key.starts_with("model.") || key.starts_with("context.");
 }
 

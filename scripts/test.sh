@@ -14,7 +14,7 @@ SANITIZED=(core_test config_test data_test data_prep_test checkpoint_test report
 GPU_TESTS=(gpu_kernels_test gpu_runs_test)
 
 # Tests whose numbers come from kernels for CPUs.
-COMPUTING='^(golden|nn|shard|method|methods|eval|train|invariance|sharding|dino|resnet|perf|features_commands|gpu_script)_'
+COMPUTING='^(golden|nn|shard|method|methods|eval|train|invariance|sharding|dino|encoders|perf|features_commands|gpu_script)_'
 
 # What a processor without AVX-512 has to offer: to our kernels, LibTorch's, oneDNN's and MKL's (docs/performance.md).
 AVX2=(COHORT_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2)

@@ -18,6 +18,10 @@ std::optional<Adapted> rows_by_name(const at::Tensor& stored, std::span<const st
 std::optional<Adapted> filters_of_channels(const at::Tensor& stored, const at::Tensor& parameter,
                                            NamesOfBoth names);
 
+/// Of PyTorch's batch normalisation, for an encoder with nn::BatchNorm: its number of batches, which averages
+/// over all of them would need, is left out.
+std::span<const Dialect> without_batch_counts() noexcept;
+
 /// "channels red -> gray".
 std::string channels_text(NamesOfBoth names);
 

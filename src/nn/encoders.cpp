@@ -14,15 +14,6 @@
 namespace cohort::nn {
 namespace {
 
-const EncoderFamily& family_of(const std::string& name) {
-  for (const EncoderFamily& family : encoder_families()) {
-    const std::vector<std::string> names = family.names();
-    if (std::find(names.begin(), names.end(), name) != names.end()) return family;
-  }
-  throw UsageError(
-      {fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, encoder_names())});
-}
-
 /// Recipes that many encoders share set these: passed over by those that have no such thing.
 constexpr std::array<std::string_view, 9> kShared{"name",  "weights",   "patch_size", "width",    "depth",
                                                   "heads", "mlp_ratio", "drop_path",  "positions"};
@@ -70,6 +61,15 @@ std::span<const EncoderFamily> encoder_families() {
   return kFamilies;
 }
 
+const EncoderFamily& encoder_family(const std::string& name) {
+  for (const EncoderFamily& family : encoder_families()) {
+    const std::vector<std::string> names = family.names();
+    if (std::find(names.begin(), names.end(), name) != names.end()) return family;
+  }
+  throw UsageError(
+      {fmt::format("unknown model '{}'", name), "model.name", did_you_mean(name, encoder_names())});
+}
+
 std::vector<std::string> encoder_names() {
   std::vector<std::string> all;
   for (const EncoderFamily& family : encoder_families()) {
@@ -80,14 +80,14 @@ std::vector<std::string> encoder_names() {
 }
 
 void check_encoder(const ModelConfig& config, const EncoderInput& input) {
-  const EncoderFamily& family = family_of(config.name);
+  const EncoderFamily& family = encoder_family(config.name);
   refuse_options_of_others(config, input, family);
   if (family.check != nullptr) family.check(config, input);
 }
 
 std::shared_ptr<Encoder> make_encoder(const ModelConfig& config, const EncoderInput& input) {
   check_encoder(config, input);
-  return family_of(config.name).make(config, input);
+  return encoder_family(config.name).make(config, input);
 }
 
 }  // namespace cohort::nn

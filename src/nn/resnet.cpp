@@ -187,10 +187,7 @@ std::string ResNet::summary() const {
 }
 
 std::span<const Dialect> ResNet::dialects() const noexcept {
-  // torchvision's and timm's; the number of batches is of averages over all of them, which nobody takes here.
-  static constexpr std::array kTable{Rename{"*.num_batches_tracked", ""}};
-  static constexpr std::array kTorchvision{Dialect{"*.num_batches_tracked", kTable}};
-  return kTorchvision;
+  return without_batch_counts();
 }
 
 std::optional<Adapted> ResNet::adapt(const std::string& name, const at::Tensor& parameter,

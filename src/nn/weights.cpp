@@ -221,6 +221,12 @@ std::optional<Adapted> rows_by_name(const at::Tensor& stored, std::span<const st
   return Adapted{values, how};
 }
 
+std::span<const Dialect> without_batch_counts() noexcept {
+  static constexpr std::array kTable{Rename{"*.num_batches_tracked", ""}};
+  static constexpr std::array kPyTorch{Dialect{"*.num_batches_tracked", kTable}};
+  return kPyTorch;
+}
+
 std::optional<Adapted> filters_of_channels(const at::Tensor& stored, const at::Tensor& parameter,
                                            NamesOfBoth names) {
   if (names.are_known()) {

@@ -8,6 +8,7 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/method/registry.h"
+#include "cohort/nn/encoders.h"
 #include "cohort/nn/kernels.h"
 #include "cohort/nn/unit_model.h"
 #include "cohort/train/model.h"
@@ -17,8 +18,12 @@
 namespace cohort::train {
 namespace {
 
-std::string context_text(const nn::ContextConfig& context) {
-  if (context.keys.empty()) return "none: a plain vision transformer";
+std::string context_text(const RunConfig& config) {
+  const nn::ContextConfig& context = config.context;
+  if (context.keys.empty()) {
+    const bool could_have_some = nn::encoder_family(config.model.name).takes_contexts;
+    return could_have_some ? "none: a plain vision transformer" : "none";
+  }
   return fmt::format("{}, {}, scope {}", join(context.keys, ", "), config::enum_name(context.amortization),
                      config::enum_name(context.scope));
 }
@@ -121,7 +126,7 @@ std::string run_table(const RunConfig& config, const Parts& parts, const RunExte
   row("method", config.method.name());
   row("model", model_text(config, *parts.model));
   if (const std::string frozen = frozen_text(*parts.method); !frozen.empty()) row("frozen", frozen);
-  row("context", context_text(config.context));
+  row("context", context_text(config));
   row("dataset", data_text(config, parts.data));
   row("batch", batch_text(config, extent.ranks));
   row("precision", fmt::format("{} on {}", config::enum_name(config.precision), parts.device.str()));

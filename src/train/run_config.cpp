@@ -12,6 +12,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/method/registry.h"
+#include "cohort/nn/encoders.h"
 
 #include "train/stop_signal.h"
 
@@ -93,12 +94,22 @@ void validate_method(const RunConfig& config, const std::string& where) {
   check(config.method.options(), surroundings(config), where);
 }
 
+/// The option batch_norm, if the family of the encoder has one.
+bool shares_statistics_of_all(nn::ModelConfig model) {
+  const std::string key = fmt::format("{}.batch_norm", nn::encoder_family(model.name).section);
+  const std::vector<std::string> all{std::string(config::enum_name(nn::NormScope::all))};
+  const config::Fields fields(model);
+  return std::any_of(fields.list().begin(), fields.list().end(),
+                     [&](const config::Field& field) { return field.key == key && field.get() == all; });
+}
+
 void validate_batch_norm(const RunConfig& config, const std::string& where) {
   const method::Surroundings run = surroundings(config);
-  if (config.model.resnet.batch_norm != nn::NormScope::all || !run.divides_steps()) return;
-  throw UsageError({fmt::format("model.resnet.batch_norm=all needs all images of a step at once, but {}",
+  if (!run.divides_steps() || !shares_statistics_of_all(config.model)) return;
+  const std::string_view section = nn::encoder_family(config.model.name).section;
+  throw UsageError({fmt::format("model.{}.batch_norm=all needs all images of a step at once, but {}", section,
                                 run.why_divided()),
-                    where, "set model.resnet.batch_norm=group"});
+                    where, fmt::format("set model.{}.batch_norm=group", section)});
 }
 
 void validate_evaluation(const RunConfig& config, const std::string& where) {

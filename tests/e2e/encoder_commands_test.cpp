@@ -20,6 +20,7 @@ class EncoderCommands : public e2e::RunCommands {
 
 TEST_F(EncoderCommands, TheRunSaysWhatItTrains) {
   EXPECT_TRUE(trained_.says("resnet18: width 32, 8 blocks, batch norm group")) << trained_.output;
+  EXPECT_FALSE(trained_.says("vision transformer")) << trained_.output;
 }
 
 TEST_F(EncoderCommands, ScoresAndFeaturesAreTheSameOnAnyNumberOfRanks) {

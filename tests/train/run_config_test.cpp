@@ -11,6 +11,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/method/registry.h"
+#include "cohort/nn/encoders.h"
 
 #include "support/options.h"
 #include "support/temporary_folder.h"
@@ -300,6 +301,29 @@ TEST(RunConfig, MethodsRefuseWhatTheyCannotDo) {
   expect_refused({"method=byol", "byol.batch_norm=group", "sampler.images_per_group=1"},
                  "byol.batch_norm=group needs two images of a group or more");
   expect_refused({"sampler.order=cells", "sampler.balance=0.5"}, "but sampler.balance is set");
+}
+
+TEST(RunConfig, EncodersWithStatisticsOfAllImagesNeedAStepAtOnce) {
+  std::size_t refused = 0;
+  for (const nn::EncoderFamily& family : nn::encoder_families()) {
+    const std::string key = fmt::format("model.{}.batch_norm", family.section);
+    RunConfig config;
+    const config::Fields fields(config);
+    if (std::none_of(fields.list().begin(), fields.list().end(),
+                     [&](const config::Field& field) { return field.key == key; }))
+      continue;
+    ++refused;
+    testing::set_options(config, {"data.path=x", "model.name=" + family.names().front(), key + "=all"});
+    EXPECT_NO_THROW(validate(config, "here"));
+    config.reproducible = true;
+    try {
+      validate(config, "here");
+      ADD_FAILURE() << key;
+    } catch (const UsageError& error) {
+      EXPECT_TRUE(error.text().what.starts_with(key + "=all needs all images of a step")) << error.what();
+    }
+  }
+  EXPECT_GE(refused, 1U);
 }
 
 TEST(RunConfig, TheDocumentListsTheKeysOfTheCode) {

@@ -23,7 +23,8 @@ struct EncoderInput {
 /// A family of encoders, of which model.name chooses one.
 struct EncoderFamily {
   std::string_view kind;     ///< "residual networks"
-  std::string_view section;  ///< of `model`, which has its options; empty: the options without a section
+  std::string_view section;  ///< of `model`, which has its options; empty: the options without a section.
+                             ///< One named batch_norm is a NormScope, which no weights depend on
   bool takes_contexts = false;
   std::vector<std::string> (*names)();  ///< "resnet18", "resnet34" …
   /// Throws UsageError when the configuration, or its input, is none for this family. Options of other
@@ -35,6 +36,9 @@ struct EncoderFamily {
 
 /// All there are, in the order of docs/encoders.md.
 std::span<const EncoderFamily> encoder_families();
+
+/// The one of this encoder. Throws UsageError: there is none.
+const EncoderFamily& encoder_family(const std::string& name);
 
 /// Throws UsageError: no encoder of this name, or one that the input is not for (sizes, context keys, options
 /// of another family).

@@ -72,8 +72,8 @@ struct ModelConfig {
   void fields(Visit& visit) {
     visit.choice(
         "name", name, encoder_names(),
-        "encoder and size (docs/encoders.md). Keys below are of vision transformers, but for weights "
-        "and resnet");
+        "encoder and size (docs/encoders.md). Keys below are of vision transformers, but for weights; what "
+        "others have is in sections of their own");
     visit("family", family, "vit: a token for each patch; channelvit: one for each channel of each patch");
     visit("patch_size", patch_size, "height and width of a patch, in pixels",
           config::Range<std::int64_t>{1, 1024});
