@@ -4,7 +4,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -47,17 +46,6 @@ DicomValues values_of(const DicomOptions& options) {
   return values;
 }
 
-/// Names of tags that options ask for and that may stand in the files.
-std::vector<std::string> wanted_tags(const DicomOptions& options) {
-  std::set<std::string> names{options.facts.by, options.facts.columns.split,
-                              options.common.division.group_by};
-  for (const auto* columns : {&options.facts.columns.labels, &options.facts.columns.contexts}) {
-    for (const std::string& text : *columns) names.insert(renamed(text).first);
-  }
-  names.erase("");
-  return {names.begin(), names.end()};
-}
-
 struct Frame {
   std::size_t file;
   std::int64_t index;
@@ -68,7 +56,7 @@ class DicomFiles {
  public:
   /// Collective.
   DicomFiles(const DicomOptions& options, comm::Communicator& ranks)
-      : options_(options), values_(values_of(options)), tags_(wanted_tags(options)) {
+      : options_(options), values_(values_of(options)), tags_(wanted_facts(options.facts, options.common)) {
     source.where = options.root.string();
     const bool skips = options.common.skips_damaged();
     paths_ = files_below(options.root, "DICOM file", is_dicom, skips, source.left_out, ranks);

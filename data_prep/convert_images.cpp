@@ -9,6 +9,7 @@
 #include "cohort/core/text.h"
 
 #include "data_prep/axes.h"
+#include "data_prep/boxes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/image_files.h"
@@ -197,16 +198,6 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
   refuse_unsaid(in_split == paths.end() ? most : *in_split, where);
 }
 
-/// Of an image, below `folder`: with its own name, or the same with one of the endings.
-std::string file_beside(const std::filesystem::path& folder, const std::string& image,
-                        const std::vector<std::string>& endings) {
-  for (const std::string& ending : endings) {
-    const std::string file = std::filesystem::path(image).replace_extension(ending).generic_string();
-    if (std::filesystem::exists(folder / file)) return file;
-  }
-  return std::filesystem::path(image).replace_extension(endings.front()).generic_string();
-}
-
 std::vector<std::string> endings_of(data::FieldKind kind) {
   if (kind == data::FieldKind::boxes || kind == data::FieldKind::points) return {".json"};
   if (kind == data::FieldKind::text) return {".txt"};
@@ -250,6 +241,7 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     source = source_of_files(options.root, paths, layout_of(options, paths), options.axes);
     source.fields = folder_fields(options, paths);
+    add_instance_boxes(source.fields, options.fields, options.common);
   });
   source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
@@ -273,6 +265,15 @@ std::vector<std::string> files_below(const std::filesystem::path& root, const st
     list = join(walk.files, std::string(1, '\0'));
   });
   return split_text(ranks.broadcast_text(std::move(list)), '\0');
+}
+
+std::string file_beside(const std::filesystem::path& folder, const std::string& image,
+                        const std::vector<std::string>& endings) {
+  for (const std::string& ending : endings) {
+    const std::string file = std::filesystem::path(image).replace_extension(ending).generic_string();
+    if (std::filesystem::exists(folder / file)) return file;
+  }
+  return std::filesystem::path(image).replace_extension(endings.front()).generic_string();
 }
 
 std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,

@@ -9,6 +9,7 @@
 #include "cohort/core/printable.h"
 
 #include "data_prep/axes.h"
+#include "data_prep/boxes.h"
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/table.h"
@@ -117,6 +118,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
     files = table->cells(options.path, "--path");
     source = read_source(options, *table);
     source.fields = column_fields(options, *table, root);
+    add_instance_boxes(source.fields, options.fields, options.common);
     check_contradictions(source, files, *table, !options.id.empty());
     if (ranks.rank() == 0) check_files(files, options, root);
   });

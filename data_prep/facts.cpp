@@ -88,6 +88,15 @@ void FactOptions::add_to(CLI::App& command, const std::string& facts) {
       ->type_name("COLUMN");
 }
 
+std::vector<std::string> wanted_facts(const FactOptions& options, const ConvertOptions& common) {
+  std::set<std::string> names{options.by, options.columns.split, common.division.group_by};
+  for (const auto* columns : {&options.columns.labels, &options.columns.contexts}) {
+    for (const std::string& text : *columns) names.insert(renamed(text).first);
+  }
+  names.erase("");
+  return {names.begin(), names.end()};
+}
+
 void read_facts(Source& source, const FactOptions& options, const ConvertOptions& common,
                 const Facts& facts) {
   std::optional<JoinedTable> table;

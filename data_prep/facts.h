@@ -45,6 +45,9 @@ struct FactOptions {
   void add_to(CLI::App& command, const std::string& facts);
 };
 
+/// The facts that options ask for, sorted: some may be columns of the table.
+std::vector<std::string> wanted_facts(const FactOptions& options, const ConvertOptions& common);
+
 /// The values of a fact, one an image; `option` asked for it. Throws UsageError: there is no such fact.
 using Facts = std::function<std::vector<std::string>(const std::string& name, const std::string& option)>;
 

@@ -144,9 +144,7 @@ struct Reader {
       return stored_bytes(std::span<const float>(moved(places(index, width), width, change)));
     }
     if (kind != FieldKind::mask) return plain(index);
-    const Mask mask = read_mask(path(index));
-    check_mask_size(mask, change, path(index).string());
-    return stored_mask(moved(mask, change.preparation), wanted, path(index).string());
+    return mask_values(read_mask(path(index)), wanted, change, path(index).string());
   }
 
   [[nodiscard]] Image picture(std::int64_t index, const ImageChange& change) const {
@@ -196,17 +194,6 @@ std::uint64_t checksum_of(const FieldCells& cells) {
   return sum.value();
 }
 
-data::Codec codec_for(const std::string& name, const FieldOptions& options) {
-  for (const std::string& text : options.codecs) {
-    const auto [field, codec] = renamed(text);
-    if (field != name) continue;
-    if (const auto found = data::codec_of(codec)) return *found;
-    throw UsageError({fmt::format("there is no codec '{}'", codec), "--field-codec",
-                      did_you_mean(codec, data::codec_names())});
-  }
-  return data::Codec::raw;
-}
-
 struct KindOption {
   FieldKind kind;
   const char *name, *in_column, *in_folder;  ///< null: no such option
@@ -237,7 +224,11 @@ Mask read_mask(const std::filesystem::path& file) {
     throw DataError({"the file of a mask is missing", file.string(), "restore it or leave the image out"});
   const std::string content = read_file(file);
   if (content.starts_with("\x93NUMPY")) return mask_of_array(content, file.string());
-  return mask_of_image(decode_image(content, file.string()), file.string());
+  using namespace std::string_view_literals;
+  const bool is_png = content.starts_with("\x89PNG\r\n"sv);
+  return mask_of_image(is_png ? decode_png(content, file.string(), PngSamples::as_stored)
+                              : decode_image(content, file.string()),
+                       file.string());
 }
 
 Mask moved(const Mask& mask, const data::Preparation& preparation) {
@@ -255,6 +246,12 @@ Mask moved(const Mask& mask, const data::Preparation& preparation) {
     }
   }
   return result;
+}
+
+std::vector<std::byte> mask_values(const Mask& mask, const data::Field& field, const ImageChange& change,
+                                   const std::string& where) {
+  check_mask_size(mask, change, where);
+  return stored_mask(moved(mask, change.preparation), field, where);
 }
 
 std::vector<float> moved(const std::vector<float>& places, std::size_t width, const ImageChange& change) {
@@ -315,6 +312,17 @@ FieldSource field_of_cells(FieldKind kind, const std::string& name, std::vector<
   return source;
 }
 
+data::Codec codec_for(const std::string& name, const FieldOptions& options) {
+  for (const std::string& text : options.codecs) {
+    const auto [field, codec] = renamed(text);
+    if (field != name) continue;
+    if (const auto found = data::codec_of(codec)) return *found;
+    throw UsageError({fmt::format("there is no codec '{}'", codec), "--field-codec",
+                      did_you_mean(codec, data::codec_names())});
+  }
+  return data::Codec::raw;
+}
+
 void FieldOptions::add_to(CLI::App& command, const std::string& what) {
   const bool in_columns = what == "column";
   const std::string form = in_columns ? "COLUMN or COLUMN=NAME" : "FOLDER or FOLDER=NAME";
@@ -329,12 +337,22 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
         ->type_name(form);
   }
   command
+      .add_option("--boxes-of", boxes_of,
+                  "mask whose instances get a box each, and one with their classes: nuclei,types=boxes; may "
+                  "be repeated")
+      ->allow_extra_args(false)
+      ->type_name("MASK or MASK,CLASSES=NAME");
+  add_codecs_to(command);
+  command.option_defaults()->group("Options");
+}
+
+void FieldOptions::add_codecs_to(CLI::App& command) {
+  command
       .add_option(
           "--field-codec", codecs,
           "how the values of a field are kept: raw, or zstd; masks and images also png; may be repeated")
       ->allow_extra_args(false)
       ->type_name("NAME=CODEC");
-  command.option_defaults()->group("Options");
 }
 
 }  // namespace cohort::data_prep

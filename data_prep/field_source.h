@@ -53,13 +53,20 @@ Mask moved(const Mask& mask, const data::Preparation& preparation);
 /// and points of which nothing is left go.
 std::vector<float> moved(const std::vector<float>& places, std::size_t width, const ImageChange& change);
 
+/// Values of `field`, after `change`, of a mask as its file has it. Throws DataError naming `where`: another
+/// size than its image has, or values that the type of the field does not hold.
+std::vector<std::byte> mask_values(const Mask& mask, const data::Field& field, const ImageChange& change,
+                                   const std::string& where);
+
 /// Which columns of a table, or folders beside the images, hold fields.
 struct FieldOptions {
   std::array<std::vector<std::string>, 9> sources;  ///< by kind: "COLUMN=NAME"; of numbers "a,b=NAME"
   std::vector<std::string> codecs;                  ///< "NAME=zstd"
+  std::vector<std::string> boxes_of;                ///< "MASK", "MASK,CLASSES" or "MASK,CLASSES=NAME"
 
   /// `what` the texts name: "column" or "folder"; folders hold files: images, masks, boxes, points and texts.
   void add_to(CLI::App& command, const std::string& what);
+  void add_codecs_to(CLI::App& command);  ///< --field-codec alone
   [[nodiscard]] const std::vector<std::string>& of(data::FieldKind kind) const {
     return sources.at(static_cast<std::size_t>(kind));
   }
@@ -79,6 +86,9 @@ struct FieldCells {
 /// or the names of files with it. Throws UsageError.
 FieldSource field_of_cells(data::FieldKind kind, const std::string& name, std::vector<std::string> classes,
                            const FieldOptions& options, FieldCells cells);
+
+/// How the values of a field are to be kept. Throws UsageError.
+data::Codec codec_for(const std::string& name, const FieldOptions& options);
 
 /// The columns and the name of a text of FieldOptions: "age,height=body", "report".
 std::pair<std::vector<std::string>, std::string> columns_and_name(data::FieldKind kind,

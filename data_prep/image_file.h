@@ -22,7 +22,9 @@ Image read_image(const std::filesystem::path& file, const std::string& axes = ""
 bool has_image_name(const std::filesystem::path& file);
 
 // One a format; `where` as above.
-Image decode_png(std::string_view content, const std::string& where);
+enum class PngSamples { as_seen, as_stored };  ///< as_stored: indices of palettes, 1, 2 and 4 bits unscaled
+Image decode_png(std::string_view content, const std::string& where,
+                 PngSamples samples = PngSamples::as_seen);
 Image decode_jpeg(std::string_view content, const std::string& where);
 Image decode_tiff(std::string_view content, const std::string& where);
 /// What is to be said of a JPEG file if it can be kept as it is: its pixels lie as they are to be seen.

@@ -22,6 +22,11 @@ std::vector<std::string> files_below(const std::filesystem::path& root, const st
 std::vector<std::string> images_below(const std::filesystem::path& root, bool skips, LeftOut& left_out,
                                       comm::Communicator& ranks);
 
+/// The file of an image below `folder`: called like it, with one of the endings; the first where there is
+/// none.
+std::string file_beside(const std::filesystem::path& folder, const std::string& image,
+                        const std::vector<std::string>& endings);
+
 /// Images that are files, `paths` below `root` (empty: paths as they are), which are their ids as well.
 /// `axes` of .npy files: see axes.h.
 Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,

@@ -34,6 +34,8 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_convert_zarr(convert, action);
   data_prep::add_convert_slides(convert, action);
   data_prep::add_convert_nifti(convert, action);
+  data_prep::add_convert_coco(convert, action);
+  data_prep::add_convert_voc(convert, action);
   data_prep::add_inspect(program, action);
   data_prep::add_verify(program, action);
   data_prep::add_merge(program, action);

@@ -109,6 +109,8 @@ void add_convert_dicom(CLI::App& convert, Action& action);
 void add_convert_zarr(CLI::App& convert, Action& action);
 void add_convert_slides(CLI::App& convert, Action& action);
 void add_convert_nifti(CLI::App& convert, Action& action);
+void add_convert_coco(CLI::App& convert, Action& action);
+void add_convert_voc(CLI::App& convert, Action& action);
 void add_merge(CLI::App& program, Action& action);
 void add_split(CLI::App& program, Action& action);
 void add_export(CLI::App& program, Action& action);

@@ -14,7 +14,8 @@ namespace {
 /// jumped over.
 class PngDecoder {
  public:
-  explicit PngDecoder(std::string_view content) : rest_(content), size_(content.size()) {
+  PngDecoder(std::string_view content, PngSamples samples)
+      : rest_(content), size_(content.size()), samples_(samples) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, on_error, [](png_structp, png_const_charp) {});
     info_ = png_create_info_struct(png_);
   }
@@ -53,6 +54,7 @@ class PngDecoder {
   png_infop info_;
   std::string_view rest_;
   std::size_t size_;
+  PngSamples samples_;
   std::vector<png_bytep> rows_;
 };
 
@@ -62,8 +64,12 @@ void PngDecoder::prepare() {
   remarks.alpha = (png_get_color_type(png_, info_) & PNG_COLOR_MASK_ALPHA) != 0 ||
                   png_get_valid(png_, info_, PNG_INFO_tRNS) != 0;
   remarks.profile = png_get_valid(png_, info_, PNG_INFO_iCCP) != 0;
-  png_set_palette_to_rgb(png_);
-  png_set_expand_gray_1_2_4_to_8(png_);
+  if (samples_ == PngSamples::as_seen) {
+    png_set_palette_to_rgb(png_);
+    png_set_expand_gray_1_2_4_to_8(png_);
+  } else {
+    png_set_packing(png_);
+  }
   png_set_strip_alpha(png_);
   if (png_get_bit_depth(png_, info_) == 16) png_set_swap(png_);
   png_set_interlace_handling(png_);
@@ -140,8 +146,8 @@ int PngDecoder::orientation() const {
 
 }  // namespace
 
-Image decode_png(std::string_view content, const std::string& where) {
-  PngDecoder decoder(content);
+Image decode_png(std::string_view content, const std::string& where, PngSamples samples) {
+  PngDecoder decoder(content, samples);
   if (!decoder.decode()) fail_decoding("PNG: " + decoder.reason, where);
   Image image = from_interleaved(decoder.layout, decoder.pixels.data());
   image.remarks = decoder.remarks;

@@ -54,6 +54,11 @@ seeds() {
         "$2/seed" >"$2/fields"
       ;;
     cells_of_fields) printf '\0[[1, 2.5, 3, 4, "a"], [0, 0, 1, 1]]' >"$2/seed" ;;
+    coco)
+      printf '%s' '{"images":[{"id":1,"file_name":"a.png","height":5,"width":6,"plate":"p"}],"categories":[{"id":2,"name":"c"}],"annotations":[{"id":1,"image_id":1,"category_id":2,"bbox":[0,0,1,1],"segmentation":[[1,1,4,1,4,3]]},{"id":2,"image_id":1,"category_id":2,"iscrowd":1,"bbox":[0,0,1,1],"segmentation":{"size":[5,6],"counts":"345M<"}},{"id":3,"image_id":1,"category_id":2,"bbox":[0,0,1,1],"segmentation":{"size":[5,6],"counts":[10,20]}}]}' \
+        >"$2/seed"
+      ;;
+    voc) cp "$ROOT"/tests/data/annotated/voc/Annotations/*.xml "$2" ;;
     table) printf 'path,label,"con,text"\na.png,0,"x ""y"""\n' >"$2/seed" ;;
     config) find "$ROOT/configs" -name '*.yaml' -exec cp {} "$2" \; ;;
     checkpoint_meta) printf '%s' '{"format":"cohort-checkpoint","version":1,"step":1,"epoch":0,"seed":7,"config":"a: 1","dataset":"d","file_bytes":9,"tensors":{"/x":{"shape":[2,3],"slices":[{"begin":0,"count":6,"checksum":"xxh3:0000000000000001"}]}}}' >"$2/seed" ;;

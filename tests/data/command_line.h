@@ -37,6 +37,8 @@ inline ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_convert_zarr(convert, action);
   add_convert_slides(convert, action);
   add_convert_nifti(convert, action);
+  add_convert_coco(convert, action);
+  add_convert_voc(convert, action);
   add_inspect(program, action);
   add_verify(program, action);
   add_synth(program, action);
