@@ -64,15 +64,28 @@ Mask mask_of_array(const std::string& content, const std::string& where) {
   return mask;
 }
 
+/// Instances as colours, as the masks of panoptic COCO are (github.com/cocodataset/panopticapi).
+Mask mask_of_colours(const Image& image) {
+  const auto plane = static_cast<std::size_t>(image.layout.height * image.layout.width);
+  Mask mask{image.layout.height, image.layout.width, ValueType::i32, std::vector<std::int32_t>(plane)};
+  const auto value = [&](std::size_t channel, std::size_t i) {
+    return static_cast<std::int32_t>(image.pixels[channel * plane + i]);
+  };
+  for (std::size_t i = 0; i < plane; ++i)
+    mask.values[i] = value(0, i) + 256 * value(1, i) + 65536 * value(2, i);
+  return mask;
+}
+
 Mask mask_of_image(const Image& image, const std::string& where) {
   const data::ImageLayout& layout = image.layout;
+  const bool is_8_bit = layout.type == data::PixelType::u8;
+  if (layout.channels == 3 && is_8_bit) return mask_of_colours(image);
   if (layout.channels != 1 || layout.type == data::PixelType::f32)
     fail_decoding(fmt::format("{} channels of {} are no mask: one of u8 or u16 is, the number of a class or "
-                              "of an instance in each pixel",
+                              "of an instance in each pixel, or 8-bit RGB, a colour for each instance",
                               layout.channels, data::pixel_type_name(layout.type)),
                   where);
-  Mask mask{
-      layout.height, layout.width, layout.type == data::PixelType::u8 ? ValueType::u8 : ValueType::i32, {}};
+  Mask mask{layout.height, layout.width, is_8_bit ? ValueType::u8 : ValueType::i32, {}};
   data::visit_pixels(layout.type, image.pixels.data(), [&](const auto* values) {
     for (std::int64_t i = 0; i < layout.values(); ++i)
       mask.values.push_back(static_cast<std::int32_t>(values[i]));

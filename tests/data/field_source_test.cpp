@@ -199,5 +199,15 @@ TEST(ReadMask, TakesIntegersOfNumPyAndPictures) {
             std::string::npos);
 }
 
+TEST(ReadMask, TakesColoursForInstances) {
+  Image colours{{data::PixelType::u8, 3, 1, 2}, {}};
+  for (const int value : {0, 7, 0, 1, 0, 2}) colours.pixels.push_back(static_cast<std::byte>(value));
+  testing::TemporaryFolder folder;
+  folder.write("m.png", encode_png(colours));
+  const Mask mask = read_mask(folder.path() / "m.png");
+  EXPECT_EQ(mask.type, data::ValueType::i32);
+  EXPECT_EQ(mask.values, (std::vector<std::int32_t>{0, 7 + 256 * 1 + 65536 * 2}));
+}
+
 }  // namespace
 }  // namespace cohort::data_prep
