@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include "cohort/core/file.h"
+#include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
+#include "cohort/data/signature.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/train/columns.h"
 #include "cohort/train/model.h"
@@ -30,11 +32,19 @@ const std::vector<std::string>& asked_splits(const EvalOptions& options, const t
 }
 
 /// What of `description` a model is scored by.
-eval::EvaluationColumns columns_of(const TrainedModel& trained, const data::Description& description) {
+eval::EvaluationColumns scored_columns(const TrainedModel& trained, const data::Description& description) {
   const train::RunConfig& config = trained.config;
   return {train::label_column(config, description),
           eval::evaluation_group_key(train::training_group_key(config), config.context.keys, description),
           trained.signature.classes};
+}
+
+/// Throws UsageError: there are images of a class that the model does not know.
+void check_classes(const data::Dataset& dataset, const eval::EvaluationColumns& columns,
+                   const train::SplitCounts& counts) {
+  const data::ClassNumbers numbers(dataset.description(), dataset.split(), columns.label, columns.classes);
+  for (std::size_t i = 0; i < counts.of_values.size(); ++i)
+    if (counts.of_values[i] > 0) (void)numbers(static_cast<std::int32_t>(i));
 }
 
 /// Collective. The splits, once it is known that the model knows all their classes.
@@ -42,13 +52,13 @@ std::vector<data::Dataset> open_splits(const EvalOptions& options, const Trained
                                        eval::EvaluationColumns& columns, comm::Communicator& ranks) {
   const train::RunConfig& config = trained.config;
   const data::Description description = data::Description::read(config.data.path, ranks);
-  comm::together(ranks, [&] { columns = columns_of(trained, description); });
+  comm::together(ranks, [&] { columns = scored_columns(trained, description); });
   std::vector<data::Dataset> datasets = open_scored_splits(trained, asked_splits(options, config),
                                                            config.data.train_split, columns.label, ranks);
-  comm::together(ranks, [&] {
-    for (const data::Dataset& dataset : datasets)
-      (void)data::labels_by_name(dataset, columns.label, columns.classes);
-  });
+  for (const data::Dataset& dataset : datasets) {
+    const train::SplitCounts counts = counts_of(trained, dataset.split(), columns.label, ranks);
+    comm::together(ranks, [&] { check_classes(dataset, columns, counts); });
+  }
   return datasets;
 }
 
@@ -61,8 +71,9 @@ ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
   const std::vector<data::Dataset> datasets = open_splits(options, trained, columns, ranks);
   std::string lines;
   for (const data::Dataset& dataset : datasets) {
+    data::ColumnReader reader = columns_of(trained, dataset.split(), ranks);
     const eval::Evaluation evaluation =
-        eval::evaluate(*trained.model, dataset, columns, config.eval, config.data.normalisation,
+        eval::evaluate(*trained.model, dataset, reader, columns, config.eval, config.data.normalisation,
                        config.precision == train::Precision::bf16, ranks);
     lines += eval::evaluation_json(evaluation, trained.step, 0) + "\n";
     if (ranks.rank() == 0)

@@ -15,13 +15,17 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/data/column_reader.h"
+#include "cohort/data/context_runs.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/picture.h"
+#include "cohort/eval/stored_rows.h"
 #include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "features.h"
 #include "new_file.h"
 #include "support/json.h"
 #include "trained_model.h"
@@ -39,33 +43,52 @@ struct ExplainOptions {
   bool overwrites = false;
 };
 
-/// What all of it is made from.
-struct Material {
-  data::Dataset test;
-  std::optional<data::Dataset> train;  ///< where neighbours or contexts are shown
-  std::string label;                   ///< column; empty: none
-  std::vector<std::string> classes;    ///< that the model answers; empty: it has no head
-  eval::Prediction of_train, of_test;  ///< empty where neither neighbours nor contexts are shown
-  std::vector<std::int64_t> rows;      ///< of `test`, to explain
+/// A split, and what is read of its columns, some rows at a time.
+struct Images {
+  data::Dataset dataset;
+  data::ColumnReader reader;
 };
 
-/// Rows of the ids asked for, or rows evenly spread over the split.
-std::vector<std::int64_t> chosen_rows(const ExplainOptions& options, const data::Dataset& dataset) {
-  std::vector<std::int64_t> rows;
-  if (options.ids.empty()) {
-    const std::int64_t count = std::min(options.images, dataset.rows());
-    for (std::int64_t i = 0; i < count; ++i) rows.push_back((2 * i + 1) * dataset.rows() / (2 * count));
-    return rows;
+/// What all of it is made from.
+struct Material {
+  Images test;
+  std::optional<Images> train;       ///< where neighbours or contexts are shown
+  std::string label;                 ///< column; empty: none
+  std::vector<std::string> classes;  ///< that the model answers; empty: it has no head
+  std::vector<std::int64_t> rows;    ///< of `test`, to explain
+};
+
+/// The rows of ids, in their order.
+std::vector<std::int64_t> rows_of(const std::vector<std::string>& wanted, Images& images) {
+  constexpr std::int64_t kRows = 65536;  // read at once
+  std::map<std::string, std::int64_t> found;
+  for (const std::string& id : wanted) found.emplace(id, -1);
+  const std::int64_t rows = images.dataset.rows();
+  for (std::int64_t first = 0; first < rows; first += kRows) {
+    std::int64_t row = first;
+    for (const std::string& id : images.reader.ids(first, std::min(kRows, rows - first))) {
+      const auto place = found.find(id);
+      if (place != found.end() && place->second < 0) place->second = row;
+      ++row;
+    }
   }
-  const std::vector<std::string>& ids = dataset.ids();
-  for (const std::string& id : options.ids) {
-    const auto found = std::find(ids.begin(), ids.end(), id);
-    if (found == ids.end()) {
-      throw UsageError({fmt::format("split '{}' has no image '{}'", dataset.split(), id), "--id",
+  std::vector<std::int64_t> all;
+  for (const std::string& id : wanted) {
+    all.push_back(found.at(id));
+    if (all.back() < 0) {
+      throw UsageError({fmt::format("split '{}' has no image '{}'", images.dataset.split(), id), "--id",
                         "cohort extract lists the ids of a split"});
     }
-    rows.push_back(found - ids.begin());
   }
+  return all;
+}
+
+/// Rows of the ids asked for, or rows evenly spread over the split.
+std::vector<std::int64_t> chosen_rows(const ExplainOptions& options, Images& images) {
+  if (!options.ids.empty()) return rows_of(options.ids, images);
+  std::vector<std::int64_t> rows;
+  const std::int64_t all = images.dataset.rows(), count = std::min(options.images, all);
+  for (std::int64_t i = 0; i < count; ++i) rows.push_back((2 * i + 1) * all / (2 * count));
   return rows;
 }
 
@@ -85,24 +108,23 @@ std::string label_of(const train::RunConfig& config, const data::Description& de
 }
 
 /// "defective", of the label column, or "" where a row has none.
-std::string label_text(const data::Dataset& dataset, const std::string& column, std::int64_t row) {
+std::string label_text(Images& images, const std::string& column, std::int64_t row) {
   if (column.empty()) return "";
-  const std::int32_t value = dataset.labels(column)[static_cast<std::size_t>(row)];
-  return value < 0 ? "" : dataset.description().label(column).classes[static_cast<std::size_t>(value)];
+  const std::int32_t value = images.reader.labels(column, row, 1).front();
+  return value < 0 ? "" : images.dataset.description().label(column).classes[static_cast<std::size_t>(value)];
 }
 
 Json contexts_json(const data::Dataset& dataset, std::int64_t row) {
   Json json = Json::object();
   for (const data::ContextColumn& column : dataset.description().contexts)
-    json[column.name] =
-        column.values[static_cast<std::size_t>(dataset.contexts(column.name)[static_cast<std::size_t>(row)])];
+    json[column.name] = column.values[static_cast<std::size_t>(dataset.context_runs(column.name).at(row))];
   return json;
 }
 
-Json image_json(const data::Dataset& dataset, const std::string& label, std::int64_t row) {
-  return {{"id", dataset.ids()[static_cast<std::size_t>(row)]},
-          {"contexts", contexts_json(dataset, row)},
-          {"label", label_text(dataset, label, row)}};
+Json image_json(Images& images, const std::string& label, std::int64_t row) {
+  return {{"id", images.dataset.id(row)},
+          {"contexts", contexts_json(images.dataset, row)},
+          {"label", label_text(images, label, row)}};
 }
 
 at::Tensor image_of(const data::Dataset& dataset, std::int64_t row) {
@@ -131,13 +153,13 @@ std::vector<at::Tensor> maps_of(const eval::Explanation& explanation, std::int64
 }
 
 /// Writes the strip of maps of image `i`; returns what explain.json says of the image.
-Json explain_image(const Material& material, const eval::Explanation& explanation, std::int64_t i,
+Json explain_image(Material& material, const eval::Explanation& explanation, std::int64_t i,
                    const fs::path& folder) {
   const std::int64_t row = material.rows[static_cast<std::size_t>(i)];
   const std::string file = fmt::format("maps_{:02}.png", i + 1);
-  const at::Tensor image = image_of(material.test, row);
+  const at::Tensor image = image_of(material.test.dataset, row);
   write_file_atomically(folder / file,
-                        eval::map_strip(image, maps_of(explanation, i), material.test.description()));
+                        eval::map_strip(image, maps_of(explanation, i), material.test.dataset.description()));
   Json json = image_json(material.test, material.label, row);
   json["maps"] = file;
   if (!explanation.logits.defined()) return json;
@@ -149,21 +171,27 @@ Json explain_image(const Material& material, const eval::Explanation& explanatio
 }
 
 /// Adds the training images that are most similar, and a strip of them.
-void add_neighbours(const Material& material, const eval::Similar& similar, std::int64_t i,
-                    const fs::path& folder, Json& json) {
-  std::vector<at::Tensor> images{image_of(material.test, material.rows[static_cast<std::size_t>(i)])};
+void add_neighbours(Material& material, const eval::Similar& similar, std::int64_t i, const fs::path& folder,
+                    Json& json) {
+  std::vector<at::Tensor> images{image_of(material.test.dataset, material.rows[static_cast<std::size_t>(i)])};
   json["nearest"] = Json::array();
   for (std::int64_t k = 0; k < similar.row.size(1); ++k) {
     const std::int64_t row = similar.row[i][k].item<std::int64_t>();
-    images.push_back(image_of(*material.train, row));
+    images.push_back(image_of(material.train->dataset, row));
     Json neighbour = image_json(*material.train, material.label, row);
     neighbour["similarity"] = nine_digits(similar.similarity[i][k].item<double>());
     json["nearest"].push_back(std::move(neighbour));
   }
   const std::string file = fmt::format("nearest_{:02}.png", i + 1);
-  write_file_atomically(folder / file, eval::picture_strip(images, material.test.description()));
+  write_file_atomically(folder / file, eval::picture_strip(images, material.test.dataset.description()));
   json["nearest_pictures"] = file;
 }
+
+/// What the model says of the images of a split, of which nothing is kept but this.
+struct Findings {
+  std::vector<eval::ContextTokens> tokens;  ///< of each context key of the model
+  std::optional<eval::Similar> similar;     ///< images of the training split
+};
 
 /// The mean token of every context of a split.
 struct ContextMeans {
@@ -171,30 +199,27 @@ struct ContextMeans {
   std::vector<Json> about;
 };
 
-void add_means(const data::Dataset& dataset, const at::Tensor& tokens, const std::string& key,
+void add_means(const data::Dataset& dataset, const eval::ContextTokens& tokens, const std::string& key,
                ContextMeans& means) {
-  std::map<std::int32_t, std::vector<std::int64_t>> rows;
-  const std::vector<std::int32_t>& contexts = dataset.contexts(key);
-  for (std::size_t row = 0; row < contexts.size(); ++row)
-    rows[contexts[row]].push_back(static_cast<std::int64_t>(row));
-  for (const auto& [context, of_context] : rows) {
-    means.tokens.push_back(tokens.index_select(0, at::tensor(of_context, at::kLong)).to(at::kDouble).mean(0));
-    means.about.push_back(
-        {{"split", dataset.split()},
-         {"context", dataset.description().context(key).values[static_cast<std::size_t>(context)]},
-         {"images", std::ssize(of_context)}});
+  const std::vector<std::string>& names = dataset.description().context(key).values;
+  for (std::int64_t context = 0; context < std::ssize(names); ++context) {
+    if (tokens.images(context) == 0) continue;
+    means.tokens.push_back(tokens.mean(context));
+    means.about.push_back({{"split", dataset.split()},
+                           {"context", names[static_cast<std::size_t>(context)]},
+                           {"images", tokens.images(context)}});
   }
 }
 
 /// Principal components of the mean context tokens of both splits, for each context key of the model.
-Json context_tokens_json(const Material& material, const std::vector<std::string>& keys) {
+Json context_tokens_json(const Material& material, const Findings& of_train, const Findings& of_test,
+                         const std::vector<std::string>& keys) {
+  const data::Dataset &train = material.train->dataset, &test = material.test.dataset;
   Json all = Json::array();
   for (std::size_t k = 0; k < keys.size(); ++k) {
     ContextMeans means;
-    const auto key = static_cast<std::int64_t>(k);
-    add_means(*material.train, material.of_train.context.select(1, key), keys[k], means);
-    if (material.test.split() != material.train->split())
-      add_means(material.test, material.of_test.context.select(1, key), keys[k], means);
+    add_means(train, of_train.tokens[k], keys[k], means);
+    if (test.split() != train.split()) add_means(test, of_test.tokens[k], keys[k], means);
     const eval::Projection projection = eval::principal_components(at::stack(means.tokens));
     Json points = Json::array();
     for (std::size_t i = 0; i < means.about.size(); ++i) {
@@ -211,6 +236,97 @@ Json context_tokens_json(const Material& material, const std::vector<std::string
   return all;
 }
 
+/// Collects what a pass over a split finds.
+class Collector {
+ public:
+  Collector(const TrainedModel& trained, const data::Dataset& dataset)
+      : dataset_(dataset), keys_(trained.config.context.keys) {
+    for (const std::string& key : keys_) {
+      contexts_.push_back(&dataset.context_runs(key));
+      tokens_.emplace_back(std::ssize(dataset.description().context(key).values),
+                           trained.model->traits().width);
+    }
+  }
+
+  void take(const eval::PassAnswers& answers) {
+    if (!bad_.look(answers.rows, answers.features)) return;
+    if (!keys_.empty() && !bad_.look(answers.rows, answers.context)) return;
+    for (std::size_t k = 0; k < keys_.size(); ++k)
+      tokens_[k].add(contexts_of(k, answers.rows), answers.context.select(1, static_cast<std::int64_t>(k)));
+  }
+  /// Collective. Throws NumericalError.
+  std::vector<eval::ContextTokens> finish(comm::Communicator& ranks) {
+    if (bad_.add_up(ranks)) comm::together(ranks, [&] { bad_.refuse(dataset_); });
+    for (eval::ContextTokens& tokens : tokens_) tokens.add_up(ranks);
+    return std::move(tokens_);
+  }
+
+ private:
+  [[nodiscard]] at::Tensor contexts_of(std::size_t key, const at::Tensor& rows) const {
+    at::Tensor contexts = at::empty_like(rows);
+    for (std::int64_t i = 0; i < rows.numel(); ++i)
+      contexts.mutable_data_ptr<std::int64_t>()[i] =
+          contexts_[key]->at(rows.const_data_ptr<std::int64_t>()[i]);
+    return contexts;
+  }
+
+  const data::Dataset& dataset_;
+  std::vector<std::string> keys_;
+  std::vector<const data::ContextRuns*> contexts_;
+  std::vector<eval::ContextTokens> tokens_;
+  NotFinite bad_;
+};
+
+/// Features of chosen rows of a split, as passes meet them.
+class ChosenFeatures {
+ public:
+  ChosenFeatures(const std::vector<std::int64_t>& rows, std::int64_t width, comm::Communicator& ranks)
+      : features_(std::ssize(rows), width, ranks) {
+    for (std::size_t i = 0; i < rows.size(); ++i) places_.emplace(rows[i], static_cast<std::int64_t>(i));
+  }
+  void take(const eval::PassAnswers& answers) {
+    for (std::int64_t i = 0; i < answers.rows.numel(); ++i) {
+      const auto [first, last] = places_.equal_range(answers.rows.const_data_ptr<std::int64_t>()[i]);
+      for (auto place = first; place != last; ++place)
+        features_.write(at::full({1}, place->second, at::kLong), answers.features.narrow(0, i, 1));
+    }
+  }
+  /// Collective. [rows, D].
+  [[nodiscard]] at::Tensor all() const { return features_.block(0, features_.rows()); }
+
+ private:
+  std::multimap<std::int64_t, std::int64_t> places_;  // of each row
+  eval::StoredRows features_;
+};
+
+/// Collective. Tokens of the contexts of the split, whose chosen features go to `chosen`.
+Findings look_at_test(const Computation& what, ChosenFeatures& chosen, comm::Communicator& ranks) {
+  Collector collector(what.trained, what.dataset);
+  (void)what.run({[&](const eval::PassAnswers& answers) {
+                   collector.take(answers);
+                   chosen.take(answers);
+                 }},
+                 ranks);
+  return {collector.finish(ranks), {}};
+}
+
+/// Collective. Tokens of contexts, and the images most similar to `queries`; `own`: their rows, if they are
+/// of this split.
+Findings look_at_train(const Computation& what, const at::Tensor& queries, std::int64_t neighbours,
+                       const at::Tensor& own, comm::Communicator& ranks) {
+  Collector collector(what.trained, what.dataset);
+  std::optional<eval::SimilarImages> similar;
+  if (neighbours > 0) similar.emplace(queries, neighbours, own);
+  (void)what.run({[&](const eval::PassAnswers& answers) {
+                   collector.take(answers);
+                   if (similar) similar->add(answers.rows, answers.features);
+                 }},
+                 ranks);
+  Findings found{collector.finish(ranks), {}};
+  if (similar) found.similar = similar->finish(ranks);
+  return found;
+}
+
 void save_maps(const fs::path& file, const Material& material, const eval::Explanation& explanation) {
   checkpoint::Safetensors content;
   content.tensors = {{"rows", at::tensor(material.rows, at::kLong)},
@@ -223,33 +339,28 @@ void save_maps(const fs::path& file, const Material& material, const eval::Expla
   checkpoint::write_safetensors(file, content);
 }
 
-void write_explanation(const ExplainOptions& options, const TrainedModel& trained, const Material& material,
-                       const eval::Explanation& explanation, const fs::path& folder) {
+void write_explanation(const TrainedModel& trained, Material& material, const eval::Explanation& explanation,
+                       const Findings& of_train, const Findings& of_test, const fs::path& folder) {
   refuse_no_folder(folder);
   make_writable_folder(folder);
-  const bool is_train = material.train && material.train->split() == material.test.split();
-  const std::int64_t count = std::ssize(material.rows),
-                     others = material.train ? material.train->rows() - std::int64_t{is_train} : 0,
-                     neighbours = std::min(options.neighbours, others);
-  Json json{{"split", material.test.split()},
+  Json json{{"split", material.test.dataset.split()},
             {"step", trained.step},
             {"columns", columns_of(explanation)},
             {"images", Json::array()}};
-  std::optional<eval::Similar> similar;
-  if (neighbours > 0) {
-    const at::Tensor rows = at::tensor(material.rows, at::kLong);
-    similar = eval::most_similar(material.of_train.features, material.of_test.features.index_select(0, rows),
-                                 neighbours, is_train ? rows : at::Tensor());
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; i < std::ssize(material.rows); ++i) {
     Json image = explain_image(material, explanation, i, folder);
-    if (similar) add_neighbours(material, *similar, i, folder, image);
+    if (of_train.similar) add_neighbours(material, *of_train.similar, i, folder, image);
     json["images"].push_back(std::move(image));
   }
-  if (material.of_train.context.defined())
-    json["context_tokens"] = context_tokens_json(material, trained.config.context.keys);
+  if (!of_train.tokens.empty())
+    json["context_tokens"] = context_tokens_json(material, of_train, of_test, trained.config.context.keys);
   save_maps(folder / "maps.safetensors", material, explanation);
   write_file_atomically(folder / "explain.json", json.dump(1) + "\n");
+}
+
+/// Collective.
+Images open_images(const TrainedModel& trained, const std::string& split, comm::Communicator& ranks) {
+  return {open_split(trained, split, {}, ranks), columns_of(trained, split, ranks)};
 }
 
 /// Collective.
@@ -262,11 +373,9 @@ Material open_material(const ExplainOptions& options, const TrainedModel& traine
     split = split_of(options, config, description);
     label = label_of(config, description);
   });
-  const std::vector<std::string> labels = label.empty() ? std::vector<std::string>() : std::vector{label};
-  Material material{
-      open_split(trained, split, labels, ranks), {}, label, trained.signature.classes, {}, {}, {}};
+  Material material{open_images(trained, split, ranks), {}, label, trained.signature.classes, {}};
   if (options.neighbours > 0 || !config.context.keys.empty())
-    material.train = open_split(trained, config.data.train_split, labels, ranks);
+    material.train = open_images(trained, config.data.train_split, ranks);
   comm::together(ranks, [&] { material.rows = chosen_rows(options, material.test); });
   return material;
 }
@@ -281,24 +390,26 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
   const train::RunConfig& config = trained.config;
   comm::together(ranks, [&] { (void)eval::explainable(*trained.model); });
   Material material = open_material(options, trained, ranks);
-  const std::string key = eval::evaluation_group_key(train::training_group_key(config), config.context.keys,
-                                                     material.test.description());
-  const auto predict = [&](const data::Dataset& dataset) {
-    return eval::predict(*trained.model, dataset, key, config.eval, config.data.normalisation,
-                         config.precision == train::Precision::bf16, ranks);
-  };
+  const data::Dataset& test = material.test.dataset;
+  const std::string key =
+      eval::evaluation_group_key(train::training_group_key(config), config.context.keys, test.description());
+  Findings of_train, of_test;
   if (material.train) {
-    material.of_train = predict(*material.train);
-    material.of_test = predict(material.test);
+    const data::Dataset& train = material.train->dataset;
+    const bool is_train = train.split() == test.split();
+    ChosenFeatures chosen(material.rows, trained.model->traits().width, ranks);
+    of_test = look_at_test({trained, test, key}, chosen, ranks);
+    of_train = look_at_train({trained, train, key}, chosen.all(),
+                             std::min(options.neighbours, train.rows() - std::int64_t{is_train}),
+                             is_train ? at::tensor(material.rows, at::kLong) : at::Tensor(), ranks);
   }
-  const eval::Explanation explanation =
-      eval::explain(eval::explainable(*trained.model), material.test, material.rows, key, config.eval,
-                    config.data.normalisation, ranks);
+  const eval::Explanation explanation = eval::explain(eval::explainable(*trained.model), test, material.rows,
+                                                      key, config.eval, config.data.normalisation, ranks);
   comm::together(ranks, [&] {
-    if (ranks.rank() == 0) write_explanation(options, trained, material, explanation, folder);
+    if (ranks.rank() == 0) write_explanation(trained, material, explanation, of_train, of_test, folder);
   });
   log_info(fmt::format("{} images of split {} explained in {}; cohort report shows them",
-                       format_count(std::ssize(material.rows)), material.test.split(), folder.string()));
+                       format_count(std::ssize(material.rows)), test.split(), folder.string()));
   return ExitCode::done;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <limits>
 #include <optional>
 #include <span>
 #include <utility>
@@ -79,20 +78,44 @@ eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::Run
                                  : fmt::format("give --of with a context: {}", list_of(keys))});
 }
 
-/// Splits without a value that `train` has are left out with a warning, unless they were asked for or are
-/// all.
-void leave_out_strangers(const data::Dataset& train, std::vector<data::Dataset>& tests,
-                         const std::string& column, const FeatureOptions& options) {
+/// Collective. Splits without a value that `bank` has are left out with a warning, unless they were asked for
+/// or are all.
+std::vector<data::Dataset> without_strangers(const TrainedModel& trained, std::vector<data::Dataset> tests,
+                                             const train::SplitCounts& bank, const std::string& column,
+                                             const FeatureOptions& options, comm::Communicator& ranks) {
+  std::vector<data::Dataset> kept;
   std::optional<UsageError> last;
-  std::erase_if(tests, [&](const data::Dataset& test) {
-    const auto why_not = train::obstacle_to_judge(train, test, column, option_of(options));
-    if (!why_not) return false;
-    if (!options.splits.empty()) throw UsageError(*why_not);
-    log_warning("passed over: " + why_not->text().what);
-    last = why_not;
-    return true;
+  for (data::Dataset& test : tests) {
+    const train::SplitCounts counts = counts_of(trained, test.split(), column, ranks);
+    comm::together(ranks, [&] {
+      const auto why_not = train::obstacle_to_judge(bank, counts, column, option_of(options));
+      if (!why_not) return kept.push_back(std::move(test));
+      if (!options.splits.empty()) throw UsageError(*why_not);
+      log_warning("passed over: " + why_not->text().what);
+      last = why_not;
+    });
+  }
+  comm::together(ranks, [&] {
+    if (last && kept.empty()) throw UsageError(*last);
   });
-  if (last && tests.empty()) throw UsageError(*last);
+  return kept;
+}
+
+/// Collective.
+SplitFeatures features_of(const TrainedModel& trained, data::Dataset split, const std::string& group_by,
+                          comm::Communicator& ranks) {
+  const std::int64_t rows = split.rows();
+  data::ColumnReader reader = columns_of(trained, split.split(), ranks);
+  SplitFeatures found{std::move(split), std::move(reader),
+                      eval::StoredRows(rows, trained.model->traits().width, ranks)};
+  NotFinite bad;
+  const auto take = [&](const eval::PassAnswers& answers) {
+    (void)bad.look(answers.rows, answers.features);
+    found.features.write(answers.rows, answers.features);
+  };
+  (void)Computation{trained, found.dataset, group_by}.run({take}, ranks);
+  if (bad.add_up(ranks)) comm::together(ranks, [&] { bad.refuse(found.dataset); });
+  return found;
 }
 
 }  // namespace
@@ -105,55 +128,32 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   const data::Description description = data::Description::read(config.data.path, ranks);
   const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
   comm::together(ranks, [&] { columns = judged_columns(options, config, description); });
-  data::Dataset train = open_split(trained, first, {columns.label}, ranks);
+  data::Dataset train = open_split(trained, first, {}, ranks);
+  train::SplitCounts counts = counts_of(trained, first, columns.label, ranks);
   std::vector<data::Dataset> tests;
-  if (has_tests(options, description, first))
+  if (has_tests(options, description, first)) {
     tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
+    tests = without_strangers(trained, std::move(tests), counts, columns.label, options, ranks);
+  }
   comm::together(ranks, [&] {
-    leave_out_strangers(train, tests, columns.label, options);
     if (check) check(tests);
   });
-  const auto with_features = [&](data::Dataset split) -> SplitFeatures {
-    at::Tensor features =
-        eval::predict(*trained.model, split, columns.context_key, config.eval, config.data.normalisation,
-                      config.precision == train::Precision::bf16, ranks)
-            .features;
-    comm::together(ranks, [&] { check_finite(features, split); });
-    return {std::move(split), std::move(features)};
-  };
-  JudgedFeatures judged{columns, with_features(std::move(train)), {}, trained.step, config.seed};
-  for (data::Dataset& split : tests) judged.tests.push_back(with_features(std::move(split)));
+  const std::string& key = columns.context_key;
+  JudgedFeatures judged{columns,           features_of(trained, std::move(train), key, ranks),
+                        std::move(counts), {},
+                        trained.step,      config.seed};
+  for (data::Dataset& split : tests)
+    judged.tests.push_back(features_of(trained, std::move(split), key, ranks));
   return judged;
 }
 
+eval::LabelledRows SplitFeatures::labelled(const std::string& column) {
+  return {features, [this, column](std::int64_t first, std::int64_t count) {
+            return reader.column(column, first, count);
+          }};
+}
+
 namespace {
-
-[[noreturn]] void refuse_not_finite(std::int64_t images, std::int64_t first, const data::Dataset& dataset) {
-  throw NumericalError(
-      {fmt::format("the features of {} of {} images are not finite numbers, the first one is '{}'",
-                   format_count(images), format_count(dataset.rows()), dataset.id(first)),
-       fmt::format("split '{}'", dataset.split()),
-       "the image holds values that are not finite, the weights are damaged, or training diverged"});
-}
-
-/// [n, 1]: numbers of the rows of `values` that are not finite.
-at::Tensor not_finite(const at::Tensor& values) {
-  return values.isfinite().flatten(1).all(1).logical_not().nonzero();
-}
-
-/// Images with values that are not finite, as a rank meets them.
-struct NotFinite {
-  std::int64_t images = 0, first = std::numeric_limits<std::int64_t>::max();
-
-  /// Whether all are finite.
-  bool look(const at::Tensor& rows, const at::Tensor& values) {
-    const at::Tensor bad = not_finite(values);
-    if (bad.numel() == 0) return true;
-    images += bad.size(0);
-    first = std::min(first, rows.index_select(0, bad.select(1, 0)).min().item<std::int64_t>());
-    return false;
-  }
-};
 
 void add_bytes(Checksum& sum, const at::Tensor& values) {
   const at::Tensor plain = values.cpu().contiguous();
@@ -191,6 +191,29 @@ std::uint64_t checksum_of(const nn::Encoder& model) {
 
 }  // namespace
 
+bool NotFinite::look(const at::Tensor& rows, const at::Tensor& values) {
+  const at::Tensor bad = values.isfinite().flatten(1).all(1).logical_not().nonzero();  // [n, 1]
+  if (bad.numel() == 0) return true;
+  images_ += bad.size(0);
+  first_ = std::min(first_, rows.index_select(0, bad.select(1, 0)).min().item<std::int64_t>());
+  return false;
+}
+
+bool NotFinite::add_up(comm::Communicator& ranks) {
+  images_ = ranks.sum(images_);
+  first_ = -ranks.max(-first_);
+  return images_ > 0;
+}
+
+void NotFinite::refuse(const data::Dataset& dataset) const {
+  if (images_ == 0) return;
+  throw NumericalError(
+      {fmt::format("the features of {} of {} images are not finite numbers, the first one is '{}'",
+                   format_count(images_), format_count(dataset.rows()), dataset.id(first_)),
+       fmt::format("split '{}'", dataset.split()),
+       "the image holds values that are not finite, the weights are damaged, or training diverged"});
+}
+
 double Computation::run(const eval::AnswerSink& sink, comm::Communicator& ranks) const {
   const train::RunConfig& config = trained.config;
   return eval::predict_passes(*trained.model, dataset, group_by, config.eval, config.data.normalisation,
@@ -214,12 +237,6 @@ std::string Computation::identity() const {
   return text;
 }
 
-data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
-                              comm::Communicator& ranks) {
-  const std::filesystem::path& folder = trained.config.data.path;
-  return {folder, data::Description::read(folder, ranks), split};
-}
-
 double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks) {
   NotFinite bad;
   const auto take = [&](const eval::PassAnswers& answers) {
@@ -227,10 +244,9 @@ double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::
       writer.write(answers);
   };
   const double rate = what.run({take, [&](std::int64_t pass) { return writer.has(pass); }}, ranks);
-  const std::int64_t images = ranks.sum(bad.images), first = -ranks.max(-bad.first);
-  if (images > 0) {
+  if (bad.add_up(ranks)) {
     writer.discard();
-    comm::together(ranks, [&] { refuse_not_finite(images, first, what.dataset); });
+    comm::together(ranks, [&] { bad.refuse(what.dataset); });
   }
   writer.finish();
   return rate;
@@ -238,11 +254,6 @@ double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::
 
 void wait_for_table() noexcept {
   comm::Session::set_timeout(std::chrono::hours(24));
-}
-
-void check_finite(const at::Tensor& features, const data::Dataset& dataset) {
-  const at::Tensor bad = not_finite(features);
-  if (bad.numel() > 0) refuse_not_finite(bad.size(0), bad[0][0].item<std::int64_t>(), dataset);
 }
 
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,

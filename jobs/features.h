@@ -1,6 +1,7 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,6 +11,8 @@
 #include "cohort/data/dataset.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/feature_file.h"
+#include "cohort/eval/stored_rows.h"
+#include "cohort/train/columns.h"
 
 #include "trained_model.h"
 
@@ -28,15 +31,20 @@ struct FeatureOptions {
 /// --of, --train-split, --split, --out, --overwrite, --all-contexts, and the model's.
 void add_feature_options(CLI::App& command, FeatureOptions& options);
 
-/// The images of a split and their features, [N, D] f32, in dataset order, the same on every rank.
+/// The images of a split and their features, [N, D] f32, in dataset order.
 struct SplitFeatures {
   data::Dataset dataset;
-  at::Tensor features;
+  data::ColumnReader reader;
+  eval::StoredRows features;
+
+  /// With the values of a label or context. Refers to this.
+  [[nodiscard]] eval::LabelledRows labelled(const std::string& column);
 };
 
 struct JudgedFeatures {
   eval::EvaluationColumns columns;
-  SplitFeatures train;  ///< to learn from
+  SplitFeatures train;              ///< to learn from
+  train::SplitCounts train_counts;  ///< of columns.label
   /// To be scored, in the order of the options; none: the dataset has no other split.
   std::vector<SplitFeatures> tests;
   std::int64_t step = 0;  ///< of the model
@@ -68,10 +76,6 @@ struct Computation {
   [[nodiscard]] std::string identity() const;
 };
 
-/// Collective. Reads the columns of a split of the dataset that a model works on.
-data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
-                              comm::Communicator& ranks);
-
 /// Collective. Fills `writer` with what it lacks. Throws NumericalError, and leaves no file, when values are
 /// not finite: features, or logits where `features` are not written.
 double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks);
@@ -79,9 +83,19 @@ double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::
 /// Before rank 0 writes a table alone: the others wait for it as long as that takes.
 void wait_for_table() noexcept;
 
-/// `features` [N, …] of the images of `dataset`, in its order. Throws NumericalError naming the first image
-/// whose features are not finite.
-void check_finite(const at::Tensor& features, const data::Dataset& dataset);
+/// Images with values that are not finite, as a rank meets them.
+class NotFinite {
+ public:
+  /// `values` [n, …] of the rows `rows` [n] i64. Whether all are finite.
+  bool look(const at::Tensor& rows, const at::Tensor& values);
+  /// Collective. Those of all ranks from here on. Whether there are any.
+  bool add_up(comm::Communicator& ranks);
+  /// Behind add_up(). Throws NumericalError naming the first image, when there are any.
+  void refuse(const data::Dataset& dataset) const;
+
+ private:
+  std::int64_t images_ = 0, first_ = std::numeric_limits<std::int64_t>::max();
+};
 
 /// Collective. Prints the evaluations on rank 0, and writes them, a JSON object a line, to score_file().
 void present(const std::vector<eval::Evaluation>& evaluations, const FeatureOptions& options,

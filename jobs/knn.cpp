@@ -23,9 +23,7 @@ struct KnnOptions {
 
 /// Of the usual numbers of neighbours; one at least, which is refused where it has to be.
 void keep_those_that_fit(eval::KnnConfig& config, const JudgedFeatures& judged) {
-  const std::vector<std::int32_t>& labels = judged.train.dataset.column(judged.columns.label);
-  const auto known =
-      std::count_if(labels.begin(), labels.end(), [](std::int32_t label) { return label >= 0; });
+  const std::int64_t known = judged.train_counts.all();
   const std::int64_t least = config.neighbours.front();
   std::erase_if(config.neighbours, [&](std::int64_t count) {
     return count > least && count > known - std::int64_t{config.leave_own_out};
@@ -35,18 +33,18 @@ void keep_those_that_fit(eval::KnnConfig& config, const JudgedFeatures& judged) 
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
   refuse_existing({options.features.out}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
-  const JudgedFeatures judged = compute_features(options.features, ranks);
+  JudgedFeatures judged = compute_features(options.features, ranks);
+  const eval::LabelledRows bank = judged.train.labelled(judged.columns.label);
   std::vector<eval::Evaluation> evaluations;
-  const auto judge = [&](const SplitFeatures& test) {
+  const auto judge = [&](SplitFeatures& test) {
     eval::KnnConfig config = options.config;
     config.leave_own_out = test.dataset.split() == judged.train.dataset.split();
     if (!options.names_numbers) keep_those_that_fit(config, judged);
     for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
-             judged.train.features, judged.train.dataset.column(judged.columns.label), test.features,
-             test.dataset, judged.columns, config, ranks))
+             bank, test.features, test.dataset, test.reader, judged.columns, config, ranks))
       evaluations.push_back(std::move(evaluation));
   };
-  for (const SplitFeatures& test : judged.tests) judge(test);
+  for (SplitFeatures& test : judged.tests) judge(test);
   if (judged.tests.empty()) judge(judged.train);
   present(evaluations, options.features, "knn.jsonl", judged.step, ranks);
   return ExitCode::done;

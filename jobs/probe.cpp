@@ -26,32 +26,55 @@ struct ProbeOptions {
   bool raw = false;
 };
 
-/// A classifier and what it answers.
+/// A classifier, and the share of right answers in each test split.
 struct Candidate {
   eval::Probe probe;
-  std::vector<at::Tensor> logits;  // of each test split
   std::vector<double> accuracies;
 };
 
-/// Of the images that have a label.
-double accuracy_of(const at::Tensor& logits, const std::vector<std::int32_t>& labels) {
-  const at::Tensor label = at::tensor(labels, at::kInt);
-  const at::Tensor right = logits.argmax(1).eq(label);  // no answer is -1
-  return right.sum().item<double>() / label.ge(0).sum().item<double>();
+/// Right answers among the images that have a label.
+struct Hits {
+  std::int64_t right = 0, labelled = 0;
+  bool finite = true;
+
+  void count(const at::Tensor& logits, const std::vector<std::int32_t>& labels) {
+    const at::Tensor label = at::tensor(labels, at::kInt);
+    finite = finite && logits.isfinite().all().item<bool>();
+    right += logits.argmax(1).eq(label).sum().item<std::int64_t>();  // no answer is -1
+    labelled += label.ge(0).sum().item<std::int64_t>();
+  }
+  /// Collective. Those of all ranks from here on.
+  void add_up(comm::Communicator& ranks) {
+    right = ranks.sum(right);
+    labelled = ranks.sum(labelled);
+    finite = ranks.max(std::int64_t{!finite}) == 0;
+  }
+};
+
+/// Collective. Of each probe.
+std::vector<Hits> count_hits(const std::vector<eval::Probe>& probes, SplitFeatures& test,
+                             const std::string& column, comm::Communicator& ranks) {
+  std::vector<Hits> hits(probes.size());
+  test.features.share_out([&](std::int64_t first, const at::Tensor& features) {
+    const std::vector<std::int32_t> labels = test.reader.column(column, first, features.size(0));
+    for (std::size_t i = 0; i < probes.size(); ++i) hits[i].count(probes[i].logits(features), labels);
+  });
+  for (Hits& of_probe : hits) of_probe.add_up(ranks);
+  return hits;
 }
 
 /// Those whose answers are finite numbers: a rate that is too high ends in infinities, the others still
-/// count.
-std::vector<Candidate> candidates_of(std::vector<eval::Probe> probes, const JudgedFeatures& judged) {
+/// count. `hits`: of each test split, of each probe.
+std::vector<Candidate> candidates_of(std::vector<eval::Probe> probes,
+                                     const std::vector<std::vector<Hits>>& hits) {
   std::vector<Candidate> candidates;
-  for (eval::Probe& probe : probes) {
-    Candidate candidate{std::move(probe), {}, {}};
+  for (std::size_t i = 0; i < probes.size(); ++i) {
+    Candidate candidate{std::move(probes[i]), {}};
     bool finite = true;
-    for (const SplitFeatures& test : judged.tests) {
-      candidate.logits.push_back(candidate.probe.logits(test.features));
-      finite = finite && candidate.logits.back().isfinite().all().item<bool>();
-      candidate.accuracies.push_back(
-          accuracy_of(candidate.logits.back(), test.dataset.column(judged.columns.label)));
+    for (const std::vector<Hits>& of_split : hits) {
+      finite = finite && of_split[i].finite;
+      candidate.accuracies.push_back(static_cast<double>(of_split[i].right) /
+                                     static_cast<double>(of_split[i].labelled));
     }
     if (finite)
       candidates.push_back(std::move(candidate));
@@ -103,16 +126,16 @@ std::string sweep_table(const std::vector<Candidate>& candidates, const Candidat
   return text;
 }
 
-std::vector<eval::Evaluation> evaluations_of(const Candidate& candidate, const JudgedFeatures& judged,
-                                             const std::string& kind) {
-  std::vector<eval::Evaluation> evaluations;
-  for (std::size_t i = 0; i < judged.tests.size(); ++i) {
-    evaluations.push_back(eval::evaluation_of(candidate.logits[i], judged.tests[i].dataset, judged.columns));
-    evaluations.back().classifier =
-        eval::classifier_of(kind + " probe", judged.tests[i].dataset.description(), judged.columns.label);
-    evaluations.back().detail = fmt::format("lr={}", candidate.probe.rate);
-  }
-  return evaluations;
+/// Collective.
+eval::Evaluation evaluation_of(const eval::Probe& probe, SplitFeatures& test,
+                               const eval::EvaluationColumns& columns, const std::string& kind,
+                               comm::Communicator& ranks) {
+  const auto answers = [&](const at::Tensor& features) { return probe.logits(features); };
+  eval::Evaluation evaluation =
+      eval::evaluate_features(test.features, answers, test.dataset, test.reader, columns, ranks);
+  evaluation.classifier = eval::classifier_of(kind + " probe", test.dataset.description(), columns.label);
+  evaluation.detail = fmt::format("lr={}", probe.rate);
+  return evaluation;
 }
 
 void save_probe(const std::string& file, const eval::Probe& probe) {
@@ -130,7 +153,7 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   const auto owners = train::own_runs_of(
       {score_file(options.features, options.kind + "_probe.jsonl"), options.save}, "cohort probe", ranks);
   std::size_t deciding = 0;
-  const JudgedFeatures judged = compute_features(
+  JudgedFeatures judged = compute_features(
       options.features, ranks,
       [&](std::span<const data::Dataset> tests) { deciding = deciding_split(options, tests); });
   const std::string& label = judged.columns.label;
@@ -138,13 +161,17 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   options.config.seed = judged.seed;
   options.config.standardise = !options.raw;
   if (options.kind == "linear") options.config.hidden = 0;
-  std::vector<eval::Probe> probes = eval::train_probes(
-      judged.train.features, judged.train.dataset.column(label), classes, options.config, ranks);
+  std::vector<eval::Probe> probes =
+      eval::train_probes(judged.train.labelled(label), classes, options.config, ranks);
+  std::vector<std::vector<Hits>> hits;
+  for (SplitFeatures& test : judged.tests) hits.push_back(count_hits(probes, test, label, ranks));
+  std::vector<Candidate> candidates;
+  comm::together(ranks, [&] { candidates = candidates_of(std::move(probes), hits); });
+  const Candidate& best = best_of(candidates, deciding);
   std::vector<eval::Evaluation> evaluations;
+  for (SplitFeatures& test : judged.tests)
+    evaluations.push_back(evaluation_of(best.probe, test, judged.columns, options.kind, ranks));
   comm::together(ranks, [&] {
-    const std::vector<Candidate> candidates = candidates_of(std::move(probes), judged);
-    const Candidate& best = best_of(candidates, deciding);
-    evaluations = evaluations_of(best, judged, options.kind);
     if (ranks.rank() != 0) return;
     fmt::print("{}\n", sweep_table(candidates, best, judged, deciding));
     if (!options.save.empty()) save_probe(options.save, best.probe);

@@ -4,15 +4,16 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cohort/core/error.h"
-#include "cohort/core/file.h"
+#include "cohort/core/lines.h"
 #include "cohort/core/text.h"
 
 #include "commands.h"
@@ -41,37 +42,66 @@ std::int64_t integer_in(const nlohmann::json& line, const char* key, std::int64_
   return found != line.end() && found->is_number_integer() ? found->get<std::int64_t>() : otherwise;
 }
 
-RunProgress read_progress(const fs::path& run) {
-  RunProgress progress;
-  std::deque<std::pair<double, double>> recent;  // seconds, images
-  const fs::path file = run / "metrics.jsonl";
-  std::istringstream lines(fs::exists(file) ? read_file(file, kMostRecords, Links::refuse) : "");
-  std::string line;
-  while (std::getline(lines, line) && !lines.eof()) {  // a last line without its end is being written
+/// What metrics.jsonl tells, line by line from its end, until there is no more to learn.
+class ProgressReader {
+ public:
+  [[nodiscard]] bool is_done() const { return has_start_ && step_ && has_best_ && has_all_steps(); }
+  void read(std::string_view line) {
+    const bool is_more_of_the_same = has_all_steps() && step_ && line.starts_with(R"({"kind":"step")");
+    if (is_more_of_the_same) return;
     const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object()) continue;
-    progress.last = json.value("kind", "");
-    if (progress.last == "start") {
-      progress.job = json.value("job", "");
-      progress.total = integer_in(json, "total_steps", 0);
-      progress.step = integer_in(json, "step", progress.step);
+    if (!json.is_object()) return;
+    const std::string kind = json.value("kind", "");
+    if (!has_last_) progress_.last = kind, has_last_ = true;
+    if (kind == "start") read_start(json);
+    if (kind == "best") read_best(json);
+    if (kind == "step") read_step(json);
+  }
+  [[nodiscard]] RunProgress result() {
+    progress_.step = step_.value_or(0);
+    double seconds = 0.0, images = 0.0;
+    for (const auto& [step_seconds, step_images] : recent_) seconds += step_seconds, images += step_images;
+    if (seconds > 0.0) {
+      progress_.seconds_per_step = seconds / static_cast<double>(recent_.size());
+      progress_.images_per_second = images / seconds;
     }
-    if (progress.last == "best")
-      progress.best =
-          fmt::format("{:.4f} at {}", json.value("score", 0.0), format_count(integer_in(json, "step", 0)));
-    if (progress.last != "step") continue;
-    progress.step = integer_in(json, "step", 0);
-    const double seconds = json.value("seconds", 0.0);
-    recent.emplace_back(seconds, seconds * json.value("images_per_second", 0.0));
-    if (recent.size() > kRecentSteps) recent.pop_front();
+    return progress_;
   }
-  double seconds = 0.0, images = 0.0;
-  for (const auto& [step_seconds, step_images] : recent) seconds += step_seconds, images += step_images;
-  if (seconds > 0.0) {
-    progress.seconds_per_step = seconds / static_cast<double>(recent.size());
-    progress.images_per_second = images / seconds;
+
+ private:
+  [[nodiscard]] bool has_all_steps() const { return recent_.size() == kRecentSteps; }
+  void read_start(const nlohmann::json& line) {
+    if (!step_ && line.contains("step")) step_ = integer_in(line, "step", 0);
+    if (std::exchange(has_start_, true)) return;
+    progress_.job = line.value("job", "");
+    progress_.total = integer_in(line, "total_steps", 0);
   }
-  return progress;
+  void read_best(const nlohmann::json& line) {
+    if (std::exchange(has_best_, true)) return;
+    progress_.best =
+        fmt::format("{:.4f} at {}", line.value("score", 0.0), format_count(integer_in(line, "step", 0)));
+  }
+  void read_step(const nlohmann::json& line) {
+    if (!step_) step_ = integer_in(line, "step", 0);
+    if (has_all_steps()) return;
+    const double seconds = line.value("seconds", 0.0);
+    recent_.emplace_front(seconds, seconds * line.value("images_per_second", 0.0));
+  }
+
+  RunProgress progress_;
+  bool has_last_ = false, has_start_ = false, has_best_ = false;
+  std::optional<std::int64_t> step_;
+  std::deque<std::pair<double, double>> recent_;  // seconds, images; of the last steps
+};
+
+RunProgress read_progress(const fs::path& run) {
+  ProgressReader reader;
+  const fs::path file = run / "metrics.jsonl";
+  if (!fs::exists(file)) return {};
+  LinesFromEnd lines(file, Links::refuse);
+  std::string_view line;
+  while (!reader.is_done() && lines.next(line)) reader.read(line);
+  return reader.result();
 }
 
 bool is_run(const fs::path& folder) {

@@ -263,7 +263,7 @@ void show(const TrainedModel& trained, data::Dataset& dataset) {
 }
 
 void refuse_unfit(const TrainedModel& trained, const data::Dataset& dataset) {
-  if (const auto why_not = train::obstacle(trained.config, dataset, "", trained.signature))
+  if (const auto why_not = train::obstacle(trained.config, dataset, trained.signature))
     throw UsageError(*why_not);
 }
 
@@ -356,6 +356,18 @@ data::Dataset open_split(const TrainedModel& trained, const std::string& split,
   return dataset;
 }
 
+data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
+                              comm::Communicator& ranks) {
+  const std::filesystem::path& folder = trained.config.data.path;
+  return {folder, data::Description::read(folder, ranks), split};
+}
+
+train::SplitCounts counts_of(const TrainedModel& trained, const std::string& split, const std::string& column,
+                             comm::Communicator& ranks) {
+  data::ColumnReader reader = columns_of(trained, split, ranks);
+  return {split, data::count_values(reader, column, ranks)};
+}
+
 std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
                                               const std::vector<std::string>& asked,
                                               const std::string& besides, const std::string& label,
@@ -365,9 +377,11 @@ std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
   comm::together(ranks, [&] { names = names_to_score(description, asked, besides); });
   std::vector<data::Dataset> datasets;
   for (const std::string& name : names) {
-    data::Dataset dataset = open_plain(trained, name, {label}, ranks);
+    data::Dataset dataset = open_plain(trained, name, {}, ranks);
+    const train::SplitCounts counts = counts_of(trained, name, label, ranks);
     comm::together(ranks, [&] {
-      const auto why_not = train::obstacle(trained.config, dataset, label, trained.signature);
+      auto why_not = train::obstacle(trained.config, dataset, trained.signature);
+      if (!why_not) why_not = train::obstacle_to_score(trained.config, counts, label);
       if (why_not && !asked.empty()) throw UsageError(*why_not);
       if (why_not) return log_warning("passed over: " + why_not->text().what);
       datasets.push_back(std::move(dataset));

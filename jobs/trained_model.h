@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
 #include "cohort/nn/encoder.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/run_config.h"
 
 #include "model_source.h"
@@ -57,6 +59,14 @@ void make_fit(const TrainedModel& trained, data::Dataset& dataset);
 /// `labels`. Throws UsageError (also: no images; contexts that a dictionary has no token for) or DataError.
 data::Dataset open_split(const TrainedModel& trained, const std::string& split,
                          const std::vector<std::string>& labels, comm::Communicator& ranks);
+
+/// Collective. Reads the columns of a split of the dataset that a model works on.
+data::ColumnReader columns_of(const TrainedModel& trained, const std::string& split,
+                              comm::Communicator& ranks);
+
+/// Collective. Of the values of a label or context there.
+train::SplitCounts counts_of(const TrainedModel& trained, const std::string& split, const std::string& column,
+                             comm::Communicator& ranks);
 
 /// Collective. The splits `asked` for, else all others of the dataset but `besides`, to be scored by `label`.
 /// Those without images are passed over with a warning, as are, unless they are asked for, those that

@@ -1,7 +1,5 @@
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <functional>
@@ -21,6 +19,7 @@
 #include "cohort/core/text.h"
 
 #include "commands.h"
+#include "raw_file.h"
 #include "resident_peak.h"
 #include "scratch.h"
 #include "statistics.h"
@@ -40,7 +39,6 @@ namespace fs = std::filesystem;
 
 constexpr std::int64_t kRows = 4096, kColumns = 1024;  // of each tensor: 16 MiB
 constexpr std::chrono::seconds kPause{2};  // before each write: disks take bursts faster than what follows
-constexpr std::size_t kBlock = std::size_t{16} << 20;  // of raw reads and writes
 
 /// This rank's part of `bytes` of tensors, each of them cut evenly over the ranks.
 std::vector<checkpoint::Slice> make_state(std::uint64_t bytes, const comm::Communicator& ranks) {
@@ -62,48 +60,6 @@ std::int64_t bytes_of(const std::vector<checkpoint::Slice>& state) {
   for (const auto& slice : state) bytes += static_cast<std::int64_t>(slice.values.nbytes());
   return bytes;
 }
-
-/// The same bytes in a plain file: what the disk and the page cache can do.
-class RawFile {
- public:
-  RawFile(fs::path path, std::int64_t bytes, comm::Communicator& ranks)
-      : path_(std::move(path)), begin_(bytes * ranks.rank()), bytes_(bytes), block_(kBlock, std::byte{42}) {}
-
-  void write() {
-    const FileDescriptor file = open(O_WRONLY | O_CREAT);
-    in_blocks([&](std::size_t size, off_t at) { return ::pwrite(file.get(), block_.data(), size, at); });
-    if (::fsync(file.get()) != 0) fail();
-  }
-  void read() {
-    const FileDescriptor file = open(O_RDONLY);
-    in_blocks([&](std::size_t size, off_t at) { return ::pread(file.get(), block_.data(), size, at); });
-  }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  [[nodiscard]] FileDescriptor open(int flags) const {
-    FileDescriptor file(::open(path_.c_str(), flags | O_CLOEXEC, 0644));
-    if (!file) fail();
-    return file;
-  }
-  template <class Transfer>
-  void in_blocks(Transfer&& transfer) const {
-    for (std::int64_t done = 0; done < bytes_;) {
-      const auto size = static_cast<std::size_t>(std::min<std::int64_t>(kBlock, bytes_ - done));
-      const ssize_t moved = transfer(size, begin_ + done);
-      if (moved <= 0) fail();
-      done += moved;
-    }
-  }
-  [[noreturn]] void fail() const {
-    throw DataError({fmt::format("cannot read or write: {}", std::strerror(errno)), path_.string(),
-                     "choose another --dir"});
-  }
-
-  fs::path path_;
-  std::int64_t begin_, bytes_;
-  std::vector<std::byte> block_;
-};
 
 /// The next read of a file comes from the disk, if its content has been synced.
 void forget(const fs::path& path) {

@@ -1,8 +1,10 @@
 #include "cohort/data/column_reader.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
@@ -91,6 +93,34 @@ std::vector<std::int32_t> ColumnReader::labels(const std::string& name, std::int
     }
     return found->second;
   });
+}
+
+std::vector<std::int32_t> ColumnReader::column(const std::string& name, std::int64_t first,
+                                               std::int64_t count) {
+  return description_.has_label(name) ? labels(name, first, count) : contexts(name, first, count);
+}
+
+std::int64_t ColumnReader::row_count() const noexcept {
+  if (whole_ != nullptr) return whole_->rows();
+  return std::accumulate(entries_.begin(), entries_.end(), std::int64_t{0},
+                         [](std::int64_t sum, const ShardEntry& entry) { return sum + entry.rows; });
+}
+
+std::vector<std::int64_t> count_values(ColumnReader& reader, const std::string& column,
+                                       comm::Communicator& ranks) {
+  constexpr std::int64_t kRows = 65536;  // read at once
+  at::Tensor counts;
+  comm::together(ranks, [&] {
+    counts = at::zeros({std::ssize(reader.description().values(column))}, at::kLong);
+    auto* const count = counts.mutable_data_ptr<std::int64_t>();
+    const std::int64_t rows = reader.row_count(), end = rows * (ranks.rank() + 1) / ranks.size();
+    for (std::int64_t first = rows * ranks.rank() / ranks.size(); first < end; first += kRows)
+      for (const std::int32_t value : reader.column(column, first, std::min(kRows, end - first)))
+        if (value >= 0) ++count[value];
+  });
+  ranks.all_reduce(counts).wait();
+  const auto* const first = counts.const_data_ptr<std::int64_t>();
+  return {first, first + counts.numel()};
 }
 
 }  // namespace cohort::data

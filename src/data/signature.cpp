@@ -224,27 +224,26 @@ std::string context_without_token(const Dataset& dataset, const Signature& model
   return "";
 }
 
-std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
-                                         std::span<const std::string> classes) {
-  const std::vector<std::string>& names = dataset.description().values(label);
-  const std::vector<std::int64_t> places = places_of(names, classes);
-  std::vector<std::int32_t> labels = dataset.column(label);
-  for (std::int32_t& value : labels) {
-    if (value < 0) continue;
-    const std::int64_t place = places[static_cast<std::size_t>(value)];
-    if (place < 0) {
-      const std::string& name = names[static_cast<std::size_t>(value)];
-      throw UsageError(
-          {fmt::format(
-               "split '{}' has images of class '{}', which the model does not know: its classes are {}, "
-               "those of '{}' are {}",
-               dataset.split(), name, list_of(classes), label, list_of(names)),
-           fmt::format("dataset {}", dataset.description().name),
-           fmt::format("{}; classes are matched by name", did_you_mean(name, classes))});
-    }
-    value = static_cast<std::int32_t>(place);
-  }
-  return labels;
+ClassNumbers::ClassNumbers(const Description& description, std::string split, std::string label,
+                           std::vector<std::string> classes)
+    : dataset_(description.name),
+      split_(std::move(split)),
+      label_(std::move(label)),
+      names_(description.values(label_)),
+      classes_(std::move(classes)),
+      places_(places_of(names_, classes_)) {}
+
+std::int32_t ClassNumbers::operator()(std::int32_t label) const {
+  if (label < 0) return label;
+  const auto place = static_cast<std::int32_t>(places_[static_cast<std::size_t>(label)]);
+  if (place >= 0) return place;
+  const std::string& name = names_[static_cast<std::size_t>(label)];
+  throw UsageError(
+      {fmt::format("split '{}' has images of class '{}', which the model does not know: its classes are {}, "
+                   "those of '{}' are {}",
+                   split_, name, list_of(classes_), label_, list_of(names_)),
+       fmt::format("dataset {}", dataset_),
+       fmt::format("{}; classes are matched by name", did_you_mean(name, classes_))});
 }
 
 std::vector<std::string> differences(const Signature& before, const Signature& now) {

@@ -2,17 +2,14 @@
 
 #include <algorithm>
 #include <optional>
-#include <span>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
-#include "cohort/data/grouping.h"
-#include "cohort/data/signature.h"
 
-#include "eval/running_scores.h"
+#include "eval/split_scores.h"
 #include "support/json.h"
 
 namespace cohort::eval {
@@ -114,104 +111,39 @@ std::string auc_text(const Scores& scores) {
 
 }  // namespace
 
-namespace {
-
-/// Without scores.
-Evaluation evaluation_with(const data::Dataset& dataset, const EvaluationColumns& columns) {
-  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
-  return {dataset.split(),
-          columns.label,
-          columns.classes.empty() ? dataset.description().values(columns.label) : columns.classes,
-          keys.empty() ? "" : keys.front(),
-          {}};
-}
-
-/// Labels of rows as numbers of the classes of an evaluation, and their contexts.
-class RowNames {
- public:
-  RowNames(const data::Dataset& dataset, const Evaluation& evaluation)
-      : dataset_(dataset), evaluation_(evaluation), labels_(dataset.column(evaluation.label)) {
-    for (const std::string& name : dataset.description().values(evaluation.label)) {
-      const auto found = std::find(evaluation.classes.begin(), evaluation.classes.end(), name);
-      const bool is_known = found != evaluation.classes.end();
-      classes_.push_back(is_known ? static_cast<std::int32_t>(found - evaluation.classes.begin()) : kUnknown);
-    }
-    if (!evaluation.context_key.empty()) (void)dataset.context_runs(evaluation.context_key);
-  }
-
-  /// Throws UsageError: a row has a class that is none.
-  [[nodiscard]] std::vector<std::int32_t> labels(std::span<const std::int64_t> rows) const {
-    std::vector<std::int32_t> found;
-    for (const std::int64_t row : rows) {
-      const std::int32_t label = labels_[static_cast<std::size_t>(row)];
-      found.push_back(label < 0 ? label : classes_[static_cast<std::size_t>(label)]);
-      if (found.back() == kUnknown)
-        (void)data::labels_by_name(dataset_, evaluation_.label, evaluation_.classes);  // throws
-    }
-    return found;
-  }
-  /// None: the evaluation has no contexts.
-  [[nodiscard]] std::vector<std::int32_t> contexts(std::span<const std::int64_t> rows) const {
-    std::vector<std::int32_t> found;
-    if (evaluation_.context_key.empty()) return found;
-    const data::ContextRuns& runs = dataset_.context_runs(evaluation_.context_key);
-    for (const std::int64_t row : rows) found.push_back(runs.at(row));
-    return found;
-  }
-
- private:
-  static constexpr std::int32_t kUnknown = -2;
-
-  const data::Dataset& dataset_;
-  const Evaluation& evaluation_;
-  const std::vector<std::int32_t>& labels_;
-  std::vector<std::int32_t> classes_;  // of each class of the dataset
-};
-
-std::span<const std::string> context_names(const data::Dataset& dataset, const Evaluation& evaluation) {
-  if (evaluation.context_key.empty()) return {};
-  return dataset.description().context(evaluation.context_key).values;
-}
-
-}  // namespace
-
-Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
-                         const EvaluationColumns& columns) {
-  Evaluation evaluation = evaluation_with(dataset, columns);
-  const std::vector<std::int32_t> labels = data::labels_by_name(dataset, columns.label, evaluation.classes);
-  const std::string& key = evaluation.context_key;
-  evaluation.scores =
-      score(logits, labels, key.empty() ? std::span<const std::int32_t>() : dataset.contexts(key),
-            context_names(dataset, evaluation));
-  return evaluation;
-}
-
 std::string classifier_of(const std::string& classifier, const data::Description& description,
                           const std::string& column) {
   const bool is_only_label = description.labels.size() == 1 && description.has_label(column);
   return is_only_label ? classifier : classifier + " of " + column;
 }
 
-Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, const EvaluationColumns& columns,
-                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                    comm::Communicator& ranks, const AskedToStop& asked_to_stop) {
-  Evaluation evaluation;
-  std::optional<RowNames> names;
-  comm::together(ranks, [&] {
-    evaluation = evaluation_with(dataset, columns);
-    names.emplace(dataset, evaluation);
-  });
-  const auto contexts = context_names(dataset, evaluation);
-  RunningScores scores(std::ssize(evaluation.classes), contexts.size(), dataset.rows());
+Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::ColumnReader& reader,
+                    const EvaluationColumns& columns, const EvalConfig& config,
+                    augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks,
+                    const AskedToStop& asked_to_stop, StoredRows* features) {
+  std::optional<SplitScores> scores;
+  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns); });
   const auto take = [&](const PassAnswers& answers) {
-    const std::span<const std::int64_t> rows(answers.rows.const_data_ptr<std::int64_t>(),
-                                             static_cast<std::size_t>(answers.rows.size(0)));
-    scores.add(answers.logits, answers.rows, names->labels(rows), names->contexts(rows));
+    scores->add(answers.logits, answers.rows);
+    if (features != nullptr) features->write(answers.rows, answers.features);
   };
-  evaluation.images_per_second = predict_passes(model, dataset, columns.context_key, config, normalisation,
-                                                bf16, ranks, {take}, {}, asked_to_stop);
-  evaluation.scores = scores.finish(contexts, ranks);
+  const double rate = predict_passes(model, dataset, columns.context_key, config, normalisation, bf16, ranks,
+                                     {take}, {}, asked_to_stop);
+  Evaluation evaluation = scores->finish(ranks);
+  evaluation.images_per_second = rate;
   return evaluation;
+}
+
+Evaluation evaluate_features(const StoredRows& features,
+                             const std::function<at::Tensor(const at::Tensor& features)>& logits,
+                             const data::Dataset& dataset, data::ColumnReader& reader,
+                             const EvaluationColumns& columns, comm::Communicator& ranks) {
+  std::optional<SplitScores> scores;
+  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns); });
+  features.share_out([&](std::int64_t first, const at::Tensor& rows) {
+    scores->add(logits(rows), at::arange(first, first + rows.size(0)));
+  });
+  return scores->finish(ranks);
 }
 
 std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std::int64_t epoch) {

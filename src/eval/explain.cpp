@@ -1,6 +1,9 @@
 #include "cohort/eval/explain.h"
 
 #include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -9,7 +12,6 @@
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
-#include "cohort/data/grouping.h"
 #include "cohort/nn/explain.h"
 
 #include "eval/passes.h"
@@ -19,21 +21,28 @@ namespace {
 
 /// A group that has images to explain: their places in it, and among all that are asked for.
 struct AskedGroup {
-  const data::Group* group;
+  data::Group group;
   std::vector<std::int64_t> inside, asked;
 };
 
-std::vector<AskedGroup> asked_groups(const data::StepPlan& plan, std::span<const std::int64_t> rows) {
+std::vector<AskedGroup> asked_groups(Passes passes, std::span<const std::int64_t> rows) {
+  std::multimap<std::int64_t, std::int64_t> asked;  // row, place among those asked for
+  for (std::size_t i = 0; i < rows.size(); ++i) asked.emplace(rows[i], static_cast<std::int64_t>(i));
   std::vector<AskedGroup> groups;
-  for (const data::Group& group : plan) {
-    AskedGroup found{&group, {}, {}};
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto place = std::find(group.rows.begin(), group.rows.end(), rows[i]);
-      if (place == group.rows.end()) continue;
-      found.inside.push_back(place - group.rows.begin());
-      found.asked.push_back(static_cast<std::int64_t>(i));
+  for (data::StepPlan pass = passes.next(); !pass.empty(); pass = passes.next()) {
+    for (data::Group& group : pass) {
+      AskedGroup found;
+      for (std::size_t i = 0; i < group.rows.size(); ++i) {
+        const auto [first, last] = asked.equal_range(group.rows[i]);
+        for (auto place = first; place != last; ++place) {
+          found.inside.push_back(static_cast<std::int64_t>(i));
+          found.asked.push_back(place->second);
+        }
+      }
+      if (found.inside.empty()) continue;
+      found.group = std::move(group);
+      groups.push_back(std::move(found));
     }
-    if (!found.inside.empty()) groups.push_back(std::move(found));
   }
   return groups;
 }
@@ -81,15 +90,13 @@ Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
   comm::together(ranks, [&] {
     const data::BatchColumns columns{model.shape().context.keys, ""};
     for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
-    const data::StepPlan plan =
-        data::evaluation_plan(data::grouping_of(dataset, group_by).runs, config.context_images);
     const auto view = augment::evaluation_view(dataset.description(), normalisation);
-    const std::vector<AskedGroup> groups = asked_groups(plan, rows);
+    const std::vector<AskedGroup> groups = asked_groups(Passes(dataset, group_by, config), rows);
     Workers alone(1);
     for (std::size_t i = 0; i < groups.size(); ++i) {
       if (i % static_cast<std::size_t>(ranks.size()) != static_cast<std::size_t>(ranks.rank())) continue;
       const data::Batch batch =
-          data::make_batch(dataset, std::span(groups[i].group, 1), columns, *view, alone);
+          data::make_batch(dataset, std::span(&groups[i].group, 1), columns, *view, alone);
       const Explanation found = explain_group(model, batch, groups[i].inside);
       asked.insert(asked.end(), groups[i].asked.begin(), groups[i].asked.end());
       rollout.push_back(found.rollout);
@@ -128,14 +135,70 @@ nn::VisionTransformer& explainable(nn::Encoder& model) {
   return *transformer;
 }
 
-Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k,
-                     const at::Tensor& own) {
-  COHORT_CHECK(k > 0 && k <= bank.size(0) - std::int64_t{own.defined()}, "{} of {} images", k, bank.size(0));
-  const auto unit = [](const at::Tensor& rows) { return rows / rows.norm(2, 1, true).clamp_min(1e-12); };
-  at::Tensor cosine = unit(queries).matmul(unit(bank).t());
-  if (own.defined()) cosine.scatter_(1, own.unsqueeze(1), -2.0);  // less than any
-  const auto [similarity, row] = cosine.topk(k, 1);
-  return {row, similarity};
+namespace {
+
+at::Tensor unit_rows(const at::Tensor& rows) {
+  return rows / rows.norm(2, 1, true).clamp_min(1e-12);
+}
+
+}  // namespace
+
+SimilarImages::SimilarImages(const at::Tensor& queries, std::int64_t k, at::Tensor own)
+    : queries_(unit_rows(queries)),
+      own_(std::move(own)),
+      k_(k),
+      best_{at::full({queries.size(0), k}, std::numeric_limits<std::int64_t>::max(), at::kLong),
+            at::full({queries.size(0), k}, -std::numeric_limits<float>::infinity())} {}
+
+/// `rows` and `similarity` [n, m], besides those that are kept.
+void SimilarImages::keep_best(const at::Tensor& rows, const at::Tensor& similarity) {
+  const at::Tensor all_rows = at::cat({best_.row, rows}, 1), all = at::cat({best_.similarity, similarity}, 1),
+                   by_row = all_rows.argsort(std::int64_t{1}, false),
+                   order = std::get<1>(all.gather(1, by_row).sort(/*stable=*/true, 1, /*descending=*/true)),
+                   kept = by_row.gather(1, order.narrow(1, 0, k_));
+  best_ = {all_rows.gather(1, kept), all.gather(1, kept)};
+}
+
+void SimilarImages::add(const at::Tensor& rows, const at::Tensor& features) {
+  at::Tensor cosine = queries_.matmul(unit_rows(features).t());
+  if (own_.defined())
+    cosine.masked_fill_(own_.unsqueeze(1).eq(rows), -std::numeric_limits<float>::infinity());
+  keep_best(rows.expand_as(cosine), cosine);
+}
+
+Similar SimilarImages::finish(comm::Communicator& ranks) {
+  const Similar mine = best_;
+  const at::Tensor rows = ranks.gather_rows(mine.row.t().contiguous()),
+                   similarity = ranks.gather_rows(mine.similarity.t().contiguous());
+  best_ = {rows.narrow(0, 0, 0).t(), similarity.narrow(0, 0, 0).t()};
+  keep_best(rows.t(), similarity.t());
+  return best_;
+}
+
+ContextTokens::ContextTokens(std::int64_t contexts, std::int64_t width)
+    : coarse_(at::zeros({contexts, width}, at::kLong)),
+      fine_(at::zeros({contexts, width}, at::kLong)),
+      images_(at::zeros({contexts}, at::kLong)) {}
+
+void ContextTokens::add(const at::Tensor& contexts, const at::Tensor& tokens) {
+  const at::Tensor scaled = tokens.to(at::kDouble) * 0x1p20, coarse = scaled.round();
+  coarse_.index_add_(0, contexts, coarse.to(at::kLong));
+  fine_.index_add_(0, contexts, ((scaled - coarse) * 0x1p32).round().to(at::kLong));
+  images_.index_add_(0, contexts, at::ones_like(contexts));
+}
+
+void ContextTokens::add_up(comm::Communicator& ranks) {
+  for (const at::Tensor& sums : {coarse_, fine_, images_}) ranks.all_reduce(sums).wait();
+}
+
+std::int64_t ContextTokens::images(std::int64_t context) const {
+  return images_[context].item<std::int64_t>();
+}
+
+at::Tensor ContextTokens::mean(std::int64_t context) const {
+  const at::Tensor sum =
+      coarse_[context].to(at::kDouble) * 0x1p-20 + fine_[context].to(at::kDouble) * 0x1p-52;
+  return sum / static_cast<double>(images(context));
 }
 
 Projection principal_components(const at::Tensor& tokens) {

@@ -4,8 +4,6 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "cohort/core/error.h"
 
@@ -23,15 +21,17 @@ double effective_rank_of(const at::Tensor& squares) {
 
 }  // namespace
 
-FeatureStatistics feature_statistics(const at::Tensor& features) {
-  COHORT_CHECK(features.dim() == 2 && features.size(0) > 0, "statistics of features {}",
-               fmt::format("[{}]", fmt::join(features.sizes(), ", ")));
+FeatureStatistics feature_statistics(std::int64_t images, const FeaturesOf& features) {
+  COHORT_CHECK(images > 0, "statistics of the features of {} images", images);
   const at::NoGradGuard no_gradients;
-  const std::int64_t images = features.size(0), width = features.size(1);
-  at::Tensor squares = at::zeros({width, width}, at::kDouble), sum = at::zeros({width}, at::kDouble),
-             square_sum = at::zeros({width}, at::kDouble);
+  at::Tensor squares, sum, square_sum;
   for (std::int64_t begin = 0; begin < images; begin += kRows) {
-    const at::Tensor rows = features.narrow(0, begin, std::min(kRows, images - begin)).to(at::kDouble);
+    const at::Tensor rows = features(begin, std::min(kRows, images - begin)).to(at::kDouble);
+    if (begin == 0) {
+      squares = at::zeros({rows.size(1), rows.size(1)}, at::kDouble);
+      sum = at::zeros({rows.size(1)}, at::kDouble);
+      square_sum = at::zeros_like(sum);
+    }
     squares.addmm_(rows.t(), rows);
     const at::Tensor unit = rows / rows.norm(2, 1, true).clamp_min(1e-12);
     sum.add_(unit.sum(0));

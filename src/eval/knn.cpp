@@ -8,6 +8,7 @@
 #include "cohort/core/error.h"
 
 #include "eval/labelled.h"
+#include "eval/split_scores.h"
 
 namespace cohort::eval {
 namespace {
@@ -21,90 +22,119 @@ at::Tensor normalised(const at::Tensor& rows) {
   return rows / rows.norm(2, 1, true).clamp_min(1e-12);
 }
 
-/// The most similar images of the bank: similarities and their labels, [n, k], best first.
-struct Nearest {
+/// Queries of this rank, and their most similar images so far: similarities and labels, [n, k], best first.
+struct Asking {
+  at::Tensor rows, features;
   at::Tensor similarity, label;
 };
 
-/// `own` [n]: rows of the queries in the bank, which are no neighbours of theirs; undefined: they are not
-/// there.
-Nearest nearest(const at::Tensor& queries, const Labelled& bank, const at::Tensor& own, std::int64_t k) {
-  Nearest best{at::empty({queries.size(0), 0}), at::empty({queries.size(0), 0}, at::kLong)};
-  for (std::int64_t begin = 0; begin < bank.features.size(0); begin += kBankBlock) {
-    const std::int64_t count = std::min(kBankBlock, bank.features.size(0) - begin);
-    at::Tensor similarity = queries.matmul(bank.features.narrow(0, begin, count).t());
-    if (own.defined())
-      similarity.masked_fill_(own.unsqueeze(1).eq(bank.rows.narrow(0, begin, count)), kNotThere);
-    const auto [values, places] = similarity.topk(std::min(k, count), 1);
-    const at::Tensor labels = bank.labels.narrow(0, begin, count).index({places});
-    const at::Tensor all = at::cat({best.similarity, values}, 1);
-    const auto [kept, which] = all.topk(std::min(k, all.size(1)), 1);
-    best = {kept, at::cat({best.label, labels}, 1).gather(1, which)};
-  }
-  return best;
+Asking asking(std::int64_t first, const at::Tensor& features) {
+  const std::int64_t count = features.size(0);
+  return {at::arange(first, first + count), normalised(features), at::empty({count, 0}),
+          at::empty({count, 0}, at::kLong)};
+}
+
+/// `own`: the queries are of the bank, and no neighbours of themselves.
+void look_at(const Labelled& bank, bool own, std::int64_t k, Asking& query) {
+  at::Tensor similarity = query.features.matmul(bank.features.t());
+  if (own) similarity.masked_fill_(query.rows.unsqueeze(1).eq(bank.rows), kNotThere);
+  const auto [values, places] = similarity.topk(std::min(k, similarity.size(1)), 1);
+  const at::Tensor labels = bank.labels.index({places});
+  const at::Tensor all = at::cat({query.similarity, values}, 1);
+  const auto [kept, which] = all.topk(std::min(k, all.size(1)), 1);
+  query.similarity = kept;
+  query.label = at::cat({query.label, labels}, 1).gather(1, which);
 }
 
 /// [n, classes]
-at::Tensor vote(const Nearest& nearest, std::int64_t k, std::int64_t classes, double temperature) {
-  const at::Tensor similarity = nearest.similarity.narrow(1, 0, k);
+at::Tensor vote(const Asking& query, std::int64_t k, std::int64_t classes, double temperature) {
+  const at::Tensor similarity = query.similarity.narrow(1, 0, k);
   const at::Tensor weight = ((similarity - similarity.amax(1, true)) / temperature).exp();  // never overflows
   at::Tensor votes = at::zeros({weight.size(0), classes});
-  votes.scatter_add_(1, nearest.label.narrow(1, 0, k), weight);
+  votes.scatter_add_(1, query.label.narrow(1, 0, k), weight);
   return (votes / votes.sum(1, true)).clamp_min(kLeastShare).log();
+}
+
+void refuse_too_many(std::int64_t asked, std::int64_t labelled) {
+  throw UsageError(
+      {fmt::format("{} neighbours are asked for, but only {} training images have a label", asked, labelled),
+       "--k", "ask for fewer"});
+}
+
+/// How many blocks of queries a rank compares with a block of the bank at once: as many as leave what is kept
+/// of them small.
+std::int64_t blocks_at_once(std::int64_t k) {
+  constexpr std::int64_t kMost = 8, kKept = std::int64_t{32} << 20, kBytes = 12;  // of a neighbour
+  return std::clamp(kKept / (kQueryBlock * k * kBytes), std::int64_t{1}, kMost);
+}
+
+/// Collective. This rank's of the blocks of queries `first` … `last` - 1.
+std::vector<Asking> read_queries(const StoredRows& queries, std::int64_t first, std::int64_t last,
+                                 const comm::Communicator& ranks) {
+  std::vector<Asking> mine;
+  for (std::int64_t block = first; block < last; ++block) {
+    const std::int64_t begin = block * kQueryBlock, count = std::min(kQueryBlock, queries.rows() - begin);
+    const at::Tensor features = queries.block(begin, count);
+    if (block % ranks.size() == ranks.rank()) mine.push_back(asking(begin, features));
+  }
+  return mine;
+}
+
+/// Collective. Finds the k nearest of the queries. Returns how many images have a label.
+std::int64_t find_nearest(const LabelledRows& bank, bool own, std::int64_t k, std::vector<Asking>& queries,
+                          comm::Communicator& ranks) {
+  LabelledBlocks blocks(bank, kBankBlock, ranks);
+  std::int64_t labelled = 0;
+  for (Labelled block = blocks.next(); block.rows.numel() > 0; block = blocks.next()) {
+    block.features = normalised(block.features);
+    labelled += block.rows.numel();
+    for (Asking& query : queries) look_at(block, own, k, query);
+  }
+  return labelled;
 }
 
 }  // namespace
 
-std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::int32_t> labels,
-                                   const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
-                                   comm::Communicator& ranks) {
-  COHORT_CHECK(
-      bank.size(0) == std::ssize(labels) && bank.size(1) == queries.size(1) && !config.neighbours.empty(),
-      "a bank of {} features with {} labels", bank.size(0), labels.size());
+void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries, std::int64_t classes,
+                            const KnnConfig& config, comm::Communicator& ranks, const TakeVotes& take) {
+  COHORT_CHECK(bank.features.width() == queries.width() && !config.neighbours.empty(),
+               "features of {} and {} numbers", bank.features.width(), queries.width());
   const at::NoGradGuard no_gradients;
-  Labelled known = labelled(bank, labels);
-  known.features = normalised(known.features);
   const std::int64_t most = *std::max_element(config.neighbours.begin(), config.neighbours.end());
-  const std::int64_t neighbours = known.labels.size(0) - std::int64_t{config.leave_own_out};
-  if (most > neighbours) {
-    throw UsageError({fmt::format("{} neighbours are asked for, but only {} training images have a label",
-                                  most, neighbours),
-                      "--k", "ask for fewer"});
+  const std::int64_t blocks = (queries.rows() + kQueryBlock - 1) / kQueryBlock,
+                     at_once = blocks_at_once(most) * ranks.size();
+  for (std::int64_t first = 0; first < blocks; first += at_once) {
+    std::vector<Asking> mine = read_queries(queries, first, std::min(blocks, first + at_once), ranks);
+    const std::int64_t neighbours =
+        find_nearest(bank, config.leave_own_out, most, mine, ranks) - std::int64_t{config.leave_own_out};
+    comm::together(ranks, [&] {
+      if (most > neighbours) refuse_too_many(most, neighbours);
+      for (const Asking& query : mine)
+        for (std::size_t i = 0; i < config.neighbours.size(); ++i)
+          take(i, query.rows, vote(query, config.neighbours[i], classes, config.temperature));
+    });
   }
-  const std::int64_t blocks = (queries.size(0) + kQueryBlock - 1) / kQueryBlock;
-  std::vector<std::vector<at::Tensor>> parts(config.neighbours.size());
-  std::vector<at::Tensor> rows;
-  for (std::int64_t block = ranks.rank(); block < blocks; block += ranks.size()) {
-    const std::int64_t begin = block * kQueryBlock, count = std::min(kQueryBlock, queries.size(0) - begin);
-    rows.push_back(at::arange(begin, begin + count));
-    const at::Tensor own = config.leave_own_out ? rows.back() : at::Tensor();
-    const Nearest best = nearest(normalised(queries.narrow(0, begin, count)), known, own, most);
-    for (std::size_t i = 0; i < parts.size(); ++i)
-      parts[i].push_back(vote(best, config.neighbours[i], classes, config.temperature));
-  }
-  const at::Tensor order = ranks.gather_rows(rows.empty() ? at::empty({0}, at::kLong) : at::cat(rows));
-  std::vector<at::Tensor> logits;
-  for (const std::vector<at::Tensor>& part : parts) {
-    const at::Tensor gathered = ranks.gather_rows(part.empty() ? at::empty({0, classes}) : at::cat(part));
-    logits.push_back(at::empty_like(gathered).index_copy_(0, order, gathered));
-  }
-  return logits;
 }
 
-std::vector<Evaluation> evaluate_by_neighbours(const at::Tensor& bank, std::span<const std::int32_t> labels,
-                                               const at::Tensor& queries, const data::Dataset& dataset,
+std::vector<Evaluation> evaluate_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
+                                               const data::Dataset& dataset, data::ColumnReader& reader,
                                                const EvaluationColumns& columns, const KnnConfig& config,
                                                comm::Communicator& ranks) {
-  const auto classes = std::ssize(dataset.description().values(columns.label));
-  const std::vector<at::Tensor> logits = knn_logits(bank, labels, queries, classes, config, ranks);
-  std::vector<Evaluation> evaluations;
+  std::vector<SplitScores> scores;
   comm::together(ranks, [&] {
-    for (std::size_t i = 0; i < logits.size(); ++i) {
-      evaluations.push_back(evaluation_of(logits[i], dataset, columns));
-      evaluations.back().classifier =
-          classifier_of(fmt::format("knn k={}", config.neighbours[i]), dataset.description(), columns.label);
-    }
+    for (std::size_t i = 0; i < config.neighbours.size(); ++i) scores.emplace_back(dataset, reader, columns);
   });
+  const auto classes = std::ssize(dataset.description().values(columns.label));
+  classify_by_neighbours(bank, queries, classes, config, ranks,
+                         [&](std::size_t number, const at::Tensor& rows, const at::Tensor& logits) {
+                           scores[number].add(logits, rows);
+                         });
+  std::vector<Evaluation> evaluations;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    evaluations.push_back(scores[i].finish(ranks));
+    evaluations.back().classifier =
+        classifier_of(fmt::format("knn k={}", config.neighbours[i]), dataset.description(), columns.label);
+  }
   return evaluations;
 }
 

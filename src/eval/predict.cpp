@@ -169,19 +169,6 @@ void run_passes(const Inquiry& ask, Share share, std::int64_t count, std::int64_
   }
 }
 
-/// What a rank has of a Prediction, pass by pass.
-struct Parts {
-  std::vector<at::Tensor> rows, logits, features, patches, context;
-
-  void add(PassAnswers answers) {
-    rows.push_back(std::move(answers.rows));
-    logits.push_back(std::move(answers.logits));
-    features.push_back(std::move(answers.features));
-    patches.push_back(std::move(answers.patches));
-    context.push_back(std::move(answers.context));
-  }
-};
-
 }  // namespace
 
 std::int64_t count_passes(const data::Dataset& dataset, const std::string& group_by,
@@ -224,31 +211,6 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
   }
   meetings.behind_all();
   return static_cast<double>(left) / ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
-}
-
-Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
-                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks, const FeatureChoice& choice, const AskedToStop& asked_to_stop) {
-  Parts local;
-  Prediction prediction;
-  prediction.images_per_second =
-      predict_passes(model, dataset, group_by, config, normalisation, bf16, ranks,
-                     {[&](PassAnswers answers) { local.add(std::move(answers)); }}, choice, asked_to_stop);
-  const nn::EncoderTraits& traits = model.traits();
-  const at::Tensor order =
-      ranks.gather_rows(local.rows.empty() ? at::empty({0}, at::kLong) : at::cat(local.rows));
-  COHORT_CHECK(order.size(0) == dataset.rows(), "{} of {} images were evaluated", order.size(0),
-               dataset.rows());
-  prediction.features = in_order(local.features, {traits.width}, order, ranks);
-  if (choice.patches) {
-    const data::ImageLayout& images = dataset.description().images;
-    const std::int64_t tokens = model.token_count(images.channels, images.height, images.width);
-    prediction.patches = in_order(local.patches, {tokens, traits.width}, order, ranks);
-  }
-  if (traits.classes > 0) prediction.logits = in_order(local.logits, {traits.classes}, order, ranks);
-  const auto keys = static_cast<std::int64_t>(traits.context_keys.size());
-  if (keys > 0) prediction.context = in_order(local.context, {keys, traits.width}, order, ranks);
-  return prediction;
 }
 
 }  // namespace cohort::eval

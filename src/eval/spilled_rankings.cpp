@@ -2,16 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
-#include <fcntl.h>
-#include <string>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 
@@ -21,21 +14,6 @@ namespace {
 constexpr std::size_t kInMemory = std::size_t{16} << 20, kChunk = std::size_t{4} << 20;
 constexpr int kDigit = 16;  // bits that images are counted by at once
 constexpr std::size_t kBuckets = std::size_t{1} << kDigit;
-
-std::string temporary_folder() {
-  const char* const folder = std::getenv("TMPDIR");
-  return folder != nullptr && *folder != '\0' ? folder : "/tmp";
-}
-
-/// As messages name it.
-std::string spill_place() {
-  return temporary_folder() + " (TMPDIR)";
-}
-
-[[noreturn]] void refuse_spill(const char* action) {
-  throw DataError({fmt::format("cannot {} a temporary file of scores: {}", action, std::strerror(errno)),
-                   spill_place(), disk_remedy(errno, "set TMPDIR to a folder with room")});
-}
 
 /// Bits that ascend as the numbers do; -0 is 0.
 std::uint64_t key_of(double value) {
@@ -74,7 +52,7 @@ std::uint64_t Spill::append(std::span<const std::byte> bytes) {
   const std::uint64_t begin = size_;
   if (!file_ && memory_.size() + bytes.size() > kInMemory) to_file();
   if (file_)
-    write_all(file_, bytes, spill_place(), "write a temporary file of scores");
+    file_->write(begin, bytes);
   else
     memory_.insert(memory_.end(), bytes.begin(), bytes.end());
   size_ += bytes.size();
@@ -82,25 +60,15 @@ std::uint64_t Spill::append(std::span<const std::byte> bytes) {
 }
 
 void Spill::to_file() {
-  std::string name = temporary_folder() + "/cohort-XXXXXX";
-  file_ = FileDescriptor(::mkostemp(name.data(), O_CLOEXEC));
-  if (!file_ || ::unlink(name.c_str()) != 0) refuse_spill("make");
-  write_all(file_, memory_, spill_place(), "write a temporary file of scores");
+  file_.emplace("scores").write(0, memory_);
   std::vector<std::byte>().swap(memory_);
 }
 
 void Spill::read(std::uint64_t offset, std::span<std::byte> out) const {
-  if (!file_) {
+  if (file_)
+    file_->read(offset, out);
+  else
     std::copy_n(memory_.begin() + static_cast<std::ptrdiff_t>(offset), out.size(), out.begin());
-    return;
-  }
-  while (!out.empty()) {
-    const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) refuse_spill("read");
-    out = out.subspan(static_cast<std::size_t>(count));
-    offset += static_cast<std::uint64_t>(count);
-  }
 }
 
 void SpilledRankings::add(const at::Tensor& values, std::span<const std::int32_t> labels) {

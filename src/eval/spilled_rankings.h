@@ -9,8 +9,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/communicator.h"
-#include "cohort/core/file.h"
 #include "cohort/eval/scores.h"
+
+#include "eval/temporary_file.h"
 
 namespace cohort::eval {
 
@@ -34,7 +35,7 @@ class Spill {
   void to_file();
 
   std::vector<std::byte> memory_;
-  FileDescriptor file_;
+  std::optional<TemporaryFile> file_;
   std::uint64_t size_ = 0;
 };
 

@@ -250,8 +250,12 @@ std::vector<Curve> smoothed_curves(std::span<const Run> runs, const std::string&
   const std::vector<Curve> plain = plain_curves(runs, key);
   std::vector<Curve> curves = plain;
   for (Curve& curve : curves) curve.faint = true;
-  for (const Curve& curve : plain)
-    curves.push_back({curve.name, curve.colour, smoothed(curve.points), false});
+  for (const Curve& curve : plain) {
+    const auto& means = runs[curve.colour].means;
+    const auto found = means.find(key);
+    curves.push_back(
+        {curve.name, curve.colour, smoothed(found == means.end() ? curve.points : found->second), false});
+  }
   return curves;
 }
 

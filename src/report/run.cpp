@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/lines.h"
 
 namespace cohort::report {
 namespace {
@@ -84,14 +86,18 @@ class Line {
   std::string place_;
 };
 
+/// A run while its lines are read.
+struct Reading {
+  Run& run;
+  std::map<std::string, ThinnedSeries> series{};
+};
+
 /// `prefix` before the names of the series.
-void add_numbers(Run& run, const Line& line, const std::string& prefix) {
+void add_numbers(Reading& reading, const Line& line, const std::string& prefix) {
   const auto step = static_cast<double>(line.count("step"));
   for (const auto& [key, value] : line.values().items()) {
     if (!value.is_number() || key == "step" || key == "epoch") continue;
-    Series& series = run.series[prefix + key];
-    while (!series.empty() && series.back().first >= step) series.pop_back();
-    series.emplace_back(step, value.get<double>());
+    reading.series[prefix + key].add(step, value.get<double>());
   }
 }
 
@@ -124,6 +130,16 @@ void read_classes(Evaluation& evaluation, const Line& line) {
     throw line.damaged("'confusion' does not have a row for each class");
 }
 
+/// To what is shown of an evaluation that another one follows.
+void strip(Evaluation& evaluation) {
+  const Context* const worst = evaluation.worst();
+  std::vector<Context> kept;
+  if (worst != nullptr) kept.push_back(*worst);
+  evaluation.contexts.swap(kept);
+  std::vector<std::string>().swap(evaluation.classes);
+  std::vector<std::vector<double>>().swap(evaluation.confusion);
+}
+
 void add_evaluation(Run& run, const Line& line) {
   Evaluation evaluation;
   evaluation.step = line.count("step");
@@ -138,8 +154,11 @@ void add_evaluation(Run& run, const Line& line) {
   if (line.has("contexts")) evaluation.contexts = read_contexts(line);
   read_classes(evaluation, line);
   std::erase_if(run.evaluations, [&](const Evaluation& e) {
-    return e.split == evaluation.split && e.step >= evaluation.step;
+    return e.step >= evaluation.step && e.split == evaluation.split;
   });
+  const auto before = std::find_if(run.evaluations.rbegin(), run.evaluations.rend(),
+                                   [&](const Evaluation& e) { return e.split == evaluation.split; });
+  if (before != run.evaluations.rend()) strip(*before);
   run.evaluations.push_back(std::move(evaluation));
 }
 
@@ -154,17 +173,18 @@ RankTimes read_rank_times(const Line& line) {
   return times;
 }
 
-void add_line(Run& run, const Line& line) {
+void add_line(Reading& reading, const Line& line) {
+  Run& run = reading.run;
   const std::string kind = line.text("kind");
   if (kind == "start") {
     run.begins.push_back({line.text("time"), line.text("version"), line.text("processor"),
                           line.text("precision"), line.text("sharding"), line.count("ranks"),
                           line.count("hosts"), line.count("threads")});
   } else if (kind == "step") {
-    add_numbers(run, line, "");
+    add_numbers(reading, line, "");
     run.end.reset();
   } else if (kind == "features") {
-    add_numbers(run, line, "features: ");
+    add_numbers(reading, line, "features: ");
   } else if (kind == "ranks") {
     run.rank_times = read_rank_times(line);
   } else if (kind == "evaluation") {
@@ -184,19 +204,24 @@ void add_line(Run& run, const Line& line) {
 }
 
 void read_metrics(Run& run, const std::filesystem::path& file) {
-  const std::string text = read_file(file, kMostRecords, Links::refuse);
-  std::size_t number = 1;
-  for (std::size_t begin = 0; begin < text.size(); ++number) {
-    const std::size_t end = text.find('\n', begin);
-    const json values = json::parse(text.substr(begin, end - begin), nullptr, false);
-    if (values.is_discarded() && end == std::string::npos) return;
+  LineReader lines(file, Links::refuse);
+  Reading reading{run};
+  std::string_view text;
+  for (std::int64_t number = 1; lines.next(text); ++number) {
+    const json values = json::parse(text, nullptr, false);
+    if (values.is_discarded() && !lines.has_end()) break;
     const std::string place = fmt::format("{}:{}", file.string(), number);
     if (values.is_discarded()) {
       throw DataError(
           {"the metrics are damaged: the line is not JSON", place, "restore the file, or remove the line"});
     }
-    add_line(run, Line(values, place));
-    begin = end == std::string::npos ? text.size() : end + 1;
+    add_line(reading, Line(values, place));
+  }
+  for (const auto& [key, series] : reading.series) {
+    run.series[key] = series.points();
+    if (!series.is_thinned()) continue;
+    run.means[key] = series.means();
+    run.thinned_steps = std::max(run.thinned_steps, series.count());
   }
 }
 
@@ -268,9 +293,10 @@ const Context* Evaluation::worst() const noexcept {
 }
 
 std::int64_t Run::steps() const noexcept {
-  std::size_t most = 0;
-  for (const auto& [key, points] : series) most = std::max(most, points.size());
-  return static_cast<std::int64_t>(most);
+  std::int64_t most = thinned_steps;
+  for (const auto& [key, points] : series)
+    if (!means.contains(key)) most = std::max(most, std::ssize(points));
+  return most;
 }
 
 const Evaluation* Run::last(const std::string& split) const noexcept {
@@ -281,8 +307,10 @@ const Evaluation* Run::last(const std::string& split) const noexcept {
 
 std::optional<double> Run::images_per_second() const {
   if (end) return end->images_per_second;
-  const auto found = series.find("images_per_second");
-  if (found == series.end() || found->second.empty()) return std::nullopt;
+  constexpr const char* kKey = "images_per_second";
+  const auto& known = means.contains(kKey) ? means : series;
+  const auto found = known.find(kKey);
+  if (found == known.end() || found->second.empty()) return std::nullopt;
   std::vector<double> rates;
   for (const auto& [step, rate] : found->second) rates.push_back(rate);
   std::nth_element(rates.begin(), rates.begin() + std::ssize(rates) / 2, rates.end());

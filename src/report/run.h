@@ -9,11 +9,9 @@
 #include <vector>
 
 #include "explanation.h"
+#include "thinned_series.h"
 
 namespace cohort::report {
-
-/// (step, value), steps ascending.
-using Series = std::vector<std::pair<double, double>>;
 
 /// Scores of the images of one context; fractions of 1.
 struct Context {
@@ -85,8 +83,13 @@ struct Run {
   std::string config_text;
   std::map<std::string, std::string> config;  ///< dotted key → value
   /// Numbers of the step lines, by key, and of the features lines, by "features: <key>".
+  /// (ThinnedSeries::points()).
   std::map<std::string, Series> series;
-  std::vector<Evaluation> evaluations;     ///< in order of steps
+  std::map<std::string, Series> means;  ///< ThinnedSeries::means() of those that were thinned
+  std::int64_t thinned_steps = 0;       ///< steps of the longest of these
+  /// In order of steps. What is shown of the last one of a split alone, the others have not: classes, and
+  /// contexts but the worst.
+  std::vector<Evaluation> evaluations;
   std::string views;                       ///< PNG of what the model saw; empty: none
   std::string pictures;                    ///< PNG of what the method made of images; empty: none
   std::string pictures_caption;            ///< what its columns are

@@ -1,7 +1,7 @@
 #include "cohort/train/columns.h"
 
-#include <algorithm>
-#include <vector>
+#include <cstddef>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -58,19 +58,27 @@ std::string judged_column(const RunConfig& config, const data::Description& desc
   return scored_column(config, description);
 }
 
-std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
+std::int64_t SplitCounts::all() const noexcept {
+  return std::accumulate(of_values.begin(), of_values.end(), std::int64_t{0});
+}
+
+std::optional<UsageError> obstacle_to_score(const RunConfig& config, const SplitCounts& split,
+                                            const std::string& column) {
+  if (split.all() > 0) return std::nullopt;
+  return UsageError(
+      {fmt::format("split '{}' has no image with a label '{}'", split.split, column),
+       config.data.path.string(),
+       "choose another label column (data.label), or take the split out (eval.splits, --split)"});
+}
+
+std::optional<UsageError> obstacle_to_judge(const SplitCounts& bank, const SplitCounts& split,
                                             const std::string& column, const std::string& option) {
-  std::vector<bool> known(bank.description().values(column).size());
-  for (const std::int32_t value : bank.column(column)) {
-    if (value >= 0) known[static_cast<std::size_t>(value)] = true;
-  }
-  const std::vector<std::int32_t>& values = split.column(column);
-  const bool any = std::any_of(values.begin(), values.end(), [&](std::int32_t value) {
-    return value >= 0 && known[static_cast<std::size_t>(value)];
-  });
+  bool any = false;
+  for (std::size_t i = 0; i < split.of_values.size(); ++i)
+    any = any || (split.of_values[i] > 0 && bank.of_values[i] > 0);
   if (any) return std::nullopt;
   return UsageError({fmt::format("no image of split '{}' has a '{}' that images of split '{}' have",
-                                 split.split(), column, bank.split()),
+                                 split.split, column, bank.split),
                      option,
                      "choose another label or context, or splits that share its values: cohort-data split "
                      "--hold-out-images 4"});

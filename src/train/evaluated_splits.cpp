@@ -29,17 +29,13 @@ std::vector<std::string> wanted_splits(const RunConfig& config, const data::Desc
 }
 
 /// `besides`: images of the bank that are no neighbours of another.
-void check_neighbours(const RunConfig& config, const data::Dataset& bank, const std::string& column,
-                      std::int64_t besides) {
-  const std::vector<std::int32_t>& values = bank.column(column);
+void check_neighbours(const RunConfig& config, const SplitCounts& bank, std::int64_t besides) {
   const std::int64_t most = *std::max_element(config.eval.neighbours.begin(), config.eval.neighbours.end());
-  const std::int64_t labelled =
-      std::count_if(values.begin(), values.end(), [](std::int32_t value) { return value >= 0; });
-  if (most <= labelled - besides) return;
+  if (most <= bank.all() - besides) return;
   throw UsageError(
       {fmt::format("eval.neighbours asks for {} neighbours, but only {} images of split '{}' have "
                    "a label",
-                   most, labelled, config.data.train_split),
+                   most, bank.all(), bank.split),
        config.data.path.string(), "ask for fewer"});
 }
 
@@ -51,19 +47,10 @@ void tell_nothing_to_judge(const data::Description& description) {
   log_info(fmt::format("the dataset has no label: features are described, not judged by neighbours{}", how));
 }
 
-/// Collective. With what evaluation looks at: a copy of its own of the training split too, because the
-/// loader's threads read that meanwhile.
-data::Dataset open_evaluated(const RunConfig& config, const std::string& split,
-                             const std::vector<std::string>& columns, comm::Communicator& ranks) {
-  const auto labels = [&](const data::Description& description) {
-    std::vector<std::string> needed;
-    for (const std::string& column : columns) {
-      const bool is_new = std::find(needed.begin(), needed.end(), column) == needed.end();
-      if (is_new && description.has_label(column)) needed.push_back(column);
-    }
-    return needed;
-  };
-  data::Dataset dataset = data::Dataset::open(config.data.path, split, labels, ranks);
+/// Collective. A copy of its own of the training split too, because the loader's threads read that meanwhile.
+data::Dataset open_evaluated(const RunConfig& config, const std::string& split, comm::Communicator& ranks) {
+  const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };
+  data::Dataset dataset = data::Dataset::open(config.data.path, split, no_labels, ranks);
   comm::together(ranks, [&] { dataset.choose_channels(config.data.channels); });
   return dataset;
 }
@@ -88,34 +75,49 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
     if (with_bank) judged_.label = judged_column(config, description);
     if (with_bank && judged_.label.empty()) tell_nothing_to_judge(description);
   });
-  const std::vector<std::string> columns{columns_.label, judged_.label};
-  if (with_bank) bank_ = open_evaluated(config, config.data.train_split, columns, ranks);
+  folder_ = config.data.path;
+  description_ = data::Description::read(folder_, ranks);
+  if (with_bank) bank_ = open_evaluated(config, config.data.train_split, ranks);
   if (columns_.label.empty() && judged_.label.empty()) return;
-  for (const std::string& name : names) {
-    data::Dataset dataset = open_evaluated(config, name, columns, ranks);
-    comm::together(ranks, [&] { add(std::move(dataset), config, *signature); });
-  }
+  if (bank_ && !judged_.label.empty()) bank_counts_ = counts_of(*bank_, judged_.label, ranks);
+  for (const std::string& name : names) add(open_evaluated(config, name, ranks), config, *signature, ranks);
   const bool judges_bank =
       judges_training_split() || std::any_of(splits_.begin(), splits_.end(), [&](const auto& split) {
         return split.by_neighbours && split.dataset.split() == config.data.train_split;
       });
   comm::together(ranks, [&] {
-    if (bank_ && !judged_.label.empty())
-      check_neighbours(config, *bank_, judged_.label, std::int64_t{judges_bank});
+    if (bank_ && !judged_.label.empty()) check_neighbours(config, bank_counts_, std::int64_t{judges_bank});
   });
 }
 
-void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature) {
+data::ColumnReader EvaluatedSplits::reader_of(const data::Dataset& dataset) const {
+  return {folder_, description_, dataset.split()};
+}
+
+SplitCounts EvaluatedSplits::counts_of(const data::Dataset& dataset, const std::string& column,
+                                       comm::Communicator& ranks) const {
+  data::ColumnReader reader = reader_of(dataset);
+  return {dataset.split(), data::count_values(reader, column, ranks)};
+}
+
+/// Collective.
+void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature,
+                          comm::Communicator& ranks) {
   const std::string& needed = columns_.label.empty() ? judged_.label : columns_.label;
-  auto why_not = obstacle(config, dataset, needed, signature);
-  const bool judges = bank_ && !judged_.label.empty() && !why_not;
-  auto why_not_judged = judges ? obstacle_to_judge(*bank_, dataset, judged_.label) : std::nullopt;
-  const bool by_neighbours = judges && !why_not_judged;
-  if (columns_.label.empty() && why_not_judged) why_not = std::exchange(why_not_judged, std::nullopt);
-  if (why_not && !config.eval.splits.empty()) throw UsageError(*why_not);
-  if (why_not) return log_warning("not evaluated: " + printable(why_not->text().what));
-  if (why_not_judged) log_warning("not judged by neighbours: " + printable(why_not_judged->text().what));
-  splits_.push_back({std::move(dataset), by_neighbours});
+  const SplitCounts scored = counts_of(dataset, needed, ranks);
+  const SplitCounts judged = judged_.label.empty() ? SplitCounts() : counts_of(dataset, judged_.label, ranks);
+  comm::together(ranks, [&] {
+    auto why_not = obstacle(config, dataset, signature);
+    if (!why_not) why_not = obstacle_to_score(config, scored, needed);
+    const bool judges = bank_ && !judged_.label.empty() && !why_not;
+    auto why_not_judged = judges ? obstacle_to_judge(bank_counts_, judged, judged_.label) : std::nullopt;
+    const bool by_neighbours = judges && !why_not_judged;
+    if (columns_.label.empty() && why_not_judged) why_not = std::exchange(why_not_judged, std::nullopt);
+    if (why_not && !config.eval.splits.empty()) throw UsageError(*why_not);
+    if (why_not) return log_warning("not evaluated: " + printable(why_not->text().what));
+    if (why_not_judged) log_warning("not judged by neighbours: " + printable(why_not_judged->text().what));
+    splits_.push_back({std::move(dataset), by_neighbours});
+  });
 }
 
 std::string EvaluatedSplits::text() const {

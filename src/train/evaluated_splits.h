@@ -1,11 +1,14 @@
 #pragma once
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/run_config.h"
 
 namespace cohort::train {
@@ -46,12 +49,21 @@ class EvaluatedSplits {
   /// The training split, whose images are neighbours and whose features are described; null without
   /// eval.neighbours.
   [[nodiscard]] const data::Dataset* bank() const noexcept { return bank_ ? &*bank_ : nullptr; }
+  /// Reads the columns of the bank or of a split.
+  [[nodiscard]] data::ColumnReader reader_of(const data::Dataset& dataset) const;
 
  private:
-  void add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature);
+  /// Of the values of `column` in a split.
+  [[nodiscard]] SplitCounts counts_of(const data::Dataset& dataset, const std::string& column,
+                                      comm::Communicator& ranks) const;
+  void add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature,
+           comm::Communicator& ranks);
 
   eval::EvaluationColumns columns_, judged_;
+  std::filesystem::path folder_;
+  data::Description description_;  // with all channels
   std::optional<data::Dataset> bank_;
+  SplitCounts bank_counts_;  // of what features are judged by
   std::vector<EvaluatedSplit> splits_;
 };
 

@@ -1,61 +1,101 @@
 #include "train/judgement.h"
 
+#include <cstdint>
 #include <utility>
 
+#include "cohort/data/column_reader.h"
 #include "cohort/eval/knn.h"
+#include "cohort/eval/stored_rows.h"
 
 namespace cohort::train {
 
 namespace {
 
-/// Of the images of `split`, whose features are `queries`, by those of the training split, whose features are
-/// `bank`.
-std::vector<eval::Evaluation> judge_features(const at::Tensor& bank, const at::Tensor& queries,
-                                             const data::Dataset& split, const EvaluatedSplits& splits,
-                                             const RunConfig& config, comm::Communicator& ranks) {
-  const eval::KnnConfig knn{.neighbours = config.eval.neighbours,
-                            .leave_own_out = split.split() == splits.bank()->split()};
-  return eval::evaluate_by_neighbours(bank, splits.bank()->column(splits.judged().label), queries, split,
-                                      splits.judged(), knn, ranks);
-}
+/// Features of a split, and what its images are known by.
+struct JudgedSplit {
+  data::ColumnReader reader;
+  eval::StoredRows features;
+};
+
+/// An evaluation's parts.
+class Judge {
+ public:
+  Judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config, comm::Communicator& ranks,
+        const eval::AskedToStop& asked_to_stop)
+      : model_(model), splits_(splits), config_(config), ranks_(ranks), asked_to_stop_(asked_to_stop) {}
+
+  /// Collective. With room for features.
+  JudgedSplit open(const data::Dataset& dataset) {
+    return {splits_.reader_of(dataset), eval::StoredRows(dataset.rows(), model_.traits().width, ranks_)};
+  }
+  /// Collective. Features alone. Returns images per second.
+  double fill(JudgedSplit& judged, const data::Dataset& dataset) {
+    const auto take = [&](const eval::PassAnswers& answers) {
+      judged.features.write(answers.rows, answers.features);
+    };
+    return eval::predict_passes(model_, dataset, splits_.columns().context_key, config_.eval,
+                                config_.data.normalisation, config_.precision == Precision::bf16, ranks_,
+                                {take}, {}, asked_to_stop_);
+  }
+  /// Collective. Scores of the head; `features`: as eval::evaluate() has it.
+  eval::Evaluation score(const data::Dataset& dataset, data::ColumnReader& reader,
+                         eval::StoredRows* features) {
+    return eval::evaluate(model_, dataset, reader, splits_.columns(), config_.eval,
+                          config_.data.normalisation, config_.precision == Precision::bf16, ranks_,
+                          asked_to_stop_, features);
+  }
+  /// Collective. Of the images of `dataset` by those of the training split.
+  std::vector<eval::Evaluation> judge(JudgedSplit& bank, JudgedSplit& queries, const data::Dataset& dataset) {
+    const eval::KnnConfig knn{.neighbours = config_.eval.neighbours,
+                              .leave_own_out = dataset.split() == splits_.bank()->split()};
+    const auto labels = [&](std::int64_t first, std::int64_t count) {
+      return bank.reader.column(splits_.judged().label, first, count);
+    };
+    return eval::evaluate_by_neighbours({bank.features, labels}, queries.features, dataset, queries.reader,
+                                        splits_.judged(), knn, ranks_);
+  }
+
+ private:
+  nn::Encoder& model_;
+  const EvaluatedSplits& splits_;
+  const RunConfig& config_;
+  comm::Communicator& ranks_;
+  const eval::AskedToStop& asked_to_stop_;
+};
 
 }  // namespace
 
 Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config,
                 comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
-  const auto predict = [&](const data::Dataset& dataset) {
-    return eval::predict(model, dataset, splits.columns().context_key, config.eval, config.data.normalisation,
-                         config.precision == Precision::bf16, ranks, {}, asked_to_stop);
-  };
+  Judge judge(model, splits, config, ranks, asked_to_stop);
   Judgement judgement;
-  const auto add = [&](const eval::Prediction& prediction, std::vector<eval::Evaluation> found) {
+  const auto add = [&](double rate, std::vector<eval::Evaluation> found) {
     for (eval::Evaluation& evaluation : found) {
-      evaluation.images_per_second = prediction.images_per_second;
+      evaluation.images_per_second = rate;
       judgement.evaluations.push_back(std::move(evaluation));
     }
   };
-  eval::Prediction bank;
+  std::optional<JudgedSplit> bank;
   if (splits.bank() != nullptr) {
-    bank = predict(*splits.bank());
-    judgement.features = eval::feature_statistics(bank.features);
+    bank = judge.open(*splits.bank());
+    const double rate = judge.fill(*bank, *splits.bank());
+    judgement.features = eval::feature_statistics(
+        bank->features.rows(),
+        [&](std::int64_t first, std::int64_t count) { return bank->features.block(first, count); });
+    if (splits.judges_training_split()) add(rate, judge.judge(*bank, *bank, *splits.bank()));
   }
-  if (splits.judges_training_split())
-    add(bank, judge_features(bank.features, bank.features, *splits.bank(), splits, config, ranks));
+  const bool has_head = !splits.columns().label.empty();
   for (const EvaluatedSplit& split : splits.splits()) {
-    if (!split.by_neighbours) {
-      if (!splits.columns().label.empty())
-        judgement.evaluations.push_back(
-            eval::evaluate(model, split.dataset, splits.columns(), config.eval, config.data.normalisation,
-                           config.precision == Precision::bf16, ranks, asked_to_stop));
-      continue;
+    JudgedSplit judged = judge.open(split.dataset);
+    eval::StoredRows* const features = split.by_neighbours ? &judged.features : nullptr;
+    double rate = 0;
+    if (has_head) {
+      judgement.evaluations.push_back(judge.score(split.dataset, judged.reader, features));
+      rate = judgement.evaluations.back().images_per_second;
+    } else if (split.by_neighbours) {
+      rate = judge.fill(judged, split.dataset);
     }
-    const eval::Prediction prediction = predict(split.dataset);
-    if (!splits.columns().label.empty()) {
-      comm::together(ranks, [&] {
-        add(prediction, {eval::evaluation_of(prediction.logits, split.dataset, splits.columns())});
-      });
-    }
-    add(prediction, judge_features(bank.features, prediction.features, split.dataset, splits, config, ranks));
+    if (split.by_neighbours) add(rate, judge.judge(*bank, judged, split.dataset));
   }
   return judgement;
 }

@@ -35,7 +35,7 @@ bool has_dictionary(const nn::ContextConfig& context) {
 }
 
 std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
-                                   const std::string& label, const data::Signature& signature) {
+                                   const data::Signature& signature) {
   const std::string where = config.data.path.string();
   if (dataset.rows() == 0)
     return UsageError(
@@ -50,13 +50,7 @@ std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset&
            where, "choose context.amortization=mean_linear, or take the split out (eval.splits, --split)"});
     }
   }
-  if (label.empty()) return std::nullopt;
-  const std::vector<std::int32_t>& labels = dataset.column(label);
-  if (std::any_of(labels.begin(), labels.end(), [](std::int32_t value) { return value >= 0; }))
-    return std::nullopt;
-  return UsageError(
-      {fmt::format("split '{}' has no image with a label '{}'", dataset.split(), label), where,
-       "choose another label column (data.label), or take the split out (eval.splits, --split)"});
+  return std::nullopt;
 }
 
 namespace {

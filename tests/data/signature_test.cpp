@@ -108,12 +108,12 @@ TEST(Signature, LabelsGoByTheNamesOfTheClasses) {
   const std::vector<std::int32_t>& labels = dataset.labels(column.name);
   const Names reversed{"unknown to the dataset", column.classes[1], column.classes[0]};
 
-  const std::vector<std::int32_t> moved = labels_by_name(dataset, column.name, reversed);
-
-  ASSERT_EQ(moved.size(), labels.size());
-  for (std::size_t i = 0; i < labels.size(); ++i) EXPECT_EQ(moved[i], labels[i] < 0 ? -1 : 2 - labels[i]);
+  const ClassNumbers numbers(dataset.description(), "test", column.name, reversed);
+  for (const std::int32_t label : labels) EXPECT_EQ(numbers(label), label < 0 ? -1 : 2 - label);
   const Names one{column.classes[0]};
-  EXPECT_THROW((void)labels_by_name(dataset, column.name, one), UsageError);
+  const ClassNumbers of_one(dataset.description(), "test", column.name, one);
+  EXPECT_EQ(of_one(0), 0);
+  EXPECT_THROW((void)of_one(1), UsageError);
 }
 
 TEST(Signature, KnowsWhichContextsHadNoImageToTrainOn) {

@@ -92,16 +92,57 @@ TEST_F(ExplainTest, AModelWithoutAHeadHasAttentionAlone) {
   EXPECT_FALSE(explanation.logits.defined());
 }
 
+/// Row by row, the last one first, each on one rank.
+Similar most_similar(const at::Tensor& bank, const at::Tensor& queries, std::int64_t k,
+                     comm::Communicator& ranks, const at::Tensor& own = {}) {
+  SimilarImages similar(queries, k, own);
+  for (std::int64_t row = bank.size(0) - 1; row >= 0; --row)
+    if (row % ranks.size() == ranks.rank()) similar.add(testing::indices({row}), bank.narrow(0, row, 1));
+  return similar.finish(ranks);
+}
+
 TEST(MostSimilar, ComesFirst) {
+  comm::Communicator world = test::world();
   const at::Tensor bank = at::tensor({1.0, 0.0, 0.0, 3.0, 2.0, 2.0, -1.0, 0.0}, at::kFloat).view({4, 2}),
                    query = at::tensor({5.0, 0.5}, at::kFloat).view({1, 2});
 
-  const Similar similar = most_similar(bank, query, 3);
+  const Similar similar = most_similar(bank, query, 3, world);
 
   EXPECT_TRUE(at::equal(similar.row, testing::indices({0, 2, 1}).view({1, 3})));
   EXPECT_NEAR(similar.similarity[0][0].item<double>(), 5 / std::sqrt(25.25), 1e-6);
-  EXPECT_TRUE(at::equal(most_similar(bank, query, 3, testing::indices({0})).row,
+  EXPECT_TRUE(at::equal(most_similar(bank, query, 3, world, testing::indices({0})).row,
                         testing::indices({2, 1, 3}).view({1, 3})));
+}
+
+TEST(MostSimilar, OfEqualOnesHaveTheLowestRows) {
+  comm::Communicator world = test::world();
+  const at::Tensor bank = at::ones({9, 3}), queries = at::ones({2, 3});
+
+  const Similar similar = most_similar(bank, queries, 4, world, testing::indices({1, 20}));
+
+  EXPECT_TRUE(at::equal(similar.row, testing::indices({0, 2, 3, 4, 0, 1, 2, 3}).view({2, 4})));
+}
+
+// Values of very different sizes, of which sums in another order would be others.
+TEST(ContextTokens, AreTheMeansOfAllRanksToTheBit) {
+  comm::Communicator world = test::world();
+  const at::Tensor tokens =
+                       testing::normal_values({200, 4}) * at::exp2(at::arange(200) % 20 - 10).unsqueeze(1),
+                   contexts = at::arange(200) % 3;
+  ContextTokens means(5, 4), single(5, 4);
+  for (std::int64_t i = world.rank(); i < 200; i += world.size())
+    means.add(contexts.narrow(0, i, 1), tokens.narrow(0, i, 1));
+  single.add(contexts, tokens);
+
+  means.add_up(world);
+
+  EXPECT_EQ(means.images(0), 67);
+  EXPECT_EQ(means.images(4), 0);
+  for (std::int64_t context = 0; context < 3; ++context) {
+    const at::Tensor expected = tokens.index({contexts.eq(context)}).to(at::kDouble).mean(0);
+    EXPECT_TRUE(means.mean(context).equal(single.mean(context)));
+    EXPECT_TRUE(at::allclose(means.mean(context), expected, 1e-13, 1e-15));
+  }
 }
 
 // Points on a line along (3, 4, 0), and one beside it.

@@ -10,6 +10,12 @@
 namespace cohort::eval {
 namespace {
 
+FeatureStatistics feature_statistics(const at::Tensor& features) {
+  return eval::feature_statistics(features.size(0), [&](std::int64_t first, std::int64_t count) {
+    return features.narrow(0, first, count);
+  });
+}
+
 // Rows e1, e1, e2, e3 with lengths 2, 2, 2, 3: singular values √8, 2, 3; by hand.
 TEST(FeatureStatistics, AreThoseOfTheFormulas) {
   const at::Tensor features = at::zeros({4, 3});

@@ -11,11 +11,28 @@
 
 #include "support/ranks.h"
 #include "support/small_model.h"
+#include "support/stored_rows.h"
 
 namespace cohort::eval {
 namespace {
 
 constexpr std::int64_t kClasses = 3, kWidth = 5;
+
+/// The logits of all queries, by each of config.neighbours.
+std::vector<at::Tensor> knn_logits(const at::Tensor& bank, const std::vector<std::int32_t>& labels,
+                                   const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
+                                   comm::Communicator& ranks) {
+  const StoredRows of_bank = testing::stored(bank, ranks), of_queries = testing::stored(queries, ranks);
+  std::vector<at::Tensor> logits;
+  for (std::size_t i = 0; i < config.neighbours.size(); ++i)
+    logits.push_back(at::zeros({queries.size(0), classes}));
+  classify_by_neighbours({of_bank, testing::labels_of(labels)}, of_queries, classes, config, ranks,
+                         [&](std::size_t number, const at::Tensor& rows, const at::Tensor& answers) {
+                           logits[number].index_copy_(0, rows, answers);
+                         });
+  for (at::Tensor& of_k : logits) ranks.all_reduce(of_k).wait();
+  return logits;
+}
 
 std::vector<std::int32_t> some_labels(std::int64_t count) {
   std::vector<std::int32_t> labels;

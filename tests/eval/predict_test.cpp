@@ -18,12 +18,16 @@
 #include "cohort/nn/explain.h"
 
 #include "support/hdf5.h"
+#include "support/prediction.h"
 #include "support/ranks.h"
 #include "support/small_model.h"
 #include "support/tiny_dataset.h"
 
 namespace cohort::eval {
 namespace {
+
+using testing::predict;
+using testing::Prediction;
 
 nn::VitShape shape_for_tiny_dataset(bool contextual) {
   nn::VitShape shape = testing::small_shape();
@@ -161,8 +165,9 @@ TEST(Evaluate, ScoresEveryContextOnce) {
   const data::Dataset dataset = data::Dataset::open(folder.path() / "tiny", "test");
   nn::VisionTransformer model(shape_for_tiny_dataset(true), 5);
 
-  const Evaluation evaluation =
-      evaluate(model, dataset, {"corner", "site"}, groups_of(4), augment::Normalisation::image, true, world);
+  data::ColumnReader reader(folder.path() / "tiny", dataset.description(), "test");
+  const Evaluation evaluation = evaluate(model, dataset, reader, {"corner", "site"}, groups_of(4),
+                                         augment::Normalisation::image, true, world);
 
   EXPECT_EQ(evaluation.scores.images, testing::kTinyTest);
   ASSERT_EQ(evaluation.scores.contexts.size(), 4u);

@@ -12,6 +12,7 @@
 #include "support/even.h"
 #include "support/ranks.h"
 #include "support/small_model.h"
+#include "support/stored_rows.h"
 
 namespace cohort::eval {
 namespace {
@@ -24,6 +25,12 @@ std::vector<std::int32_t> labels_of(const at::Tensor& features) {
     labels.push_back(
         static_cast<std::int32_t>(features[i].narrow(0, 0, kProbeClasses).argmax().item<std::int64_t>()));
   return labels;
+}
+
+std::vector<Probe> train_probes(const at::Tensor& features, const std::vector<std::int32_t>& labels,
+                                std::int64_t classes, const ProbeConfig& config, comm::Communicator& ranks) {
+  const StoredRows rows = testing::stored(features, ranks);
+  return eval::train_probes({rows, testing::labels_of(labels)}, classes, config, ranks);
 }
 
 double accuracy(const Probe& probe, const at::Tensor& features, const std::vector<std::int32_t>& labels) {

@@ -221,6 +221,29 @@ TEST_F(StatusCommand, ShowsStepsRateAndTimeLeft) {
       << outcome.output;
 }
 
+// The rate is that of the last 20 steps, the best score that of the last such line, and the job that of the
+// last start, wherever these stand.
+TEST_F(StatusCommand, FindsWhatStandsFarFromTheEnd) {
+  std::string lines = "{\"kind\":\"start\",\"job\":\"8\",\"total_steps\":90000,\"step\":0}\n";
+  const auto steps = [&](int first, int last, double rate) {
+    for (int step = first; step < last; ++step)
+      lines += fmt::format("{{\"kind\":\"step\",\"step\":{},\"seconds\":0.5,\"images_per_second\":{}}}\n",
+                           step, rate);
+  };
+  steps(0, 50, 10);
+  lines += "{\"kind\":\"best\",\"step\":20,\"score\":0.25}\n{\"kind\":\"best\",\"step\":50,\"score\":0.75}\n";
+  lines += "{\"kind\":\"start\",\"job\":\"9\",\"total_steps\":80000,\"step\":50}\n";
+  steps(50, 59'990, 20);
+  steps(59'990, 60'001, 40);
+  slurm_.folder().write("runs/long/metrics.jsonl", lines + "{\"kind\":\"step\",\"step\":70");
+
+  const Outcome outcome = status("runs/long");
+
+  // 9 steps of 20 images a second and 11 of 40.
+  EXPECT_TRUE(outcome.says("│ runs/long │ 9   │     - │ 60,000 / 80,000 │  31.0 │")) << outcome.output;
+  EXPECT_TRUE(outcome.says("0.7500 at 50")) << outcome.output;
+}
+
 TEST_F(StatusCommand, WithoutSlurmStatesAreNotKnown) {
   const Outcome outcome = status("runs/first");
 

@@ -29,6 +29,7 @@
 #include "checkpoint/catalogue.h"
 #include "jobs/features.h"
 #include "jobs/image_files.h"
+#include "support/prediction.h"
 #include "support/ranks.h"
 #include "support/tiny_dataset.h"
 
@@ -127,8 +128,9 @@ class OtherDataset : public ::testing::Test {
     return answers(trained, open_split(trained, split, {"corner"}, world));
   }
   std::map<std::string, at::Tensor> answers(const TrainedModel& trained, const data::Dataset& dataset) {
-    const eval::Prediction prediction = eval::predict(*trained.model, dataset, "site", trained.config.eval,
-                                                      trained.config.data.normalisation, false, world);
+    const testing::Prediction prediction =
+        testing::predict(*trained.model, dataset, "site", trained.config.eval,
+                         trained.config.data.normalisation, false, world);
     std::map<std::string, at::Tensor> answers;
     for (std::int64_t i = 0; i < dataset.rows(); ++i)
       answers[fs::path(dataset.ids()[static_cast<std::size_t>(i)]).stem()] = prediction.logits[i];
@@ -137,7 +139,8 @@ class OtherDataset : public ::testing::Test {
 
   double accuracy(const TrainedModel& trained, const std::string& split) {
     const data::Dataset dataset = open_split(trained, split, {"corner"}, world);
-    return eval::evaluate(*trained.model, dataset, {"corner", "site", trained.signature.classes},
+    data::ColumnReader reader = columns_of(trained, split, world);
+    return eval::evaluate(*trained.model, dataset, reader, {"corner", "site", trained.signature.classes},
                           trained.config.eval, trained.config.data.normalisation, false, world)
         .scores.accuracy;
   }
@@ -389,7 +392,8 @@ TEST_F(OtherDataset, WhatTheModelDoesNotKnowIsRefusedWithBothLists) {
   const TrainedModel trained = load(run, other(german, "german"));
   const data::Dataset dataset = open_split(trained, "test", {"corner"}, world);
   const Names of_model{"dark", "hell"};
-  expect_has(refusal(ExitCode::usage, [&] { (void)data::labels_by_name(dataset, "corner", of_model); }),
+  expect_has(refusal(ExitCode::usage,
+                     [&] { (void)data::ClassNumbers(dataset.description(), "test", "corner", of_model)(2); }),
              {"'bright'", "dark, hell", "dunkel, dark, bright"});
 }
 
@@ -451,11 +455,19 @@ TEST_F(OtherDataset, ImagesOfAnotherSizeHaveAnotherGrid) {
 TEST_F(OtherDataset, FeaturesThatAreNotFiniteAreRefusedWithTheImage) {
   const data::Dataset dataset = data::Dataset::open(folder.path() / "own", "test");
   at::Tensor features = at::zeros({dataset.rows(), 4});
-  check_finite(features, dataset);
+  NotFinite none, some;
+  const at::Tensor rows = at::arange(dataset.rows());
+  EXPECT_TRUE(none.look(rows, features));
+  EXPECT_FALSE(none.add_up(world));
   features[3][1] = NAN;
   features[5][0] = INFINITY;
+  const bool is_first = world.rank() == 0;
+  EXPECT_EQ(some.look(is_first ? rows : rows.narrow(0, 0, 0), is_first ? features : features.narrow(0, 0, 0)),
+            !is_first);
 
-  expect_has(refusal(ExitCode::numerical, [&] { check_finite(features, dataset); }),
+  EXPECT_TRUE(some.add_up(world));
+
+  expect_has(refusal(ExitCode::numerical, [&] { some.refuse(dataset); }),
              {"2 of 12 images", "'" + dataset.ids()[3] + "'"});
 }
 

@@ -42,6 +42,18 @@ class PerfCommand : public ::testing::Test {
   testing::TemporaryFolder folder_;
 };
 
+TEST_F(PerfCommand, FeaturesComeBackAsTheyWereWritten) {
+  const Outcome outcome = run(3, fmt::format("features --images 1000 --width 24 --rounds 2 --json --dir {}",
+                                             folder_.path().string()));
+
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  const auto rows = lines_of(outcome, "row", "features");
+  ASSERT_EQ(rows.size(), 1U) << outcome.output;
+  EXPECT_EQ(rows[0].at("images"), 1000);
+  EXPECT_EQ(rows[0].at("wrong"), 0);
+  EXPECT_GT(rows[0].at("all_ranks_MB_s").get<double>(), 0);
+}
+
 TEST_F(PerfCommand, CollectivesAreRightInAllTypesAndPlaces) {
   const auto page = folder_.path() / "page.html";
   const Outcome outcome =

@@ -1,5 +1,7 @@
 #include "report/run.h"
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -54,6 +56,26 @@ TEST_F(ReadRun, StepsRepeatedAfterAResumeReplaceTheFirstOnes) {
   EXPECT_EQ(run.series.at("loss"), (Series{{0, 0.7}, {1, 0.61}, {2, 0.51}}));
   EXPECT_EQ(run.evaluations.size(), 1U);
   EXPECT_EQ(run.last("test")->accuracy, 0.6);
+}
+
+TEST_F(ReadRun, OfALongRunItKeepsAFixedNumberOfPoints) {
+  constexpr int kSteps = 40'000;
+  std::string metrics;
+  for (int step = 0; step < kSteps; ++step)
+    metrics += step_line(step, step == 12'345 ? 99 : 1.0 / (1 + step)) +
+               (step == 9 ? evaluation_line(10, "test", 0.5) : "");
+  const report::Run run = read(metrics + evaluation_line(kSteps, "test", 0.75));
+
+  EXPECT_EQ(run.steps(), kSteps);
+  const Series& loss = run.series.at("loss");
+  EXPECT_LE(loss.size(), 2 * ThinnedSeries::kStretches + 1);
+  EXPECT_EQ(loss.back(), (std::pair{kSteps - 1.0, 1.0 / kSteps}));
+  EXPECT_TRUE(std::find(loss.begin(), loss.end(), std::pair{12345.0, 99.0}) != loss.end());
+  EXPECT_NEAR(*run.images_per_second(), 800 + kSteps / 2, 5) << "the median";
+  ASSERT_EQ(run.evaluations.size(), 2U);
+  EXPECT_EQ(run.evaluations.front().contexts.size(), 1U) << "the worst alone";
+  EXPECT_EQ(run.evaluations.front().worst()->name, "module_b");
+  EXPECT_EQ(run.last("test")->contexts.size(), 2U);
 }
 
 TEST_F(ReadRun, ARunThatWentOnAfterItsEndHasNotEnded) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/shard_reader.h"
 
@@ -24,6 +25,11 @@ class ColumnReader {
   std::vector<std::string> ids(std::int64_t first, std::int64_t count);
   std::vector<std::int32_t> contexts(const std::string& key, std::int64_t first, std::int64_t count);
   std::vector<std::int32_t> labels(const std::string& name, std::int64_t first, std::int64_t count);
+  /// That of Description::values(): a label, or a context.
+  std::vector<std::int32_t> column(const std::string& name, std::int64_t first, std::int64_t count);
+
+  [[nodiscard]] const Description& description() const noexcept { return description_; }
+  [[nodiscard]] std::int64_t row_count() const noexcept;
 
  private:
   /// The shard that is held, and what was read of it.
@@ -45,5 +51,10 @@ class ColumnReader {
   const Dataset* whole_ = nullptr;  // in the place of shards
   std::optional<Held> held_;
 };
+
+/// Collective. How many rows have each value of a label or context (Description::values()): [values]. Each
+/// rank reads a part of them. Throws UsageError (no such column) or DataError.
+std::vector<std::int64_t> count_values(ColumnReader& reader, const std::string& column,
+                                       comm::Communicator& ranks);
 
 }  // namespace cohort::data

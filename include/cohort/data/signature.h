@@ -55,10 +55,20 @@ Signature with_statistics_of(const Signature& model, Signature wanted);
 /// there is none.
 std::string context_without_token(const Dataset& dataset, const Signature& model);
 
-/// The labels of `dataset` [rows], or its values of a context, as numbers of `classes`, by name; -1: none.
-/// Throws UsageError when an image has a class that is not among them.
-std::vector<std::int32_t> labels_by_name(const Dataset& dataset, const std::string& label,
-                                         std::span<const std::string> classes);
+/// Numbers of the classes of a column, or of the values of a context, among those of a model, by name.
+class ClassNumbers {
+ public:
+  /// `split`: whose images have them, as messages name it.
+  ClassNumbers(const Description& description, std::string split, std::string label,
+               std::vector<std::string> classes);
+  /// Of a label; -1 of -1, which is none. Throws UsageError: the model does not know the class.
+  [[nodiscard]] std::int32_t operator()(std::int32_t label) const;
+
+ private:
+  std::string dataset_, split_, label_;
+  std::vector<std::string> names_, classes_;
+  std::vector<std::int64_t> places_;
+};
 
 /// What two trainings know differently, a sentence each: "classes of 'grade': cat, dog -> dog, cat".
 std::vector<std::string> differences(const Signature& before, const Signature& now);

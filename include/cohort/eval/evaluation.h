@@ -1,12 +1,15 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cohort/core/terminal.h"
+#include "cohort/data/column_reader.h"
 #include "cohort/eval/predict.h"
 #include "cohort/eval/scores.h"
+#include "cohort/eval/stored_rows.h"
 
 namespace cohort::eval {
 
@@ -32,20 +35,24 @@ struct EvaluationColumns {
   std::vector<std::string> classes{};
 };
 
-/// score() of `logits` [N, classes], in dataset order, with the names of `dataset`. Throws UsageError (an
-/// image has a class that is none of columns.classes) or DataError.
-Evaluation evaluation_of(const at::Tensor& logits, const data::Dataset& dataset,
-                         const EvaluationColumns& columns);
-
 /// "knn k=20 of slide"; without the column where it is the dataset's only label.
 std::string classifier_of(const std::string& classifier, const data::Description& description,
                           const std::string& column);
 
-/// Collective. What predict() and evaluation_of() give together, on every rank, without the answers of all
-/// images: a rank holds those of one pass, and counts. Throws as both do.
-Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, const EvaluationColumns& columns,
-                    const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                    comm::Communicator& ranks, const AskedToStop& asked_to_stop = {});
+/// Collective. Scores of the model's head on the images of `dataset`, whose columns `reader` reads. A rank
+/// holds the answers of one pass, labels of a shard, and counts. `features`: where features go besides; null:
+/// nowhere. Throws UsageError (also: an image has a class that is none of columns.classes) or DataError.
+Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::ColumnReader& reader,
+                    const EvaluationColumns& columns, const EvalConfig& config,
+                    augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks,
+                    const AskedToStop& asked_to_stop = {}, StoredRows* features = nullptr);
+
+/// Collective. Scores of a classifier of features, those of the images of `dataset`: `logits` gives [n,
+/// classes] f32 of [n, D]. Throws as evaluate().
+Evaluation evaluate_features(const StoredRows& features,
+                             const std::function<at::Tensor(const at::Tensor& features)>& logits,
+                             const data::Dataset& dataset, data::ColumnReader& reader,
+                             const EvaluationColumns& columns, comm::Communicator& ranks);
 
 /// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
 /// significant digits.

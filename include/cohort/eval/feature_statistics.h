@@ -1,4 +1,7 @@
 #pragma once
+#include <cstdint>
+#include <functional>
+
 #include <ATen/core/Tensor.h>
 
 namespace cohort::eval {
@@ -12,7 +15,10 @@ struct FeatureStatistics {
   double effective_rank = 0.0;
 };
 
-/// Of `features` [N, D] f32 on the CPU, in fp64. N > 0.
-FeatureStatistics feature_statistics(const at::Tensor& features);
+/// Rows `first` … `first` + `count` - 1 of features, [count, D] f32 on the CPU.
+using FeaturesOf = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
+
+/// Of `images` > 0 features, read 8192 at a time, in fp64.
+FeatureStatistics feature_statistics(std::int64_t images, const FeaturesOf& features);
 
 }  // namespace cohort::eval

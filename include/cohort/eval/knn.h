@@ -1,12 +1,14 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
-#include <span>
+#include <functional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/communicator.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/eval/stored_rows.h"
 
 namespace cohort::eval {
 
@@ -16,24 +18,27 @@ struct KnnConfig {
   bool leave_own_out = false;  ///< the queries are the bank, in its order: no image is a neighbour of itself
 };
 
+/// What becomes of answers: logits [n, classes] f32, logarithms of the shares of the votes, of queries `rows`
+/// [n] i64, by config.neighbours[number]. Each query is on one rank.
+using TakeVotes = std::function<void(std::size_t number, const at::Tensor& rows, const at::Tensor& logits)>;
+
 /// Classification by the nearest training images: each of the k most similar ones (cosine) votes for its
 /// class with exp(similarity / temperature) (Wu et al., "Unsupervised feature learning via non-parametric
 /// instance discrimination", arXiv 1805.01978; as DINO's evaluation).
 ///
-/// Collective. `bank` [M, D] and `queries` [N, D] f32, the same on every rank; `labels` [M], -1: votes for
-/// nothing and is left out. Returns for each k [N, classes] f32, logarithms of the shares of the votes. The
-/// queries are divided over the ranks block by block: the same bits on any number of ranks. Memory of a rank
-/// besides: a copy of the bank, 64 MiB, and the k best of its queries. Throws UsageError when a k exceeds the
-/// number of labelled images that are neighbours.
-std::vector<at::Tensor> knn_logits(const at::Tensor& bank, std::span<const std::int32_t> labels,
-                                   const at::Tensor& queries, std::int64_t classes, const KnnConfig& config,
-                                   comm::Communicator& ranks);
+/// Collective. `bank` M images, of which those without a label vote for nothing and are left out; `queries`
+/// [N, D] f32. Queries are divided over the ranks block by block, and compared with the bank block by block:
+/// the same bits on any number of ranks. Reads the bank once for every 8192 queries of each rank. Memory of a
+/// rank: some blocks of 8192 images, 64 MiB, and the k best of these queries. Throws UsageError when a k
+/// exceeds the number of labelled images that are neighbours, or what `take` throws, on every rank.
+void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries, std::int64_t classes,
+                            const KnnConfig& config, comm::Communicator& ranks, const TakeVotes& take);
 
-/// Collective. knn_logits() of the images of `dataset`, whose features are `queries`, scored for each k; the
-/// classifier is "knn k=<k>", and says of what (classifier_of()). `bank` and `labels`: of the training
-/// images; columns.label: a label, or a context. Throws UsageError or DataError.
-std::vector<Evaluation> evaluate_by_neighbours(const at::Tensor& bank, std::span<const std::int32_t> labels,
-                                               const at::Tensor& queries, const data::Dataset& dataset,
+/// Collective. classify_by_neighbours() of the images of `dataset`, whose features are `queries` and whose
+/// columns `reader` reads, scored for each k; the classifier is "knn k=<k>", and says of what
+/// (classifier_of()). columns.label: a label, or a context. Throws UsageError or DataError.
+std::vector<Evaluation> evaluate_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
+                                               const data::Dataset& dataset, data::ColumnReader& reader,
                                                const EvaluationColumns& columns, const KnnConfig& config,
                                                comm::Communicator& ranks);
 

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -20,22 +19,17 @@ struct FeatureChoice {
   bool patches = false;     ///< tokens of patches as well
 };
 
-struct Prediction {
-  at::Tensor logits;    ///< [N, classes] f32, dataset order; undefined without a head
-  at::Tensor features;  ///< [N, D] f32, dataset order: pooled
-  at::Tensor patches;   ///< [N, P, D] f32, dataset order; undefined unless asked for
-  at::Tensor context;   ///< [N, K, D] f32: context token behind every image; undefined without keys
-  double images_per_second = 0.0;  ///< over all ranks
-};
-
 /// Whether this rank was asked to stop.
 using AskedToStop = std::function<bool()>;
 
-/// What a model says of the images of one forward pass, as in Prediction.
+/// What a model says of the images of one forward pass, fp32.
 struct PassAnswers {
   std::int64_t pass = 0;  ///< its number, which does not depend on the number of ranks
   at::Tensor rows;        ///< [n] i64, of the dataset
-  at::Tensor logits, features, patches, context;
+  at::Tensor logits;      ///< [n, classes]; undefined without a head
+  at::Tensor features;    ///< [n, D]: pooled
+  at::Tensor patches;     ///< [n, P, D]; undefined unless asked for
+  at::Tensor context;     ///< [n, K, D]: context token behind every image; undefined without keys
 };
 
 /// What becomes of answers.
@@ -50,24 +44,17 @@ struct AnswerSink {
 std::int64_t count_passes(const data::Dataset& dataset, const std::string& group_by,
                           const EvalConfig& config);
 
-/// Collective. predict(), whose answers go to `sink` pass by pass, each on one rank: a rank holds those of
-/// one pass. Returns images per second over all ranks. An error that `take` throws is thrown on every rank.
+/// Collective. Every image of the split exactly once, its context token inferred from groups of
+/// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
+/// result does not depend on the number of ranks (to the bit where ranks have as many threads). Whole groups
+/// are divided over the ranks. No gradients. Answers go to `sink` pass by pass, each on one rank: a rank
+/// holds those of one pass. Returns images per second over all ranks. An error that `take` throws is thrown
+/// on every rank. `asked_to_stop`: asked before each pass of the model; once it is true on one rank, every
+/// rank throws an Error with ExitCode::stopped. Precondition: choice.layer is less than traits().layers, and
+/// patches only of an encoder with tokens.
 double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
                       const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                       comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice = {},
                       const AskedToStop& asked_to_stop = {});
-
-/// Collective. Every image of the split exactly once, its context token inferred from groups of
-/// `context_images` in dataset order (contexts of `group_by`; empty: of any images, for plain models): the
-/// result does not depend on the number of ranks (to the bit where ranks have as many threads). Whole groups
-/// are divided over the ranks. No gradients, fp32
-/// output, all of it on every rank. `asked_to_stop`: asked before each pass of the model; once
-/// it is true on one rank, every rank throws an Error with ExitCode::stopped. Precondition: choice.layer is
-/// less than traits().layers, and patches only
-/// of an encoder with tokens.
-Prediction predict(nn::Encoder& model, const data::Dataset& dataset, const std::string& group_by,
-                   const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                   comm::Communicator& ranks, const FeatureChoice& choice = {},
-                   const AskedToStop& asked_to_stop = {});
 
 }  // namespace cohort::eval

@@ -1,11 +1,11 @@
 #pragma once
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "cohort/comm/communicator.h"
+#include "cohort/eval/stored_rows.h"
 
 namespace cohort::eval {
 
@@ -30,12 +30,13 @@ struct Probe {
 
 /// Trains one classifier for each learning rate: SGD with momentum 0.9 and without weight decay, a cosine to
 /// 0, batches from a random order of each epoch (the rest of an epoch that does not fill a batch makes a
-/// smaller one).
+/// smaller one). Mean and deviation are summed up in fp64.
 ///
-/// Collective. `features` [N, D] f32 and `labels` [N] (-1: left out), the same on every rank. The rates are
-/// divided over the ranks and every rank gets all classifiers: the same bits on any number of ranks. Throws
-/// DataError when no image has a label.
-std::vector<Probe> train_probes(const at::Tensor& features, std::span<const std::int32_t> labels,
-                                std::int64_t classes, const ProbeConfig& config, comm::Communicator& ranks);
+/// Collective. `examples`: features [N, D] f32; those without a label are left out. The rates are divided
+/// over the ranks and every rank gets all classifiers: the same bits on any number of ranks. Memory of a
+/// rank: a block of 8192 images, a batch, and the order of up to 2²⁰ images; orders of more are computed
+/// (Permutation). Throws DataError when no image has a label.
+std::vector<Probe> train_probes(const LabelledRows& examples, std::int64_t classes, const ProbeConfig& config,
+                                comm::Communicator& ranks);
 
 }  // namespace cohort::eval

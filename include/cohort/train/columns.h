@@ -1,6 +1,8 @@
 #pragma once
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cohort/core/error.h"
 #include "cohort/data/dataset.h"
@@ -23,9 +25,20 @@ std::string scored_column(const RunConfig& config, const data::Description& desc
 std::string judged_column(const RunConfig& config, const data::Description& description,
                           const std::string& option = "eval.neighbours_of");
 
+/// How many images of a split have each value of a column (data::count_values()).
+struct SplitCounts {
+  std::string split;
+  std::vector<std::int64_t> of_values;
+  [[nodiscard]] std::int64_t all() const noexcept;
+};
+
+/// Why no answer can be scored by `column` in a split: no image has a label there. Nothing when it can.
+std::optional<UsageError> obstacle_to_score(const RunConfig& config, const SplitCounts& split,
+                                            const std::string& column);
+
 /// Why no feature can be judged by `column` in a split whose neighbours are the images of `bank`; nothing
 /// when it can. `option`: as for judged_column().
-std::optional<UsageError> obstacle_to_judge(const data::Dataset& bank, const data::Dataset& split,
+std::optional<UsageError> obstacle_to_judge(const SplitCounts& bank, const SplitCounts& split,
                                             const std::string& column,
                                             const std::string& option = "eval.neighbours_of");
 

@@ -43,12 +43,10 @@ bool has_dictionary(const nn::ContextConfig& context);
 std::unique_ptr<method::Method> build_method(const RunConfig& config, const data::Description& description,
                                              std::span<const std::int64_t> label_counts);
 
-/// Why a model that was trained on `signature` cannot work on the images of a split, or be scored by its
-/// `label`, or a context (empty: it is not): no images, no labels, contexts for which its dictionary has no
-/// trained token.
-/// Nothing when it can.
+/// Why a model that was trained on `signature` cannot work on the images of a split: there are none, or
+/// contexts for which its dictionary has no trained token. Nothing when it can.
 std::optional<UsageError> obstacle(const RunConfig& config, const data::Dataset& dataset,
-                                   const std::string& label, const data::Signature& signature);
+                                   const data::Signature& signature);
 
 /// Writes the first values of each parameter of a part's model: those of model.weights in its encoder, the
 /// first of `encoders` in this part, by name (eval::fitted_weights), random ones where there are none, the

@@ -1,5 +1,3 @@
-#include "cohort/eval/feature_file.h"
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -8,7 +6,6 @@
 #include <fcntl.h>
 #include <optional>
 #include <span>
-#include <string_view>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <thread>
@@ -24,8 +21,10 @@
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
+#include "cohort/eval/feature_file.h"
 
 #include "eval/column_file.h"
+#include "eval/feature_layout.h"
 #include "support/space.h"
 
 namespace cohort::eval {
@@ -103,45 +102,6 @@ Bytes bytes_of(const at::Tensor& values) {
   return {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()};
 }
 
-void add_names(ColumnFile& file, hid_t parent, const std::string& name,
-               const std::vector<std::string>& names) {
-  file.add_texts(parent, name, std::ssize(names),
-                 [&names](std::int64_t i) { return std::string_view(names[static_cast<std::size_t>(i)]); });
-}
-
-/// Datasets whose values follow, and those of names.
-void add_structure(ColumnFile& file, const data::Dataset& dataset, const FeatureContents& contents,
-                   std::size_t id_width) {
-  const std::int64_t rows = dataset.rows(), width = contents.width;
-  const auto room = [&](hid_t parent, const std::string& name, hid_t type,
-                        const std::vector<std::int64_t>& shape) {
-    (void)hdf5::create_dataset(parent, name, type, shape, name);
-  };
-  if (width > 0) room(file.root(), "features", H5T_IEEE_F32LE, {rows, width});
-  if (contents.patches > 0)
-    room(file.root(), "patch_tokens", H5T_IEEE_F32LE, {rows, contents.patches, width});
-  if (!contents.classes.empty()) {
-    room(file.root(), "logits", H5T_IEEE_F32LE, {rows, std::ssize(contents.classes)});
-    add_names(file, file.root(), "logit_classes", contents.classes);
-  }
-  (void)file.reserve_texts(file.root(), "id", rows, id_width);
-  const hdf5::Group labels = file.group("labels"), label_names = file.group("label_names");
-  for (const data::LabelColumn& column : dataset.description().labels) {
-    room(labels.get(), column.name, H5T_STD_I32LE, {rows});
-    add_names(file, label_names.get(), column.name, column.classes);
-  }
-  const hdf5::Group context = file.group("context"), context_names = file.group("context_names");
-  for (const data::ContextColumn& column : dataset.description().contexts) {
-    room(context.get(), column.name, H5T_STD_I32LE, {rows});
-    add_names(file, context_names.get(), column.name, column.values);
-  }
-  if (!contents.keys.empty()) {
-    const hdf5::Group tokens = file.group("context_tokens");
-    for (const std::string& key : contents.keys) room(tokens.get(), key, H5T_IEEE_F32LE, {rows, width});
-  }
-  file.add_attributes(contents.attributes);
-}
-
 /// Calls use(first, count) for blocks of rows that are this rank's.
 template <class Use>
 void for_own_blocks(std::int64_t rows, const comm::Communicator& ranks, const Use& use) {
@@ -152,10 +112,6 @@ void for_own_blocks(std::int64_t rows, const comm::Communicator& ranks, const Us
 }  // namespace
 
 struct FeatureWriter::Impl {
-  /// Where a dataset's values begin, and the bytes of a row.
-  struct Place {
-    std::uint64_t offset = 0, row_bytes = 0;
-  };
   /// What was written since the last sync.
   struct Written {
     std::uint64_t offset, bytes, checksum;
@@ -193,7 +149,6 @@ struct FeatureWriter::Impl {
   void put(std::uint64_t offset, Bytes bytes);
   void put_rows(const Place& place, const at::Tensor& rows_of, const at::Tensor& values);
   void sync();
-  [[nodiscard]] Place place_of(hid_t in, const std::string& name) const;
 };
 
 /// Marks are the identity's checksum and a byte a pass. Empty: there is nothing to go on with.
@@ -215,7 +170,7 @@ void FeatureWriter::Impl::make(const data::Dataset& dataset, const FeatureConten
     write_marks("");  // those there are speak of another file
     {
       ColumnFile made(file);
-      add_structure(made, dataset, contents, id_width);
+      add_feature_layout(made, dataset, contents, id_width);
       made.write();
       made.leave();
     }
@@ -246,16 +201,6 @@ std::string FeatureWriter::Impl::find_or_make(const data::Dataset& dataset, cons
   if (std::string found = found_marks(contents); !found.empty()) return found;
   make(dataset, contents, id_width);
   return read_file(marks);
-}
-
-FeatureWriter::Impl::Place FeatureWriter::Impl::place_of(hid_t in, const std::string& name) const {
-  const std::string where = partial.string();
-  const hdf5::Dataset dataset = hdf5::open_dataset(in, name, where);
-  const hdf5::Type type(hdf5::check_hdf5(H5Dget_type(dataset.get()), "H5Dget_type", where));
-  std::uint64_t bytes = H5Tget_size(type.get());
-  const std::vector<std::int64_t> shape = hdf5::shape_of(dataset, where);
-  for (std::size_t i = 1; i < shape.size(); ++i) bytes *= static_cast<std::uint64_t>(shape[i]);
-  return {H5Dget_offset(dataset.get()), bytes};
 }
 
 /// Collective. First without MPI: in MPI_File_open, ranks wait for one that cannot open the file.
@@ -312,11 +257,11 @@ void FeatureWriter::Impl::write_columns(const data::Description& description, da
   {
     const hdf5::Lock lock;
     const hdf5::File in = hdf5::open_file(partial);
-    id = place_of(in.get(), "id");
+    id = place_of(in.get(), partial, "id");
     for (const data::LabelColumn& column : description.labels)
-      columns.emplace_back(place_of(in.get(), "labels/" + column.name), column.name);
+      columns.emplace_back(place_of(in.get(), partial, "labels/" + column.name), column.name);
     for (const data::ContextColumn& column : description.contexts)
-      columns.emplace_back(place_of(in.get(), "context/" + column.name), column.name);
+      columns.emplace_back(place_of(in.get(), partial, "context/" + column.name), column.name);
   }
   COHORT_CHECK(id.row_bytes == id_width, "ids of {} bytes in a file for {}", id_width, id.row_bytes);
   const auto labels = description.labels.size();
@@ -384,11 +329,11 @@ FeatureWriter::FeatureWriter(const std::filesystem::path& file, const data::Data
     {
       const hdf5::Lock lock;
       const hdf5::File in = hdf5::open_file(impl_->partial);
-      if (contents.width > 0) impl_->features = impl_->place_of(in.get(), "features");
-      if (contents.patches > 0) impl_->patches = impl_->place_of(in.get(), "patch_tokens");
-      if (!contents.classes.empty()) impl_->logits = impl_->place_of(in.get(), "logits");
+      if (contents.width > 0) impl_->features = place_of(in.get(), impl_->partial, "features");
+      if (contents.patches > 0) impl_->patches = place_of(in.get(), impl_->partial, "patch_tokens");
+      if (!contents.classes.empty()) impl_->logits = place_of(in.get(), impl_->partial, "logits");
       for (const std::string& key : contents.keys)
-        impl_->tokens.push_back(impl_->place_of(in.get(), "context_tokens/" + key));
+        impl_->tokens.push_back(place_of(in.get(), impl_->partial, "context_tokens/" + key));
     }
     impl_->write_columns(dataset.description(), columns, id_width);
   });
@@ -455,46 +400,6 @@ void FeatureWriter::discard() {
     std::filesystem::remove(impl_->marks);
     std::filesystem::remove(impl_->partial);
   });
-}
-
-struct FeatureReader::Impl {
-  std::filesystem::path path;
-  hdf5::File file;
-  std::int64_t rows = 0;
-};
-
-FeatureReader::FeatureReader(std::filesystem::path file) : impl_(std::make_unique<Impl>()) {
-  const hdf5::Lock lock;
-  impl_->path = std::move(file);
-  impl_->file = hdf5::open_file(impl_->path);
-  const std::string where = impl_->path.string();
-  impl_->rows = hdf5::shape_of(hdf5::open_dataset(impl_->file.get(), "id", where), where).front();
-}
-
-FeatureReader::~FeatureReader() = default;
-
-std::int64_t FeatureReader::rows() const noexcept {
-  return impl_->rows;
-}
-
-at::Tensor FeatureReader::read(const std::string& name, std::int64_t first, std::int64_t count) const {
-  const hdf5::Lock lock;
-  const std::string where = fmt::format("{}: {}", impl_->path.string(), name);
-  const hdf5::Dataset dataset = hdf5::open_dataset(impl_->file.get(), name, impl_->path.string());
-  std::vector<std::int64_t> shape = hdf5::shape_of(dataset, where);
-  const hdf5::Space all = hdf5::make_space(shape, where);
-  shape.front() = count;
-  std::vector<hsize_t> start(shape.size(), 0), size(shape.begin(), shape.end());
-  start.front() = static_cast<hsize_t>(first);
-  hdf5::check_hdf5(
-      H5Sselect_hyperslab(all.get(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr),
-      "H5Sselect_hyperslab", where);
-  const hdf5::Space part = hdf5::make_space(shape, where);
-  at::Tensor values = at::empty(shape);
-  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_FLOAT, part.get(), all.get(), H5P_DEFAULT,
-                           values.mutable_data_ptr<float>()),
-                   "H5Dread", where);
-  return values;
 }
 
 }  // namespace cohort::eval

@@ -1,0 +1,43 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "cohort/comm/communicator.h"
+#include "cohort/data/column_reader.h"
+#include "cohort/data/dataset.h"
+#include "cohort/data/signature.h"
+#include "cohort/eval/evaluation.h"
+
+#include "eval/running_scores.h"
+
+namespace cohort::eval {
+
+/// The evaluation of a split, whose images ranks see one block after the other. A rank holds numbers of
+/// classes and contexts (RunningScores), and labels of a shard.
+class SplitScores {
+ public:
+  /// `reader` reads the columns of `dataset`; both have to outlive it. Throws UsageError: no such column.
+  SplitScores(const data::Dataset& dataset, data::ColumnReader& reader, const EvaluationColumns& columns);
+  /// `logits` [n, classes] f32 of rows `rows` [n] i64. Throws UsageError (an image has a class that is none
+  /// of columns.classes) or DataError.
+  void add(const at::Tensor& logits, const at::Tensor& rows);
+  /// Collective, once. Throws as RunningScores::finish().
+  Evaluation finish(comm::Communicator& ranks);
+
+ private:
+  [[nodiscard]] std::vector<std::int32_t> labels(std::span<const std::int64_t> rows) const;
+  [[nodiscard]] std::vector<std::int32_t> contexts(std::span<const std::int64_t> rows) const;
+
+  const data::Dataset& dataset_;
+  data::ColumnReader& reader_;
+  Evaluation evaluation_;  // without scores
+  data::ClassNumbers numbers_;
+  RunningScores scores_;
+};
+
+}  // namespace cohort::eval
