@@ -247,11 +247,12 @@ bool tells_of_pixels(data::FieldKind kind) {
   return kind == data::FieldKind::mask || kind == data::FieldKind::boxes || kind == data::FieldKind::points;
 }
 
-/// Fields are then read behind their image, which is decoded once.
+/// Fields are then read behind their image, which is decoded once, and remarks are of one row.
 bool needs_rows_whole(const Source& source, const ConvertOptions& options) {
-  return options.preparation().height > 0 &&
-         std::any_of(source.fields.begin(), source.fields.end(),
-                     [&](const FieldSource& field) { return tells_of_pixels(field.field.kind); });
+  const bool resizes = options.preparation().height > 0;
+  return std::any_of(source.fields.begin(), source.fields.end(), [&](const FieldSource& field) {
+    return field.remarks || (resizes && tells_of_pixels(field.field.kind));
+  });
 }
 
 /// The layout of the image that was read last, before it was prepared: fields are mostly asked for behind it.
@@ -294,11 +295,17 @@ data::PixelSource pixel_source(const Source& source, const ConvertOptions& optio
     *last = {index, image.layout};
     remarks = store(source, options, layout, index, image, out);
   });
-  images.field = [=, &source, &options, fields = description.fields](std::size_t field,
+  images.field = [=, &source, &options, &remarks, fields = description.fields](std::size_t field,
                                                                                std::int64_t index) {
     const FieldSource& values = source.fields[field];
     if (tells_of_pixels(fields[field].kind)) last->know(source, options, index);
-    return values.values(fields[field], index, change_of(options, last->layout));
+    const std::vector<std::byte> bytes =
+        values.values(fields[field], index, change_of(options, last->layout));
+    if (values.remarks) {
+      remarks.cut_text |= values.remarks->cut_text;
+      remarks.no_token |= values.remarks->no_token;
+    }
+    return bytes;
   };
   images.reads_by_row = needs_rows_whole(source, options);
   if (keeps_jpeg_files(source, options))

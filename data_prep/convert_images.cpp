@@ -13,6 +13,7 @@
 #include "data_prep/image_file.h"
 #include "data_prep/image_files.h"
 #include "data_prep/other_files.h"
+#include "data_prep/token_fields.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -239,6 +240,7 @@ std::vector<FieldSource> folder_fields(const ImagesOptions& options, const std::
       fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
     }
   }
+  add_token_fields(fields, options.fields);
   return fields;
 }
 

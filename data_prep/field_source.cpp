@@ -196,17 +196,6 @@ std::uint64_t checksum_of(const FieldCells& cells) {
   return sum.value();
 }
 
-data::Codec codec_for(const std::string& name, const FieldOptions& options) {
-  for (const std::string& text : options.codecs) {
-    const auto [field, codec] = renamed(text);
-    if (field != name) continue;
-    if (const auto found = data::codec_of(codec)) return *found;
-    throw UsageError({fmt::format("there is no codec '{}'", codec), "--field-codec",
-                      did_you_mean(codec, data::codec_names())});
-  }
-  return data::Codec::raw;
-}
-
 struct KindOption {
   FieldKind kind;
   const char *name, *in_column, *in_folder;  ///< null: no such option
@@ -315,6 +304,17 @@ FieldSource field_of_cells(FieldKind kind, const std::string& name, std::vector<
   return source;
 }
 
+data::Codec codec_for(const std::string& name, const FieldOptions& options) {
+  for (const std::string& text : options.codecs) {
+    const auto [field, codec] = renamed(text);
+    if (field != name) continue;
+    if (const auto found = data::codec_of(codec)) return *found;
+    throw UsageError({fmt::format("there is no codec '{}'", codec), "--field-codec",
+                      did_you_mean(codec, data::codec_names())});
+  }
+  return data::Codec::raw;
+}
+
 void FieldOptions::add_to(CLI::App& command, const std::string& what) {
   const bool in_columns = what == "column";
   const std::string form = in_columns ? "COLUMN or COLUMN=NAME" : "FOLDER or FOLDER=NAME";
@@ -334,6 +334,7 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
           "how the values of a field are kept: raw, or zstd; masks and images also png; may be repeated")
       ->allow_extra_args(false)
       ->type_name("NAME=CODEC");
+  tokens.add_to(command);
   command.option_defaults()->group("Options");
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "cohort/data/field.h"
 
 #include "data_prep/image.h"
+#include "data_prep/token_options.h"
 
 namespace cohort::data_prep {
 
@@ -33,6 +35,8 @@ struct FieldSource {
   /// empty.
   std::function<std::filesystem::path(std::int64_t index)> path{};
   std::uint64_t content = 0;
+  /// What is to be said of the values that were read last; null: nothing ever.
+  std::shared_ptr<const Remarks> remarks{};
 };
 
 /// Values of a mask, [H, W].
@@ -55,6 +59,7 @@ std::vector<float> moved(const std::vector<float>& places, std::size_t width, co
 
 /// Which columns of a table, or folders beside the images, hold fields.
 struct FieldOptions {
+  TokenOptions tokens;
   std::array<std::vector<std::string>, 9> sources;  ///< by kind: "COLUMN=NAME"; of numbers "a,b=NAME"
   std::vector<std::string> codecs;                  ///< "NAME=zstd"
 
@@ -79,6 +84,9 @@ struct FieldCells {
 /// or the names of files with it. Throws UsageError.
 FieldSource field_of_cells(data::FieldKind kind, const std::string& name, std::vector<std::string> classes,
                            const FieldOptions& options, FieldCells cells);
+
+/// How the values of a field are to be kept. Throws UsageError.
+data::Codec codec_for(const std::string& name, const FieldOptions& options);
 
 /// The columns and the name of a text of FieldOptions: "age,height=body", "report".
 std::pair<std::vector<std::string>, std::string> columns_and_name(data::FieldKind kind,
