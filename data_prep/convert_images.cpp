@@ -10,10 +10,10 @@
 
 #include "data_prep/axes.h"
 #include "data_prep/convert.h"
+#include "data_prep/folder_fields.h"
 #include "data_prep/image_file.h"
 #include "data_prep/image_files.h"
 #include "data_prep/other_files.h"
-#include "data_prep/token_fields.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -198,52 +198,6 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
   refuse_unsaid(in_split == paths.end() ? most : *in_split, where);
 }
 
-/// Of an image, below `folder`: with its own name, or the same with one of the endings.
-std::string file_beside(const std::filesystem::path& folder, const std::string& image,
-                        const std::vector<std::string>& endings) {
-  for (const std::string& ending : endings) {
-    const std::string file = std::filesystem::path(image).replace_extension(ending).generic_string();
-    if (std::filesystem::exists(folder / file)) return file;
-  }
-  return std::filesystem::path(image).replace_extension(endings.front()).generic_string();
-}
-
-std::vector<std::string> endings_of(data::FieldKind kind) {
-  if (kind == data::FieldKind::boxes || kind == data::FieldKind::points) return {".json"};
-  if (kind == data::FieldKind::text) return {".txt"};
-  return {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"};
-}
-
-/// The fields that the options name, of images with these paths.
-std::vector<FieldSource> folder_fields(const ImagesOptions& options, const std::vector<std::string>& paths) {
-  std::vector<FieldSource> fields;
-  const auto images = std::make_shared<const std::vector<std::string>>(paths);
-  for (std::size_t number = 0; number < options.fields.sources.size(); ++number) {
-    const auto kind = static_cast<data::FieldKind>(number);
-    for (const std::string& text : options.fields.of(kind)) {
-      const auto [folder_text, given] = renamed(text);
-      const std::filesystem::path folder(folder_text);
-      if (!std::filesystem::is_directory(folder))
-        throw DataError({"there is no such folder", folder.string(), "check the path"});
-      const bool is_named = text.find('=') != std::string::npos;
-      const std::string name = is_named ? given : (folder / "").parent_path().filename().string();
-      FieldCells cells;
-      cells.columns = {name};
-      cells.images = std::ssize(paths);
-      cells.of = [folder, images, endings = endings_of(kind)](std::int64_t index) {
-        return std::vector<std::string>{
-            file_beside(folder, (*images)[static_cast<std::size_t>(index)], endings)};
-      };
-      cells.place = [images](std::int64_t index) { return (*images)[static_cast<std::size_t>(index)]; };
-      cells.root = folder;
-      cells.are_files = true;
-      fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
-    }
-  }
-  add_token_fields(fields, options.fields);
-  return fields;
-}
-
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   LeftOut left_out;
   const std::vector<std::string> paths =
@@ -251,8 +205,8 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   Source source;
   comm::together(ranks, [&] {
     source = source_of_files(options.root, paths, layout_of(options, paths), options.axes);
-    source.fields = folder_fields(options, paths);
   });
+  source.fields = folder_fields(options.fields, options.common, source.ids, ranks);
   source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
 }

@@ -259,6 +259,36 @@ TEST_F(Commands, FilesInFoldersBesideTheImagesBecomeFields) {
   EXPECT_NE(refused(line + " --overwrite").find("the file of a mask is missing"), std::string::npos);
 }
 
+TEST_F(Commands, FilesBesideTheImagesMayEndInAnyOfTheirWays) {
+  make_photos();
+  if (world_.rank() == 0) {
+    for (const char* folder : {"north/cat", "north/dog", "south/cat", "south/dog"}) {
+      std::filesystem::create_directories(path("masks") / folder);
+      for (int i = 0; i < 3; ++i) {
+        const std::string values(24, static_cast<char>(10 * i + 1));
+        const data::Field mask{"m", data::FieldKind::mask, data::ValueType::u8, {4, 6}};
+        if (i == 1)
+          write_file_atomically(path("masks") / folder / "1.npy",
+                                npy_file("|u1", mask.shape, std::as_bytes(std::span(values))));
+        else
+          testing::write_png(path("masks") / folder / fmt::format("{}.png", i), 4, 6, 1,
+                             {values.begin(), values.end()});
+      }
+    }
+  }
+  world_.barrier();
+  ASSERT_EQ(
+      in_folder("convert images {0}/photos --layout context:site/label:kind --mask {0}/masks --out {0}/d"),
+      ExitCode::done);
+  const data::Dataset train = data::Dataset::open(path("d"), "train");
+  for (std::int64_t row = 0; row < 12; ++row)
+    EXPECT_EQ(values_of<std::uint8_t>(train, row, "masks").front(), 10 * (row % 3) + 1);
+  EXPECT_NE(
+      refused("convert images {0}/photos --layout context:site/label:kind --mask {0}/nothing --out {0}/e")
+          .find("there is no such folder"),
+      std::string::npos);
+}
+
 TEST_F(Commands, AnImageIsDecodedOnceForAllFieldsThatTellOfItsPixels) {
   std::int64_t decoded = 0;
   Source source;
