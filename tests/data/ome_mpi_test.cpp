@@ -163,7 +163,8 @@ TEST_F(Ome, SaysWhatDoesNotFit) {
   EXPECT_NE(refused_convert("convert images {0}/mixed --layout context --out {0}/d")
                 .find("the channels are called otherwise () than those of site/b.ome.tif (DNA, ER, RNA)"),
             std::string::npos);
-  EXPECT_NE(refused_convert("convert images {0}/bad --out {0}/d").find("OME-TIFF: its OME-XML is damaged"),
+  EXPECT_NE(refused_convert("convert images {0}/bad --out {0}/d")
+                .find("OME-TIFF: its OME-XML has an Image without Pixels"),
             std::string::npos);
   EXPECT_NE(
       refused_convert("convert images {1}/plate --context wel --out {0}/d").find("did you mean 'well'?"),
@@ -190,9 +191,9 @@ TEST(OmeXml, OfOnePlaneOrManyNamesPages) {
     const std::string xml =
         R"(<o:OME xmlns:o="x"><o:Image><o:Pixels DimensionOrder="XYZCT" SizeC="2" SizeZ="3" SizeT="1">)" +
         data + "</o:Pixels></o:Image></o:OME>";
+    const std::vector<OmeSeries> all = parse_ome_xml(xml, "a.ome.tif");
     std::string text;
-    for (const OmePage& page : parse_ome_xml(xml, "a.ome.tif").front().pages)
-      text += fmt::format("{}{} ", page.file, page.page);
+    for (const OmePage& page : all.front().pages) text += fmt::format("{}{} ", page.file, page.page);
     return text;
   };
   // [planes, channels]; pages go through the planes first.
@@ -207,6 +208,7 @@ TEST(OmeXml, OfOnePlaneOrManyNamesPages) {
 
 TEST(OmeXml, SaysWhatIsWrong) {
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZT">)"), "");
+  EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged in line 1: "));
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZC">)"), "its OME-XML has 'XYCZC' for DimensionOrder");
   EXPECT_EQ(problem_of_xml(R"(><TiffData FirstZ="3"/>)"), "its OME-XML names more planes than there are");
   EXPECT_EQ(problem_of_xml(R"(><TiffData IFD="-1"/>)"), "its OME-XML has '-1' for IFD");
