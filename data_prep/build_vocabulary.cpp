@@ -1,10 +1,15 @@
 // cohort-data vocabulary: a vocabulary of the words, or pieces of words, of texts.
+#include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <functional>
+#include <span>
 #include <unordered_map>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/file.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
@@ -76,18 +81,54 @@ CountOfWord count_words(const VocabularyOptions& options, const comm::Communicat
   return counts;
 }
 
-/// Collective. Those of all ranks; words have no blanks and line ends.
-text::WordCounts sum_over_ranks(const CountOfWord& counts, comm::Communicator& ranks) {
-  std::string lines;
-  for (const auto& [word, count] : counts) lines += fmt::format("{} {}\n", word, count);
-  text::WordCounts sums;
-  for (const std::string& of_rank : ranks.gather_texts(lines)) {
-    for (std::size_t at = 0; at < of_rank.size();) {
-      const std::size_t blank = of_rank.find(' ', at), end = of_rank.find('\n', at);
-      sums[of_rank.substr(at, blank - at)] += std::stoll(of_rank.substr(blank + 1, end - blank - 1));
-      at = end + 1;
-    }
+/// A word and its count a line: words have no blanks and line ends.
+template <class Counts>
+void append_lines(const Counts& counts, const std::function<std::string&(const std::string& word)>& to) {
+  for (const auto& [word, count] : counts) to(word) += fmt::format("{} {}\n", word, count);
+}
+
+void add_lines(const std::string& lines, text::WordCounts& sums) {
+  for (std::size_t at = 0; at < lines.size();) {
+    const std::size_t blank = lines.find(' ', at), end = lines.find('\n', at);
+    sums[lines.substr(at, blank - at)] += std::stoll(lines.substr(blank + 1, end - blank - 1));
+    at = end + 1;
   }
+}
+
+/// Collective. Text r of `texts` goes to rank r; returns what came from each rank. Texts are as long as the
+/// longest one on the way.
+std::vector<std::string> exchanged(const std::vector<std::string>& texts, comm::Communicator& ranks) {
+  std::size_t longest = 1;
+  for (const std::string& text : texts) longest = std::max(longest, text.size());
+  const std::int64_t block = ranks.max(static_cast<std::int64_t>(longest));
+  const at::Tensor sent = at::zeros({std::ssize(texts) * block}, at::kByte), got = at::empty_like(sent);
+  auto* to = static_cast<char*>(sent.mutable_data_ptr());
+  for (const std::string& text : texts) {
+    std::copy(text.begin(), text.end(), to);
+    to += block;
+  }
+  ranks.all_to_all(got, sent).wait();
+  std::vector<std::string> received;
+  const auto* from = static_cast<const char*>(got.const_data_ptr());
+  for (std::size_t i = 0; i < texts.size(); ++i, from += block)
+    received.emplace_back(from, ::strnlen(from, static_cast<std::size_t>(block)));
+  return received;
+}
+
+/// Collective. Those of all ranks. Each rank sums the words that are its own by their checksums: what it gets
+/// of them is about as much as it had itself, however many ranks there are.
+text::WordCounts sum_over_ranks(const CountOfWord& counts, comm::Communicator& ranks) {
+  const auto size = static_cast<std::uint64_t>(ranks.size());
+  std::vector<std::string> of_owner(size);
+  append_lines(counts, [&](const std::string& word) -> std::string& {
+    return of_owner[checksum(std::as_bytes(std::span(word))) % size];
+  });
+  text::WordCounts own;
+  for (const std::string& lines : exchanged(of_owner, ranks)) add_lines(lines, own);
+  std::string lines;
+  append_lines(own, [&](const std::string&) -> std::string& { return lines; });
+  text::WordCounts sums;
+  for (const std::string& of_rank : ranks.gather_texts(lines)) add_lines(of_rank, sums);
   return sums;
 }
 

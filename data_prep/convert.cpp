@@ -247,6 +247,35 @@ bool tells_of_pixels(data::FieldKind kind) {
   return kind == data::FieldKind::mask || kind == data::FieldKind::boxes || kind == data::FieldKind::points;
 }
 
+/// Fields are then read behind their image, which is decoded once, and remarks are of one row.
+bool needs_rows_whole(const Source& source, const ConvertOptions& options) {
+  const bool resizes = options.preparation().height > 0;
+  return std::any_of(source.fields.begin(), source.fields.end(), [&](const FieldSource& field) {
+    return field.remarks || (resizes && tells_of_pixels(field.field.kind));
+  });
+}
+
+/// The layout of the image that was read last, before it was prepared: fields are mostly asked for behind it.
+struct LastSize {
+  std::int64_t index = -1;
+  data::ImageLayout layout;
+
+  void know(const Source& source, const ConvertOptions& options, std::int64_t wanted) {
+    if (index == wanted || options.preparation().height == 0) return;
+    layout = source.image(wanted).layout;
+    index = wanted;
+  }
+};
+
+/// Into `out`, [C, H, W] of `layout`.
+Remarks store(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
+              std::int64_t index, const Image& image, std::span<std::byte> out) {
+  const Image stored = prepared(source, options, index, image);
+  check_layout(stored.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+  std::memcpy(out.data(), stored.pixels.data(), out.size());
+  return stored.remarks;
+}
+
 }  // namespace
 
 std::vector<std::string> usual_channel_names(std::int64_t channels) {
@@ -260,33 +289,42 @@ std::vector<std::string> usual_channel_names(std::int64_t channels) {
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::Description& description, Remarks& remarks) {
   const data::ImageLayout layout = description.images;
+  const auto last = std::make_shared<LastSize>();
   data::PixelSource images([=, &source, &options, &remarks](std::int64_t index, std::span<std::byte> out) {
-    remarks = store_prepared(source, options, layout, index, out);
+    const Image image = source.image(index);
+    *last = {index, image.layout};
+    remarks = store(source, options, layout, index, image, out);
   });
-  images.field = [&, fields = description.fields](std::size_t field, std::int64_t index) {
-    const ImageChange change = tells_of_pixels(fields[field].kind) ? change_of(source, options, index)
-                                                                   : ImageChange{0, 0, options.preparation()};
-    return source.fields[field].values(fields[field], index, change);
+  images.field = [=, &source, &options, &remarks, fields = description.fields](std::size_t field,
+                                                                               std::int64_t index) {
+    const FieldSource& values = source.fields[field];
+    if (tells_of_pixels(fields[field].kind)) last->know(source, options, index);
+    const std::vector<std::byte> bytes =
+        values.values(fields[field], index, change_of(options, last->layout));
+    if (values.remarks) {
+      remarks.cut_text |= values.remarks->cut_text;
+      remarks.no_token |= values.remarks->no_token;
+    }
+    return bytes;
   };
+  images.reads_by_row = needs_rows_whole(source, options);
   if (keeps_jpeg_files(source, options))
     images.encoded = [&](std::int64_t index) { return jpeg_file(source.file(index), remarks); };
   images.place = source.place;
   return images;
 }
 
-ImageChange change_of(const Source& source, const ConvertOptions& options, std::int64_t index) {
+ImageChange change_of(const ConvertOptions& options, const data::ImageLayout& before) {
   ImageChange change{0, 0, options.preparation()};
   if (change.preparation.height == 0) return change;
-  const data::ImageLayout before = source.image(index).layout;
   change.height = before.height, change.width = before.width;
   return change;
 }
 
-std::vector<data::Field> shaped_fields(const Source& source, const ConvertOptions& options,
-                                       std::int64_t index) {
+std::vector<data::Field> shaped_fields(const Source& source, const ImageChange& change, std::int64_t index) {
   std::vector<data::Field> fields;
   for (const FieldSource& each : source.fields) {
-    fields.push_back(each.shaped ? each.shaped(index, change_of(source, options, index)) : each.field);
+    fields.push_back(each.shaped ? each.shaped(index, change) : each.field);
     const std::string problem = data::problem_of(fields.back());
     if (!problem.empty())
       throw UsageError({fmt::format("field '{}' {}", each.field.name, problem), source.where,
@@ -297,14 +335,10 @@ std::vector<data::Field> shaped_fields(const Source& source, const ConvertOption
 
 Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
                        std::int64_t index, std::span<std::byte> out) {
-  const Image image = prepared(source, options, index);
-  check_layout(image.layout, layout, source.ids[static_cast<std::size_t>(index)]);
-  std::memcpy(out.data(), image.pixels.data(), out.size());
-  return image.remarks;
+  return store(source, options, layout, index, source.image(index), out);
 }
 
-Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index) {
-  const Image image = source.image(index);
+Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index, const Image& image) {
   if (!is_finite(image)) {
     throw DataError({fmt::format("image '{}' has values that are not finite",
                                  source.ids[static_cast<std::size_t>(index)]),
@@ -375,8 +409,9 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
   bool same = false;
   const std::uint64_t files = files_fingerprint(source, ranks);
   comm::together(ranks, [&] {
-    plan.description.images = prepared(source, options, 0).layout;
-    plan.description.fields = shaped_fields(source, options, 0);
+    const Image first = source.image(0);
+    plan.description.images = prepared(source, options, 0, first).layout;
+    plan.description.fields = shaped_fields(source, change_of(options, first.layout), 0);
     plan.description.channels = channel_names(source, options, plan.description.images.channels);
     const data::Preparation preparation = options.preparation();
     plan.description.preparation =

@@ -72,19 +72,18 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::Description& description, Remarks& remarks);
 
-/// What the options do to an image: its size before is known where it changes and fields need it.
-ImageChange change_of(const Source& source, const ConvertOptions& options, std::int64_t index);
+/// What the options do to an image that is `before`.
+ImageChange change_of(const ConvertOptions& options, const data::ImageLayout& before);
 
-/// The fields of a source with type and shape, as image `index` has them. Throws DataError.
-std::vector<data::Field> shaped_fields(const Source& source, const ConvertOptions& options,
-                                       std::int64_t index);
+/// The fields of a source with type and shape, as image `index` has them after `change`. Throws DataError.
+std::vector<data::Field> shaped_fields(const Source& source, const ImageChange& change, std::int64_t index);
 
 /// One of them, [C, H, W] in the stored type, into `out` (layout.bytes()). From any thread. Throws as above.
 Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
                        std::int64_t index, std::span<std::byte> out);
 
-/// An image as it will be stored: gray, resized.
-Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index);
+/// `image`, number `index` of the source, as it will be stored: gray, resized. Throws DataError.
+Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index, const Image& image);
 
 /// "3 channels, 96 x 96, u8".
 std::string layout_text(const data::ImageLayout& layout);

@@ -1,7 +1,7 @@
 // cohort-data convert images: a folder tree whose folder names say split, context and label.
 #include <algorithm>
 #include <memory>
-#include <numeric>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -11,9 +11,13 @@
 #include "data_prep/axes.h"
 #include "data_prep/boxes.h"
 #include "data_prep/convert.h"
+#include "data_prep/facts.h"
+#include "data_prep/folder_fields.h"
 #include "data_prep/image_file.h"
 #include "data_prep/image_files.h"
+#include "data_prep/ome_images.h"
 #include "data_prep/other_files.h"
+#include "data_prep/planes.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -21,7 +25,8 @@ namespace {
 struct ImagesOptions {
   std::filesystem::path root;
   std::string layout;  // empty: see layout_of()
-  std::string axes;
+  std::string axes, planes;
+  FactOptions facts{.by = "file"};
   FieldOptions fields;
   ConvertOptions common;
 };
@@ -198,52 +203,41 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
   refuse_unsaid(in_split == paths.end() ? most : *in_split, where);
 }
 
-std::vector<std::string> endings_of(data::FieldKind kind) {
-  if (kind == data::FieldKind::boxes || kind == data::FieldKind::points) return {".json"};
-  if (kind == data::FieldKind::text) return {".txt"};
-  return {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"};
-}
-
-/// The fields that the options name, of images with these paths.
-std::vector<FieldSource> folder_fields(const ImagesOptions& options, const std::vector<std::string>& paths) {
-  std::vector<FieldSource> fields;
-  const auto images = std::make_shared<const std::vector<std::string>>(paths);
-  for (std::size_t number = 0; number < options.fields.sources.size(); ++number) {
-    const auto kind = static_cast<data::FieldKind>(number);
-    for (const std::string& text : options.fields.of(kind)) {
-      const auto [folder_text, given] = renamed(text);
-      const std::filesystem::path folder(folder_text);
-      if (!std::filesystem::is_directory(folder))
-        throw DataError({"there is no such folder", folder.string(), "check the path"});
-      const bool is_named = text.find('=') != std::string::npos;
-      const std::string name = is_named ? given : (folder / "").parent_path().filename().string();
-      FieldCells cells;
-      cells.columns = {name};
-      cells.images = std::ssize(paths);
-      cells.of = [folder, images, endings = endings_of(kind)](std::int64_t index) {
-        return std::vector<std::string>{
-            file_beside(folder, (*images)[static_cast<std::size_t>(index)], endings)};
-      };
-      cells.place = [images](std::int64_t index) { return (*images)[static_cast<std::size_t>(index)]; };
-      cells.root = folder;
-      cells.are_files = true;
-      fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
-    }
-  }
-  return fields;
+/// What files of OME-TIFF, a table and then the folders say of the images.
+void read_all_facts(Source& source, const ImagesOptions& options, const std::string& layout,
+                    const OmeImages* ome) {
+  const auto fact = [&](const std::string& name, const std::string& option) {
+    check_fact(name, facts_of_images(), option);
+    if (ome != nullptr) return ome->fact(name);
+    return name == "file" ? source.ids : std::vector<std::string>(source.ids.size());
+  };
+  read_facts(source, options.facts, options.common, fact);
+  const std::vector<Level> levels = parse_layout(layout);
+  const bool has_split =
+      std::any_of(levels.begin(), levels.end(), [](const Level& level) { return level.kind == "split"; });
+  if (has_split && !source.splits.empty())
+    throw UsageError({"folders and an option both say which split an image is in", "--split, --layout",
+                      "leave one of them out; - stands for a level that says nothing"});
+  for (std::size_t i = 0; i < source.ids.size(); ++i)
+    add_folders(source, levels, ome != nullptr ? ome->file_of(i) : source.ids[i], layout);
 }
 
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   LeftOut left_out;
-  const std::vector<std::string> paths =
-      images_below(options.root, options.common.skips_damaged(), left_out, ranks);
-  Source source;
-  comm::together(ranks, [&] {
-    source = source_of_files(options.root, paths, layout_of(options, paths), options.axes);
-    source.fields = folder_fields(options, paths);
-    add_instance_boxes(source.fields, options.fields, options.common);
-  });
+  const bool skips = options.common.skips_damaged();
+  const std::vector<std::string> paths = images_below(options.root, skips, left_out, ranks);
+  std::string layout;
+  comm::together(ranks, [&] { layout = layout_of(options, paths); });
+  std::optional<OmeImages> ome;
+  if (std::any_of(paths.begin(), paths.end(), is_called_ome_tiff)) {
+    const OmeOptions wanted{options.planes, options.axes, !options.common.channels.empty(), skips};
+    ome.emplace(options.root, paths, wanted, left_out, ranks);
+  }
+  Source source = ome ? std::move(ome->source) : source_of_files(options.root, paths, options.axes);
   source.left_out = std::move(left_out);
+  comm::together(ranks, [&] { read_all_facts(source, options, layout, ome ? &*ome : nullptr); });
+  source.fields = folder_fields(options.fields, options.common, source.ids, ranks);
+  comm::together(ranks, [&] { add_instance_boxes(source.fields, options.fields, options.common); });
   return convert(source, options.common, ranks);
 }
 
@@ -313,9 +307,14 @@ void add_convert_images(CLI::App& convert, Action& action) {
        "A folder tree, whose names of folders give split, context and label",
        {"cohort-data convert images photos --layout context:hospital/label --resize 96 --out data/photos",
         "mpirun -n 4 cohort-data convert images photos --hold-out-contexts 5 --hold-out-images 5 --out "
-        "data/photos"},
+        "data/photos",
+        "cohort-data convert images plates --layout none --context well --planes max --out data/plates"},
        endings_on_ranks(),
-       "The first example is for files such as photos/hospitalA/benign/17.png."});
+       "The first example is for files such as photos/hospitalA/benign/17.png. Of OME-TIFF (.ome.tif) pages "
+       "are "
+       "channels, and each series and time point is an image; facts are file (its path), image (the number "
+       "of "
+       "the series), plate, row, column, well, field, time, plane. Of other files it is file alone."});
   command.add_option("root", options->root, "the folder")->required()->type_name("FOLDER");
   command
       .add_option(
@@ -325,6 +324,8 @@ void add_convert_images(CLI::App& convert, Action& action) {
           "levels)")
       ->type_name("LEVELS");
   add_axes_to(command, options->axes, ".npy images", false);
+  add_planes_to(command, options->planes);
+  options->facts.add_to(command, "fact");
   options->fields.add_to(command, "folder");
   finish_convert<ImagesOptions>(command, action, options, run);
 }

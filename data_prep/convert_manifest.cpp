@@ -13,6 +13,7 @@
 #include "data_prep/convert.h"
 #include "data_prep/image_file.h"
 #include "data_prep/table.h"
+#include "data_prep/token_fields.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -63,6 +64,7 @@ std::vector<FieldSource> column_fields(const ManifestOptions& options, const Tab
       fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
     }
   }
+  add_token_fields(fields, options.fields);
   return fields;
 }
 

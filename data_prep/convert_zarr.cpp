@@ -2,7 +2,6 @@
 // bioformats2raw; and plain zarr arrays.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,10 +9,10 @@
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
-#include "cohort/data/pixel_type.h"
 
 #include "data_prep/convert.h"
 #include "data_prep/facts.h"
+#include "data_prep/planes.h"
 #include "data_prep/zarr.h"
 
 namespace cohort::data_prep {
@@ -190,45 +189,6 @@ class StoreWalk {
   const ZarrOptions& options_;
 };
 
-/// Several planes as one.
-class Projection {
- public:
-  Projection(bool is_mean, const data::ImageLayout& layout)
-      : is_mean_(is_mean),
-        layout_(layout),
-        sums_(static_cast<std::size_t>(layout.values()),
-              is_mean ? 0 : -std::numeric_limits<double>::infinity()) {}
-
-  void add(const std::vector<std::byte>& plane) {
-    ++planes_;
-    data::visit_pixels(layout_.type, plane.data(), [&](const auto* values) {
-      for (std::size_t i = 0; i < sums_.size(); ++i) {
-        const auto value = static_cast<double>(values[i]);
-        sums_[i] = is_mean_ ? sums_[i] + value : std::max(sums_[i], value);
-      }
-    });
-  }
-
-  /// Means of integers are rounded half up.
-  void write(std::vector<std::byte>& out) const {
-    data::visit_pixels(layout_.type, out.data(), [&](const auto* start) {
-      using T = std::remove_cvref_t<decltype(*start)>;
-      T* values = static_cast<T*>(static_cast<void*>(out.data()));
-      for (std::size_t i = 0; i < sums_.size(); ++i) {
-        const double value = is_mean_ ? sums_[i] / planes_ : sums_[i];
-        values[i] = static_cast<T>(
-            std::is_integral_v<T> ? static_cast<double>(static_cast<std::int64_t>(value + 0.5)) : value);
-      }
-    });
-  }
-
- private:
-  bool is_mean_;
-  data::ImageLayout layout_;
-  std::vector<double> sums_;
-  int planes_ = 0;
-};
-
 /// An image of the dataset: where it begins in which array.
 struct Piece {
   std::size_t image;
@@ -262,23 +222,10 @@ class Stores {
  private:
   void add_times(std::size_t image) {
     for (std::int64_t time = 0; time < images_[image].size("t"); ++time) {
-      for (const std::int64_t plane : planes_of(images_[image])) add_tiles(image, time, plane);
+      for (const std::int64_t plane :
+           planes_of(images_[image].size("z"), options_.planes, images_[image].array.string()))
+        add_tiles(image, time, plane);
     }
-  }
-
-  /// Numbers of planes that are images; -1: all of them are one.
-  [[nodiscard]] std::vector<std::int64_t> planes_of(const OmeImage& image) const {
-    const std::int64_t count = image.size("z");
-    std::vector<std::int64_t> all;
-    for (std::int64_t plane = 0; plane < count; ++plane) all.push_back(plane);
-    if (options_.planes == "each" || (count == 1 && options_.planes.empty())) return all;
-    if (options_.planes == "max" || options_.planes == "mean") return {-1};
-    const auto number = std::find_if(
-        all.begin(), all.end(), [&](std::int64_t plane) { return std::to_string(plane) == options_.planes; });
-    if (number != all.end()) return {*number};
-    throw UsageError({fmt::format("the image has {} planes (z)", count), image.array.string(),
-                      "choose with --planes: max or mean (a projection), each (an image for each), or a "
-                      "number from 0 on"});
   }
 
   void add_tiles(std::size_t image, std::int64_t time, std::int64_t plane) {
@@ -401,11 +348,7 @@ void add_convert_zarr(CLI::App& convert, Action& action) {
   command.add_option("--level", options->level, "level of resolution; 0 is the highest")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command
-      .add_option("--planes", options->planes,
-                  "what becomes of the planes (z): max or mean of them, each is an image, or the number of "
-                  "one (needed where there are several)")
-      ->type_name("max|mean|each|NUMBER");
+  add_planes_to(command, options->planes);
   command
       .add_option("--tile", options->tile,
                   "side of the square tiles that images are cut into; what does not fill a tile is left out "

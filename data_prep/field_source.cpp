@@ -356,6 +356,7 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
       ->allow_extra_args(false)
       ->type_name("MASK or MASK,CLASSES=NAME");
   add_codecs_to(command);
+  tokens.add_to(command);
   command.option_defaults()->group("Options");
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "cohort/data/field.h"
 
 #include "data_prep/image.h"
+#include "data_prep/token_options.h"
 
 namespace cohort::data_prep {
 
@@ -33,6 +35,8 @@ struct FieldSource {
   /// empty.
   std::function<std::filesystem::path(std::int64_t index)> path{};
   std::uint64_t content = 0;
+  /// What is to be said of the values that were read last; null: nothing ever.
+  std::shared_ptr<const Remarks> remarks{};
 };
 
 /// Values of a mask, [H, W].
@@ -60,6 +64,7 @@ std::vector<std::byte> mask_values(const Mask& mask, const data::Field& field, c
 
 /// Which columns of a table, or folders beside the images, hold fields.
 struct FieldOptions {
+  TokenOptions tokens;
   std::array<std::vector<std::string>, 9> sources;  ///< by kind: "COLUMN=NAME"; of numbers "a,b=NAME"
   std::vector<std::string> codecs;                  ///< "NAME=zstd"
   std::vector<std::string> boxes_of;                ///< "MASK", "MASK,CLASSES" or "MASK,CLASSES=NAME"

@@ -15,6 +15,8 @@ struct Remarks {
   bool profile = false;         ///< has a colour profile, which is not applied
   bool junk = false;            ///< bytes in its file belong to no part of it; they are read over
   bool converted = false;       ///< colours for print (CMYK) became RGB without a profile
+  bool cut_text = false;        ///< of its texts one has more tokens than are kept
+  bool no_token = false;        ///< of its texts one has no token, or none that the vocabulary knows
 };
 
 /// One decoded image, [C, H, W] row-major.

@@ -14,6 +14,7 @@
 
 #include "data_prep/axes.h"
 #include "data_prep/npz.h"
+#include "data_prep/ome_tiff.h"
 
 namespace cohort::data_prep {
 
@@ -33,6 +34,7 @@ Image read_image(const std::filesystem::path& file, const std::string& axes) {
   if (!std::filesystem::exists(file)) {
     throw DataError({"the image file is missing", file.string(), "restore it or take it off the list"});
   }
+  if (is_called_ome_tiff(file)) return read_ome_tiff(file);
   return decode_image(read_file(file), file.string(), axes);
 }
 

@@ -15,7 +15,8 @@ namespace cohort::data_prep {
 /// refused with UsageError.
 Image decode_image(std::string_view content, const std::string& where, const std::string& axes = "");
 
-/// The same from a file. Throws DataError naming it when it is missing.
+/// The same from a file, one of OME-TIFF (.ome.tif) with its pages as channels. Throws DataError naming it
+/// when it is missing, or has several images.
 Image read_image(const std::filesystem::path& file, const std::string& axes = "");
 
 /// Whether the name ends like that of an image: png, jpg, jpeg, tif, tiff, in any case.

@@ -1,6 +1,9 @@
 // cohort-data inspect: what a dataset holds.
+#include <algorithm>
+
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/printable.h"
 #include "cohort/core/terminal.h"
 #include "cohort/core/text.h"
@@ -9,6 +12,7 @@
 
 #include "data_prep/contact_sheet.h"
 #include "data_prep/counts.h"
+#include "data_prep/export_fields.h"
 #include "data_prep/options.h"
 
 namespace cohort::data_prep {
@@ -48,13 +52,44 @@ std::string shown_names(const std::vector<std::string>& names, bool all) {
                                : fmt::format("{} … ({} in all)", list, format_count(std::ssize(names)));
 }
 
+/// "; of report by wordpiece-uncased, 231 tokens, vocabulary 9cd1…, at most 512".
+std::string tokenization_text(const data::Field& field) {
+  if (!field.tokenization) return "";
+  const auto& [tokenizer, vocabulary, size, most] = *field.tokenization;
+  return fmt::format("; of {} by {}, {} tokens, vocabulary {}, at most {}", printable_name(field.of),
+                     printable(tokenizer), format_count(size), checksum_text(vocabulary), most);
+}
+
 /// "lungs: mask u8 [64, 64], zstd; other, lung".
 std::string field_text(const data::Field& field, bool all) {
   std::vector<std::string> shape;
   for (const std::int64_t size : field.shape) shape.push_back(size < 0 ? "n" : fmt::format("{}", size));
-  return fmt::format("{}: {} {} [{}], {}{}{}", printable_name(field.name), data::field_kind_name(field.kind),
-                     data::value_type_name(field.type), join(shape, ", "), data::codec_name(field.codec),
-                     field.names.empty() ? "" : "; ", shown_names(field.names, all));
+  return fmt::format("{}: {} {} [{}], {}{}{}{}", printable_name(field.name),
+                     data::field_kind_name(field.kind), data::value_type_name(field.type), join(shape, ", "),
+                     data::codec_name(field.codec), field.names.empty() ? "" : "; ",
+                     shown_names(field.names, all), tokenization_text(field));
+}
+
+/// Texts and tokens of the first image.
+void print_texts(const std::filesystem::path& folder, const data::Description& description) {
+  constexpr std::size_t kShown = 160;
+  const auto is_text = [](const data::Field& field) {
+    return field.kind == data::FieldKind::text || field.kind == data::FieldKind::tokens;
+  };
+  const auto split = std::find_if(description.splits.begin(), description.splits.end(),
+                                  [](const data::Split& some) { return some.rows() > 0; });
+  if (split == description.splits.end() ||
+      std::none_of(description.fields.begin(), description.fields.end(), is_text))
+    return;
+  const data::Dataset dataset = data::Dataset::open(folder, split->name);
+  fmt::print("first    {} of split {}\n", printable_name(dataset.id(0)), printable_name(split->name));
+  std::vector<std::byte> values;
+  for (const data::Field& field : description.fields) {
+    if (!is_text(field)) continue;
+    dataset.read_field(0, field.name, values);
+    fmt::print("         {}: {}\n", printable_name(field.name),
+               printable_name(field_cells(field, values).front(), kShown));
+  }
 }
 
 void print_dataset(const std::filesystem::path& folder, bool all) {
@@ -74,6 +109,7 @@ void print_dataset(const std::filesystem::path& folder, bool all) {
   for (const auto& key : description.contexts)
     fmt::print("context  {}: {} values\n", printable_name(key.name), format_count(std::ssize(key.values)));
   for (const data::Field& field : description.fields) fmt::print("field    {}\n", field_text(field, all));
+  print_texts(folder, description);
   print_shards(description);
   std::vector<data::Row> rows;
   for (std::size_t split = 0; split < description.splits.size(); ++split)

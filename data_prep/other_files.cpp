@@ -22,7 +22,7 @@ const std::array kKinds{
               "convert slides cuts them into tiles",
               {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".isyntax"}},
     KnownKind{"files of microscopes",
-              "write each plane as TIFF, for example with bfconvert of Bio-Formats",
+              "write them as OME-TIFF (.ome.tif), for example with bfconvert of Bio-Formats",
               {".czi", ".nd2", ".lif", ".lsm", ".oib", ".oif", ".vsi", ".zvi", ".ims", ".dv", ".stk", ".n5",
                ".flex", ".c01"}},
     KnownKind{"zarr stores", "convert zarr reads them", {".zarr"}},

@@ -113,6 +113,12 @@ class Rearrangement {
       const data::Field& found = description.field(wanted.name);
       wanted.codec = found.codec;
       if (found == wanted) continue;
+      if (found.tokenization != wanted.tokenization)
+        throw DataError({fmt::format("field '{}' was made by another tokenizer than that of {}", wanted.name,
+                                     options_.datasets.front().string()),
+                         folder.string(),
+                         "convert the images again with the same --tokenizer, --vocabulary and "
+                         "--maximal-length"});
       throw DataError({fmt::format("field '{}' has another kind, type, shape or other names than that of {}",
                                    wanted.name, options_.datasets.front().string()),
                        folder.string(), "convert the images again with the same fields"});

@@ -20,7 +20,9 @@ constexpr std::array kKindsOfRemarks{
     Kind{&Remarks::alpha, "an alpha channel (transparency) was left out"},
     Kind{&Remarks::profile, "a colour profile, which is not applied"},
     Kind{&Remarks::converted, "colours for print (CMYK) became RGB without a profile"},
-    Kind{&Remarks::junk, "bytes that belong to no part of the JPEG file were read over"}};
+    Kind{&Remarks::junk, "bytes that belong to no part of the JPEG file were read over"},
+    Kind{&Remarks::cut_text, "a text has more tokens than --maximal-length and lost its end"},
+    Kind{&Remarks::no_token, "a text is empty, or has no token that the vocabulary knows"}};
 
 }  // namespace
 

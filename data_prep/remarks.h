@@ -18,7 +18,7 @@ class RemarkCounts {
   void log(comm::Communicator& ranks, bool keeps_jpeg) const;
 
  private:
-  static constexpr std::size_t kKinds = 6;
+  static constexpr std::size_t kKinds = 8;
   std::array<std::int64_t, kKinds> counts_{};
 };
 

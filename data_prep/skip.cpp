@@ -24,10 +24,9 @@ std::string one_line(std::string text) {
 }
 
 /// Throws DataError for a field that cannot be read, or whose values are wrong.
-void check_source_field(const Source& source, const ConvertOptions& options, std::size_t number,
+void check_source_field(const Source& source, const ImageChange& change, std::size_t number,
                         const data::Field& field, std::int64_t index) {
-  const std::vector<std::byte> values =
-      source.fields[number].values(field, index, change_of(source, options, index));
+  const std::vector<std::byte> values = source.fields[number].values(field, index, change);
   const std::string problem = data::problem_of_values(field, values);
   if (!problem.empty())
     throw DataError({fmt::format("field '{}' {}", field.name, problem),
@@ -60,9 +59,11 @@ std::string problem_of(const Source& source, const ConvertOptions& options, std:
     return one_line(fmt::format("{}: {}", error.text().what, error.text().where));
   };
   try {
-    const Wanted found{prepared(source, options, index).layout, shaped_fields(source, options, index)};
+    const Image image = source.image(index);
+    const ImageChange change = change_of(options, image.layout);
+    const Wanted found{prepared(source, options, index, image).layout, shaped_fields(source, change, index)};
     for (std::size_t i = 0; i < found.fields.size(); ++i)
-      check_source_field(source, options, i, found.fields[i], index);
+      check_source_field(source, change, i, found.fields[i], index);
     if (!wanted) wanted = found;
     return difference(found, *wanted);
   } catch (const DataError& error) {

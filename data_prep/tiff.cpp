@@ -182,8 +182,9 @@ int tiff_orientation(const TiffFile& file) {
   return orientation_of("", file.bytes_of(TIFFTAG_XMLPACKET));
 }
 
-Image read_tiff(std::string_view content) {
-  const TiffFile file(content);
+}  // namespace
+
+Image read_page(const TiffFile& file) {
   const TiffPage page(file);
   check_size(file, page, page.height, page.width);
   Image image = page.is_converted() ? converted(file, page) : as_stored(file, page);
@@ -193,11 +194,9 @@ Image read_tiff(std::string_view content) {
   return upright(std::move(image), tiff_orientation(file));
 }
 
-}  // namespace
-
 Image decode_tiff(std::string_view content, const std::string& where) {
   try {
-    return read_tiff(content);
+    return read_page(TiffFile(content));
   } catch (const TiffProblem& problem) {
     fail_decoding(std::string("TIFF: ") + problem.what(), where);
   }

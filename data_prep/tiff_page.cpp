@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -93,7 +95,17 @@ std::string format_text(std::uint16_t format) {
 
 }  // namespace
 
-TiffFile::TiffFile(std::string_view content) : content_(content) {
+TiffFile::TiffFile(std::string_view content) : content_(content), bytes_(content.size()) {
+  open();
+  choose_page();
+}
+
+TiffFile::TiffFile(const std::filesystem::path& file)
+    : file_(open_file(file)), bytes_(std::filesystem::file_size(file)) {
+  open();
+}
+
+void TiffFile::open() {
   TIFFSetErrorHandler(keep_error);
   TIFFSetWarningHandler(keep_warning);
   said() = {};
@@ -102,15 +114,44 @@ TiffFile::TiffFile(std::string_view content) : content_(content) {
       [](thandle_t) { return 0; },
       [](thandle_t file) -> toff_t { return static_cast<TiffFile*>(file)->bytes(); }, nullptr, nullptr));
   if (!tiff_) refuse_damage();
-  choose_page();
+}
+
+void TiffFile::open_page(std::int64_t page) {
+  said() = {};
+  const bool opened = page == page_ || (page_ >= 0 && page == page_ + 1
+                                            ? TIFFReadDirectory(get()) != 0
+                                            : TIFFSetDirectory(get(), static_cast<tdir_t>(page)) != 0);
+  page_ = opened ? page : -1;
+  if (!opened) throw TiffProblem(fmt::format("it has no page {}", page + 1));
+}
+
+std::string TiffFile::description() const {
+  const char* text = nullptr;
+  return TIFFGetField(get(), TIFFTAG_IMAGEDESCRIPTION, &text) != 0 && text != nullptr ? text : "";
+}
+
+tsize_t TiffFile::read_at(std::size_t offset, std::span<std::byte> out) const {
+  if (!file_) {
+    std::memcpy(out.data(), content_.data() + offset, out.size());
+    return std::ssize(out);
+  }
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t count =
+        ::pread(file_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) break;
+    done += static_cast<std::size_t>(count);
+  }
+  return static_cast<tsize_t>(done);
 }
 
 tsize_t TiffFile::read(thandle_t file, void* out, tsize_t count) {
   auto& self = *static_cast<TiffFile*>(file);
-  const std::size_t taken = std::min(self.bytes() - self.at_, static_cast<std::size_t>(count));
-  std::memcpy(out, self.content_.data() + self.at_, taken);
-  self.at_ += taken;
-  return static_cast<tsize_t>(taken);
+  const std::size_t wanted = std::min(self.bytes() - self.at_, static_cast<std::size_t>(count));
+  const tsize_t taken = self.read_at(self.at_, {static_cast<std::byte*>(out), wanted});
+  self.at_ += static_cast<std::size_t>(taken);
+  return taken;
 }
 
 toff_t TiffFile::seek(thandle_t file, toff_t offset, int from) {
@@ -147,7 +188,10 @@ void TiffFile::choose_page() {
   std::optional<tdir_t> page;
   for (bool more = true; more; more = TIFFReadDirectory(get()) != 0) {
     if ((field<std::uint32_t>(TIFFTAG_SUBFILETYPE) & kNoPage) != 0) continue;
-    if (page) throw TiffProblem("it has more than one page; tiffsplit of libtiff writes each as a file");
+    if (page)
+      throw TiffProblem(
+          "it has more than one page; tiffsplit of libtiff writes each as a file, and OME-TIFF has "
+          "to be called .ome.tif");
     page = TIFFCurrentDirectory(get());
   }
   if (TIFFSetDirectory(get(), page.value_or(0)) == 0) refuse_damage();

@@ -1,5 +1,8 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -7,8 +10,11 @@
 
 #include <tiffio.h>
 
+#include "cohort/core/file.h"
 #include "cohort/core/handle.h"
 #include "cohort/data/description.h"
+
+#include "data_prep/image.h"
 
 namespace cohort::data_prep {
 
@@ -17,17 +23,22 @@ struct TiffProblem : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A TIFF file in memory, opened at its one page: smaller copies and masks beside it are none. All throw
-/// TiffProblem.
+/// A TIFF file. All throw TiffProblem.
 class TiffFile {
  public:
-  /// `content` outlives it.
+  /// In memory, opened at its one page: smaller copies and masks beside it are none. `content` outlives it.
   explicit TiffFile(std::string_view content);
+  /// On the disk, of which only what is asked for is read, opened at its first page. Throws DataError, too.
+  explicit TiffFile(const std::filesystem::path& file);
   TiffFile(const TiffFile&) = delete;
   TiffFile& operator=(const TiffFile&) = delete;
 
   [[nodiscard]] TIFF* get() const noexcept { return tiff_.get(); }
-  [[nodiscard]] std::size_t bytes() const noexcept { return content_.size(); }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  /// From 0 on, all pages of the file.
+  void open_page(std::int64_t page);
+  /// ImageDescription of the page that is open; empty: it has none.
+  [[nodiscard]] std::string description() const;
 
   /// The value of a tag that has one; that of the standard, or 0, where the file has none.
   template <class Value>
@@ -51,13 +62,17 @@ class TiffFile {
     static void close(type tiff) noexcept { TIFFClose(tiff); }
   };
 
+  void open();
   void choose_page();
+  tsize_t read_at(std::size_t offset, std::span<std::byte> out) const;
   [[nodiscard]] bool has_sub_directory() const;
   static tsize_t read(thandle_t file, void* out, tsize_t count);
   static toff_t seek(thandle_t file, toff_t offset, int from);
 
   std::string_view content_;
-  std::size_t at_ = 0;
+  FileDescriptor file_;  // none: the file is in memory
+  std::size_t bytes_, at_ = 0;
+  std::int64_t page_ = 0;  // of open_page(); -1: not known
   Handle<Close> tiff_;
 };
 
@@ -81,5 +96,8 @@ struct TiffPage {
   [[nodiscard]] std::vector<std::int64_t> kept_samples(const TiffFile& file) const;
   [[nodiscard]] bool has_known_meaning() const;
 };
+
+/// The page that is open, upright.
+Image read_page(const TiffFile& file);
 
 }  // namespace cohort::data_prep

@@ -224,7 +224,8 @@ ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& train
     skip(found->source, found->preparation, options, ranks);
   comm::together(ranks, [&] {
     found->plan = data_prep::make_plan(found->source, found->preparation);
-    const data::ImageLayout images = data_prep::prepared(found->source, found->preparation, 0).layout;
+    const data::ImageLayout images =
+        data_prep::prepared(found->source, found->preparation, 0, found->source.image(0)).layout;
     describe(found->plan.description, images, trained_on, chosen_channels);
     log_info(fmt::format("{} images, prepared as those of training: {}",
                          format_count(std::ssize(found->plan.rows)), data_prep::layout_text(images)));

@@ -70,6 +70,7 @@ seeds() {
     zarr) (cd "$ROOT/tests/data/readers" && for array in gzip raw checked big; do
       { cat $array.zarr/zarr.json && printf '\0' && cat $array.zarr/c/0/0; } >"$2/$array"
     done) ;;
+    ome_xml) printf '<OME UUID="u"><Plate Name="p"><Well Row="0" Column="1"><WellSample><ImageRef ID="i"/></WellSample></Well></Plate><Image ID="i"><Pixels DimensionOrder="XYCZT" SizeC="2" SizeZ="3" SizeT="1"><Channel Name="a"/><TiffData FirstC="1" IFD="0" PlaneCount="1"><UUID FileName="b.ome.tif">u</UUID></TiffData></Pixels></Image></OME>' >"$2/seed" ;;
     tar) tar -cf "$2/seed" -C "$ROOT/tests/data" arrays.py nuclei/dataset.json ;;
     exif) printf 'II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0tiff:Orientation="6"------' >"$2/seed" ;;
     image_file) find "$ROOT/tests" \( -name '*.png' -o -name '*.tif' -o -name '*.jpg' \) -size -64k -exec cp {} "$2" \; ;;

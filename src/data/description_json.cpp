@@ -243,6 +243,11 @@ ValueType read_value_type(const Node& node) {
   node.fail(fmt::format("is '{}', none of u8, u16, i32, i64, f32", name));
 }
 
+Tokenization read_tokenization(const Node& node) {
+  return {node.at("tokenizer").text(), node.at("vocabulary").checksum(), node.at("size").integer(1, INT32_MAX),
+          node.at("maximal_length").integer(1, INT32_MAX)};
+}
+
 Field read_field(const Node& node) {
   Field field{node.at("name").text(),
               read_kind(node.at("kind")),
@@ -252,10 +257,23 @@ Field read_field(const Node& node) {
   for (const Node& size : node.at("shape").list()) field.shape.push_back(size.integer(-1, kMaxImageBytes));
   if (node.has("of")) field.of = node.at("of").text();
   if (node.has("names")) field.names = read_names(node.at("names"));
+  if (node.has("tokenization")) field.tokenization = read_tokenization(node.at("tokenization"));
   if (!is_file_name(field.name) || field.name.find('/') != std::string::npos || field.name.front() == '.')
     node.at("name").fail(fmt::format("is '{}', which cannot name a field", field.name));
   if (const std::string problem = problem_of(field); !problem.empty()) node.fail(problem);
   return field;
+}
+
+/// Tokens are of a text, or of other tokens; all else is of an image.
+void check_of(const Node& node, const std::vector<Field>& fields) {
+  const bool is_of_text = read_kind(node.at("kind")) == FieldKind::tokens;
+  const auto fits = [&](const Field& field) {
+    const bool has_text = field.kind == FieldKind::text || field.kind == FieldKind::tokens;
+    return field.name == node.at("of").text() && (is_of_text ? has_text : field.kind == FieldKind::image);
+  };
+  if (std::any_of(fields.begin(), fields.end(), fits)) return;
+  node.at("of").fail(fmt::format("is '{}', none of the fields of kind {}", node.at("of").text(),
+                                 is_of_text ? "text or tokens" : "image"));
 }
 
 void read_fields(const Node& root, Description& description) {
@@ -263,14 +281,8 @@ void read_fields(const Node& root, Description& description) {
   for (const Node& node : root.at("fields").list()) description.fields.push_back(read_field(node));
   if (description.fields.empty()) root.at("fields").fail("is empty");
   check_unique(root.at("fields"), names_of(description.fields));
-  const auto is_field = [&](const std::string& name) {
-    return std::any_of(description.fields.begin(), description.fields.end(), [&](const Field& field) {
-      return field.name == name && field.kind == FieldKind::image;
-    });
-  };
   for (const Node& node : root.at("fields").list()) {
-    if (!node.has("of") || is_field(node.at("of").text())) continue;
-    node.at("of").fail(fmt::format("is '{}', none of the fields of kind image", node.at("of").text()));
+    if (node.has("of")) check_of(node, description.fields);
   }
 }
 
@@ -334,6 +346,12 @@ Json to_json(const Field& field) {
             {"codec", codec_name(field.codec)}};
   if (!field.of.empty()) json["of"] = field.of;
   if (!field.names.empty()) json["names"] = field.names;
+  if (const auto& made = field.tokenization) {
+    json["tokenization"] = {{"tokenizer", made->tokenizer},
+                            {"vocabulary", checksum_text(made->vocabulary)},
+                            {"size", made->size},
+                            {"maximal_length", made->maximal_length}};
+  }
   return json;
 }
 

@@ -92,6 +92,14 @@ std::string problem_of_names(const Field& field) {
   return "";
 }
 
+std::string problem_of_tokenization(const Field& field) {
+  if (!field.tokenization) return "";
+  if (field.kind != FieldKind::tokens)
+    return fmt::format("has a tokenization, which no field of kind {} has", field_kind_name(field.kind));
+  const bool fits = field.tokenization->size > 0 && field.tokenization->maximal_length > 0;
+  return fits ? "" : "has a tokenization without a size or a maximal length";
+}
+
 template <class Value, class Check>
 std::string first_problem(std::span<const std::byte> bytes, const Check& check) {
   for (std::size_t at = 0; at + sizeof(Value) <= bytes.size(); at += sizeof(Value)) {
@@ -130,6 +138,16 @@ std::string problem_of_places(const Field& field, std::span<const std::byte> val
 std::string problem_of_flags(std::span<const std::byte> values) {
   return first_problem<std::uint8_t>(values, [](std::uint8_t value, std::size_t) -> std::string {
     return value <= 1 || value == 255 ? "" : fmt::format("holds the flag {}, none of 0, 1, 255", value);
+  });
+}
+
+std::string problem_of_tokens(const Field& field, std::span<const std::byte> values) {
+  if (!field.tokenization) return "";
+  const auto& [tokenizer, vocabulary, size, most] = *field.tokenization;
+  const std::int64_t count = std::ssize(values) / value_type_bytes(field.type);
+  if (count > most) return fmt::format("has {} tokens, of at most {}", count, most);
+  return first_problem<std::int32_t>(values, [size = size](std::int32_t token, std::size_t) -> std::string {
+    return token >= 0 && token < size ? "" : fmt::format("holds token {}, of {}", token, size);
   });
 }
 
@@ -182,7 +200,8 @@ std::string problem_of(const Field& field) {
   if (!can_keep(field.codec, field))
     return fmt::format("has codec {}, which cannot keep kind {} of type {}", codec_name(field.codec), kind,
                        value_type_name(field.type));
-  return problem_of_names(field);
+  const std::string names = problem_of_names(field);
+  return names.empty() ? problem_of_tokenization(field) : names;
 }
 
 std::string problem_of_values(const Field& field, std::span<const std::byte> values) {
@@ -198,6 +217,8 @@ std::string problem_of_values(const Field& field, std::span<const std::byte> val
       return is_utf8({static_cast<const char*>(start), values.size()}) ? "" : "is not UTF-8";
     case FieldKind::flags:
       return problem_of_flags(values);
+    case FieldKind::tokens:
+      return problem_of_tokens(field, values);
     default:
       return "";
   }

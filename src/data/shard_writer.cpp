@@ -129,13 +129,16 @@ struct ShardRows {
   const std::function<void()>& row_done;
 };
 
+std::vector<std::byte> field_of_row(const ShardRows& shard, std::size_t field, std::int64_t index) {
+  return encoded_field(shard.description.fields[field], field, shard.rows[static_cast<std::size_t>(index)],
+                       shard.source, index);
+}
+
 std::vector<SpooledRows> encode_fields(const ShardRows& shard) {
   std::vector<SpooledRows> fields;
   for (std::size_t i = 0; i < shard.description.fields.size(); ++i) {
     SpooledRows& rows = fields.emplace_back(shard.path);
-    for (const std::int64_t index : shard.order)
-      rows.add(encoded_field(shard.description.fields[i], i, shard.rows[static_cast<std::size_t>(index)],
-                             shard.source, index));
+    for (const std::int64_t index : shard.order) rows.add(field_of_row(shard, i, index));
   }
   return fields;
 }
@@ -155,14 +158,26 @@ void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, cons
   }
 }
 
-std::vector<Moments> write_encoded(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+/// Images as they are stored, in memory and on the way to it.
+std::vector<std::byte> stored_row(const ShardRows& shard, std::int64_t row, std::span<std::byte> image) {
+  if (shard.description.codec != Codec::raw)
+    return encoded_row(shard.description, shard.source, row, image);
+  shard.source(row, image);
+  return {image.begin(), image.end()};
+}
+
+/// Rows one after the other, each with its fields.
+std::vector<Moments> write_by_row(const ShardRows& shard) {
   const ImageLayout& layout = shard.description.images;
   SpooledRows images(shard.path);
+  std::vector<SpooledRows> fields;
+  for (std::size_t i = 0; i < shard.description.fields.size(); ++i) fields.emplace_back(shard.path);
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   for (const std::int64_t row : shard.order) {
-    images.add(encoded_row(shard.description, shard.source, row, image));
+    images.add(stored_row(shard, row, image));
     add_image(layout, image.data(), channels);
+    for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(field_of_row(shard, i, row));
     shard.row_done();
   }
   const ShardOffsets offsets = write_structure(shard.path, shard.description, images.bytes(),
@@ -174,7 +189,8 @@ std::vector<Moments> write_encoded(const ShardRows& shard, std::vector<SpooledRo
 }
 
 /// Pixels and checksums, into the room that the structure has for them. Returns the moments of every channel.
-std::vector<Moments> write_raw(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+std::vector<Moments> write_raw(const ShardRows& shard) {
+  std::vector<SpooledRows> fields = encode_fields(shard);
   const ImageLayout& layout = shard.description.images;
   const auto image_bytes = static_cast<std::uint64_t>(layout.bytes());
   const ShardOffsets offsets =
@@ -251,10 +267,9 @@ WrittenShard write_shard(const std::filesystem::path& folder, const std::string&
   const std::filesystem::path partial = folder / (file + ".partial");
   WrittenShard shard{{partial.filename().string(), static_cast<std::int64_t>(order.size()), 0, 0}, {}};
   try {
-    const auto write = description.codec == Codec::raw ? write_raw : write_encoded;
-    const ShardRows content{partial, description, rows, order, pixels, row_done};
-    std::vector<SpooledRows> fields = encode_fields(content);
-    shard.channels = write(content, fields);
+    const bool is_raw = description.codec == Codec::raw && !pixels.reads_by_row;
+    const auto write = is_raw ? write_raw : write_by_row;
+    shard.channels = write({partial, description, rows, order, pixels, row_done});
     sync_file(partial);
     shard.entry.bytes = std::filesystem::file_size(partial);
     shard.entry.checksum = checksum_file(partial);

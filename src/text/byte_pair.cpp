@@ -1,5 +1,8 @@
 #include "cohort/text/byte_pair.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include <fmt/format.h>
 #include <unicode/casemap.h>
 
@@ -231,17 +234,6 @@ void refuse_unknown(const MergesFile::Line& line, const IdOfText& ids, const std
   }
 }
 
-/// All places of a pair at once, from left to right, as published.
-void join(Ids& symbols, std::uint64_t pair, std::int32_t result) {
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < symbols.size(); ++i, ++kept) {
-    const bool joins = i + 1 < symbols.size() && pair_of(symbols[i], symbols[i + 1]) == pair;
-    symbols[kept] = joins ? result : symbols[i];
-    if (joins) ++i;
-  }
-  symbols.resize(kept);
-}
-
 }  // namespace
 
 BytePair::BytePair(const MergesFile& merges, std::vector<std::string> tokens, const std::string& file)
@@ -274,30 +266,107 @@ std::unique_ptr<BytePair> BytePair::read(const std::filesystem::path& file) {
   return std::unique_ptr<BytePair>(new BytePair(merges, std::move(tokens), file.string()));
 }
 
-BytePair::Merges::const_iterator BytePair::next_merge(const Ids& symbols) const {
-  auto next = merges_.end();
-  for (std::size_t i = 0; i + 1 < symbols.size(); ++i) {
-    const auto found = merges_.find(pair_of(symbols[i], symbols[i + 1]));
-    if (found == merges_.end()) continue;
-    if (next == merges_.end() || found->second.rank < next->second.rank) next = found;
+/// The symbols of a word, whose pairs are joined; room for one after the other.
+class BytePair::Word {
+ public:
+  explicit Word(const Merges& merges) : merges_(merges) {}
+
+  void clear() { symbols_.clear(); }
+  void add(std::int32_t id) {
+    const auto at = static_cast<std::int32_t>(symbols_.size());
+    symbols_.push_back({id, at - 1, at + 1});
   }
-  return next;
+  void set_last(std::int32_t id) { symbols_.back().id = id; }
+  void join_pairs();
+  void append_to(Ids& ids) const {
+    for (const Symbol& symbol : symbols_) {
+      if (symbol.id != kJoined) ids.push_back(symbol.id);
+    }
+  }
+
+ private:
+  static constexpr std::int32_t kJoined = -1;  // to the symbol before
+  struct Symbol {
+    std::int32_t id, before, next;
+  };
+  /// Where a pair begins that a merge is for; those of one merge from left to right.
+  struct Place {
+    std::int32_t rank, at;
+    const Merges::value_type* merge;
+    friend bool operator<(const Place& a, const Place& b) {
+      return std::tie(b.rank, b.at) < std::tie(a.rank, a.at);  // the first of a heap is the largest
+    }
+  };
+
+  Symbol& symbol(std::int32_t at) { return symbols_[static_cast<std::size_t>(at)]; }
+  bool begins_pair(std::int32_t at) {
+    return at >= 0 && symbol(at).id != kJoined && symbol(at).next < std::ssize(symbols_);
+  }
+  /// Precondition: begins_pair().
+  std::uint64_t pair_at(std::int32_t at) { return pair_of(symbol(at).id, symbol(symbol(at).next).id); }
+  void note(std::int32_t at);
+  Place take_first();
+  void join(std::int32_t at, std::int32_t result);
+
+  const Merges& merges_;
+  std::vector<Symbol> symbols_;
+  std::vector<Place> places_;  // a heap
+  std::vector<std::int32_t> joined_;
+};
+
+void BytePair::Word::note(std::int32_t at) {
+  if (!begins_pair(at)) return;
+  const auto merge = merges_.find(pair_at(at));
+  if (merge == merges_.end()) return;
+  places_.push_back({merge->second.rank, at, &*merge});
+  std::push_heap(places_.begin(), places_.end());
 }
 
-void BytePair::append_word(std::string_view word, Ids& ids) const {
-  if (word == kBegin) return ids.push_back(specials_.begin);
-  if (word == kEnd) return ids.push_back(specials_.end);
-  Ids symbols;
-  for (const char byte : word) symbols.push_back(within_[static_cast<unsigned char>(byte)]);
-  symbols.back() = last_[static_cast<unsigned char>(word.back())];
-  for (auto next = next_merge(symbols); next != merges_.end(); next = next_merge(symbols))
-    join(symbols, next->first, next->second.result);
-  ids.insert(ids.end(), symbols.begin(), symbols.end());
+BytePair::Word::Place BytePair::Word::take_first() {
+  std::pop_heap(places_.begin(), places_.end());
+  const Place first = places_.back();
+  places_.pop_back();
+  return first;
+}
+
+void BytePair::Word::join(std::int32_t at, std::int32_t result) {
+  const std::int32_t gone = symbol(at).next, behind = symbol(gone).next;
+  symbol(gone).id = kJoined;
+  symbol(at).id = result;
+  symbol(at).next = behind;
+  if (behind < std::ssize(symbols_)) symbol(behind).before = at;
+  joined_.push_back(at);
+}
+
+void BytePair::Word::join_pairs() {
+  for (std::int32_t at = 0; at < std::ssize(symbols_); ++at) note(at);
+  while (!places_.empty()) {
+    const auto [rank, at, merge] = take_first();
+    if (begins_pair(at) && pair_at(at) == merge->first) join(at, merge->second.result);
+    // As published, all places of a pair are joined before another pair is looked for.
+    if (!places_.empty() && places_.front().rank == rank) continue;
+    for (const std::int32_t place : joined_) {
+      note(symbol(place).before);
+      note(place);
+    }
+    joined_.clear();
+  }
+}
+
+void BytePair::append_word(std::string_view bytes, Word& word, Ids& ids) const {
+  if (bytes == kBegin) return ids.push_back(specials_.begin);
+  if (bytes == kEnd) return ids.push_back(specials_.end);
+  word.clear();
+  for (const char byte : bytes) word.add(within_[static_cast<unsigned char>(byte)]);
+  word.set_last(last_[static_cast<unsigned char>(bytes.back())]);
+  word.join_pairs();
+  word.append_to(ids);
 }
 
 Ids BytePair::encode(std::string_view text) const {
   Ids ids;
-  for_each_token(prepared(text), [&](std::string_view token) { append_word(token, ids); });
+  Word word(merges_);
+  for_each_token(prepared(text), [&](std::string_view token) { append_word(token, word, ids); });
   return ids;
 }
 

@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/core/text.h"
 #include "cohort/text/byte_pair.h"
 #include "cohort/text/word_piece.h"
@@ -43,6 +45,13 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
         {fmt::format("texts of at most {} tokens have no room for begin and end", options.maximal_length),
          "maximal length of texts", "give 2 or more; BERT takes 512, CLIP 77"});
   return found->second(options.vocabulary);
+}
+
+std::uint64_t vocabulary_checksum(const std::filesystem::path& vocabulary) {
+  std::string content = read_file(vocabulary, kMostPicture);
+  if (vocabulary.extension() == ".json")
+    content += read_file(vocabulary.parent_path() / "merges.txt", kMostPicture);
+  return checksum(std::as_bytes(std::span(content)));
 }
 
 Ids encode_whole(const Tokenizer& tokenizer, std::string_view text, std::int64_t maximal_length) {

@@ -156,7 +156,16 @@ Description with_fields() {
   Description description = sample();
   description.fields = {{"lungs", FieldKind::mask, ValueType::u8, {4, 5}, Codec::zstd, "", {"other", "lung"}},
                         {"second", FieldKind::image, ValueType::u16, {2, 4, 5}},
-                        {"cells", FieldKind::boxes, ValueType::f32, {-1, 5}, Codec::raw, "second", {"cell"}}};
+                        {"cells", FieldKind::boxes, ValueType::f32, {-1, 5}, Codec::raw, "second", {"cell"}},
+                        {"report", FieldKind::text, ValueType::u8, {-1}},
+                        {"report_tokens",
+                         FieldKind::tokens,
+                         ValueType::i32,
+                         {-1},
+                         Codec::raw,
+                         "report",
+                         {},
+                         Tokenization{"wordpiece-cased", ~std::uint64_t{0}, 231, 64}}};
   return description;
 }
 
@@ -186,6 +195,14 @@ TEST_F(DescriptionFile, RefusesFieldsThatContradict) {
        [](Json& j) { j["fields"][1]["name"] = "../x"; }},
       {"key 'fields[2].of' is 'lungs', none of the fields of kind image",
        [](Json& j) { j["fields"][2]["of"] = "lungs"; }},
+      {"key 'fields[4].of' is 'second', none of the fields of kind text or tokens",
+       [](Json& j) { j["fields"][4]["of"] = "second"; }},
+      {"key 'fields[4].tokenization.size' is 0, outside 1",
+       [](Json& j) { j["fields"][4]["tokenization"]["size"] = 0; }},
+      {"key 'fields[4].tokenization.vocabulary' is missing",
+       [](Json& j) { j["fields"][4]["tokenization"].erase("vocabulary"); }},
+      {"key 'fields[0]' has a tokenization, which no field of kind mask has",
+       [](Json& j) { j["fields"][0]["tokenization"] = j["fields"][4]["tokenization"]; }},
       {"key 'fields[0].names' has 'lung' twice",
        [](Json& j) {
          j["fields"][0]["names"] = {"lung", "lung"};

@@ -5,6 +5,7 @@
 #include "cohort/data/dataset.h"
 
 #include "data/command_line.h"
+#include "data_prep/convert.h"
 #include "data_prep/export_fields.h"
 #include "support/faults.h"
 
@@ -256,6 +257,64 @@ TEST_F(Commands, FilesInFoldersBesideTheImagesBecomeFields) {
   if (world_.rank() == 0) std::filesystem::remove(path("masks/south/cat/1.png"));
   world_.barrier();
   EXPECT_NE(refused(line + " --overwrite").find("the file of a mask is missing"), std::string::npos);
+}
+
+TEST_F(Commands, FilesBesideTheImagesMayEndInAnyOfTheirWays) {
+  make_photos();
+  if (world_.rank() == 0) {
+    for (const char* folder : {"north/cat", "north/dog", "south/cat", "south/dog"}) {
+      std::filesystem::create_directories(path("masks") / folder);
+      for (int i = 0; i < 3; ++i) {
+        const std::string values(24, static_cast<char>(10 * i + 1));
+        const data::Field mask{"m", data::FieldKind::mask, data::ValueType::u8, {4, 6}};
+        if (i == 1)
+          write_file_atomically(path("masks") / folder / "1.npy",
+                                npy_file("|u1", mask.shape, std::as_bytes(std::span(values))));
+        else
+          testing::write_png(path("masks") / folder / fmt::format("{}.png", i), 4, 6, 1,
+                             {values.begin(), values.end()});
+      }
+    }
+  }
+  world_.barrier();
+  ASSERT_EQ(
+      in_folder("convert images {0}/photos --layout context:site/label:kind --mask {0}/masks --out {0}/d"),
+      ExitCode::done);
+  const data::Dataset train = data::Dataset::open(path("d"), "train");
+  for (std::int64_t row = 0; row < 12; ++row)
+    EXPECT_EQ(values_of<std::uint8_t>(train, row, "masks").front(), 10 * (row % 3) + 1);
+  EXPECT_NE(
+      refused("convert images {0}/photos --layout context:site/label:kind --mask {0}/nothing --out {0}/e")
+          .find("there is no such folder"),
+      std::string::npos);
+}
+
+TEST_F(Commands, AnImageIsDecodedOnceForAllFieldsThatTellOfItsPixels) {
+  std::int64_t decoded = 0;
+  Source source;
+  source.where = "images";
+  source.ids = {"a", "b", "c", "d", "e"};
+  source.image = [&](std::int64_t /*index*/) {
+    ++decoded;
+    return Image{{data::PixelType::u8, 1, 6, 4}, std::vector<std::byte>(24)};
+  };
+  const auto mask = [](const data::Field&, std::int64_t, const ImageChange& change) {
+    EXPECT_EQ(change.height, 6);
+    EXPECT_EQ(change.width, 4);
+    return std::vector<std::byte>(4);
+  };
+  for (const char* name : {"one", "two", "three"})
+    source.fields.push_back({{name, data::FieldKind::mask, data::ValueType::u8, {2, 2}}, mask});
+  ConvertOptions options;
+  options.out = path("d");
+  options.resize = "2";
+  convert(source, options, world_);
+  EXPECT_EQ(world_.sum(decoded), 5 + world_.size()) << "each, and the first by all ranks, which plan with it";
+  options.on_error = "skip";
+  options.out = path("e");
+  convert(source, options, world_);
+  EXPECT_EQ(world_.sum(decoded), 2 * (5 + world_.size()) + 5 + world_.size())
+      << "and when damaged ones are looked for";
 }
 
 }  // namespace

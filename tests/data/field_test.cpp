@@ -56,6 +56,10 @@ TEST(Field, SaysWhatContradicts) {
             "has names, which no field of kind text has");
   EXPECT_EQ(problem({"i", FieldKind::image, ValueType::u8, {1 << 20, 1 << 20, 1 << 20}}),
             "asks for rows of more than 4294967296 bytes");
+  const Tokenization made{"byte-pair", 1, 9, 4};
+  EXPECT_EQ(problem({"w", FieldKind::tokens, ValueType::i32, {-1}, Codec::raw, "t", {}, made}), "");
+  EXPECT_EQ(problem({"t", FieldKind::text, ValueType::u8, {-1}, Codec::raw, "", {}, made}),
+            "has a tokenization, which no field of kind text has");
 }
 
 TEST(Field, SaysWhatIsWrongWithValues) {
@@ -76,6 +80,12 @@ TEST(Field, SaysWhatIsWrongWithValues) {
   EXPECT_EQ(problem_of_values(text, bytes_of<std::uint8_t>({0xC3})), "is not UTF-8");
   const Field flags{"f", FieldKind::flags, ValueType::u8, {1}, Codec::raw, "", {"x"}};
   EXPECT_EQ(problem_of_values(flags, bytes_of<std::uint8_t>({2})), "holds the flag 2, none of 0, 1, 255");
+  const Tokenization made{"byte-pair", 1, 9, 4};
+  const Field tokens{"w", FieldKind::tokens, ValueType::i32, {-1}, Codec::raw, "t", {}, made};
+  EXPECT_EQ(problem_of_values(tokens, bytes_of<std::int32_t>({0, 8, 8, 8})), "");
+  EXPECT_EQ(problem_of_values(tokens, bytes_of<std::int32_t>({0, 8, 8, 8, 0})), "has 5 tokens, of at most 4");
+  EXPECT_EQ(problem_of_values(tokens, bytes_of<std::int32_t>({0, 9})), "holds token 9, of 9");
+  EXPECT_EQ(problem_of_values(tokens, bytes_of<std::int32_t>({-1})), "holds token -1, of 9");
 }
 
 }  // namespace

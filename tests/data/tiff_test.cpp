@@ -208,7 +208,7 @@ TEST_F(TiffFiles, SmallerCopiesAndMasksAreNoPages) {
     EXPECT_EQ(decode_image(file_of<std::uint8_t>(pages, {7, 8}), "a.tif").layout.width, 2);
   EXPECT_EQ(refusal(file_of<std::uint8_t>({kind(FILETYPE_PAGE), kind(FILETYPE_PAGE)}, {7, 8})),
             "the image cannot be read: TIFF: it has more than one page; tiffsplit of libtiff writes each as "
-            "a file");
+            "a file, and OME-TIFF has to be called .ome.tif");
 }
 
 TEST_F(TiffFiles, ProfilesAreSaid) {

@@ -1,10 +1,14 @@
 #include "cohort/text/byte_pair.h"
 
+#include <algorithm>
+#include <array>
+
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/random.h"
 
 #include "support/temporary_folder.h"
 #include "text/html.h"
@@ -37,6 +41,70 @@ TEST_F(BytePairs, JoinInTheOrderOfTheFile) {
   EXPECT_EQ(tokenizer->encode("abc"), Ids{514}) << "b c comes before a b";
   EXPECT_EQ(tokenizer->encode("ab"), (Ids{kA, kA + 1 + kEndOfWord})) << "a b is not the end of a word";
   EXPECT_EQ(tokenizer->encode("abab"), (Ids{513, kA, kA + 1 + kEndOfWord}));
+}
+
+/// As published: the pair that comes first in the file is joined wherever it stands, again and again.
+std::vector<std::string> joined_as_published(std::vector<std::string> word,
+                                             const std::vector<std::array<std::string, 2>>& merges) {
+  const auto rank_at = [&](std::size_t i) {
+    return std::find(merges.begin(), merges.end(), std::array{word[i], word[i + 1]}) - merges.begin();
+  };
+  for (;;) {
+    std::ptrdiff_t first = std::ssize(merges);
+    for (std::size_t i = 0; i + 1 < word.size(); ++i) first = std::min(first, rank_at(i));
+    if (first == std::ssize(merges)) return word;
+    std::vector<std::string> joined;
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      const bool joins = i + 1 < word.size() && rank_at(i) == first;
+      joined.push_back(joins ? word[i] + word[i + 1] : word[i]);
+      if (joins) ++i;
+    }
+    word = std::move(joined);
+  }
+}
+
+TEST_F(BytePairs, OfAnyFileAreJoinedAsPublished) {
+  RandomStream stream({.seed = 1, .purpose = Purpose::synthetic});
+  for (int file = 0; file < 200; ++file) {
+    // Any two symbols that are there, so that one symbol comes from several pairs, in any order.
+    std::vector<std::string> symbols{"a", "b", "c", "a</w>", "b</w>", "c</w>"};
+    std::vector<std::array<std::string, 2>> merges;
+    std::string lines;
+    while (merges.size() < 12) {
+      const std::string left = symbols[stream.below(symbols.size())],
+                        right = symbols[stream.below(symbols.size())];
+      const bool fits = !left.ends_with("</w>") && left.size() + right.size() < 12;
+      if (!fits || std::find(merges.begin(), merges.end(), std::array{left, right}) != merges.end()) continue;
+      merges.push_back({left, right});
+      symbols.push_back(left + right);
+      lines += left + " " + right + "\n";
+    }
+    const auto tokenizer = made(lines);
+    for (int i = 0; i < 50; ++i) {
+      std::string text;
+      std::vector<std::string> word;
+      for (std::uint64_t left = 1 + stream.below(14); left > 0; --left) {
+        text.push_back(static_cast<char>('a' + stream.below(3)));
+        word.emplace_back(1, text.back());
+      }
+      word.back() += "</w>";
+      std::vector<std::string> found;
+      for (const std::int32_t id : tokenizer->encode(text)) {
+        std::string symbol = tokenizer->decode(Ids{id});
+        if (symbol.ends_with(' ')) symbol.replace(symbol.size() - 1, 1, "</w>");
+        found.push_back(symbol);
+      }
+      EXPECT_EQ(found, joined_as_published(word, merges)) << text << " with\n" << lines;
+    }
+  }
+}
+
+TEST_F(BytePairs, AWordOfAMillionLettersIsOneOfMany) {
+  const auto tokenizer = made("a a\naa aa\n");
+  const Ids ids = tokenizer->encode(std::string(1'000'001, 'a'));
+  ASSERT_EQ(ids.size(), 250'001U);
+  EXPECT_EQ(ids.front(), 513);
+  EXPECT_EQ(ids.back(), kA + kEndOfWord);
 }
 
 TEST_F(BytePairs, OfMergesWithOneResultTheLastNumberCounts) {

@@ -42,6 +42,10 @@ class PixelSource {
   /// with fields. Throws DataError.
   std::function<std::vector<std::byte>(std::size_t field, std::int64_t index)> field;
 
+  /// Whether the fields of a row are asked for right behind its pixels, rather than those of many rows first:
+  /// for sources that read both from one place. Raw images then need their room on the disk twice.
+  bool reads_by_row = false;
+
   /// Where row `index` comes from, "slides.csv:12", for messages. May be empty.
   std::function<std::string(std::int64_t index)> place;
 

@@ -29,7 +29,8 @@ std::int64_t value_type_bytes(ValueType type) noexcept;
 /// boxes    f32           [-1, 5]    x0, y0, x1, y1 in pixels of the stored image from its upper left corner,
 ///                                   class, -1: not known
 /// points   f32           [-1, 3]    x, y, class
-/// tokens   i32           [-1], [L]  numbers of a vocabulary
+/// tokens   i32           [-1], [L]  numbers of a vocabulary; where `of` names tokens: of how many of
+///                                   them each sentence consists
 /// text     u8            [-1]       UTF-8
 /// numbers  f32           [L]        measurements; NaN: not known
 /// flags    u8            [L]        0: no, 1: yes, 255: not known, of labels that do not exclude each other
@@ -41,6 +42,16 @@ std::string_view field_kind_name(FieldKind kind) noexcept;
 std::optional<FieldKind> field_kind_of(std::string_view name) noexcept;
 std::vector<std::string> field_kind_names();
 
+/// How texts became the numbers of a field of kind tokens: those that read them can tell whether they have
+/// the same vocabulary.
+struct Tokenization {
+  std::string tokenizer;            ///< text::TokenizerOptions::tokenizer
+  std::uint64_t vocabulary = 0;     ///< text::vocabulary_checksum()
+  std::int64_t size = 0;            ///< text::Tokenizer::size(): all numbers are below it
+  std::int64_t maximal_length = 0;  ///< numbers of a text, at most, begin and end included
+  friend bool operator==(const Tokenization&, const Tokenization&) = default;
+};
+
 /// Something that every row of a dataset has beside its image, labels and contexts.
 struct Field {
   std::string name;
@@ -48,9 +59,10 @@ struct Field {
   ValueType type = ValueType::f32;
   std::vector<std::int64_t> shape;  ///< of a row; the first may be -1: its length differs by row
   Codec codec = Codec::raw;
-  std::string
-      of{};  ///< mask, boxes, points: field whose pixels they tell of; empty: the image of the dataset
+  std::string of{};  ///< mask, boxes, points: field whose pixels they tell of; empty: the image of the
+                     ///< dataset. tokens: the text that they were made of
   std::vector<std::string> names{};  ///< of classes of masks, boxes and points, of numbers and of flags
+  std::optional<Tokenization> tokenization{};  ///< of tokens that a conversion made of a text
 
   /// Whether rows have different lengths.
   [[nodiscard]] bool differs() const noexcept { return !shape.empty() && shape.front() < 0; }

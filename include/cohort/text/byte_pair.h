@@ -38,9 +38,8 @@ class BytePair final : public Tokenizer {
   };
   BytePair(const MergesFile& merges, std::vector<std::string> tokens, const std::string& file);
   using Merges = std::unordered_map<std::uint64_t, Merge>;  ///< by left and right id
-  /// Of the pairs of neighbours the one that comes first in the file; end: none is there.
-  [[nodiscard]] Merges::const_iterator next_merge(const Ids& symbols) const;
-  void append_word(std::string_view word, Ids& ids) const;
+  class Word;
+  void append_word(std::string_view bytes, Word& word, Ids& ids) const;
 
   std::vector<std::string> tokens_;                  // by id, in symbols; empty: the number is free
   std::array<std::int32_t, 256> within_{}, last_{};  // ids of bytes, and of those at the end of a word

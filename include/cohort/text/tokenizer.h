@@ -56,6 +56,10 @@ std::vector<std::string> tokenizer_names();
 /// naming file and line.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options);
 
+/// XXH3-64 of the vocabulary's file, of byte-pair's vocab.json of that and merges.txt beside it: tells
+/// whether two tokenizers of one name give the same numbers. Throws DataError.
+std::uint64_t vocabulary_checksum(const std::filesystem::path& vocabulary);
+
 /// begin, the text's first tokens, end: at most `maximal_length` numbers. What does not fit is left out.
 Ids encode_whole(const Tokenizer& tokenizer, std::string_view text, std::int64_t maximal_length);
 

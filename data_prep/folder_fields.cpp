@@ -1,0 +1,125 @@
+#include "data_prep/folder_fields.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <numeric>
+#include <string_view>
+#include <unordered_set>
+
+#include "data_prep/token_fields.h"
+
+namespace cohort::data_prep {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> endings_of(data::FieldKind kind) {
+  if (kind == data::FieldKind::boxes || kind == data::FieldKind::points) return {".json"};
+  if (kind == data::FieldKind::text) return {".txt"};
+  return {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"};
+}
+
+std::string with_ending(const std::string& id, const std::string& ending) {
+  return fs::path(id).replace_extension(ending).generic_string();
+}
+
+std::string_view folder_of(std::string_view id) {
+  const std::size_t slash = id.rfind('/');
+  return id.substr(0, slash == std::string_view::npos ? 0 : slash);
+}
+
+/// Names in a folder; none where there is no such folder.
+std::unordered_set<std::string> names_in(const fs::path& folder) {
+  std::unordered_set<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    names.insert(entry->path().filename().string());
+  return names;
+}
+
+/// The number of the ending that the file beside each image has, a character each. Where there is no file,
+/// the first one: reading it says that it is missing.
+std::string endings_beside(const fs::path& folder, const std::vector<std::string>& ids,
+                           const std::vector<std::string>& endings) {
+  std::vector<std::size_t> order(ids.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return folder_of(ids[a]) < folder_of(ids[b]); });
+  std::string numbers(ids.size(), '\0');
+  std::unordered_set<std::string> names;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const std::string& id = ids[order[i]];
+    if (i == 0 || folder_of(id) != folder_of(ids[order[i - 1]])) names = names_in(folder / folder_of(id));
+    const auto is_there = [&](const std::string& ending) {
+      return names.contains(fs::path(with_ending(id, ending)).filename().string());
+    };
+    const auto found = std::find_if(endings.begin(), endings.end(), is_there);
+    if (found != endings.end()) numbers[order[i]] = static_cast<char>(found - endings.begin());
+  }
+  return numbers;
+}
+
+/// A text of FieldOptions: "FOLDER" or "FOLDER=NAME".
+struct Named {
+  data::FieldKind kind;
+  fs::path folder;
+  std::string name;
+};
+
+std::vector<Named> named_folders(const FieldOptions& options) {
+  std::vector<Named> all;
+  for (std::size_t number = 0; number < options.sources.size(); ++number) {
+    const auto kind = static_cast<data::FieldKind>(number);
+    for (const std::string& text : options.of(kind)) {
+      const auto [folder, given] = renamed(text);
+      const bool is_named = text.find('=') != std::string::npos;
+      all.push_back(
+          {kind, folder, is_named ? given : (fs::path(folder) / "").parent_path().filename().string()});
+    }
+  }
+  return all;
+}
+
+using Ids = std::shared_ptr<const std::vector<std::string>>;
+
+FieldCells cells_of(const Named& named, const Ids& ids, std::string numbers) {
+  FieldCells cells;
+  cells.columns = {named.name};
+  cells.images = std::ssize(*ids);
+  cells.of = [ids, endings = endings_of(named.kind), numbers = std::move(numbers)](std::int64_t index) {
+    const auto at = static_cast<std::size_t>(index);
+    return std::vector<std::string>{
+        with_ending((*ids)[at], endings.at(static_cast<std::size_t>(numbers[at])))};
+  };
+  cells.place = [ids](std::int64_t index) { return (*ids)[static_cast<std::size_t>(index)]; };
+  cells.root = named.folder;
+  cells.are_files = true;
+  return cells;
+}
+
+}  // namespace
+
+std::vector<FieldSource> folder_fields(const FieldOptions& options, const ConvertOptions& common,
+                                       const std::vector<std::string>& ids, comm::Communicator& ranks) {
+  std::vector<FieldSource> fields;
+  const auto shared = std::make_shared<const std::vector<std::string>>(ids);
+  for (const Named& named : named_folders(options)) {
+    std::string numbers;
+    comm::together(ranks, [&] {
+      if (ranks.rank() != 0) return;
+      if (!fs::is_directory(named.folder))
+        throw DataError({"there is no such folder", named.folder.string(), "check the path"});
+      numbers = endings_beside(named.folder, ids, endings_of(named.kind));
+    });
+    numbers = ranks.broadcast_text(std::move(numbers));
+    comm::together(ranks, [&] {
+      fields.push_back(field_of_cells(named.kind, named.name, common.classes_of(named.name, 1), options,
+                                      cells_of(named, shared, std::move(numbers))));
+    });
+  }
+  comm::together(ranks, [&] { add_token_fields(fields, options); });
+  return fields;
+}
+
+}  // namespace cohort::data_prep

@@ -1,0 +1,13 @@
+#pragma once
+#include <vector>
+
+#include "data_prep/field_source.h"
+
+namespace cohort::data_prep {
+
+/// Adds a field `<name>_tokens` for each field of kind text among `fields`, as the options say, and
+/// `<name>_sentences` where they are read sentence by sentence. Throws UsageError, also when there is no
+/// text, or DataError naming a line of the vocabulary.
+void add_token_fields(std::vector<FieldSource>& fields, const FieldOptions& options);
+
+}  // namespace cohort::data_prep
