@@ -13,7 +13,7 @@ namespace {
 
 std::vector<std::string> known_axes(bool is_stack) {
   const std::string stack = is_stack ? "N" : "";
-  return {stack + "HW", stack + "CHW", stack + "HWC"};
+  return {stack + "HW", stack + "CHW", stack + "HWC", stack + "DHW", stack + "CDHW", stack + "DHWC"};
 }
 
 /// `shape` has as many dimensions as `name`.
@@ -22,7 +22,7 @@ Axes reading(std::span<const std::int64_t> shape, const std::string& name) {
     const std::size_t at = name.find(axis);
     return at == std::string::npos ? 1 : shape[at];
   };
-  return {name, size('C'), size('H'), size('W')};
+  return {name, size('C'), size('H'), size('W'), size('D')};
 }
 
 constexpr std::int64_t kFewChannels = 4;  // colour with alpha

@@ -84,7 +84,7 @@ FieldSource instance_boxes(const std::string& text, const std::vector<FieldSourc
                      data::FieldKind::boxes,
                      data::ValueType::f32,
                      {-1, 5},
-                     codec_for(name, options),
+                     options.codec_of(name),
                      "",
                      std::move(classes)},
                     [read](const data::Field&, std::int64_t index, const ImageChange& change) {

@@ -142,6 +142,18 @@ std::vector<std::int64_t> channels_of(const ContactSheetOptions& options, std::i
                     "--channels", "for example --channels 0, or --channels 0,1,2"});
 }
 
+/// The middle one of a volume; of an image itself.
+Image middle_slice(const Image& volume) {
+  const data::ImageLayout& from = volume.layout;
+  Image slice{{from.type, from.channels, from.height, from.width}, {}};
+  const std::int64_t bytes = slice.layout.bytes() / from.channels, of_channel = bytes * from.depth;
+  for (std::int64_t c = 0; c < from.channels; ++c) {
+    const auto begin = volume.pixels.begin() + c * of_channel + from.depth / 2 * bytes;
+    slice.pixels.insert(slice.pixels.end(), begin, begin + bytes);
+  }
+  return slice;
+}
+
 class ContactSheets {
  public:
   ContactSheets(const std::filesystem::path& folder, const ContactSheetOptions& options)
@@ -264,14 +276,15 @@ class ContactSheets {
       sheet.at(c, y, x) = c == 2 ? std::byte{0} : std::byte{255};
   }
 
-  /// Every pixel whose right or lower neighbour has another value.
+  /// Every pixel whose right or lower neighbour has another value; of a volume in its middle slice.
   template <class Dot>
   void draw_mask(const data::Field& field, std::span<const std::byte> values, const Dot& dot) const {
-    const std::int64_t size = data::value_type_bytes(field.type), rows = field.shape[0],
-                       columns = field.shape[1], height = shown_.height * shown_.times,
-                       width = shown_.width * shown_.times;
+    const std::int64_t size = data::value_type_bytes(field.type), rows = field.shape.end()[-2],
+                       columns = field.shape.back(), height = shown_.height * shown_.times,
+                       width = shown_.width * shown_.times,
+                       first = field.shape.size() == 3 ? field.shape.front() / 2 * rows : 0;
     const auto at = [&](std::int64_t y, std::int64_t x) {
-      const std::int64_t row = y * rows / height, column = x * columns / width;
+      const std::int64_t row = first + y * rows / height, column = x * columns / width;
       return values.subspan(static_cast<std::size_t>((row * columns + column) * size),
                             static_cast<std::size_t>(size));
     };
@@ -308,7 +321,7 @@ class ContactSheets {
     Image stored{description_.images,
                  std::vector<std::byte>(static_cast<std::size_t>(description_.images.bytes()))};
     splits_[place.split].read(place.row, stored.pixels);
-    const Image image = resize(stored, shown_.height, shown_.width);
+    const Image image = resize(middle_slice(stored), shown_.height, shown_.width);
     data::visit_pixels(image.layout.type, image.pixels.data(), [&](const auto* values) {
       for (std::int64_t c = 0; c < std::ssize(channels_); ++c) {
         const std::int64_t channel = channels_[static_cast<std::size_t>(c)];

@@ -123,6 +123,7 @@ void check_layout(const data::ImageLayout& found, const data::ImageLayout& wante
   std::string fix = "all images need the same number of channels and pixel type";
   if (found.height != wanted.height || found.width != wanted.width)
     fix = "give all images one size with --resize";
+  if (found.depth != wanted.depth) fix = "give all volumes one size with --resize DEPTHxHEIGHTxWIDTH";
   if (found.channels != wanted.channels) fix = "mix of gray and colour: add --gray";
   throw DataError({fmt::format("image '{}' has another layout ({}) than the first one ({})", id,
                                layout_text(found), layout_text(wanted)),
@@ -317,7 +318,7 @@ data::PixelSource pixel_source(const Source& source, const ConvertOptions& optio
 ImageChange change_of(const ConvertOptions& options, const data::ImageLayout& before) {
   ImageChange change{0, 0, options.preparation()};
   if (change.preparation.height == 0) return change;
-  change.height = before.height, change.width = before.width;
+  change.height = before.height, change.width = before.width, change.depth = before.depth;
   return change;
 }
 
@@ -348,7 +349,8 @@ Image prepared(const Source& source, const ConvertOptions& options, std::int64_t
 }
 
 std::string layout_text(const data::ImageLayout& layout) {
-  return fmt::format("{} channel{}, {} x {}, {}", layout.channels, layout.channels == 1 ? "" : "s",
+  const std::string depth = layout.is_volume() ? fmt::format("{} x ", layout.depth) : "";
+  return fmt::format("{} channel{}, {}{} x {}, {}", layout.channels, layout.channels == 1 ? "" : "s", depth,
                      layout.height, layout.width, data::pixel_type_name(layout.type));
 }
 
@@ -412,6 +414,11 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
     const Image first = source.image(0);
     plan.description.images = prepared(source, options, 0, first).layout;
     plan.description.fields = shaped_fields(source, change_of(options, first.layout), 0);
+    for (const data::Field& field : plan.description.fields) {
+      if (const std::string problem = problem_beside(field, plan.description.images); !problem.empty())
+        throw UsageError({fmt::format("field '{}' {}", field.name, problem), source.where,
+                          "leave the field out, or give its masks as many dimensions"});
+    }
     plan.description.channels = channel_names(source, options, plan.description.images.channels);
     const data::Preparation preparation = options.preparation();
     plan.description.preparation =

@@ -78,14 +78,14 @@ ImageChange change_of(const ConvertOptions& options, const data::ImageLayout& be
 /// The fields of a source with type and shape, as image `index` has them after `change`. Throws DataError.
 std::vector<data::Field> shaped_fields(const Source& source, const ImageChange& change, std::int64_t index);
 
-/// One of them, [C, H, W] in the stored type, into `out` (layout.bytes()). From any thread. Throws as above.
+/// One of them, as the layout says, into `out` (layout.bytes()). From any thread. Throws as above.
 Remarks store_prepared(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
                        std::int64_t index, std::span<std::byte> out);
 
 /// `image`, number `index` of the source, as it will be stored: gray, resized. Throws DataError.
 Image prepared(const Source& source, const ConvertOptions& options, std::int64_t index, const Image& image);
 
-/// "3 channels, 96 x 96, u8".
+/// "3 channels, 96 x 96, u8", of volumes "1 channel, 32 x 96 x 96, f32".
 std::string layout_text(const data::ImageLayout& layout);
 
 /// Of images whose channels nothing names.

@@ -137,7 +137,7 @@ class CocoImages {
                               data::FieldKind::boxes,
                               data::ValueType::f32,
                               {-1, 5},
-                              codec_for("boxes", options_.fields),
+                              options_.fields.codec_of("boxes"),
                               "",
                               classes},
                              [this](const data::Field&, std::int64_t index, const ImageChange& change) {
@@ -155,7 +155,7 @@ class CocoImages {
                      data::FieldKind::mask,
                      fits ? data::ValueType::u8 : data::ValueType::i32,
                      {},
-                     codec_for("mask", options_.fields),
+                     options_.fields.codec_of("mask"),
                      "",
                      std::move(names)};
     source.fields.push_back({mask,

@@ -67,7 +67,7 @@ class ImageStack {
     images_ = open(options.images);
     shape_ = hdf5::shape_of(images_, path.string());
     axes_ = axes_of(shape_, options.axes, true, fmt::format("{}: /{}", path.string(), options.images));
-    layout_ = {type(), axes_.channels, axes_.height, axes_.width};
+    layout_ = {type(), axes_.channels, axes_.height, axes_.width, axes_.depth};
   }
 
   [[nodiscard]] const Axes& axes() const { return axes_; }

@@ -1,4 +1,4 @@
-// cohort-data convert nifti: slices of NIfTI volumes, with what their BIDS names say.
+// cohort-data convert nifti: NIfTI volumes, or slices of them, with what their BIDS names say.
 #include <algorithm>
 #include <map>
 #include <memory>
@@ -13,6 +13,7 @@
 #include "data_prep/facts.h"
 #include "data_prep/image_files.h"
 #include "data_prep/nifti.h"
+#include "data_prep/nifti_fields.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -20,6 +21,8 @@ namespace {
 struct NiftiOptions {
   std::filesystem::path root;
   std::string axis = "axial";
+  bool volumes = false;
+  FieldOptions fields;
   FactOptions facts{.by = "file"};
   ConvertOptions common;
 
@@ -50,11 +53,6 @@ std::map<std::string, std::string> facts_of_path(const std::string& path) {
   return facts;
 }
 
-struct NiftiSlice {
-  std::size_t file;
-  std::int64_t index, volume;
-};
-
 class NiftiFiles {
  public:
   /// Collective.
@@ -65,7 +63,7 @@ class NiftiFiles {
     const std::vector<std::string> headers = shared_texts(
         std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); });
     for (std::size_t file = 0; file < paths_.size(); ++file) source.archives.push_back(path(file));
-    source.content = checksum_of("axis " + options.axis);
+    source.content = checksum_of("axis " + options.axis + (options.volumes ? ", volumes" : ""));
     source.place = [this](std::int64_t i) {
       return path(slices_[static_cast<std::size_t>(i)].file).string();
     };
@@ -74,6 +72,7 @@ class NiftiFiles {
       for (std::size_t file = 0; file < paths_.size(); ++file)
         add(file, nlohmann::json::parse(headers[file]));
       if (source.ids.empty()) throw DataError({"no NIfTI file can be read", source.where, "check the files"});
+      add_fields();
       read_facts(source, options.facts, options.common,
                  [this](const std::string& name, const std::string& option) { return fact(name, option); });
     });
@@ -106,16 +105,46 @@ class NiftiFiles {
     facts_[file]["spacing"] = header[2].get<std::string>();
     const auto slices = header[0].get<std::int64_t>(), volumes = header[1].get<std::int64_t>();
     for (std::int64_t volume = 0; volume < volumes; ++volume) {
+      const std::string id = paths_[file] + (volumes > 1 ? fmt::format("_t{:04}", volume) : "");
+      if (options_.volumes) {
+        source.ids.push_back(id);
+        slices_.push_back({file, kAllSlices, volume});
+        continue;
+      }
       for (std::int64_t slice = 0; slice < slices; ++slice) {
-        const std::string time = volumes > 1 ? fmt::format("_t{:04}", volume) : "";
-        source.ids.push_back(fmt::format("{}{}_s{:04}", paths_[file], time, slice));
+        source.ids.push_back(fmt::format("{}_s{:04}", id, slice));
         slices_.push_back({file, slice, volume});
       }
     }
   }
 
+  void add_fields() {
+    const int axis = options_.slice_axis();
+    for (const std::string& text : options_.fields.of(data::FieldKind::mask)) {
+      const auto [folder_text, given] = renamed(text);
+      const std::filesystem::path folder(folder_text);
+      if (!std::filesystem::is_directory(folder))
+        throw DataError({"there is no such folder", folder.string(), "check the path"});
+      const bool is_named = text.find('=') != std::string::npos;
+      const std::string name = is_named ? given : (folder / "").parent_path().filename().string();
+      source.fields.push_back(nifti_masks({name,
+                                           data::FieldKind::mask,
+                                           data::ValueType::u8,
+                                           {},
+                                           options_.fields.codec_of(name),
+                                           "",
+                                           options_.common.classes_of(name, 1)},
+                                          folder, axis, paths_, slices_));
+    }
+    if (!options_.volumes) return;
+    std::vector<std::filesystem::path> files;
+    for (const NiftiSlice& slice : slices_) files.push_back(path(slice.file));
+    for (FieldSource& field : nifti_places(files, axis)) source.fields.push_back(std::move(field));
+  }
+
   [[nodiscard]] std::vector<std::string> fact(const std::string& name, const std::string& option) const {
-    std::vector<std::string> known{"slice", "time"};
+    std::vector<std::string> known{"time"};
+    if (!options_.volumes) known.emplace_back("slice");
     for (const auto& [file, facts] : facts_) {
       for (const auto& [key, value] : facts) known.push_back(key);
     }
@@ -137,7 +166,7 @@ class NiftiFiles {
   [[nodiscard]] Image read(const NiftiSlice& slice) {
     if (!open_ || slice.file != open_file_) open_.emplace(path(slice.file));
     open_file_ = slice.file;
-    return open_->slice(options_.slice_axis(), slice.index, slice.volume);
+    return read_slice(*open_, options_.slice_axis(), slice);
   }
 
   const NiftiOptions& options_;
@@ -160,20 +189,24 @@ void add_convert_nifti(CLI::App& convert, Action& action) {
   CLI::App& command = add_command(
       convert,
       {"nifti",
-       "Slices of NIfTI volumes, turned to RAS",
+       "NIfTI volumes, or slices of them, turned to RAS",
        {"cohort-data convert nifti study --context subject --table participants.tsv --by subject --key "
-        "participant --label diagnosis --resize 128 --fit pad --out data/study"},
+        "participant --label diagnosis --resize 128 --fit pad --out data/study",
+        "cohort-data convert nifti imagesTr --volumes --mask labelsTr --resize 96x192x192 --out data/organs"},
        endings_on_ranks(),
        "Facts are what BIDS names say (subject, session, other entities by their keys, suffix), folder, "
        "file, "
-       "spacing, slice and time. Images are f32; left is left, and front or top is up."});
+       "spacing, slice and time. Images are f32; left is left, and front or top is up. Volumes have the "
+       "fields spacing and affine."});
   command.add_option("root", options->root, "the folder with .nii and .nii.gz files")
       ->required()
       ->type_name("FOLDER");
   command.add_option("--axis", options->axis, "how slices lie")
       ->check(CLI::IsMember({"axial", "coronal", "sagittal"}))
       ->capture_default_str();
+  command.add_flag("--volumes", options->volumes, "whole volumes, [1, D, H, W], instead of their slices");
   options->facts.add_to(command, "fact");
+  options->fields.add_masks_to(command);
   finish_convert<NiftiOptions>(command, action, options, convert_volumes);
 }
 

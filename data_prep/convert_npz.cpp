@@ -35,7 +35,7 @@ struct Stack {
 
   Stack(Array images, const std::string& axes_wanted) : array(std::move(images)) {
     const Axes axes = axes_of(array.shape, axes_wanted, true, array.where);
-    layout = {pixel_type(array), axes.channels, axes.height, axes.width};
+    layout = {pixel_type(array), axes.channels, axes.height, axes.width, axes.depth};
     channels_last = axes.channels_last();
   }
 

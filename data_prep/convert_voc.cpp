@@ -195,7 +195,7 @@ class VocFolder {
                        data::FieldKind::boxes,
                        data::ValueType::f32,
                        {-1, 5},
-                       codec_for("boxes", options_.fields),
+                       options_.fields.codec_of("boxes"),
                        "",
                        classes_},
                       [this](const data::Field&, std::int64_t index, const ImageChange& change) {

@@ -33,9 +33,13 @@ struct ExportOptions {
 
 /// "png" where a viewer knows what the channels are, else "npy".
 std::string format_of(const ExportOptions& options, const data::ImageLayout& layout) {
-  const bool viewable = layout.type != data::PixelType::f32 && (layout.channels == 1 || layout.channels == 3);
+  const bool viewable = layout.type != data::PixelType::f32 && !layout.is_volume() &&
+                        (layout.channels == 1 || layout.channels == 3);
   if (options.format.empty()) return viewable ? "png" : "npy";
   if (options.format == "npy" || viewable) return options.format;
+  if (layout.is_volume())
+    throw UsageError({fmt::format("png files hold images, not volumes of depth {}", layout.depth), "--format",
+                      "--format npy"});
   throw UsageError({fmt::format("png files hold u8 or u16 images of 1 or 3 channels, not {} of type {}",
                                 layout.channels, data::pixel_type_name(layout.type)),
                     "--format", "--format npy"});
@@ -69,7 +73,7 @@ std::string content_of(const std::string& format, const data::ImageLayout& layou
   if (format == "npy") {
     const char* type = layout.type == data::PixelType::u8 ? "|u1" : "<u2";
     if (layout.type == data::PixelType::f32) type = "<f4";
-    return npy_file(type, {layout.channels, layout.height, layout.width}, image);
+    return npy_file(type, layout.sizes(), image);
   }
   return text_of(data::encode_image(data::Codec::png, layout, 0, image));
 }
@@ -284,8 +288,10 @@ void add_export(CLI::App& program, Action& action) {
   command.add_option("--split", options->splits, "split to export; may be repeated; without it all")
       ->allow_extra_args(false);
   command
-      .add_option("--format", options->format,
-                  "png or npy (C, H, W); without it png for u8 and u16 images of 1 or 3 channels")
+      .add_option(
+          "--format", options->format,
+          "png, or npy (C, H, W; of volumes C, D, H, W); without it png for u8 and u16 images of 1 or "
+          "3 channels")
       ->check(CLI::IsMember({"png", "npy"}));
   command.add_flag(
       "--quote-formulas", options->quotes_formulas,

@@ -75,8 +75,9 @@ bool is_exported_as_files(const data::Field& field) {
 }
 
 std::string file_format_of(const data::Field& field) {
-  const bool is_viewable =
-      field.kind == FieldKind::mask || field.shape.front() == 1 || field.shape.front() == 3;
+  const bool is_mask = field.kind == FieldKind::mask;
+  const bool is_viewable = is_mask ? field.shape.size() == 2
+                                   : field.shape.size() == 3 && (field.shape[0] == 1 || field.shape[0] == 3);
   const bool is_small = field.type == data::ValueType::u8 || field.type == data::ValueType::u16;
   return is_viewable && is_small ? "png" : "npy";
 }

@@ -46,10 +46,14 @@ void append(const std::string& bytes, std::vector<std::int32_t>& values, const s
 
 Mask mask_of_array(const std::string& content, const std::string& where) {
   const Array array = parse_npy(content, where, where);
-  if (array.shape.size() != 2)
-    fail_decoding(fmt::format("an array of {} dimensions is no mask: [H, W] is", array.shape.size()), where);
+  const std::size_t dimensions = array.shape.size();
+  if (dimensions != 2 && dimensions != 3)
+    fail_decoding(
+        fmt::format("an array of {} dimensions is no mask: [H, W] is, or [D, H, W] of a volume", dimensions),
+        where);
   const bool is_small = array.type == "u1" || array.type == "b1";
-  Mask mask{array.shape[0], array.shape[1], is_small ? ValueType::u8 : ValueType::i32, {}};
+  Mask mask{array.shape[dimensions - 2], array.shape.back(), is_small ? ValueType::u8 : ValueType::i32, {}};
+  if (dimensions == 3) mask.depth = array.shape.front();
   if (is_small)
     append<std::uint8_t>(array.bytes, mask.values, where);
   else if (array.type == "u2")
@@ -106,11 +110,27 @@ std::vector<std::byte> stored_mask(const Mask& mask, const data::Field& field, c
   return bytes;
 }
 
+/// "64 x 48", of volumes "32 x 64 x 48".
+std::string text_of(const Extent& extent) {
+  const std::string depth = extent.depth > 1 ? fmt::format("{} x ", extent.depth) : "";
+  return fmt::format("{}{} x {}", depth, extent.height, extent.width);
+}
+
 void check_mask_size(const Mask& mask, const ImageChange& change, const std::string& where) {
-  if (change.height == 0 || (mask.height == change.height && mask.width == change.width)) return;
-  throw DataError({fmt::format("the mask has {} x {} pixels, its image {} x {}", mask.height, mask.width,
-                               change.height, change.width),
-                   where, "give both one size"});
+  const bool fits = mask.height == change.height && mask.width == change.width && mask.depth == change.depth;
+  if (change.height == 0 || fits) return;
+  throw DataError(
+      {fmt::format("the mask has {} pixels, its image {}", text_of({mask.height, mask.width, mask.depth}),
+                   text_of({change.height, change.width, change.depth})),
+       where, "give both one size"});
+}
+
+/// In the type and shape of the mask of an image.
+data::Field shaped_by(const Mask& mask, data::Field field) {
+  field.type = mask.type;
+  field.shape = {mask.height, mask.width};
+  if (mask.depth > 1) field.shape.insert(field.shape.begin(), mask.depth);
+  return field;
 }
 
 /// Cells and options of one field, on which its functions work.
@@ -149,15 +169,13 @@ struct Reader {
     return stored_bytes(std::span<const char>(cells.are_files ? content(index) : all.front()));
   }
 
-  [[nodiscard]] std::vector<std::byte> values(const data::Field& wanted, std::int64_t index,
-                                              const ImageChange& change) const {
+  [[nodiscard]] std::vector<std::byte> values(std::int64_t index, const ImageChange& change) const {
     if (kind == FieldKind::image) return picture(index, change).pixels;
     if (kind == FieldKind::boxes || kind == FieldKind::points) {
       const auto width = static_cast<std::size_t>(field.shape.back());
       return stored_bytes(std::span<const float>(moved(places(index, width), width, change)));
     }
-    if (kind != FieldKind::mask) return plain(index);
-    return mask_values(read_mask(path(index)), wanted, change, path(index).string());
+    return plain(index);
   }
 
   [[nodiscard]] Image picture(std::int64_t index, const ImageChange& change) const {
@@ -169,11 +187,7 @@ struct Reader {
     if (kind == FieldKind::image) {
       const data::ImageLayout layout = picture(index, change).layout;
       known.type = *data::value_type_of(data::pixel_type_name(layout.type));
-      known.shape = {layout.channels, layout.height, layout.width};
-    } else if (kind == FieldKind::mask) {
-      const Mask mask = moved(read_mask(path(index)), change.preparation);
-      known.type = mask.type;
-      known.shape = {mask.height, mask.width};
+      known.shape = layout.sizes();
     } else {
       known.shape = {std::ssize(plain(index)) / 4};
     }
@@ -230,6 +244,37 @@ constexpr std::array kKindOptions{
                "with other images of the same thing, named like the images"},
 };
 
+/// What is asked for where along an axis a pixel of a moved mask comes from.
+struct MovedAxis {
+  std::int64_t from, scaled, corner, size;  ///< as Scaling has them
+};
+
+/// Of each pixel of the result the nearest one of the mask; -1: none.
+std::vector<std::int64_t> nearest(const MovedAxis& axis) {
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = 0; i < axis.size; ++i) {
+    const std::int64_t at = i - axis.corner;
+    const bool inside = at >= 0 && at < axis.scaled;
+    places.push_back(inside ? (2 * at + 1) * axis.from / (2 * axis.scaled) : -1);
+  }
+  return places;
+}
+
+void add_kinds_to(CLI::App& command, const std::string& what, std::span<const KindOption> kinds,
+                  FieldOptions& options) {
+  const bool in_columns = what == "column";
+  const std::string form = in_columns ? "COLUMN or COLUMN=NAME" : "FOLDER or FOLDER=NAME";
+  for (const KindOption& option : kinds) {
+    const char* text = in_columns ? option.in_column : option.in_folder;
+    if (text == nullptr) continue;
+    command
+        .add_option(option.name, options.sources.at(static_cast<std::size_t>(option.kind)),
+                    fmt::format("{} {}; may be repeated", what, text))
+        ->allow_extra_args(false)
+        ->type_name(form);
+  }
+}
+
 }  // namespace
 
 Mask read_mask(const std::filesystem::path& file) {
@@ -246,16 +291,19 @@ Mask read_mask(const std::filesystem::path& file) {
 
 Mask moved(const Mask& mask, const data::Preparation& preparation) {
   if (preparation.height == 0) return mask;
-  const Scaling scaling = scaling_of(mask.height, mask.width, preparation);
+  const Scaling scaling = scaling_of({mask.height, mask.width, mask.depth}, preparation);
   Mask result{preparation.height, preparation.width, mask.type, {}};
-  for (std::int64_t row = 0; row < result.height; ++row) {
-    const std::int64_t y = row - scaling.top, from_y = (2 * y + 1) * mask.height / (2 * scaling.height);
-    for (std::int64_t column = 0; column < result.width; ++column) {
-      const std::int64_t x = column - scaling.left;
-      const bool inside = y >= 0 && y < scaling.height && x >= 0 && x < scaling.width;
-      const std::int64_t from_x = (2 * x + 1) * mask.width / (2 * scaling.width);
-      result.values.push_back(inside ? mask.values[static_cast<std::size_t>(from_y * mask.width + from_x)]
-                                     : -1);
+  result.depth = preparation.depth > 0 ? preparation.depth : mask.depth;
+  const std::vector<std::int64_t> slices = nearest({mask.depth, scaling.depth, scaling.front, result.depth}),
+                                  rows = nearest({mask.height, scaling.height, scaling.top, result.height}),
+                                  columns = nearest({mask.width, scaling.width, scaling.left, result.width});
+  for (const std::int64_t z : slices) {
+    for (const std::int64_t y : rows) {
+      for (const std::int64_t x : columns) {
+        const bool inside = std::min({z, y, x}) >= 0;
+        const std::int64_t from = (z * mask.height + y) * mask.width + x;
+        result.values.push_back(inside ? mask.values[static_cast<std::size_t>(from)] : -1);
+      }
     }
   }
   return result;
@@ -269,7 +317,7 @@ std::vector<std::byte> mask_values(const Mask& mask, const data::Field& field, c
 
 std::vector<float> moved(const std::vector<float>& places, std::size_t width, const ImageChange& change) {
   if (change.height == 0) return places;
-  const Scaling scaling = scaling_of(change.height, change.width, change.preparation);
+  const Scaling scaling = scaling_of({change.height, change.width}, change.preparation);
   const auto [height, breadth] = std::pair(static_cast<double>(change.preparation.height),
                                            static_cast<double>(change.preparation.width));
   const double by_y = static_cast<double>(scaling.height) / static_cast<double>(change.height),
@@ -303,32 +351,52 @@ std::pair<std::vector<std::string>, std::string> columns_and_name(FieldKind kind
   return {all, is_named ? name : std::string(data::field_kind_name(kind))};
 }
 
+FieldSource field_of_masks(data::Field field, const MaskReader& masks) {
+  field.kind = FieldKind::mask;
+  FieldSource source{std::move(field),
+                     [masks](const data::Field& wanted, std::int64_t index, const ImageChange& change) {
+                       return mask_values(masks.read(index), wanted, change, masks.file(index).string());
+                     }};
+  source.shaped = [masks, known = source.field](std::int64_t index, const ImageChange& change) {
+    return shaped_by(moved(masks.read(index), change.preparation), known);
+  };
+  source.path = masks.file;
+  return source;
+}
+
 FieldSource field_of_cells(FieldKind kind, const std::string& name, std::vector<std::string> classes,
                            const FieldOptions& options, FieldCells cells) {
   data::Field field = field_of(kind, name, std::move(classes), cells);
-  field.codec = codec_for(name, options);
-  const bool needs_image = kind == FieldKind::image || kind == FieldKind::mask || kind == FieldKind::vector;
-  const bool has_files = kind == FieldKind::image || kind == FieldKind::mask || cells.are_files ||
-                         kind == FieldKind::boxes || kind == FieldKind::points;
+  field.codec = options.codec_of(name);
+  const bool needs_image = kind == FieldKind::image || kind == FieldKind::vector;
+  const bool has_files =
+      kind == FieldKind::image || cells.are_files || kind == FieldKind::boxes || kind == FieldKind::points;
   const std::uint64_t content = checksum_of(cells);
   const auto reader = std::make_shared<const Reader>(Reader{kind, field, std::move(cells)});
+  const auto file = [reader](std::int64_t index) { return reader->path(index); };
+  if (kind == FieldKind::mask) {
+    FieldSource masks = field_of_masks(
+        std::move(field), {[reader](std::int64_t index) { return read_mask(reader->path(index)); }, file});
+    masks.content = content;
+    return masks;
+  }
   FieldSource source{std::move(field),
-                     [reader](const data::Field& wanted, std::int64_t index, const ImageChange& change) {
-                       return reader->values(wanted, index, change);
+                     [reader](const data::Field& /*wanted*/, std::int64_t index, const ImageChange& change) {
+                       return reader->values(index, change);
                      }};
   source.content = content;
   if (needs_image)
     source.shaped = [reader](std::int64_t index, const ImageChange& change) {
       return reader->shaped(index, change);
     };
-  if (has_files) source.path = [reader](std::int64_t index) { return reader->path(index); };
+  if (has_files) source.path = file;
   return source;
 }
 
-data::Codec codec_for(const std::string& name, const FieldOptions& options) {
-  for (const std::string& text : options.codecs) {
-    const auto [field, codec] = renamed(text);
-    if (field != name) continue;
+data::Codec FieldOptions::codec_of(const std::string& field) const {
+  for (const std::string& text : codecs) {
+    const auto [name, codec] = renamed(text);
+    if (name != field) continue;
     if (const auto found = data::codec_of(codec)) return *found;
     throw UsageError({fmt::format("there is no codec '{}'", codec), "--field-codec",
                       did_you_mean(codec, data::codec_names())});
@@ -337,18 +405,8 @@ data::Codec codec_for(const std::string& name, const FieldOptions& options) {
 }
 
 void FieldOptions::add_to(CLI::App& command, const std::string& what) {
-  const bool in_columns = what == "column";
-  const std::string form = in_columns ? "COLUMN or COLUMN=NAME" : "FOLDER or FOLDER=NAME";
   command.option_defaults()->group("Fields");
-  for (const KindOption& option : kKindOptions) {
-    const char* text = in_columns ? option.in_column : option.in_folder;
-    if (text == nullptr) continue;
-    command
-        .add_option(option.name, sources.at(static_cast<std::size_t>(option.kind)),
-                    fmt::format("{} {}; may be repeated", what, text))
-        ->allow_extra_args(false)
-        ->type_name(form);
-  }
+  add_kinds_to(command, what, kKindOptions, *this);
   command
       .add_option("--boxes-of", boxes_of,
                   "mask whose instances get a box each, and one with their classes: nuclei,types=boxes; may "
@@ -357,6 +415,13 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
       ->type_name("MASK or MASK,CLASSES=NAME");
   add_codecs_to(command);
   tokens.add_to(command);
+  command.option_defaults()->group("Options");
+}
+
+void FieldOptions::add_masks_to(CLI::App& command) {
+  command.option_defaults()->group("Fields");
+  add_kinds_to(command, "folder", std::span(kKindOptions).first(1), *this);
+  add_codecs_to(command);
   command.option_defaults()->group("Options");
 }
 

@@ -20,6 +20,7 @@ namespace cohort::data_prep {
 struct ImageChange {
   std::int64_t height = 0, width = 0;  ///< of the image before; 0: it keeps its size
   data::Preparation preparation;
+  std::int64_t depth = 1;  ///< of the volume before
 };
 
 /// A field of the images of a source.
@@ -39,15 +40,16 @@ struct FieldSource {
   std::shared_ptr<const Remarks> remarks{};
 };
 
-/// Values of a mask, [H, W].
+/// Values of a mask, [H, W], of a volume [D, H, W].
 struct Mask {
   std::int64_t height = 0, width = 0;
   data::ValueType type = data::ValueType::u8;  ///< as the file has them: u8, or i32 for all others
   std::vector<std::int32_t> values;
+  std::int64_t depth = 1;
 };
 
-/// A PNG, TIFF or JPEG file of one channel of integers, or an array [H, W] of NumPy's (uint8, uint16, int32,
-/// int64, bool). Throws DataError.
+/// A PNG, TIFF or JPEG file of one channel of integers, or an array [H, W] or [D, H, W] of NumPy's (uint8,
+/// uint16, int32, int64, bool). Throws DataError.
 Mask read_mask(const std::filesystem::path& file);
 
 /// As the image was changed: each pixel is that of the mask which its middle lies in; -1 where there is none.
@@ -72,6 +74,9 @@ struct FieldOptions {
   /// `what` the texts name: "column" or "folder"; folders hold files: images, masks, boxes, points and texts.
   void add_to(CLI::App& command, const std::string& what);
   void add_codecs_to(CLI::App& command);  ///< --field-codec alone
+  void add_masks_to(CLI::App& command);   ///< masks of folders, and --field-codec
+  /// How the values of a field are to be kept. Throws UsageError.
+  [[nodiscard]] data::Codec codec_of(const std::string& field) const;
   [[nodiscard]] const std::vector<std::string>& of(data::FieldKind kind) const {
     return sources.at(static_cast<std::size_t>(kind));
   }
@@ -92,8 +97,13 @@ struct FieldCells {
 FieldSource field_of_cells(data::FieldKind kind, const std::string& name, std::vector<std::string> classes,
                            const FieldOptions& options, FieldCells cells);
 
-/// How the values of a field are to be kept. Throws UsageError.
-data::Codec codec_for(const std::string& name, const FieldOptions& options);
+/// Masks that `read` gives, changed as their images; `file`: where that of an image comes from.
+struct MaskReader {
+  std::function<Mask(std::int64_t index)> read;
+  std::function<std::filesystem::path(std::int64_t index)> file;
+};
+/// `field`: its name, codec, and the names of its classes.
+FieldSource field_of_masks(data::Field field, const MaskReader& masks);
 
 /// The columns and the name of a text of FieldOptions: "age,height=body", "report".
 std::pair<std::vector<std::string>, std::string> columns_and_name(data::FieldKind kind,

@@ -121,14 +121,14 @@ std::int64_t scaled(std::int64_t length, std::int64_t from, std::int64_t to) {
 /// Copies the middle of `image` to the middle of one of height x width, the rest of which is 0.
 Image centred(const Image& image, std::int64_t height, std::int64_t width) {
   const data::ImageLayout& from = image.layout;
-  Image framed = make_image({from.type, from.channels, height, width}, image.remarks);
+  Image framed = make_image({from.type, from.channels, height, width, from.depth}, image.remarks);
   const std::int64_t rows = std::min(height, from.height), columns = std::min(width, from.width);
   const auto start = [&](const data::ImageLayout& of, std::int64_t row) {
     return ((of.height - rows) / 2 + row) * of.width + (of.width - columns) / 2;
   };
   data::visit_pixels(from.type, image.pixels.data(), [&](const auto* values) {
     auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(framed);
-    for (std::int64_t c = 0; c < from.channels; ++c) {
+    for (std::int64_t c = 0; c < from.channels * from.depth; ++c) {
       for (std::int64_t row = 0; row < rows; ++row) {
         std::copy_n(values + c * from.height * from.width + start(from, row), columns,
                     out + c * height * width + start(framed.layout, row));
@@ -138,20 +138,43 @@ Image centred(const Image& image, std::int64_t height, std::int64_t width) {
   return framed;
 }
 
+/// `change` of a volume as if it were an image of [depth, H · W]: of its depth alone.
+template <class Change>
+Image along_depth(Image volume, const Change& change) {
+  const data::ImageLayout layout = volume.layout;
+  const std::int64_t slice = layout.height * layout.width;
+  volume.layout = {layout.type, layout.channels, layout.depth, slice};
+  Image changed = change(volume, slice);
+  changed.layout = {layout.type, layout.channels, layout.height, layout.width, changed.layout.height};
+  return changed;
+}
+
 }  // namespace
 
-Scaling scaling_of(std::int64_t from_height, std::int64_t from_width, const data::Preparation& preparation) {
-  const auto [gray, height, width, fit] = preparation;
-  if (fit == data::Fit::stretch) return {height, width};
-  const bool is_wider = from_width * height > width * from_height;
-  const bool height_fits = is_wider == (fit == data::Fit::crop);
-  Scaling scaling = height_fits ? Scaling{height, scaled(from_width, from_height, height)}
-                                : Scaling{scaled(from_height, from_width, width), width};
-  const auto corner = [](std::int64_t whole, std::int64_t result) {  // as centred() has it
-    return whole > result ? -((whole - result) / 2) : (result - whole) / 2;
+Scaling scaling_of(const Extent& from, const data::Preparation& preparation) {
+  const bool is_deep = preparation.depth > 0;
+  const Extent to{preparation.height, preparation.width, is_deep ? preparation.depth : from.depth};
+  if (preparation.fit == data::Fit::stretch) return {to.height, to.width, 0, 0, to.depth, 0};
+  struct Axis {
+    std::int64_t from, to;
   };
-  scaling.top = corner(scaling.height, height);
-  scaling.left = corner(scaling.width, width);
+  Axis fitting{from.height, to.height};
+  const auto try_axis = [&](const Axis& axis) {
+    const bool grows_more = axis.to * fitting.from > fitting.to * axis.from,
+               grows_less = axis.to * fitting.from < fitting.to * axis.from;
+    if (preparation.fit == data::Fit::crop ? grows_more : grows_less) fitting = axis;
+  };
+  try_axis({from.width, to.width});
+  if (is_deep) try_axis({from.depth, to.depth});
+  const auto whole = [&](std::int64_t side) { return scaled(side, fitting.from, fitting.to); };
+  const auto corner = [](std::int64_t side, std::int64_t result) {  // as centred() has it
+    return side > result ? -((side - result) / 2) : (result - side) / 2;
+  };
+  Scaling scaling{whole(from.height), whole(from.width)};
+  scaling.depth = is_deep ? whole(from.depth) : from.depth;
+  scaling.top = corner(scaling.height, to.height);
+  scaling.left = corner(scaling.width, to.width);
+  scaling.front = corner(scaling.depth, to.depth);
   return scaling;
 }
 
@@ -167,7 +190,7 @@ bool is_finite(const Image& image) {
 
 Image from_interleaved(const data::ImageLayout& layout, const std::byte* pixels) {
   Image image = make_image(layout);
-  const std::int64_t plane = layout.height * layout.width;
+  const std::int64_t plane = layout.values() / layout.channels;
   data::visit_pixels(layout.type, pixels, [&](const auto* values) {
     auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(image);
     for (std::int64_t c = 0; c < layout.channels; ++c) {
@@ -202,7 +225,7 @@ Image to_gray(const Image& image) {
   data::ImageLayout layout = image.layout;
   layout.channels = 1;
   Image gray = make_image(layout, image.remarks);
-  const std::int64_t plane = layout.height * layout.width;
+  const std::int64_t plane = layout.values();
   data::visit_pixels(layout.type, image.pixels.data(), [&](const auto* values) {
     using T = std::remove_cvref_t<decltype(*values)>;
     using Sum = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
@@ -220,11 +243,11 @@ Image to_gray(const Image& image) {
 Image resize(const Image& image, std::int64_t height, std::int64_t width) {
   const data::ImageLayout& from = image.layout;
   if (from.height == height && from.width == width) return image;
-  Image resized = make_image({from.type, from.channels, height, width}, image.remarks);
+  Image resized = make_image({from.type, from.channels, height, width, from.depth}, image.remarks);
   const Taps rows = taps_for(from.height, height), columns = taps_for(from.width, width);
   data::visit_pixels(from.type, image.pixels.data(), [&](const auto* values) {
     auto* out = pixels_as<std::remove_cvref_t<decltype(*values)>>(resized);
-    for (std::int64_t c = 0; c < from.channels; ++c) {
+    for (std::int64_t c = 0; c < from.channels * from.depth; ++c) {
       resize_plane(values + c * from.height * from.width, from.width, rows, columns,
                    out + c * height * width);
     }
@@ -232,11 +255,17 @@ Image resize(const Image& image, std::int64_t height, std::int64_t width) {
   return resized;
 }
 
-Image resize(const Image& image, std::int64_t height, std::int64_t width, data::Fit fit) {
+Image resize(const Image& image, const data::Preparation& to) {
   const data::ImageLayout& from = image.layout;
-  const Scaling scaling = scaling_of(from.height, from.width, {.height = height, .width = width, .fit = fit});
-  const Image whole = resize(image, scaling.height, scaling.width);
-  return fit == data::Fit::stretch ? whole : centred(whole, height, width);
+  const Scaling scaling = scaling_of({from.height, from.width, from.depth}, to);
+  const auto framed = [&](const Image& whole, std::int64_t height, std::int64_t width) {
+    return to.fit == data::Fit::stretch ? whole : centred(whole, height, width);
+  };
+  Image slices = framed(resize(image, scaling.height, scaling.width), to.height, to.width);
+  if (to.depth == 0) return slices;
+  return along_depth(std::move(slices), [&](const Image& volume, std::int64_t slice) {
+    return framed(resize(volume, scaling.depth, slice), to.depth, slice);
+  });
 }
 
 Image prepared(const Image& image, const data::Preparation& preparation) {
@@ -245,9 +274,12 @@ Image prepared(const Image& image, const data::Preparation& preparation) {
     throw UsageError(
         {fmt::format("images of {} channels cannot become gray", channels), "--gray", "leave it out"});
   }
+  if (preparation.depth > 0 && !image.layout.is_volume()) {
+    throw UsageError({"images have no depth, which --resize gives them", "--resize",
+                      "give height x width, or one number for both"});
+  }
   const Image coloured = preparation.gray ? to_gray(image) : image;
-  if (preparation.height == 0) return coloured;
-  return resize(coloured, preparation.height, preparation.width, preparation.fit);
+  return preparation.height == 0 ? coloured : resize(coloured, preparation);
 }
 
 }  // namespace cohort::data_prep

@@ -53,14 +53,14 @@ Image decode_npy(std::string_view content, const std::string& where, const std::
                                               : array.type == "f4" ? std::optional(data::PixelType::f32)
                                                                    : std::nullopt;
   const std::size_t dimensions = array.shape.size();
-  if (!type || dimensions < 2 || dimensions > 3)
+  if (!type || dimensions < 2 || dimensions > (axes_wanted.empty() ? 3 : 4))
     fail_decoding(
         fmt::format("an array of type {} with {} dimensions is no image: [H, W], [C, H, W] or [H, W, "
-                    "C] of uint8, uint16 or float32 is",
+                    "C] of uint8, uint16 or float32 is, and what --axes names",
                     array.type, dimensions),
         where);
   const Axes axes = axes_of(array.shape, axes_wanted, false, where);
-  Image image{{*type, axes.channels, axes.height, axes.width}, {}};
+  Image image{{*type, axes.channels, axes.height, axes.width, axes.depth}, {}};
   if (image.layout.bytes() <= 0) fail_decoding("the array is empty", where);
   image.pixels.resize(array.bytes.size());
   std::memcpy(image.pixels.data(), array.bytes.data(), array.bytes.size());
@@ -70,8 +70,7 @@ Image decode_npy(std::string_view content, const std::string& where, const std::
 bool is_plausible(const data::ImageLayout& layout, std::size_t file_bytes) noexcept {
   constexpr double kMostRatio = 16384.0;
   double bytes = static_cast<double>(data::pixel_type_bytes(layout.type));
-  for (const std::int64_t size : {layout.channels, layout.height, layout.width})
-    bytes *= static_cast<double>(size);
+  for (const std::int64_t size : layout.sizes()) bytes *= static_cast<double>(size);
   return bytes <= kMostRatio * static_cast<double>(file_bytes);
 }
 

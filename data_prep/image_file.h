@@ -31,7 +31,7 @@ Image decode_tiff(std::string_view content, const std::string& where);
 /// What is to be said of a JPEG file if it can be kept as it is: its pixels lie as they are to be seen.
 /// Nothing for others, and for what is no JPEG.
 std::optional<Remarks> upright_jpeg(std::string_view content);
-/// An array [H, W], [C, H, W] or [H, W, C] of NumPy's format.
+/// An array [H, W], [C, H, W] or [H, W, C] of NumPy's format, or what `axes` names, volumes too.
 Image decode_npy(std::string_view content, const std::string& where, const std::string& axes);
 
 /// Whether a file of so many bytes can hold such an image: no format packs 16,384 bytes into one. A header

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "cohort/core/checksum.h"
 #include "cohort/core/printable.h"
@@ -97,8 +98,8 @@ void print_dataset(const std::filesystem::path& folder, bool all) {
   const data::ImageLayout& images = description.images;
   fmt::print("dataset  {} (format version {})\n", printable(description.name), description.version());
   fmt::print("licence  {}\n", description.license.empty() ? "not given" : printable(description.license));
-  fmt::print("images   {} x {} x {} {}, {}\n", images.channels, images.height, images.width,
-             data::pixel_type_name(images.type), data::codec_name(description.codec));
+  fmt::print("images   {} {}, {}\n", fmt::join(images.sizes(), " x "), data::pixel_type_name(images.type),
+             data::codec_name(description.codec));
   for (std::size_t c = 0; c < description.channels.size(); ++c) {
     fmt::print("channel  {}: mean {:.2f}, deviation {:.2f}\n", printable_name(description.channels[c]),
                description.mean[c], description.deviation[c]);

@@ -161,6 +161,19 @@ struct NiftiFile::Data {
   std::unique_ptr<void, FreeValues> values;
 };
 
+namespace {
+
+/// Of RAS, along which columns and rows of slices across an axis run.
+struct SliceAxes {
+  int columns, rows;
+};
+
+SliceAxes slice_axes(int axis) {
+  return {axis == 0 ? 1 : 0, axis == 2 ? 1 : 2};
+}
+
+}  // namespace
+
 NiftiFile::NiftiFile(const std::filesystem::path& file) : data_(std::make_unique<Data>(file)) {
   for (int axis = 0; axis < 3; ++axis) {
     const auto at = static_cast<std::size_t>(axis);
@@ -175,8 +188,47 @@ std::int64_t NiftiFile::volumes() const noexcept {
   return count;
 }
 
+bool NiftiFile::has_bytes() const noexcept {
+  const nifti_image& image = *data_->image;
+  const bool is_rescaled = image.scl_slope != 0 && (image.scl_slope != 1 || image.scl_inter != 0);
+  return image.datatype == DT_UINT8 && !is_rescaled;
+}
+
+std::array<std::array<double, 4>, 3> NiftiFile::affine(int axis) const {
+  const SliceAxes axes = slice_axes(axis);
+  const nifti_image& image = *data_->image;
+  const nifti_dmat44& stored = image.sform_code > 0 ? image.sto_xyz : image.qto_xyz;
+  std::array<std::array<double, 4>, 3> affine{};
+  for (std::size_t to = 0; to < 3; ++to) {
+    affine[to][3] = stored.m[to][3];
+    const auto add = [&](std::size_t from, int seen, bool turns) {
+      const auto [stored_axis, reversed] = data_->axes[static_cast<std::size_t>(seen)];
+      const double step = stored.m[to][stored_axis];
+      const bool backwards = reversed != turns;
+      affine[to][from] = backwards ? -step : step;
+      if (backwards) affine[to][3] += step * static_cast<double>(data_->extent(seen) - 1);
+    };
+    add(0, axes.columns, false);
+    add(1, axes.rows, true);
+    add(2, axis, false);
+  }
+  return affine;
+}
+
+Image NiftiFile::volume(int axis, std::int64_t volume) const {
+  Image result;
+  const std::int64_t depth = data_->extent(axis);
+  for (std::int64_t index = 0; index < depth; ++index) {
+    const Image slice = this->slice(axis, index, volume);
+    result.layout = slice.layout;
+    result.pixels.insert(result.pixels.end(), slice.pixels.begin(), slice.pixels.end());
+  }
+  result.layout.depth = depth;
+  return result;
+}
+
 Image NiftiFile::slice(int axis, std::int64_t index, std::int64_t volume) const {
-  const int columns = axis == 0 ? 1 : 0, rows = axis == 2 ? 1 : 2;
+  const auto [columns, rows] = slice_axes(axis);
   const nifti_image& image = *data_->image;
   data_->read(axis, data_->stored_index(axis, index), volume);
   const std::int64_t height = data_->extent(rows), width = data_->extent(columns);
@@ -210,6 +262,15 @@ std::int64_t NiftiFile::volumes() const noexcept {
 }
 Image NiftiFile::slice(int, std::int64_t, std::int64_t) const {
   return {};
+}
+Image NiftiFile::volume(int, std::int64_t) const {
+  return {};
+}
+std::array<std::array<double, 4>, 3> NiftiFile::affine(int) const {
+  return {};
+}
+bool NiftiFile::has_bytes() const noexcept {
+  return false;
 }
 #endif
 

@@ -27,6 +27,13 @@ class NiftiFile {
   /// Across `axis`, [1, H, W] of f32, rescaled as the file says. Columns are the first of the two other axes;
   /// rows the second, from its end: what is in front, or above, is in the first row. Throws DataError.
   [[nodiscard]] Image slice(int axis, std::int64_t index, std::int64_t volume) const;
+  /// All slices across `axis`, [1, D, H, W], from the first. Throws DataError.
+  [[nodiscard]] Image volume(int axis, std::int64_t volume) const;
+  /// (x, y, z, 1) -> millimetres to the right, to the front and upwards: of the middle of column x and row y
+  /// of slice(axis, z). As the file says, else by its spacing alone.
+  [[nodiscard]] std::array<std::array<double, 4>, 3> affine(int axis) const;
+  /// Whether it has values of 8 bits without a sign, which are not rescaled.
+  [[nodiscard]] bool has_bytes() const noexcept;
 
  private:
   struct Data;

@@ -1,5 +1,6 @@
 #include "data_prep/options.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -11,12 +12,18 @@
 namespace cohort::data_prep {
 namespace {
 
-std::int64_t side(const std::string& text, const std::string& option) {
+[[noreturn]] void refuse_size(const std::string& option) {
+  throw UsageError({fmt::format("'{}' is not an image size", option), "--resize",
+                    "give one number (64) or height x width (64x48), each 1 … 65536; of volumes also depth x "
+                    "height x width (32x64x48), the depth at least 2"});
+}
+
+std::int64_t side(const std::string& text, const std::string& option, std::int64_t least = 1) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc() && end == text.data() + text.size() && value >= 1 && value <= 65536) return value;
-  throw UsageError({fmt::format("'{}' is not an image size", option), "--resize",
-                    "give one number (64) or height x width (64x48), each 1 … 65536"});
+  const bool is_number = error == std::errc() && end == text.data() + text.size();
+  if (!is_number || value < least || value > 65536) refuse_size(option);
+  return value;
 }
 
 }  // namespace
@@ -27,7 +34,8 @@ void ConvertOptions::add_to(CLI::App& command) {
   command.add_option("--license", license, "licence of the images, kept in dataset.json");
   command.add_option(
       "--resize", resize,
-      "height x width, or one number for both: area mean when shrinking, bilinear when growing");
+      "height x width, or one number for both; of volumes also depth x height x width: area mean when "
+      "shrinking, linear when growing");
   command
       .add_option("--fit", fit,
                   "of --resize, where the aspect ratio is another: stretch (the default), crop what is too "
@@ -105,9 +113,11 @@ data::Preparation ConvertOptions::preparation() const {
         {"there is no size to fit images to", "--fit", "give one with --resize, or leave it out"});
   data::Preparation preparation{.gray = gray};
   if (resize.empty()) return preparation;
-  const std::size_t by = resize.find('x');
-  preparation.height = side(resize.substr(0, by), resize);
-  preparation.width = by == std::string::npos ? preparation.height : side(resize.substr(by + 1), resize);
+  const std::vector<std::string> sides = split_text(resize, 'x');
+  if (sides.size() > 3) refuse_size(resize);
+  preparation.height = side(sides[sides.size() - std::min<std::size_t>(2, sides.size())], resize);
+  preparation.width = side(sides.back(), resize);
+  if (sides.size() == 3) preparation.depth = side(sides.front(), resize, 2);
   preparation.fit = data::fit_of(fit).value_or(data::Fit::stretch);
   return preparation;
 }

@@ -29,7 +29,7 @@ struct ConvertOptions {
   std::filesystem::path out;
   std::string name;  ///< empty: the name of the folder `out`
   std::string license;
-  std::string resize;  ///< "64" or "64x48" (height x width); empty: images stay as they are
+  std::string resize;  ///< "64", "64x48" (height x width) or "32x64x48" (depth first); empty: as they are
   std::string fit;     ///< "crop" …; empty: stretch
   bool gray = false;
   std::string shard_size = "256MiB";

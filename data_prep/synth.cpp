@@ -16,7 +16,7 @@ namespace cohort::data_prep {
 namespace {
 
 struct SynthOptions {
-  std::int64_t contexts = 12, images = 200, channels = 3, classes = 2;
+  std::int64_t contexts = 12, images = 200, channels = 3, classes = 2, depth = 1;
   double shift = 0.5, signal = 0.2;
   std::uint64_t seed = 1;
   std::string type = "u8";
@@ -35,10 +35,16 @@ ContextLook look_of(const SynthOptions& options, std::int64_t context, std::int6
   return {gain, 0.2 * options.shift * stream.normal()};
 }
 
-/// Value at (y, x) of the pattern of a class: stripes whose direction and width belong to it.
+/// Value at (y, x) of the pattern of a class: stripes whose direction and width belong to it. They lean over
+/// from slice to slice of a volume.
 double pattern(std::int64_t label, std::int64_t classes, double y, double x, double phase) {
   const double angle = std::numbers::pi * static_cast<double>(label) / static_cast<double>(classes);
   return std::sin(0.6 * (std::cos(angle) * x + std::sin(angle) * y) + phase);
+}
+
+/// Of slice `z`.
+double phase_at(double phase, std::int64_t z) {
+  return phase + 0.3 * static_cast<double>(z);
 }
 
 /// 0 … 1: gain · (1/2 + signal/2 · pattern + noise) + offset. `copy`: another image of the same class and
@@ -51,11 +57,12 @@ std::vector<double> values_of(const SynthOptions& options, const data::ImageLayo
   std::vector<double> values;
   for (std::int64_t c = 0; c < layout.channels; ++c) {
     const ContextLook look = look_of(options, context, c);
-    for (std::int64_t y = 0; y < layout.height; ++y) {
+    for (std::int64_t line = 0; line < layout.depth * layout.height; ++line) {
+      const std::int64_t z = line / layout.height, y = line % layout.height;
       for (std::int64_t x = 0; x < layout.width; ++x) {
         const double noise = 0.1 * (static_cast<double>(stream.uniform()) - 0.5);
-        const double signal =
-            pattern(label, options.classes, static_cast<double>(y), static_cast<double>(x), phase);
+        const double signal = pattern(label, options.classes, static_cast<double>(y), static_cast<double>(x),
+                                      phase_at(phase, z));
         values.push_back(look.gain * (0.5 + 0.5 * options.signal * signal + noise) + look.offset);
       }
     }
@@ -107,9 +114,12 @@ data::Field synth_field(data::FieldKind kind, const SynthOptions& options, const
   using data::ValueType;
   switch (kind) {
     case data::FieldKind::image:
-      return {name, kind, *data::value_type_of(options.type), {layout.channels, layout.height, layout.width}};
-    case data::FieldKind::mask:
-      return {name, kind, ValueType::u8, {layout.height, layout.width}, kRaw, "", {"background", "stripe"}};
+      return {name, kind, *data::value_type_of(options.type), layout.sizes()};
+    case data::FieldKind::mask: {
+      const std::vector<std::int64_t> sizes = layout.sizes();  // without that of channels
+      return {name, kind, ValueType::u8,           {sizes.begin() + 1, sizes.end()},
+              kRaw, "",   {"background", "stripe"}};
+    }
     case data::FieldKind::boxes:
       return {name, kind, ValueType::f32, {-1, 5}, kRaw, "", classes};
     case data::FieldKind::points:
@@ -153,10 +163,11 @@ std::vector<std::byte> synth_mask(const SynthOptions& options, const data::Image
   RandomStream stream({options.seed, Purpose::synthetic, 0, index, 0});  // as that of the image
   const double phase = stream.uniform(0.0, 2 * std::numbers::pi);
   std::vector<std::byte> values;
-  for (std::int64_t y = 0; y < layout.height; ++y) {
+  for (std::int64_t line = 0; line < layout.depth * layout.height; ++line) {
+    const std::int64_t z = line / layout.height, y = line % layout.height;
     for (std::int64_t x = 0; x < layout.width; ++x) {
       const double value = pattern(index % options.classes, options.classes, static_cast<double>(y),
-                                   static_cast<double>(x), phase);
+                                   static_cast<double>(x), phase_at(phase, z));
       values.push_back(std::byte{value > 0});
     }
   }
@@ -241,8 +252,11 @@ ExitCode run(const SynthOptions& options, comm::Communicator& ranks) {
   ConvertOptions common = options.common;
   comm::together(ranks, [&] {
     const data::Preparation size = options.common.preparation();
-    const std::int64_t height = size.height, width = size.width;
-    source = make_source(options, {type_of(options.type), options.channels, height, width});
+    if (size.depth > 0)
+      throw UsageError({fmt::format("'{}' has three sides", common.resize), "--size",
+                        "give height x width, and the slices of a volume with --depth"});
+    source = make_source(options,
+                         {type_of(options.type), options.channels, size.height, size.width, options.depth});
   });
   common.resize.clear();  // the images are made in this size
   return convert(source, common, ranks);
@@ -271,6 +285,7 @@ void add_synth(CLI::App& program, Action& action) {
   add("--classes", options->classes, "whose stripes have different directions");
   command.add_option("--size", common.resize, "height x width, or one number for both")
       ->capture_default_str();
+  add("--depth", options->depth, "slices of a volume; 1: images");
   command.add_option("--type", options->type, "u8, u16 or f32")->capture_default_str();
   command
       .add_option("--shift", options->shift,

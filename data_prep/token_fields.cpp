@@ -72,7 +72,7 @@ using Reader = std::shared_ptr<const TextReader>;
 template <class NumbersOf>
 FieldSource field_of_numbers(const std::string& name, const std::string& of, const FieldOptions& options,
                              const Reader& reader, NumbersOf numbers_of) {
-  data::Field field{name, data::FieldKind::tokens, data::ValueType::i32, {-1}, codec_for(name, options), of};
+  data::Field field{name, data::FieldKind::tokens, data::ValueType::i32, {-1}, options.codec_of(name), of};
   return {std::move(field), [=](const data::Field&, std::int64_t index, const ImageChange&) {
             const Ids numbers = numbers_of(*reader, index);
             const auto bytes = std::as_bytes(std::span(numbers));

@@ -93,9 +93,9 @@ std::int64_t count_wrong(const data::Dataset& dataset, const std::filesystem::pa
   const auto& shard = description.split(dataset.split()).shards.front();
   const auto reader = data::ShardReader::open(folder, shard, layout, description.codec);
   std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(images, reader.rows())));
-  at::Tensor stored =
-      at::empty({static_cast<std::int64_t>(rows.size()), layout.channels, layout.height, layout.width},
-                scalar_type(layout.type));
+  std::vector<std::int64_t> shape = layout.sizes();
+  shape.insert(shape.begin(), std::ssize(rows));
+  at::Tensor stored = at::empty(shape, scalar_type(layout.type));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i] = static_cast<std::int64_t>(i);
     auto* bytes = static_cast<std::byte*>(stored[rows[i]].data_ptr());

@@ -16,8 +16,10 @@
 #include "cohort/core/text.h"
 
 #include "augment/crop_box.h"
+#include "augment/operation_entry.h"
 #include "augment/rand_augment.h"
 #include "augment/view_body.h"
+#include "augment/volume_operations.h"
 
 namespace cohort::augment {
 
@@ -30,44 +32,6 @@ std::span<const config::EnumName<Filter>> enum_names(Filter) {
 }
 
 namespace {
-
-using Reals = std::vector<double>;
-constexpr config::Range kPart{0.0, 1.0};
-
-/// Of the view number `number`: the last value is that of all later ones.
-template <class Value>
-Value of_view(const std::vector<Value>& values, std::int64_t number) {
-  return values[std::min(static_cast<std::size_t>(number), values.size() - 1)];
-}
-
-std::string unless_range(const Reals& values, std::string_view name) {
-  if (values.size() == 2 && values[0] <= values[1]) return "";
-  return fmt::format("{} is [{}], which is not a lowest and a highest value", name, fmt::join(values, ", "));
-}
-
-/// What happens to some views only.
-class Chance : public Operation {
- public:
-  template <class Visit>
-  void fields(Visit& visit) {
-    visit("probability", probability_, "of each view of its kind; the last one: of all later views", kPart);
-  }
-  [[nodiscard]] std::string contradiction() const override {
-    return probability_.empty() ? "probability is empty" : "";
-  }
-
- protected:
-  explicit Chance(double probability) : probability_{probability} {}
-  [[nodiscard]] double probability(const ViewDraws& draws) const {
-    return of_view(probability_, draws.number);
-  }
-  [[nodiscard]] bool happens(const ViewDraws& draws, RandomStream& stream) const {
-    return static_cast<double>(stream.uniform()) < probability(draws);
-  }
-
- private:
-  Reals probability_;
-};
 
 class Crop final : public Operation {
  public:
@@ -478,28 +442,19 @@ class StainJitter final : public Chance {
   double scale_ = 0.05, shift_ = 0.05;
 };
 
-struct Entry {
-  OperationTraits traits;
-  std::function<std::unique_ptr<const Operation>(std::span<const std::string> options)> make;
-};
-
-template <class Made>
-Entry entry(OperationTraits traits = {}) {
-  return {traits, [](std::span<const std::string> options) {
-            auto made = std::make_unique<Made>();
-            config::Fields fields(*made);
-            config::override_with(options, fields);
-            return std::unique_ptr<const Operation>(std::move(made));
-          }};
-}
-
-const std::map<std::string, Entry>& entries() {
-  static const std::map<std::string, Entry> table{
+const std::map<std::string, OperationEntry>& entries() {
+  static const std::map<std::string, OperationEntry> table{
       {"crop", entry<Crop>({.cuts = true})},
       {"pad_crop", entry<PaddedCrop>({.cuts = true})},
       {"resize", entry<Resize>({.cuts = true})},
-      {"flip", entry<Sometimes<step::Mirror, Decision::flip>>()},
-      {"flip_vertical", entry<Sometimes<step::UpsideDown, Decision::flip_vertical>>()},
+      {"flip", entry<Sometimes<step::Mirror, Decision::flip>>({.takes = Takes::both})},
+      {"flip_vertical", entry<Sometimes<step::UpsideDown, Decision::flip_vertical>>({.takes = Takes::both})},
+      {"flip_depth", entry<Sometimes<step::FlipDepth, Decision::flip_depth>>({.takes = Takes::volumes})},
+      {"volume_crop", volume_crop()},
+      {"axial_affine", axial_affine()},
+      {"window", intensity_window()},
+      {"scale_intensity", scale_intensity()},
+      {"shift_intensity", shift_intensity()},
       {"turn", entry<Turn90>({.needs_square = true})},
       {"flip_or_rotate", entry<FlipOrRotate>()},
       {"affine", entry<AffineMap>()},
@@ -533,7 +488,8 @@ std::vector<std::string> words_of(const std::string& line) {
   return words;
 }
 
-std::unique_ptr<const Operation> made(const Entry& entry, const std::string& line, const std::string& where) {
+std::unique_ptr<const Operation> made(const OperationEntry& entry, const std::string& line,
+                                      const std::string& where) {
   const std::vector<std::string> words = words_of(line);
   try {
     auto operation = entry.make(std::span(words).subspan(1));

@@ -11,6 +11,8 @@
 
 namespace cohort::augment {
 
+class Foreground;
+
 /// What a stream of random numbers decides about one view. Numbers are part of what a run draws: they are
 /// only ever added. Those below 16 stand in the low bits of a key, the view's number in the bits above.
 enum class Decision : std::uint32_t {
@@ -30,7 +32,12 @@ enum class Decision : std::uint32_t {
   rand_augment,
   erase,
   noise,
-  stain
+  stain,
+  flip_depth,
+  volume_crop,
+  axial_affine,
+  scale_intensity,
+  shift_intensity
 };
 
 /// The random numbers of one view of one image.
@@ -47,6 +54,7 @@ struct ViewDraws {
 /// What an operation may be applied to.
 struct ViewSizes {
   Sides image, view;
+  const Foreground* foreground = nullptr;  ///< of the volume, for needs_foreground(); null: nobody needs it
 };
 
 /// One line of a table. Immutable; thread-safe.
@@ -62,12 +70,17 @@ class Operation {
   [[nodiscard]] virtual std::int64_t most_steps() const { return 1; }
   /// What of its options contradicts itself; empty: nothing.
   [[nodiscard]] virtual std::string contradiction() const { return ""; }
+  /// Whether it places views of volumes by what their mask marks.
+  [[nodiscard]] virtual bool needs_foreground() const { return false; }
   /// Whether the kernels for devices have it with these options (view_body.h).
   [[nodiscard]] virtual bool is_in_kernels() const { return false; }
 };
 
+enum class Takes { images, volumes, both };
+
 /// What is known of an operation by its name.
 struct OperationTraits {
+  Takes takes = Takes::images;
   bool cuts = false;          ///< makes a view of any size from the image; stands first
   bool needs_rgb = false;     ///< 8-bit images of red, green and blue
   bool needs_square = false;  ///< views with equal sides

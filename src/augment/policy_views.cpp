@@ -12,129 +12,13 @@
 #include "cohort/core/text.h"
 
 #include "augment/normaliser.h"
-#include "augment/operations.h"
+#include "augment/policy_table.h"
 #include "augment/recipe.h"
 #include "augment/steps.h"
+#include "augment/volume_views.h"
 
 namespace cohort::augment {
 namespace {
-
-/// A preset that comes with Cohort: its table, and sizes where the configuration has none.
-struct BuiltIn {
-  std::string_view name;
-  std::int64_t global_size, local_size;
-  Policy table;
-};
-
-const std::vector<BuiltIn>& built_in() {
-  static const std::vector<BuiltIn> presets{
-      {"camelyon_dino",
-       96,
-       32,
-       {{"crop area=[0.4,1]", "flip", "jitter", "gray", "blur probability=[1,0.1]",
-         "solarise probability=[0,0.2]"},
-        {"crop area=[0.05,0.4]", "flip", "jitter", "gray", "blur"}}},
-      {"cell_dino",
-       224,
-       96,
-       {{"pad_crop", "flip_or_rotate", "defocus largest=[3,5]", "holes"},
-        {"pad_crop least=320 anywhere=false", "flip_or_rotate", "defocus probability=1"}}}};
-  return presets;
-}
-
-const BuiltIn* built_in(std::string_view name) {
-  const auto found = std::find_if(built_in().begin(), built_in().end(),
-                                  [&](const auto& preset) { return preset.name == name; });
-  return found == built_in().end() ? nullptr : &*found;
-}
-
-/// Views of one kind, global or local.
-struct ViewKind {
-  std::int64_t count = 0;
-  Sides size;
-  std::vector<NamedOperation> operations;
-};
-
-/// All that is not random.
-struct Table {
-  ViewKind global, local;
-  [[nodiscard]] std::int64_t views() const noexcept { return global.count + local.count; }
-  [[nodiscard]] const ViewKind& kind_of(std::int64_t view) const noexcept {
-    return view < global.count ? global : local;
-  }
-};
-
-std::string text_of(Sides size) {
-  return fmt::format("{} x {}", size.height, size.width);
-}
-
-void check_cut(const ViewKind& kind, Sides image, const std::string& where) {
-  const bool cuts = !kind.operations.empty() && kind.operations.front().traits.cuts;
-  const bool is_cut = kind.size.height != image.height || kind.size.width != image.width;
-  if (is_cut && !cuts) {
-    throw UsageError(
-        {fmt::format("views of {} pixels are to be made of images of {}, and no operation cuts them",
-                     text_of(kind.size), text_of(image)),
-         where, "begin with crop, pad_crop or resize"});
-  }
-  for (std::size_t i = 1; i < kind.operations.size(); ++i) {
-    if (!kind.operations[i].traits.cuts) continue;
-    throw UsageError(
-        {fmt::format("'{}' is not the first operation", kind.operations[i].name), where,
-         "crop, pad_crop or resize cut the view out of the image: put one first, and none later"});
-  }
-}
-
-void check_images(const ViewKind& kind, const data::ImageLayout& images, const std::string& preset,
-                  const std::string& where) {
-  const bool is_rgb = images.channels == 3 && images.type == data::PixelType::u8;
-  for (const NamedOperation& operation : kind.operations) {
-    if (operation.traits.needs_rgb && !is_rgb) {
-      if (built_in(preset) != nullptr) {
-        throw UsageError({fmt::format("preset {} needs 8-bit RGB images, not {} channels of type {}", preset,
-                                      images.channels, data::pixel_type_name(images.type)),
-                          "augment.preset", "use cell_dino for other images"});
-      }
-      throw UsageError({fmt::format("'{}' needs 8-bit RGB images, not {} channels of type {}", operation.name,
-                                    images.channels, data::pixel_type_name(images.type)),
-                        where, fmt::format("leave out '{}'", operation.name)});
-    }
-    if (operation.traits.needs_square && kind.size.height != kind.size.width) {
-      throw UsageError({fmt::format("'{}' needs square views, not {}", operation.name, text_of(kind.size)),
-                        where, "set augment.multi_crop.global_size, and cut views of that size"});
-    }
-  }
-}
-
-Sides square(std::int64_t side) {
-  return {side, side};
-}
-
-Table table_of(const ViewConfig& config, std::int64_t global_views, const data::ImageLayout& images) {
-  const BuiltIn* const preset = built_in(config.preset);
-  const Policy& lines = preset != nullptr ? preset->table : config.policy;
-  const Sides image{images.height, images.width};
-  const auto size = [&](std::int64_t configured, std::int64_t of_preset) {
-    const std::int64_t side = configured > 0 ? configured : of_preset;
-    return side > 0 ? square(side) : image;
-  };
-  Table table;
-  table.global = {preset != nullptr ? kGlobalCrops : global_views,
-                  size(config.multi_crop.global_size, preset != nullptr ? preset->global_size : 0),
-                  operations_of(lines.global, "augment.policy.global")};
-  table.local = {lines.local.empty() ? 0 : config.multi_crop.local_crops,
-                 size(config.multi_crop.local_size, preset != nullptr ? preset->local_size : 0),
-                 operations_of(lines.local, "augment.policy.local")};
-  for (const auto& [kind, where] :
-       {std::pair{&table.global, "augment.policy.global"}, std::pair{&table.local, "augment.policy.local"}}) {
-    if (kind->count == 0) continue;
-    check_images(*kind, images, config.preset, where);
-    check_cut(*kind, image, where);
-  }
-  return table;
-}
-
-// ---- Kernels ----
 
 struct KernelOrder {
   Kernel kernel;
@@ -171,6 +55,7 @@ bool fits(const Table& table, const KernelOrder& order, const data::ImageLayout&
 }
 
 Kernel kernel_of(const Table& table, const data::ImageLayout& images) {
+  if (images.is_volume()) return Kernel::none;
   for (const KernelOrder& order : kernel_orders()) {
     if (fits(table, order, images)) return order.kernel;
   }
@@ -292,22 +177,17 @@ class PolicyViews final : public data::ViewMaker {
         epoch_(epoch) {}
 
   [[nodiscard]] std::vector<data::ViewShape> shapes() const override {
-    std::vector<data::ViewShape> shapes;
-    for (std::int64_t view = 0; view < table_.views(); ++view) {
-      const Sides size = table_.kind_of(view).size;
-      shapes.push_back({description_.images.channels, size.height, size.width});
-    }
-    return shapes;
+    return table_.shapes(description_.images.channels);
   }
 
-  void make(std::span<const std::byte> image, std::int64_t row,
+  void make(std::span<const std::byte> image, data::ViewKey key,
             std::span<const std::span<float>> views) const override {
     Planes stored = planes_of(description_.images, image);
-    if (shuffles_channels_) shuffle_channels(stored, channel_order(row));
+    if (shuffles_channels_) shuffle_channels(stored, order_of(key.row));
     std::vector<Step> steps;
     for (std::size_t v = 0; v < views.size(); ++v) {
       const auto view = static_cast<std::int64_t>(v);
-      draw_steps(row, view, steps);
+      draw_steps(key.row, view, steps);
       normaliser_.apply(made_by(steps, stored, table_.kind_of(view).size, description_).values, views[v]);
     }
   }
@@ -317,14 +197,14 @@ class PolicyViews final : public data::ViewMaker {
     return table_.views() * view_bytes_ + (description_.images.channels + 1) / 2 * 8;
   }
 
-  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
+  void draw(data::ViewKey key, std::span<std::byte> recipe) const override {
     std::byte* next = recipe.data();
     std::vector<Step> steps;
     for (std::int64_t view = 0; view < table_.views(); ++view, next += view_bytes_) {
-      draw_steps(row, view, steps);
+      draw_steps(key.row, view, steps);
       Format::write(steps, next);
     }
-    for (const std::int64_t channel : channel_order(row)) {
+    for (const std::int64_t channel : order_of(key.row)) {
       const auto number = static_cast<std::int32_t>(channel);
       std::memcpy(next, &number, sizeof(number));
       next += sizeof(number);
@@ -340,25 +220,12 @@ class PolicyViews final : public data::ViewMaker {
 
  private:
   void draw_steps(std::int64_t row, std::int64_t view, std::vector<Step>& steps) const {
-    const ViewKind& kind = table_.kind_of(view);
-    const ViewSizes sizes{{description_.images.height, description_.images.width}, kind.size};
-    ViewDraws draws{seed_, epoch_, row, view, view < table_.global.count ? view : view - table_.global.count,
-                    0};
-    steps.clear();
-    for (const NamedOperation& operation : kind.operations) {
-      draws.repeated = operation.repeated;
-      operation.operation->draw(draws, sizes, steps);
-    }
+    table_.draw({seed_, epoch_, row, view}, {{description_.images.height, description_.images.width}, {}},
+                steps);
   }
 
-  /// Of the image that stands at each place of the views' channels.
-  [[nodiscard]] std::vector<std::int64_t> channel_order(std::int64_t row) const {
-    const std::int64_t channels = description_.images.channels;
-    if (shuffles_channels_)
-      return permutation(channels, ViewDraws{seed_, epoch_, row}.stream(Decision::channels));
-    std::vector<std::int64_t> order(static_cast<std::size_t>(channels));
-    std::iota(order.begin(), order.end(), 0);
-    return order;
+  [[nodiscard]] std::vector<std::int64_t> order_of(std::int64_t row) const {
+    return channel_order({seed_, epoch_, row}, description_.images.channels, shuffles_channels_);
   }
 
   static void shuffle_channels(Planes& image, const std::vector<std::int64_t>& order) {
@@ -380,7 +247,7 @@ class PolicyViews final : public data::ViewMaker {
 
 std::vector<std::string> preset_names() {
   std::vector<std::string> names{std::string(kWholeImage)};
-  for (const BuiltIn& preset : built_in()) names.emplace_back(preset.name);
+  for (const BuiltIn& preset : built_in_presets()) names.emplace_back(preset.name);
   return names;
 }
 
@@ -396,11 +263,13 @@ void check(const Policy& policy) {
 }
 
 Kernel kernel_of(const ViewConfig& config, const data::Description& description) {
-  if (config.preset == kWholeImage) return config.whole.noise > 0.0 ? Kernel::none : Kernel::whole;
+  if (config.preset == kWholeImage)
+    return config.whole.noise > 0.0 || description.images.is_volume() ? Kernel::none : Kernel::whole;
   return kernel_of(table_of(config, kGlobalCrops, description.images), description.images);
 }
 
 std::string operation_without_kernel(const ViewConfig& config, const data::Description& description) {
+  if (description.images.is_volume()) return "a view of a volume";
   if (config.preset == kWholeImage) return "augment.noise";
   const Table table = table_of(config, kGlobalCrops, description.images);
   const auto begins = [&](std::string_view name) {
@@ -418,6 +287,10 @@ std::unique_ptr<data::ViewMaker> policy_views(const ViewConfig& config, std::int
                                               Normalisation normalisation, std::uint64_t seed,
                                               std::int64_t epoch) {
   Table table = table_of(config, global_views, description.images);
+  if (description.images.is_volume()) {
+    return volume_views(std::move(table), config.multi_crop.shuffle_channels, description, normalisation,
+                        seed, epoch);
+  }
   const auto made = [&]<class Format>(Format) -> std::unique_ptr<data::ViewMaker> {
     return std::make_unique<PolicyViews<Format>>(std::move(table), config.multi_crop.shuffle_channels,
                                                  description, normalisation, seed, epoch);

@@ -18,11 +18,11 @@ class SeveralViews final : public data::ViewMaker {
     }
     return all;
   }
-  void make(std::span<const std::byte> image, std::int64_t row,
+  void make(std::span<const std::byte> image, data::ViewKey key,
             std::span<const std::span<float>> views) const override {
     for (const auto& maker : makers_) {
       const std::size_t count = maker->shapes().size();
-      maker->make(image, row, views.first(count));
+      maker->make(image, key, views.first(count));
       views = views.subspan(count);
     }
   }
@@ -31,10 +31,10 @@ class SeveralViews final : public data::ViewMaker {
     for (const auto& maker : makers_) sum += maker->recipe_bytes();
     return sum;
   }
-  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
+  void draw(data::ViewKey key, std::span<std::byte> recipe) const override {
     for (const auto& maker : makers_) {
       const auto bytes = static_cast<std::size_t>(maker->recipe_bytes());
-      maker->draw(row, recipe.first(bytes));
+      maker->draw(key, recipe.first(bytes));
       recipe = recipe.subspan(bytes);
     }
   }

@@ -4,6 +4,8 @@
 #include <limits>
 #include <optional>
 
+#include "cohort/core/error.h"
+
 #include "augment/colour.h"
 #include "augment/noise.h"
 
@@ -97,6 +99,10 @@ struct Change {
   Planes& view;
   const data::Description& dataset;
 
+  template <class OfVolumes>
+  void operator()(const OfVolumes&) const {
+    COHORT_CHECK(false, "a step of volumes in an image");
+  }
   void operator()(const step::Crop&) const {}
   void operator()(const step::PaddedCrop&) const {}
   void operator()(const step::Mirror&) const { flip_horizontally(view); }

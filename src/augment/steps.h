@@ -83,11 +83,37 @@ struct Noise {
   RandomKey key;
 };
 
+// Of volumes.
+/// The view's size from this corner on; what lies outside repeats the border.
+struct VolumeCrop {
+  std::int64_t front = 0, top = 0, left = 0;
+};
+struct FlipDepth {};
+/// About the middle of the view: turned about the axis of depth, after being enlarged along x, y and z.
+struct AxialAffine {
+  double cosine = 1, sine = 0;
+  std::array<double, 3> scale{1, 1, 1};
+};
+/// Values beyond become these.
+struct Window {
+  float lowest = 0, highest = 0;
+};
+/// About the mean of the dataset.
+struct ScaleIntensity {
+  float factor = 1;
+};
+/// In deviations of the dataset.
+struct ShiftIntensity {
+  float deviations = 0;
+};
+
 }  // namespace step
 
-using Step = std::variant<step::Crop, step::PaddedCrop, step::Mirror, step::UpsideDown, step::QuarterTurns,
-                          step::Rotate, step::Warp, step::Jitter, step::Colour, step::Stain, step::Blur,
-                          step::Defocus, step::Holes, step::Erase, step::Noise>;
+using Step =
+    std::variant<step::Crop, step::PaddedCrop, step::Mirror, step::UpsideDown, step::QuarterTurns,
+                 step::Rotate, step::Warp, step::Jitter, step::Colour, step::Stain, step::Blur, step::Defocus,
+                 step::Holes, step::Erase, step::Noise, step::VolumeCrop, step::FlipDepth, step::AxialAffine,
+                 step::Window, step::ScaleIntensity, step::ShiftIntensity>;
 static_assert(std::is_trivially_copyable_v<Step> && sizeof(Step) % 8 == 0);
 
 /// A view of `size` that `steps` make of an image of `dataset`. Crops come first, and views without one have

@@ -56,7 +56,7 @@ Affine rotated_view(double cosine, double sine, std::int64_t height, std::int64_
 }
 
 data::ViewGeometry geometry_of(const WholeRecipe& recipe, Sides image) {
-  const auto [height, width] = image;
+  const std::int64_t height = image.height, width = image.width;
   data::ViewGeometry geometry = geometry_of_image(height, width);
   const auto then = [&](const Affine& step) { geometry = after_step(geometry, step, height, width); };
   if (recipe.mirrored) then(mirrored_view(width));
@@ -67,14 +67,14 @@ data::ViewGeometry geometry_of(const WholeRecipe& recipe, Sides image) {
 }
 
 data::ViewGeometry geometry_of(const ColourRecipe& recipe, Sides image, Sides size) {
-  const auto [height, width] = size;
+  const std::int64_t height = size.height, width = size.width;
   const data::ViewGeometry crop = after_step(geometry_of_image(image.height, image.width),
                                              resized_box(recipe.box, height, width), height, width);
   return recipe.mirrored ? after_step(crop, mirrored_view(width), height, width) : crop;
 }
 
 data::ViewGeometry geometry_of(const CellRecipe& recipe, Sides image, Sides size) {
-  const auto [height, width] = size;
+  const std::int64_t height = size.height, width = size.width;
   const Affine shift{1, 0, static_cast<double>(recipe.left), 0, 1, static_cast<double>(recipe.top)};
   const data::ViewGeometry crop =
       after_step(geometry_of_image(image.height, image.width), shift, height, width);

@@ -27,9 +27,9 @@ data::Affine quarter_turned_view(std::int32_t turns, std::int64_t height, std::i
 /// As rotated().
 data::Affine rotated_view(double cosine, double sine, std::int64_t height, std::int64_t width);
 
-/// Sides of an image, or of a view.
+/// Sides of an image, of a volume, or of a view.
 struct Sides {
-  std::int64_t height = 0, width = 0;
+  std::int64_t height = 0, width = 0, depth = 1;
 };
 
 // Of views of `size` that these recipes make of an image.

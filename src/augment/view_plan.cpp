@@ -41,8 +41,9 @@ ViewPlan::ViewPlan(const ViewConfig& config, const data::Description& descriptio
     : kernel_(kernel_of(config, description)), layout_(description.images), device_(device) {
   if (kernel_ == Kernel::none) {
     const std::string missing = operation_without_kernel(config, description);
+    const std::string fix = layout_.is_volume() ? "" : fmt::format("leave out {}, or ", missing);
     throw UsageError({fmt::format("{} is not made on devices", missing), "augment.on_device",
-                      fmt::format("leave out {}, or set augment.on_device=false", missing)});
+                      fix + "set augment.on_device=false"});
   }
   shapes_ = training_views(config, description, normalisation, 0, 0, global_views)->shapes();
   if (normalisation != Normalisation::image) {

@@ -179,23 +179,26 @@ class WholeImage : public data::ViewMaker {
 
   [[nodiscard]] std::vector<data::ViewShape> shapes() const override {
     const data::ImageLayout& layout = description_.images;
-    return {{layout.channels, layout.height, layout.width}};
+    return {{layout.channels, layout.height, layout.width, layout.depth}};
   }
 
-  void make(std::span<const std::byte> image, std::int64_t row,
+  /// Slices of a volume lie below each other: it is not changed but for its normalisation.
+  void make(std::span<const std::byte> image, data::ViewKey key,
             std::span<const std::span<float>> views) const override {
     const c10::InferenceMode no_gradients;
     const data::ImageLayout& layout = description_.images;
-    at::Tensor values = at::empty({1, layout.channels, layout.height, layout.width}, at::kFloat);
+    at::Tensor values =
+        at::empty({1, layout.channels, layout.depth * layout.height, layout.width}, at::kFloat);
     data::visit_pixels(layout.type, image.data(), [&](const auto* stored) {
       std::copy_n(stored, layout.values(), values.mutable_data_ptr<float>());
     });
-    const at::Tensor changed = change_(normalise(values, description_, normalisation_)[0], row).contiguous();
+    const at::Tensor changed =
+        change_(normalise(values, description_, normalisation_)[0], key.row).contiguous();
     std::copy_n(changed.const_data_ptr<float>(), layout.values(), views[0].data());
   }
 
   [[nodiscard]] std::int64_t recipe_bytes() const final { return recipe_bytes_of<WholeRecipe>(1, 0); }
-  void draw(std::int64_t /*row*/, std::span<std::byte> recipe) const override { write_recipe({}, recipe); }
+  void draw(data::ViewKey /*key*/, std::span<std::byte> recipe) const override { write_recipe({}, recipe); }
   [[nodiscard]] data::ViewGeometry geometry(std::span<const std::byte> recipe,
                                             std::size_t /*view*/) const final {
     return geometry_of(recipe_at<WholeRecipe>(recipe.data()),
@@ -226,8 +229,8 @@ class TrainingView final : public WholeImage {
         seed_(seed),
         epoch_(epoch) {}
 
-  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
-    RandomStream numbers = stream(seed_, epoch_, row);
+  void draw(data::ViewKey key, std::span<std::byte> recipe) const override {
+    RandomStream numbers = stream(seed_, epoch_, key.row);
     write_recipe(draw_recipe(config_, layout_, numbers), recipe);
   }
 
@@ -267,11 +270,29 @@ at::Tensor normalise(const at::Tensor& images, const data::Description& descript
   return (images - per_channel(statistics.mean)).div_(per_channel(statistics.deviation)).contiguous();
 }
 
+namespace {
+
+bool changes(const AugmentConfig& config) {
+  const bool moves =
+      config.flip_horizontal || config.flip_vertical || config.rotate90 || config.crop_scale_min < 1.0;
+  return moves || config.brightness > 0.0 || config.contrast > 0.0 || config.noise > 0.0 ||
+         config.erase > 0.0;
+}
+
+}  // namespace
+
 std::unique_ptr<data::ViewMaker> training_view(const AugmentConfig& config,
                                                const data::Description& description,
                                                Normalisation normalisation, std::uint64_t seed,
                                                std::int64_t epoch) {
   const data::ImageLayout& layout = description.images;
+  if (layout.is_volume()) {
+    if (!changes(config)) return evaluation_view(description, normalisation);
+    throw UsageError(
+        {fmt::format("the preset whole changes images, those of the dataset are volumes of depth {}",
+                     layout.depth),
+         "augment", "set augment.preset=volume, or a table of operations for volumes (docs/views.md)"});
+  }
   if (config.rotate90 && layout.height != layout.width) {
     throw UsageError(
         {fmt::format("images of {} x {} cannot be turned by 90 degrees", layout.height, layout.width),

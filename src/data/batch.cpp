@@ -1,7 +1,6 @@
 #include "cohort/data/batch.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <numeric>
@@ -59,7 +58,8 @@ class ImageMaker {
         rows_(rows_and_keys.numbers),
         keys_(rows_and_keys.keys),
         image_bytes_(dataset.description().images.bytes()),
-        pinned_(columns.pinned) {
+        pinned_(columns.pinned),
+        guide_(views.guide()) {
     const auto& rows = rows_;
     for (const std::string& name : columns.fields) {
       const Field& field = dataset.description().field(name);
@@ -70,7 +70,7 @@ class ImageMaker {
       }
     }
     for (std::size_t v = 0; columns.geometry && v < views.shapes().size(); ++v)
-      geometry_.push_back(at::empty({std::ssize(rows), 2, 3}, at::kDouble));
+      geometry_.push_back(at::empty(geometry_sizes(std::ssize(rows)), at::kDouble));
     const auto options = at::TensorOptions(at::kFloat).pinned_memory(columns.pinned);
     if (columns.views_later) {
       COHORT_CHECK(views.recipe_bytes() > 0, "these views cannot be made later");
@@ -78,16 +78,22 @@ class ImageMaker {
       recipes_ = at::zeros({std::ssize(rows), views.recipe_bytes()}, options.dtype(at::kByte));
       return;
     }
-    for (const ViewShape& shape : views.shapes()) {
-      sizes_.push_back(shape.values());
-      tensors_.push_back(at::empty({std::ssize(rows), shape.channels, shape.height, shape.width}, options));
+    for (const ViewShape& view : views.shapes()) {
+      sizes_.push_back(view.values());
+      std::vector<std::int64_t> shape = view.sizes();
+      shape.insert(shape.begin(), std::ssize(rows));
+      tensors_.push_back(at::empty(shape, options));
     }
   }
 
   /// Image number `i` of the batch. From any thread.
   void make(std::int64_t i) {
     const auto begin = Clock::now();
-    const std::int64_t row = rows_[static_cast<std::size_t>(i)], key = keys_[static_cast<std::size_t>(i)];
+    const std::int64_t row = rows_[static_cast<std::size_t>(i)];
+    thread_local std::vector<std::byte> mask;
+    mask.clear();
+    if (!guide_.empty()) dataset_.read_field(row, guide_, mask);
+    const ViewKey key(keys_[static_cast<std::size_t>(i)], mask);
     for (ColumnMaker& field : fields_) field.read(i, row);
     if (!moved_.empty() || !geometry_.empty()) place(i, row, key);
     if (stored_.defined()) {
@@ -123,7 +129,7 @@ class ImageMaker {
   using Clock = std::chrono::steady_clock;
 
   /// Where the views of image number `i` are cut, and what of it moves with them.
-  void place(std::int64_t i, std::int64_t row, std::int64_t key) {
+  void place(std::int64_t i, std::int64_t row, const ViewKey& key) {
     std::vector<std::byte> recipe(static_cast<std::size_t>(views_.recipe_bytes()));
     views_.draw(key, recipe);
     std::vector<ViewGeometry> cut;
@@ -131,9 +137,18 @@ class ImageMaker {
     for (MovedColumns& field : moved_) field.read(i, row, cut);
     for (std::size_t v = 0; v < geometry_.size(); ++v) {
       const Affine& at = cut[v].to_image;
-      const std::array<double, 6> rows{at.xx, at.xy, at.x0, at.yx, at.yy, at.y0};
+      const DepthMap& z = cut[v].depth;
+      const std::vector<double> rows = is_volume() ? std::vector{at.xx, at.xy, 0.0, at.x0, at.yx,   at.yy,
+                                                                 0.0,   at.y0, 0.0, 0.0,   z.scale, z.offset}
+                                                   : std::vector{at.xx, at.xy, at.x0, at.yx, at.yy, at.y0};
       std::copy(rows.begin(), rows.end(), geometry_[v].mutable_data_ptr<double>() + i * std::ssize(rows));
     }
+  }
+
+  [[nodiscard]] bool is_volume() const { return dataset_.description().images.is_volume(); }
+  [[nodiscard]] std::vector<std::int64_t> geometry_sizes(std::int64_t images) const {
+    if (is_volume()) return {images, 3, 4};
+    return {images, 2, 3};
   }
 
   static std::span<std::byte> row_of(const at::Tensor& bytes, std::int64_t i) {
@@ -146,6 +161,7 @@ class ImageMaker {
   std::span<const std::int64_t> rows_, keys_;
   std::int64_t image_bytes_;
   bool pinned_;
+  std::string guide_;
   std::vector<ColumnMaker> fields_;
   std::vector<MovedColumns> moved_;
   std::vector<at::Tensor> geometry_;

@@ -81,8 +81,10 @@ MovedColumns::MovedColumns(const Dataset& dataset, const Field& field, const std
     : dataset_(dataset), field_(field), least_part_(columns.least_part), pinned_(columns.pinned) {
   for (const ViewShape& view : views) {
     if (field.kind == FieldKind::mask) {
-      masks_.push_back(at::empty({rows, view.height, view.width},
-                                 at::TensorOptions(scalar_type_of(field.type)).pinned_memory(pinned_)));
+      std::vector<std::int64_t> shape = view.sizes();
+      shape.front() = rows;
+      masks_.push_back(
+          at::empty(shape, at::TensorOptions(scalar_type_of(field.type)).pinned_memory(pinned_)));
     } else {
       rows_.emplace_back(static_cast<std::size_t>(rows));
     }
@@ -113,14 +115,26 @@ void MovedColumns::move_mask_to(std::int64_t i, std::span<const std::byte> store
   std::vector<Label> labels(stored.size() / sizeof(Label));
   std::memcpy(labels.data(), stored.data(), stored.size());
   const ImageLayout& image = dataset_.description().images;
-  const Affine to_mask{.xx = static_cast<double>(field_.shape[1]) / static_cast<double>(image.width),
-                       .yy = static_cast<double>(field_.shape[0]) / static_cast<double>(image.height)};
+  const std::int64_t rows = field_.shape.end()[-2], columns = field_.shape.end()[-1],
+                     slices = image.is_volume() ? field_.shape.front() : 1;
+  const auto ratio = [](std::int64_t to, std::int64_t from) {
+    return static_cast<double>(to) / static_cast<double>(from);
+  };
+  const Affine to_mask{.xx = ratio(columns, image.width), .yy = ratio(rows, image.height)};
+  const double deeper = ratio(slices, image.depth);
   for (std::size_t v = 0; v < views.size(); ++v) {
-    const std::int64_t height = masks_[v].size(1), width = masks_[v].size(2);
-    const std::span<Label> of_view(masks_[v].mutable_data_ptr<Label>() + i * height * width,
-                                   static_cast<std::size_t>(height * width));
-    move_mask<Label>({labels, field_.shape[0], field_.shape[1]}, {to_mask * views[v].to_image, views[v].seen},
-                     outside, {of_view, height, width});
+    const at::Tensor& masks = masks_[v];
+    const std::int64_t height = masks.size(-2), width = masks.size(-1), size = masks.numel() / masks.size(0);
+    const std::span<Label> of_view(masks.mutable_data_ptr<Label>() + i * size,
+                                   static_cast<std::size_t>(size));
+    const DepthMap& depth = views[v].depth;
+    const ViewGeometry to_place{
+        to_mask * views[v].to_image, views[v].seen, {deeper * depth.scale, deeper * depth.offset}};
+    if (image.is_volume())
+      move_volume_mask<Label>({labels, slices, rows, columns}, to_place, outside,
+                              {of_view, masks.size(1), height, width});
+    else
+      move_mask<Label>({labels, rows, columns}, to_place, outside, {of_view, height, width});
   }
 }
 

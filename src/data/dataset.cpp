@@ -289,8 +289,9 @@ std::string Dataset::encoded(std::int64_t row) const {
 at::Tensor Dataset::images(std::span<const std::int64_t> rows) const {
   const ImageLayout& layout = impl_->description.images;
   const auto count = static_cast<std::int64_t>(rows.size());
-  at::Tensor images =
-      at::empty({count, layout.channels, layout.height, layout.width}, at::kFloat);  // [B, C, H, W]
+  std::vector<std::int64_t> shape = layout.sizes();
+  shape.insert(shape.begin(), count);
+  at::Tensor images = at::empty(shape, at::kFloat);
   std::vector<std::byte> stored(static_cast<std::size_t>(layout.bytes()));
   auto* out = images.data_ptr<float>();
   for (const std::int64_t row : rows) {

@@ -64,6 +64,26 @@ std::optional<Fit> fit_of(std::string_view name) noexcept {
   return std::nullopt;
 }
 
+std::string problem_beside(const Field& field, const ImageLayout& images) {
+  if (!field.of.empty()) return "";
+  const bool is_place = field.kind == FieldKind::boxes || field.kind == FieldKind::points;
+  if (is_place && images.is_volume())
+    return fmt::format("is of kind {}, which lie in images: those of this dataset are volumes",
+                       field_kind_name(field.kind));
+  const bool is_deep = field.shape.size() == 3;
+  if (field.kind != FieldKind::mask || is_deep == images.is_volume()) return "";
+  return fmt::format(
+      "has masks of {} dimensions, of {}", field.shape.size(),
+      images.is_volume() ? "volumes, whose masks are [D, H, W]" : "images, whose masks are [H, W]");
+}
+
+void check_images_alone(const ImageLayout& images, const std::string& dataset, const std::string& who) {
+  if (!images.is_volume()) return;
+  throw UsageError(
+      {fmt::format("{} takes images, those of the dataset are volumes of depth {}", who, images.depth),
+       fmt::format("dataset {}", dataset), "use a dataset of images, for example of the volumes' slices"});
+}
+
 std::int64_t Split::rows() const noexcept {
   std::int64_t total = 0;
   for (const ShardEntry& shard : shards) total += shard.rows;

@@ -120,10 +120,22 @@ PixelType read_pixel_type(const Node& node) {
   node.fail(fmt::format("is '{}', none of u8, u16, f32", name));
 }
 
-ImageLayout read_layout(const Node& node) {
-  const ImageLayout layout{read_pixel_type(node.at("type")), node.at("channels").integer(1, 1 << 16),
-                           node.at("height").integer(1, kMaxSide), node.at("width").integer(1, kMaxSide)};
-  if (layout.bytes() > kMaxImageBytes) node.fail(fmt::format("asks for images of {} bytes", layout.bytes()));
+/// Three sides and 2^16 channels may be more than 64 bits count.
+double bytes_asked_for(const ImageLayout& layout) {
+  auto bytes = static_cast<double>(pixel_type_bytes(layout.type));
+  for (const std::int64_t size : layout.sizes()) bytes *= static_cast<double>(size);
+  return bytes;
+}
+
+/// Before version 3 there were no volumes.
+ImageLayout read_layout(const Node& root) {
+  const Node node = root.at("images");
+  ImageLayout layout{read_pixel_type(node.at("type")), node.at("channels").integer(1, 1 << 16),
+                     node.at("height").integer(1, kMaxSide), node.at("width").integer(1, kMaxSide)};
+  if (root.at("version").integer(1) >= 3 && node.has("depth"))
+    layout.depth = node.at("depth").integer(2, kMaxSide);
+  if (bytes_asked_for(layout) > static_cast<double>(kMaxImageBytes))
+    node.fail(fmt::format("asks for images of {:.0f} bytes", bytes_asked_for(layout)));
   return layout;
 }
 
@@ -203,6 +215,7 @@ void read_preparation(const Node& root, Description& description) {
     const Node resize = node.at("resize");
     preparation.height = resize.at("height").integer(1, kMaxSide);
     preparation.width = resize.at("width").integer(1, kMaxSide);
+    if (resize.has("depth")) preparation.depth = resize.at("depth").integer(1, kMaxSide);
     preparation.fit = read_fit(resize.at("fit"));
   }
   description.preparation = preparation;
@@ -227,6 +240,9 @@ void read_codec(const Node& root, Description& description) {
   if (root.at("version").integer(1) == 1) return;  // knew no codec
   const Node images = root.at("images");
   description.codec = read_codec_name(images.at("codec"));
+  const bool is_planar = description.codec == Codec::png || description.codec == Codec::jpeg;
+  if (is_planar && description.images.is_volume())
+    images.at("codec").fail(fmt::format("is '{}', which cannot keep volumes", codec_name(description.codec)));
   if (description.codec == Codec::jpeg)
     description.jpeg_quality = static_cast<int>(images.at("jpeg_quality").integer(1, 100));
 }
@@ -278,7 +294,12 @@ void check_of(const Node& node, const std::vector<Field>& fields) {
 
 void read_fields(const Node& root, Description& description) {
   if (root.at("version").integer(1) < 3) return;  // knew no fields
-  for (const Node& node : root.at("fields").list()) description.fields.push_back(read_field(node));
+  if (!root.has("fields") && description.images.is_volume()) return;
+  for (const Node& node : root.at("fields").list()) {
+    description.fields.push_back(read_field(node));
+    const std::string problem = problem_beside(description.fields.back(), description.images);
+    if (!problem.empty()) node.fail(problem);
+  }
   if (description.fields.empty()) root.at("fields").fail("is empty");
   check_unique(root.at("fields"), names_of(description.fields));
   for (const Node& node : root.at("fields").list()) {
@@ -303,7 +324,7 @@ Description parse(const Json& json, const std::string& file) {
   description.name = root.at("name").text();
   description.license = root.at("license").text();
   description.source = root.at("source").checksum();
-  description.images = read_layout(root.at("images"));
+  description.images = read_layout(root);
   read_codec(root, description);
   read_preparation(root, description);
   read_statistics(root, description);
@@ -333,6 +354,7 @@ Json images_json(const Description& description) {
             {"channels", images.channels},
             {"height", images.height},
             {"width", images.width}};
+  if (images.is_volume()) json["depth"] = images.depth;
   if (description.version() > 1) json["codec"] = codec_name(description.codec);
   if (description.codec == Codec::jpeg) json["jpeg_quality"] = description.jpeg_quality;
   return json;
@@ -360,6 +382,7 @@ Json to_json(const Preparation& preparation) {
   if (preparation.height > 0)
     json["resize"] = {
         {"height", preparation.height}, {"width", preparation.width}, {"fit", fit_name(preparation.fit)}};
+  if (preparation.depth > 0) json["resize"]["depth"] = preparation.depth;
   return json;
 }
 

@@ -41,9 +41,9 @@ Form form_of(FieldKind kind) {
   using enum ValueType;
   switch (kind) {
     case FieldKind::image:
-      return {{u8, u16, f32}, {{0, 0, 0}}};
+      return {{u8, u16, f32}, {{0, 0, 0}, {0, 0, 0, 0}}};
     case FieldKind::mask:
-      return {{u8, i32}, {{0, 0}}};
+      return {{u8, i32}, {{0, 0}, {0, 0, 0}}};
     case FieldKind::boxes:
       return {{f32}, {{-1, 5}}};
     case FieldKind::points:
@@ -76,7 +76,8 @@ bool is_too_large(const Field& field) {
 
 bool can_keep(Codec codec, const Field& field) {
   if (codec == Codec::raw || codec == Codec::zstd) return true;
-  const bool is_picture = field.kind == FieldKind::image || field.kind == FieldKind::mask;
+  const bool is_picture = (field.kind == FieldKind::image && field.shape.size() == 3) ||
+                          (field.kind == FieldKind::mask && field.shape.size() == 2);
   return codec == Codec::png && is_picture && (field.type == ValueType::u8 || field.type == ValueType::u16);
 }
 

@@ -10,7 +10,7 @@
 namespace cohort::data {
 namespace {
 
-/// A mask is an image of one channel. Precondition: u8, u16 or f32.
+/// A mask is an image of one channel. Precondition: u8, u16 or f32; no volume.
 ImageLayout layout_of(const Field& field) {
   const std::vector<std::int64_t>& shape = field.shape;
   const PixelType type = field.type == ValueType::u8    ? PixelType::u8

@@ -42,6 +42,8 @@ std::vector<std::string> codec_names() {
 void check_codec(Codec codec, const ImageLayout& layout) {
   constexpr std::int64_t kJpegSide = 65'500, kPngSide = INT32_MAX;
   if (codec == Codec::raw || codec == Codec::zstd) return;
+  if (layout.is_volume())
+    refuse_codec(codec, fmt::format("volumes, of depth {}", layout.depth), "--codec zstd, or raw");
   const bool fits = layout.type == PixelType::u8 || (codec == Codec::png && layout.type == PixelType::u16);
   if (!fits)
     refuse_codec(codec, fmt::format("pixels of type {}", pixel_type_name(layout.type)), "--codec zstd");

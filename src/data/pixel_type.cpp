@@ -23,4 +23,9 @@ std::int64_t ImageLayout::bytes() const noexcept {
   return values() * pixel_type_bytes(type);
 }
 
+std::vector<std::int64_t> ImageLayout::sizes() const {
+  if (is_volume()) return {channels, depth, height, width};
+  return {channels, height, width};
+}
+
 }  // namespace cohort::data

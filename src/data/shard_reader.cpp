@@ -151,8 +151,9 @@ struct ShardReader::Impl {
 
 void ShardReader::Impl::open_images(const hdf5::File& file) {
   const hdf5::Dataset images = open_column(file, shard_format::kImages, path);
-  check_shape(images, shard_format::kImages, {entry.rows, layout.channels, layout.height, layout.width},
-              path);
+  std::vector<std::int64_t> shape = layout.sizes();
+  shape.insert(shape.begin(), entry.rows);
+  check_shape(images, shard_format::kImages, shape, path);
   if (H5Tequal(type_of(images, path).get(), shard_format::stored_type(layout.type)) <= 0) {
     damaged(fmt::format("/images is not of type {}, as dataset.json says", pixel_type_name(layout.type)),
             path);

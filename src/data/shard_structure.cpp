@@ -158,8 +158,10 @@ ShardOffsets write_structure(const std::filesystem::path& path, const Descriptio
   const auto count = static_cast<std::int64_t>(order.size());
   ShardOffsets offsets;
   if (description.codec == Codec::raw) {
-    offsets.images = structure.make_room(shard_format::kImages, shard_format::stored_type(images.type),
-                                         {count, images.channels, images.height, images.width});
+    std::vector<std::int64_t> shape = images.sizes();
+    shape.insert(shape.begin(), count);
+    offsets.images =
+        structure.make_room(shard_format::kImages, shard_format::stored_type(images.type), shape);
   } else {
     offsets.images =
         structure.make_room(shard_format::kEncoded, H5T_STD_U8LE, {static_cast<std::int64_t>(image_bytes)});

@@ -34,7 +34,7 @@ Moments moments_of(const auto* values, std::int64_t count) {
 }
 
 void add_image(const ImageLayout& layout, const std::byte* image, std::vector<Moments>& channels) {
-  const std::int64_t plane = layout.height * layout.width;
+  const std::int64_t plane = layout.values() / layout.channels;
   visit_pixels(layout.type, image, [&](const auto* values) {
     for (std::size_t c = 0; c < channels.size(); ++c) {
       channels[c].add(moments_of(values + static_cast<std::int64_t>(c) * plane, plane));

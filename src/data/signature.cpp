@@ -25,15 +25,22 @@ Signature::Context context_from(const Json& json) {
 }
 
 Json to_json(const Preparation& preparation) {
-  return {{"gray", preparation.gray},
-          {"height", preparation.height},
-          {"width", preparation.width},
-          {"fit", fit_name(preparation.fit)}};
+  Json json{{"gray", preparation.gray},
+            {"height", preparation.height},
+            {"width", preparation.width},
+            {"fit", fit_name(preparation.fit)}};
+  if (preparation.depth > 0) json["depth"] = preparation.depth;
+  return json;
+}
+
+/// Only volumes have one.
+std::int64_t depth_in(const Json& json, std::int64_t otherwise) {
+  return json.contains("depth") ? integer_of(json.at("depth")) : otherwise;
 }
 
 Preparation preparation_from(const Json& json) {
   return {json.at("gray"), integer_of(json.at("height")), integer_of(json.at("width")),
-          fit_of(json.at("fit").get<std::string>()).value()};
+          fit_of(json.at("fit").get<std::string>()).value(), depth_in(json, 0)};
 }
 
 Signature signature_from(const Json& json) {
@@ -42,7 +49,7 @@ Signature signature_from(const Json& json) {
   signature.channels = json.at("channels").get<std::vector<std::string>>();
   signature.images = {pixel_type_of(json.at("type").get<std::string>()).value(),
                       std::ssize(signature.channels), integer_of(json.at("height")),
-                      integer_of(json.at("width"))};
+                      integer_of(json.at("width")), depth_in(json, 1)};
   signature.mean = json.at("mean").get<std::vector<double>>();
   signature.deviation = json.at("deviation").get<std::vector<double>>();
   // Weights of programs that did not know the key do not tell.
@@ -62,7 +69,8 @@ bool is_whole(const Preparation& preparation) {
 
 bool is_whole(const Signature& signature) {
   const std::size_t channels = signature.channels.size(), known = signature.mean.size();
-  const bool has_sizes = signature.images.height > 0 && signature.images.width > 0;
+  const bool has_sizes =
+      signature.images.height > 0 && signature.images.width > 0 && signature.images.depth > 0;
   const bool has_statistics = known == signature.deviation.size() && (known == 0 || known == channels);
   const bool has_preparation = !signature.preparation || is_whole(*signature.preparation);
   return has_sizes && has_statistics && has_preparation && channels > 0 && are_unique(signature.channels) &&
@@ -116,7 +124,9 @@ void add_difference(std::vector<std::string>& found, const std::string& what,
 }
 
 std::string size_text(const ImageLayout& images) {
-  return fmt::format("{} x {} of type {}", images.height, images.width, pixel_type_name(images.type));
+  const std::string depth = images.is_volume() ? fmt::format("{} x ", images.depth) : "";
+  return fmt::format("{}{} x {} of type {}", depth, images.height, images.width,
+                     pixel_type_name(images.type));
 }
 
 }  // namespace
@@ -158,6 +168,7 @@ std::string signature_text(const Signature& signature) {
             {"type", pixel_type_name(signature.images.type)},
             {"height", signature.images.height},
             {"width", signature.images.width}};
+  if (signature.images.is_volume()) json["depth"] = signature.images.depth;
   if (signature.preparation) json["preparation"] = to_json(*signature.preparation);
   return json.dump();
 }
@@ -191,6 +202,7 @@ Signature with_channels(Signature model, const std::vector<std::string>& channel
 }
 
 Signature in_words_of(const Description& description, const Signature& model) {
+  if (!model.images.is_volume()) check_images_alone(description.images, description.name, "the model");
   const std::vector<std::int64_t> channels = places_of(description.channels, model.channels);
   if (channels.size() != model.channels.size() || has_unknown(channels)) refuse_channels(description, model);
   Signature words = model;

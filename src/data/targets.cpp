@@ -99,6 +99,32 @@ template void move_mask(const MaskOf<const std::uint8_t>&, const ViewGeometry&, 
 template void move_mask(const MaskOf<const std::int32_t>&, const ViewGeometry&, std::int32_t,
                         const MaskOf<std::int32_t>&);
 
+template <class Label>
+void move_volume_mask(const VolumeMaskOf<const Label>& volume, const ViewGeometry& geometry, Label outside,
+                      const VolumeMaskOf<Label>& view) {
+  COHORT_CHECK(std::ssize(volume.labels) == volume.depth * volume.height * volume.width &&
+                   std::ssize(view.labels) == view.depth * view.height * view.width,
+               "masks [depth, height, width] were promised");
+  const auto slice_of = [](const auto& mask, std::int64_t z) {
+    const auto size = static_cast<std::size_t>(mask.height * mask.width);
+    return mask.labels.subspan(static_cast<std::size_t>(z) * size, size);
+  };
+  for (std::int64_t z = 0; z < view.depth; ++z) {
+    const std::span<Label> slice = slice_of(view, z);
+    const double from = geometry.depth(static_cast<double>(z) + 0.5);
+    if (from < 0 || from >= static_cast<double>(volume.depth))
+      std::fill(slice.begin(), slice.end(), outside);
+    else
+      move_mask<Label>({slice_of(volume, static_cast<std::int64_t>(from)), volume.height, volume.width},
+                       geometry, outside, {slice, view.height, view.width});
+  }
+}
+
+template void move_volume_mask(const VolumeMaskOf<const std::uint8_t>&, const ViewGeometry&, std::uint8_t,
+                               const VolumeMaskOf<std::uint8_t>&);
+template void move_volume_mask(const VolumeMaskOf<const std::int32_t>&, const ViewGeometry&, std::int32_t,
+                               const VolumeMaskOf<std::int32_t>&);
+
 std::vector<float> move_boxes(std::span<const float> boxes, const ViewGeometry& geometry, double least_part) {
   COHORT_CHECK(boxes.size() % kBoxValues == 0, "rows of {} values were promised", kBoxValues);
   const Affine to_view = geometry.to_image.inverse();

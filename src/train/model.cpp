@@ -68,6 +68,8 @@ void check_keys(const RunConfig& config, const data::Signature& signature) {
 }  // namespace
 
 nn::EncoderInput encoder_input(const RunConfig& config, const data::Signature& signature) {
+  data::check_images_alone(signature.images, config.data.path.string(),
+                           fmt::format("encoder {}", config.model.name));
   nn::EncoderInput input{.channels = signature.images.channels,
                          .height = signature.images.height,
                          .width = signature.images.width,

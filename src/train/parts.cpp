@@ -36,9 +36,9 @@ std::string model_text(const RunConfig& config, const nn::Encoder& model) {
 std::string data_text(const RunConfig& config, const TrainingData& data) {
   const data::Description& description = data.dataset().description();
   const data::ImageLayout& images = description.images;
-  return fmt::format("{}, split {}: {} images of {} x {} x {} ({}), {}", description.name,
-                     config.data.train_split, format_count(data.images()), images.channels, images.height,
-                     images.width, list_of(description.channels),
+  return fmt::format("{}, split {}: {} images of {} ({}), {}", description.name, config.data.train_split,
+                     format_count(data.images()), fmt::join(images.sizes(), " x "),
+                     list_of(description.channels),
                      data.label().empty() ? "without labels" : "label " + data.label());
 }
 

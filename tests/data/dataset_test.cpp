@@ -78,7 +78,7 @@ class Doubled final : public ViewMaker {
   [[nodiscard]] std::vector<ViewShape> shapes() const override {
     return {2, {layout_.channels, layout_.height, layout_.width}};
   }
-  void make(std::span<const std::byte> image, std::int64_t /*row*/,
+  void make(std::span<const std::byte> image, ViewKey /*key*/,
             std::span<const std::span<float>> views) const override {
     for (std::size_t i = 0; i < image.size(); ++i) {
       views[0][i] = static_cast<float>(std::to_integer<int>(image[i]));
@@ -132,10 +132,10 @@ TEST(MakeBatch, WithoutKeysAndLabel) {
 class Numbered final : public ViewMaker {
  public:
   [[nodiscard]] std::vector<ViewShape> shapes() const override { return {{1, 1, 1}}; }
-  void make(std::span<const std::byte>, std::int64_t, std::span<const std::span<float>>) const override {}
+  void make(std::span<const std::byte>, ViewKey, std::span<const std::span<float>>) const override {}
   [[nodiscard]] std::int64_t recipe_bytes() const override { return 3 * sizeof(std::int64_t); }
-  void draw(std::int64_t row, std::span<std::byte> recipe) const override {
-    const std::array<std::int64_t, 3> rows{row, row, row};
+  void draw(ViewKey key, std::span<std::byte> recipe) const override {
+    const std::array<std::int64_t, 3> rows{key.row, key.row, key.row};
     std::memcpy(recipe.data(), rows.data(), recipe.size());
   }
 };

@@ -215,6 +215,69 @@ TEST_F(DescriptionFile, RefusesFieldsThatContradict) {
   }
 }
 
+Description with_volumes() {
+  Description description = sample();
+  description.images.depth = 9;
+  description.preparation->depth = 9;
+  return description;
+}
+
+TEST_F(DescriptionFile, VolumesMakeVersion3AndComeBack) {
+  with_volumes().write(folder_.path());
+  Json json = Json::parse(read_file(folder_.path() / "dataset.json"));
+  EXPECT_EQ(json.at("version"), 3);
+  EXPECT_EQ(json.at("images").at("depth"), 9);
+  EXPECT_FALSE(json.contains("fields"));
+  EXPECT_EQ(Description::read(folder_.path()).images, with_volumes().images);
+  EXPECT_EQ(Description::read(folder_.path()).images.sizes(), (std::vector<std::int64_t>{2, 9, 5, 7}));
+  EXPECT_EQ(Description::read(folder_.path()).preparation, with_volumes().preparation);
+  json["version"] = 2;
+  folder_.write("dataset.json", json.dump());
+  EXPECT_FALSE(Description::read(folder_.path()).images.is_volume()) << "unknown to version 2";
+
+  sample().write(folder_.path());
+  const std::string images = read_file(folder_.path() / "dataset.json");
+  EXPECT_EQ(images.find("depth"), std::string::npos);
+}
+
+TEST_F(DescriptionFile, RefusesWhatVolumesCannotBe) {
+  const auto field = [](const std::string& kind, const std::string& type, const Json& shape) {
+    return Json{{"name", "f"}, {"kind", kind}, {"type", type}, {"shape", shape}, {"codec", "raw"}};
+  };
+  const std::vector<std::pair<std::string, std::function<void(Json&)>>> cases{
+      {"key 'images.depth' is 1, outside 2", [](Json& j) { j["images"]["depth"] = 1; }},
+      {"key 'images' asks for images of",
+       [](Json& j) { j["images"]["depth"] = 1 << 20, j["images"]["width"] = 1 << 20; }},
+      {"key 'images.codec' is 'png', which cannot keep volumes",
+       [](Json& j) { j["images"]["codec"] = "png"; }},
+      {"key 'fields[0]' has masks of 2 dimensions, of volumes",
+       [&](Json& j) {
+         j["fields"] = {field("mask", "u8", {5, 7})};
+       }},
+      {"key 'fields[0]' is of kind boxes, which lie in images",
+       [&](Json& j) {
+         j["fields"] = {field("boxes", "f32", {-1, 5})};
+       }},
+      {"key 'fields[0]' has masks of 3 dimensions, of images",
+       [&](Json& j) {
+         j["fields"] = {field("mask", "u8", {9, 5, 7})}, j["images"].erase("depth");
+       }},
+      {"it was accepted",
+       [&](Json& j) {
+         j["fields"] = {field("mask", "u8", {9, 5, 7})};
+       }},
+      {"it was accepted",
+       [&](Json& j) {
+         j["fields"] = {field("image", "u8", {1, 9, 5, 7})};
+       }},
+  };
+  for (const auto& [expected, edit] : cases) {
+    with_volumes().write(folder_.path());
+    const std::string message = refusal(edit);
+    EXPECT_NE(message.find(expected), std::string::npos) << message;
+  }
+}
+
 TEST_F(DescriptionFile, AFieldIsNotCalledLikeALabelOrContext) {
   for (const char* taken : {"kind", "plate"}) {
     Description description = with_fields();

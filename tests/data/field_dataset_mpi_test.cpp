@@ -88,7 +88,7 @@ TEST_P(FieldDataset, BatchesHaveTheColumnsThatAreAskedFor) {
 class HalfViews final : public ViewMaker {
  public:
   [[nodiscard]] std::vector<ViewShape> shapes() const override { return {{1, 64, 64}, {1, 64, 32}}; }
-  void make(std::span<const std::byte>, std::int64_t, std::span<const std::span<float>>) const override {}
+  void make(std::span<const std::byte>, ViewKey, std::span<const std::span<float>>) const override {}
   [[nodiscard]] ViewGeometry geometry(std::span<const std::byte>, std::size_t view) const override {
     if (view == 0) return {{}, {{0, 0}, {64, 0}, {64, 64}, {0, 64}}};
     return {{-1, 0, 32, 0, 1, 0}, {{0, 0}, {32, 0}, {32, 64}, {0, 64}}};

@@ -99,7 +99,7 @@ TEST(MovedMask, LiesWhereCropAndPadPutTheImage) {
       for (const auto& [from_height, from_width] :
            std::vector<std::pair<std::int64_t, std::int64_t>>{{5, 9}, {9, 5}, {7, 4}, {6, 6}}) {
         const data::Preparation preparation{.height = height, .width = width, .fit = fit};
-        const Scaling scaling = scaling_of(from_height, from_width, preparation);
+        const Scaling scaling = scaling_of({from_height, from_width}, preparation);
         if (scaling.height != from_height || scaling.width != from_width) continue;  // values are mixed
         Image image{{data::PixelType::u16, 1, from_height, from_width}, {}};
         image.pixels.resize(static_cast<std::size_t>(image.layout.bytes()));

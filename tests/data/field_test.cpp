@@ -46,6 +46,9 @@ TEST(Field, SaysWhatContradicts) {
             "has a shape that no field of kind mask has");
   EXPECT_EQ(problem({"m", FieldKind::mask, ValueType::u8, {-1, 5}}),
             "has a shape that no field of kind mask has");
+  EXPECT_EQ(problem({"m", FieldKind::mask, ValueType::i32, {3, 4, 5}, Codec::zstd}), "");
+  EXPECT_EQ(problem({"m", FieldKind::mask, ValueType::u8, {3, 4, 5}, Codec::png}),
+            "has codec png, which cannot keep kind mask of type u8");
   EXPECT_EQ(problem({"m", FieldKind::mask, ValueType::i32, {4, 5}, Codec::png}),
             "has codec png, which cannot keep kind mask of type i32");
   EXPECT_EQ(problem({"b", FieldKind::boxes, ValueType::f32, {-1, 4}}),

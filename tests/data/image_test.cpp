@@ -65,23 +65,40 @@ TEST(Resize, ConstantImagesStayConstantAtAnySize) {
 TEST(Resize, CropAndPadKeepTheAspectRatio) {
   const Image wide =
       image_of<std::uint8_t>({PixelType::u8, 1, 2, 6}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
-  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 2, 2, data::Fit::crop)), (Bytes{3, 4, 9, 10}));
-  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 4, 6, data::Fit::pad)),
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, {false, 2, 2, data::Fit::crop})), (Bytes{3, 4, 9, 10}));
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, {false, 4, 6, data::Fit::pad})),
             (Bytes{0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0, 0, 0, 0, 0}));
-  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, 2, 3, data::Fit::stretch)), (Bytes{2, 4, 6, 8, 10, 12}));
+  EXPECT_EQ(values_of<std::uint8_t>(resize(wide, {false, 2, 3, data::Fit::stretch})),
+            (Bytes{2, 4, 6, 8, 10, 12}));
 
   const Image tall = image_of<std::uint16_t>({PixelType::u16, 2, 3, 1}, {10, 20, 30, 40, 50, 60});
-  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, 1, 1, data::Fit::crop)),
+  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, {false, 1, 1, data::Fit::crop})),
             (std::vector<std::uint16_t>{20, 50}));
-  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, 3, 4, data::Fit::pad)),
+  EXPECT_EQ(values_of<std::uint16_t>(resize(tall, {false, 3, 4, data::Fit::pad})),
             (std::vector<std::uint16_t>{0, 10, 0, 0, 0, 20, 0, 0, 0, 30, 0, 0,
                                         0, 40, 0, 0, 0, 50, 0, 0, 0, 60, 0, 0}));
 }
 
 TEST(Resize, CropsAndPadsAfterTheMeanOfTheArea) {
   const Image image = image_of<float>({PixelType::f32, 1, 2, 4}, {1, 3, 5, 7, 1, 3, 5, 7});
-  EXPECT_EQ(values_of<float>(resize(image, 1, 1, data::Fit::crop)), (std::vector<float>{2}));
-  EXPECT_EQ(values_of<float>(resize(image, 2, 2, data::Fit::pad)), (std::vector<float>{2, 6, 0, 0}));
+  EXPECT_EQ(values_of<float>(resize(image, {false, 1, 1, data::Fit::crop})), (std::vector<float>{2}));
+  EXPECT_EQ(values_of<float>(resize(image, {false, 2, 2, data::Fit::pad})), (std::vector<float>{2, 6, 0, 0}));
+}
+
+TEST(Resize, VolumesGoWithTheirDepthOrSliceBySlice) {
+  const Image volume = image_of<std::uint8_t>({PixelType::u8, 1, 1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8});
+  const auto values = [&](const data::Preparation& to) {
+    return values_of<std::uint8_t>(resize(volume, to));
+  };
+  EXPECT_EQ(values({false, 1, 2, data::Fit::stretch, 2}), (Bytes{2, 3, 6, 7}));
+  EXPECT_EQ(values({false, 1, 2, data::Fit::pad, 6}), (Bytes{0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0}));
+  EXPECT_EQ(values({false, 1, 2, data::Fit::crop, 2}), (Bytes{3, 4, 5, 6}));
+  EXPECT_EQ(values({false, 1, 1}), (Bytes{2, 4, 6, 8}));  // means of two, half up
+  EXPECT_EQ(resize(volume, {false, 3, 5, data::Fit::pad, 7}).layout,
+            (data::ImageLayout{PixelType::u8, 1, 3, 5, 7}));
+  const Image two = image_of<std::uint8_t>({PixelType::u8, 2, 1, 1, 2}, {1, 2, 3, 4});
+  EXPECT_EQ(values_of<std::uint8_t>(resize(two, {false, 1, 2, data::Fit::pad, 2})),
+            (Bytes{1, 0, 2, 0, 3, 0, 4, 0}));
 }
 
 TEST(Resize, OfAnyShapeHasTheSizeThatWasAskedFor) {
@@ -89,7 +106,7 @@ TEST(Resize, OfAnyShapeHasTheSizeThatWasAskedFor) {
     const Image image = image_of<std::uint8_t>({PixelType::u8, 1, height, width},
                                                Bytes(static_cast<std::size_t>(height * width), 9));
     for (const data::Fit fit : {data::Fit::stretch, data::Fit::crop, data::Fit::pad})
-      EXPECT_EQ(resize(image, 6, 4, fit).layout, (data::ImageLayout{PixelType::u8, 1, 6, 4}));
+      EXPECT_EQ(resize(image, {false, 6, 4, fit}).layout, (data::ImageLayout{PixelType::u8, 1, 6, 4}));
   }
 }
 

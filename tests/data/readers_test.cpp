@@ -307,6 +307,27 @@ TEST(Nifti, SpacingIsThatOfTheTurnedAxes) {
   EXPECT_NEAR(nifti.spacing()[2], 1, 1e-2);
 }
 
+TEST(Nifti, VolumesAreTheirSlicesAndTheAffineSaysWhereTheyLie) {
+  const NiftiFile nifti(kReaders / "nifti" / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_T1w.nii.gz");
+  const Image volume = nifti.volume(2, 0);
+  EXPECT_EQ(volume.layout, (data::ImageLayout{data::PixelType::f32, 1, 7, 4, 5}));
+  const std::vector<float> values = values_of<float>(volume);
+  for (std::int64_t z = 0; z < 5; ++z) {
+    const std::vector<float> slice = values_of<float>(nifti.slice(2, z, 0));
+    EXPECT_TRUE(std::equal(slice.begin(), slice.end(), values.begin() + 28 * z)) << z;
+  }
+  // readers.py: column x, row y, slice z are stored at (y, 4 - z, x), of which the affine is that of the
+  // file.
+  const std::array<std::array<double, 4>, 3> expected{
+      {{3, 0, 0, 1}, {0, -2, -0.1, 2 + 4 * 0.1}, {0, 0.05, 1, 3 - 4}}};
+  const auto affine = nifti.affine(2);
+  for (std::size_t row = 0; row < 3; ++row) {
+    for (std::size_t column = 0; column < 4; ++column)
+      EXPECT_NEAR(affine[row][column], expected[row][column], 1e-6) << row << ", " << column;
+  }
+  EXPECT_FALSE(nifti.has_bytes());
+}
+
 TEST(Nifti, OthersAreRefused) {
   EXPECT_NE(refusal_of([] { NiftiFile(kReaders / "expected.npz"); }).find("NIfTI"), std::string::npos);
 }

@@ -45,6 +45,24 @@ TEST(Signature, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read.preparation, cells().preparation);
 }
 
+TEST(Signature, OfVolumesKeepsTheirDepthAndModelsOfImagesRefuseThem) {
+  Description volumes = cells();
+  volumes.images.depth = 7;
+  volumes.preparation->depth = 7;
+  const Signature wrote = signature_of(volumes, "grade", {}),
+                  read = parse_signature(signature_text(wrote), "file");
+  EXPECT_EQ(read.images, volumes.images);
+  EXPECT_EQ(read.preparation, volumes.preparation);
+  const Signature of_images = signature_of(cells(), "grade", {});
+  EXPECT_EQ(signature_text(of_images).find("depth"), std::string::npos);
+  try {
+    (void)in_words_of(volumes, of_images);
+    ADD_FAILURE() << "volumes for a model of images";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what, "the model takes images, those of the dataset are volumes of depth 7");
+  }
+}
+
 TEST(Signature, OfEarlierProgramsDoesNotTellHowImagesWerePrepared) {
   Description unknown = cells();
   unknown.preparation.reset();

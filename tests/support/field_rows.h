@@ -155,7 +155,7 @@ class PlainViews final : public data::ViewMaker {
   [[nodiscard]] std::vector<data::ViewShape> shapes() const override {
     return {{layout_.channels, layout_.height, layout_.width}};
   }
-  void make(std::span<const std::byte> image, std::int64_t /*row*/,
+  void make(std::span<const std::byte> image, data::ViewKey /*key*/,
             std::span<const std::span<float>> views) const override {
     for (std::size_t i = 0; i < image.size(); ++i)
       views[0][i] = static_cast<float>(std::to_integer<int>(image[i]));

@@ -54,17 +54,17 @@ std::span<const config::EnumName<Normalisation>> enum_names(Normalisation);
 at::Tensor normalise(const at::Tensor& images, const data::Description& description,
                      Normalisation normalisation);
 
-/// One view of every image, for training: normalised, then changed at random, in this order: flips, rotation,
-/// crop, contrast, brightness, noise, erasing. Of the size of the image. Numbers are keyed by (seed,
-/// Purpose::augment, epoch, row, view 0): the same on any number of ranks and in any batch; each change draws
-/// its own, whether or not the others are on. Throws UsageError: rotate90 with images that are not square;
-/// ImageNet's statistics for images that are not 8-bit RGB.
+/// One view of every image, for training; volumes are not changed: normalised, then changed at random, in
+/// this order: flips, rotation, crop, contrast, brightness, noise, erasing. Of the size of the image. Numbers
+/// are keyed by (seed, Purpose::augment, epoch, row, view 0): the same on any number of ranks and in any
+/// batch; each change draws its own, whether or not the others are on. Throws UsageError: rotate90 with
+/// images that are not square; ImageNet's statistics for images that are not 8-bit RGB; changes of volumes.
 std::unique_ptr<data::ViewMaker> training_view(const AugmentConfig& config,
                                                const data::Description& description,
                                                Normalisation normalisation, std::uint64_t seed,
                                                std::int64_t epoch);
 
-/// The whole image, normalised: for evaluation.
+/// The whole image or volume, normalised: for evaluation.
 std::unique_ptr<data::ViewMaker> evaluation_view(const data::Description& description,
                                                  Normalisation normalisation);
 

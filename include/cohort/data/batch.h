@@ -23,7 +23,8 @@ struct Column {
 
 /// What one rank works on in one step. B images, V views, K context keys.
 struct Batch {
-  std::vector<at::Tensor> views;  ///< V × [B, C, h, w] f32, normalised; large views first
+  /// V × [B, C, h, w] f32, of volumes [B, C, d, h, w], normalised; large views first.
+  std::vector<at::Tensor> views;
   /// Where a device makes the views: pixels as stored [B, bytes] u8 and ViewMaker::draw() [B, bytes] u8.
   /// Undefined where `views` came with the batch.
   at::Tensor stored, recipes;
@@ -37,7 +38,8 @@ struct Batch {
   /// 255 (u8) or -1 (i32), boxes and points that a view does not show are left out. All others are as stored.
   std::map<std::string, Column> columns;
   /// V × [B, 2, 3] f64, with BatchColumns::geometry: (x, y) in a view, in pixels from its upper left corner,
-  /// is the place geometry · (x, y, 1) of the stored image (view_geometry.h).
+  /// is the place geometry · (x, y, 1) of the stored image (view_geometry.h). Of volumes V × [B, 3, 4], of
+  /// places (x, y, z).
   std::vector<at::Tensor> geometry;
   /// Whom a tensor is for: the model; what makes views on a device; who draws random numbers, on the host.
   enum class Use { model, views, key };

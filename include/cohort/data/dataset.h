@@ -59,8 +59,8 @@ class Dataset {
   [[nodiscard]] const std::vector<std::int32_t>& column(const std::string& name) const;
   [[nodiscard]] const std::vector<std::string>& ids() const;
 
-  /// One image, [C, H, W] as stored, its chosen channels, into `image` (description().images.bytes()). Throws
-  /// DataError on a damaged row.
+  /// One image, [C, H, W], or [C, D, H, W], as stored, its chosen channels, into `image`
+  /// (description().images.bytes()). Throws DataError on a damaged row.
   void read(std::int64_t row, std::span<std::byte> image) const;
   /// A row of a field, decoded: `values` becomes [bytes] as Field says, as long as the row. From any thread.
   /// Throws DataError on a damaged row; UsageError: no such field.
@@ -70,7 +70,8 @@ class Dataset {
   /// One image as it is kept in the codec (raw: its pixels), with all channels. Throws DataError on a damaged
   /// row.
   [[nodiscard]] std::string encoded(std::int64_t row) const;
-  /// Images of `rows`, [B, C, H, W] f32 in stored units (u8: 0 … 255). Throws DataError on a damaged row.
+  /// Images of `rows`, [B, C, H, W], or [B, C, D, H, W], f32 in stored units (u8: 0 … 255). Throws DataError
+  /// on a damaged row.
   [[nodiscard]] at::Tensor images(std::span<const std::int64_t> rows) const;
 
  private:

@@ -20,18 +20,23 @@ enum class PixelType { u8, u16, f32 };
 /// "u8", "u16", "f32".
 std::string_view pixel_type_name(PixelType type) noexcept;
 
-/// Layout of one image as it is read, [C, H, W] row-major: one for the whole dataset.
+/// Layout of one image as it is read, row-major: [C, H, W], of a volume [C, D, H, W]. One for the whole
+/// dataset.
 struct ImageLayout {
   PixelType type = PixelType::u8;
   std::int64_t channels = 1, height = 0, width = 0;
-  [[nodiscard]] std::int64_t values() const noexcept { return channels * height * width; }
+  std::int64_t depth = 1;  ///< slices of a volume; 1: an image
+  [[nodiscard]] std::int64_t values() const noexcept { return channels * depth * height * width; }
   [[nodiscard]] std::int64_t bytes() const noexcept;
+  [[nodiscard]] bool is_volume() const noexcept { return depth > 1; }
+  /// [C, H, W], of a volume [C, D, H, W].
+  [[nodiscard]] std::vector<std::int64_t> sizes() const;
   friend bool operator==(const ImageLayout&, const ImageLayout&) = default;
 };
 
 /// How an image comes to the size of the dataset. `stretch`: each axis by itself, the aspect ratio is not
-/// kept; `crop`: the shorter axis fits, what the longer one has too much is cut off, half on each side;
-/// `pad`: the longer axis fits, what the shorter one lacks is 0, half on each side.
+/// kept; `crop`: the axis that needs it most fits, what the others have too much is cut off, half on each
+/// side; `pad`: the axis that needs it least fits, what the others lack is 0, half on each side.
 enum class Fit { stretch, crop, pad };
 
 /// "stretch", "crop", "pad".
@@ -44,6 +49,7 @@ struct Preparation {
   bool gray = false;                   ///< colour became gray
   std::int64_t height = 0, width = 0;  ///< that they were resized to; 0: they were not
   Fit fit = Fit::stretch;
+  std::int64_t depth = 0;  ///< that volumes were resized to; 0: they were not along this axis
   friend bool operator==(const Preparation&, const Preparation&) = default;
 };
 
@@ -105,8 +111,10 @@ struct Description {
   /// like a label or context either.
   void check_names() const;
 
-  /// Of the format: 3 with fields, 2 with a codec, else 1, which older programs read.
-  [[nodiscard]] int version() const noexcept { return !fields.empty() ? 3 : (codec == Codec::raw ? 1 : 2); }
+  /// Of the format: 3 with fields or volumes, 2 with a codec, else 1, which older programs read.
+  [[nodiscard]] int version() const noexcept {
+    return !fields.empty() || images.is_volume() ? 3 : (codec == Codec::raw ? 1 : 2);
+  }
   /// These throw UsageError naming the known ones ("did you mean").
   [[nodiscard]] const Split& split(std::string_view name) const;
   [[nodiscard]] const LabelColumn& label(std::string_view name) const;
@@ -116,6 +124,13 @@ struct Description {
   /// Classes of a label column, or the values of a context; a label where both have the name.
   [[nodiscard]] const std::vector<std::string>& values(std::string_view column) const;
 };
+
+/// What contradicts between a field and the images of its dataset, of which it tells: masks of volumes are
+/// [D, H, W], those of images [H, W]; boxes and points lie in images. Empty: nothing does.
+std::string problem_beside(const Field& field, const ImageLayout& images);
+
+/// For what takes images alone, called `who`. Throws UsageError when those of `dataset` are volumes.
+void check_images_alone(const ImageLayout& images, const std::string& dataset, const std::string& who);
 
 /// The names among `known` that `wanted` means: a number stands for "channel_<number>", as conversions call
 /// those without a name. Throws UsageError, naming `where`: no such channel, or one of them twice.

@@ -24,8 +24,9 @@ std::int64_t value_type_bytes(ValueType type) noexcept;
 /// What the values of a field are; the shape is that of a row, -1 a length that differs by row.
 ///
 /// kind     type          shape      values
-/// image    u8, u16, f32  [C, H, W]  another image
-/// mask     u8, i32       [H, W]     class or instance of every pixel; 255 (u8) and -1 (i32): not known
+/// image    u8, u16, f32  [C, H, W]  another image, or a volume [C, D, H, W]
+/// mask     u8, i32       [H, W]     class or instance of every pixel, of a volume [D, H, W]; 255 (u8) and
+///                                   -1 (i32): not known
 /// boxes    f32           [-1, 5]    x0, y0, x1, y1 in pixels of the stored image from its upper left corner,
 ///                                   class, -1: not known
 /// points   f32           [-1, 3]    x, y, class

@@ -44,7 +44,7 @@ Signature with_channels(Signature model, const std::vector<std::string>& channel
 
 /// The model in the words of another dataset: its channels, statistics and context values in the order of
 /// `description`. Label, classes and the size of the position table stay. Throws UsageError: channels that
-/// are not the model's, or no such context key.
+/// are not the model's, no such context key, or volumes where the model knows images.
 Signature in_words_of(const Description& description, const Signature& model);
 
 /// `wanted` with the statistics of `model` for its channels, by name; as it is when the model does not know

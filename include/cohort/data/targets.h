@@ -23,6 +23,16 @@ template <class Label>
 void move_mask(const MaskOf<const Label>& image, const ViewGeometry& geometry, Label outside,
                const MaskOf<Label>& view);
 
+/// The same of a volume, [depth, height, width]: each slice of the view by the slice that its middle lies in.
+template <class Label>
+struct VolumeMaskOf {
+  std::span<Label> labels;
+  std::int64_t depth = 0, height = 0, width = 0;
+};
+template <class Label>
+void move_volume_mask(const VolumeMaskOf<const Label>& volume, const ViewGeometry& geometry, Label outside,
+                      const VolumeMaskOf<Label>& view);
+
 /// Rows of 5: left, top, right, bottom, class, as places (Point). A box becomes the smallest upright
 /// one around what the view shows of it, and is left out where that is less than `least_part`, 0 … 1, of its
 /// area, or nothing. Boxes of no area are left out.

@@ -29,12 +29,21 @@ struct Affine {
   }
 };
 
+/// z -> scale z + offset: places along the depth of a volume, whose slice i covers i … i + 1.
+struct DepthMap {
+  double scale = 1, offset = 0;
+
+  [[nodiscard]] double operator()(double z) const noexcept { return scale * z + offset; }
+};
+
 /// Where a view was cut.
 struct ViewGeometry {
   Affine to_image;  ///< place in the view -> place in the stored image
   /// Corners, in order, of the convex part of the view that shows the image at these places. What lies
   /// outside of it is padding, or the image mirrored at a border.
   std::vector<Point> seen;
+  DepthMap
+      depth{};  ///< of volumes: depth in the view -> depth in the stored volume; outside of it is padding
 };
 
 }  // namespace cohort::data
