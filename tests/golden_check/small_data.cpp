@@ -125,11 +125,12 @@ void run_resnet(Comparison& file, nn::ResNet& model, const std::string& mode) {
 void check_simclr(Comparison& file) {
   const at::Tensor &first = file.input("param.projector.0.weight"),
                    &last = file.input("param.projector.2.weight");
-  nn::ProjectionHead head({.width = first.size(1),
-                           .hidden = first.size(0),
-                           .outputs = last.size(0),
-                           .bias = file.has("param.projector.0.bias"),
-                           .batch_norm = nn::HeadNorm::none});
+  nn::ProjectionHead head(
+      {.width = first.size(1),
+       .hidden = first.size(0),
+       .outputs = last.size(0),
+       .bias = file.has("param.projector.0.bias") ? nn::HeadBias::all : nn::HeadBias::none,
+       .batch_norm = nn::HeadNorm::none});
   load_parameters(file, "param.projector.", head);
   const at::Tensor h1 = leaf(file.float_input("in.h1")), h2 = leaf(file.float_input("in.h2"));
   const at::Tensor z1 = head.forward(h1, training()), z2 = head.forward(h2, training());
