@@ -66,7 +66,7 @@ std::unique_ptr<Method> make_barlow_twins(const config::Options& erased, const M
       materials.encoder("image", /*classes=*/0), nn::ProjectionHeadShape{.hidden = options.hidden,
                                                                          .outputs = options.outputs,
                                                                          .layers = 3,
-                                                                         .bias = false,
+                                                                         .bias = nn::HeadBias::none,
                                                                          .batch_norm = options.batch_norm});
   return std::make_unique<BarlowTwins>(std::move(model), options, materials.scope);
 }

@@ -17,12 +17,13 @@ Entry mae();
 Entry simclr();
 Entry byol();
 Entry barlow_twins();
+Entry simsiam();
 
 namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(), dino(), mae(), simclr(), byol(), barlow_twins(),
+      supervised(), dino(), mae(), simclr(), byol(), barlow_twins(), simsiam(),
   };
   return entries;
 }

@@ -40,9 +40,9 @@ class Simclr final : public PooledMethod {
 
   at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     const nn::Conditions seen = conditions(batch, step, scope_, 0, 2, /*training=*/true);
-    const auto [features, rows] = model_->forward(at::cat({batch.views[0], batch.views[1]}), seen);
-    add_feature_deviation(metrics, features.detach(), seen.group);
-    return rows.view({2, -1, options_.outputs}).transpose(0, 1);  // [b, 2, outputs]
+    const auto output = model_->forward(at::cat({batch.views[0], batch.views[1]}), seen);
+    add_feature_deviation(metrics, output.features.detach(), seen.group);
+    return output.rows.view({2, -1, options_.outputs}).transpose(0, 1);  // [b, 2, outputs]
   }
 
   at::Tensor loss_of_all(const at::Tensor& rows, const Step& /*step*/, Metrics& metrics) override {
@@ -62,7 +62,7 @@ std::unique_ptr<Method> make_simclr(const config::Options& erased, const Materia
   auto model = std::make_shared<nn::ProjectedEncoder>(
       materials.encoder("image", /*classes=*/0), nn::ProjectionHeadShape{.hidden = options.hidden,
                                                                          .outputs = options.outputs,
-                                                                         .bias = false,
+                                                                         .bias = nn::HeadBias::none,
                                                                          .batch_norm = options.batch_norm});
   return std::make_unique<Simclr>(std::move(model), options, materials.scope);
 }

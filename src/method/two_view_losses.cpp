@@ -162,4 +162,8 @@ at::Tensor byol_sum(const at::Tensor& prediction, const at::Tensor& target) {
   return (2 - 2 * (unit_rows(prediction) * unit_rows(target.detach())).sum(1)).sum();
 }
 
+at::Tensor simsiam_sum(const at::Tensor& prediction, const at::Tensor& target) {
+  return -(unit_rows(prediction) * unit_rows(target.detach())).sum();
+}
+
 }  // namespace cohort::method

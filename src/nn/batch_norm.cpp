@@ -44,15 +44,17 @@ std::span<const config::EnumName<NormScope>> enum_names(NormScope) {
   return names;
 }
 
-BatchNorm::BatchNorm(std::int64_t channels, NormScope scope, double momentum, double epsilon)
+BatchNorm::BatchNorm(std::int64_t channels, NormScope scope, bool affine, double momentum, double epsilon)
     : scope_(scope),
       momentum_(momentum),
       epsilon_(epsilon),
-      weight_(register_parameter("weight", at::ones({channels}))),
-      bias_(register_parameter("bias", at::zeros({channels}))),
       running_mean_(register_buffer("running_mean", at::zeros({channels}))),
       running_var_(register_buffer("running_var", at::ones({channels}))),
-      sums_(at::zeros({4 * channels + 1}, at::kLong)) {}
+      sums_(at::zeros({4 * channels + 1}, at::kLong)) {
+  if (!affine) return;
+  weight_ = register_parameter("weight", at::ones({channels}));
+  bias_ = register_parameter("bias", at::zeros({channels}));
+}
 
 at::Tensor BatchNorm::forward(const at::Tensor& values, const Conditions& conditions,
                               std::span<const std::int64_t> group_sizes) {
@@ -103,8 +105,9 @@ at::Tensor BatchNorm::over_all(const at::Tensor& values, const Conditions& condi
   const at::Tensor centred = wide - mean.view(of_channel);
   const at::Tensor variance = sum_over(at::square(centred).sum(others)) / count;
   add(mean.detach(), variance.detach().to(at::kDouble) * (count / (count - 1)), conditions.pass);
-  const at::Tensor scale = at::rsqrt(variance + epsilon_) * weight_;
-  return centred * scale.view(of_channel) + bias_.view(of_channel);
+  const at::Tensor scale = at::rsqrt(variance + epsilon_);
+  if (!weight_.defined()) return centred * scale.view(of_channel);
+  return centred * (scale * weight_).view(of_channel) + bias_.view(of_channel);
 }
 
 // Where the buffers are, wherever the model has been moved to.
@@ -114,7 +117,7 @@ at::Tensor BatchNorm::sums() {
 }
 
 at::Tensor BatchNorm::sums_of(std::int64_t pass) {
-  const std::int64_t size = 4 * weight_.size(0) + 1;
+  const std::int64_t size = 4 * running_mean_.size(0) + 1;
   if (const std::int64_t more = (pass + 1) * size - sums_.numel(); more > 0)
     sums_ = at::cat({sums_, at::zeros({more}, sums_.options())});
   return sums_.narrow(0, pass * size, size);
@@ -131,7 +134,7 @@ void BatchNorm::add(const at::Tensor& mean, const at::Tensor& unbiased_variance,
 
 void BatchNorm::finish_step() {
   const at::NoGradGuard no_grad;
-  const std::int64_t channels = weight_.size(0);
+  const std::int64_t channels = running_mean_.size(0);
   for (const at::Tensor& sums : sums_.split(4 * channels + 1)) {
     const auto groups = sums[4 * channels].item<double>();
     if (groups == 0) continue;

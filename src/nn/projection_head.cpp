@@ -32,13 +32,14 @@ ProjectionHead::ProjectionHead(const ProjectionHeadShape& shape) {
   const auto name = [&] { return std::to_string(place++); };
   for (std::int64_t layer = 0; layer < shape.layers; ++layer) {
     const bool is_last = layer + 1 == shape.layers;
-    auto options = torch::nn::LinearOptions(layer == 0 ? shape.width : shape.hidden,
-                                            is_last ? shape.outputs : shape.hidden);
-    linears_.push_back(register_module(name(), torch::nn::Linear(options.bias(shape.bias)).ptr()));
-    if (is_last) break;
-    if (shape.batch_norm != HeadNorm::none) {
+    const std::int64_t width = is_last ? shape.outputs : shape.hidden;
+    const bool has_bias = shape.bias == HeadBias::all || (shape.bias == HeadBias::outputs && is_last);
+    torch::nn::LinearOptions options(layer == 0 ? shape.width : shape.hidden, width);
+    linears_.push_back(register_module(name(), torch::nn::Linear(options.bias(has_bias)).ptr()));
+    if (shape.batch_norm != HeadNorm::none && (!is_last || shape.normalises_outputs)) {
+      const NormScope scope = scope_of(shape.batch_norm);
       norms_.push_back(
-          register_module(name(), std::make_shared<BatchNorm>(shape.hidden, scope_of(shape.batch_norm))));
+          register_module(name(), std::make_shared<BatchNorm>(width, scope, /*affine=*/!is_last)));
     }
     ++place;  // the ReLU
   }
@@ -49,9 +50,8 @@ at::Tensor ProjectionHead::forward(const at::Tensor& features, const Conditions&
   at::Tensor x = groups.gathered(features);
   for (std::size_t i = 0; i < linears_.size(); ++i) {
     x = linear(*linears_[i]->as<torch::nn::Linear>(), x);
-    if (i + 1 == linears_.size()) break;
-    if (!norms_.empty()) x = norms_[i]->forward(x, conditions, groups.sizes());
-    x = at::relu(x);
+    if (i < norms_.size()) x = norms_[i]->forward(x, conditions, groups.sizes());
+    if (i + 1 < linears_.size()) x = at::relu(x);
   }
   return groups.scattered(x);
 }
@@ -71,14 +71,18 @@ ProjectedEncoder::Output ProjectedEncoder::forward(const at::Tensor& images, con
   constexpr std::size_t kPredictor = 0;
   Output output;
   output.features = backbone_->encode(images, conditions, Encoder::pooled).pooled;
-  output.rows = projector_->forward(output.features, conditions);
+  const auto in_float = [](const at::Tensor& rows) {
+    return rows.to(at::promote_types(rows.scalar_type(), at::kFloat));
+  };
+  at::Tensor rows = projector_->forward(output.features, conditions);
+  output.projection = in_float(rows);
   if (predictor_ != nullptr) {
     // By value: a runner may call the body again in the backward pass.
-    output.rows = run(kPredictor, output.rows, [head = predictor_, conditions](const at::Tensor& rows) {
-      return head->forward(rows, conditions);
+    rows = run(kPredictor, rows, [head = predictor_, conditions](const at::Tensor& projection) {
+      return head->forward(projection, conditions);
     });
   }
-  output.rows = output.rows.to(at::promote_types(output.rows.scalar_type(), at::kFloat));
+  output.rows = in_float(rows);
   return output;
 }
 

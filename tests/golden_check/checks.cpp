@@ -21,6 +21,7 @@ const std::map<std::string, Check>& checks() {
       {"small_data.pos_resize", check_pos_resize},
       {"small_data.resnet", check_resnet},
       {"small_data.simclr", check_simclr},
+      {"small_data.simsiam", check_simsiam},
   };
   return table;
 }

@@ -28,6 +28,7 @@ void check_mae_steps(Comparison& file);
 // small_data.cpp
 void check_simclr(Comparison& file);
 void check_byol(Comparison& file);
+void check_simsiam(Comparison& file);
 void check_contrast_scopes(Comparison& file);
 void check_resnet(Comparison& file);
 void check_deit(Comparison& file);

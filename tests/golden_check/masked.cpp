@@ -85,11 +85,9 @@ void compare_losses(Comparison& file, at::ScalarType type, Tolerance tolerance) 
 class LinearProbe final : public nn::UnitModel {
  public:
   LinearProbe(std::int64_t width, std::int64_t classes, double momentum, double epsilon)
-      : norm_(register_module("norm",
-                              std::make_shared<nn::BatchNorm>(width, nn::NormScope::all, momentum, epsilon))),
-        linear_(register_module("linear", torch::nn::Linear(width, classes))) {
-    for (const at::Tensor& parameter : norm_->parameters()) parameter.set_requires_grad(false);
-  }
+      : norm_(register_module("norm", std::make_shared<nn::BatchNorm>(width, nn::NormScope::all,
+                                                                      /*affine=*/false, momentum, epsilon))),
+        linear_(register_module("linear", torch::nn::Linear(width, classes))) {}
   at::Tensor forward(const at::Tensor& features, bool training) {
     begin();
     nn::Conditions conditions;

@@ -1,4 +1,5 @@
 // Files of the kinds small_data.*: learning without labels from two views, and encoders.
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,10 +57,12 @@ std::shared_ptr<HeadModel> byol_head(Comparison& file, const std::string& name) 
   return model;
 }
 
-void compare_running(Comparison& file, const std::string& name, const HeadModel& model) {
+/// `net`: the module that the file's names of statistics are within.
+void compare_running(Comparison& file, const std::string& name, const HeadModel& model,
+                     const std::string& net = "net.1.") {
   const auto buffers = model.named_buffers();
   for (const std::string& statistic : file.names("after." + name + "."))
-    file.tensor("after." + name + "." + statistic, buffers["net.1." + statistic], values_of(file));
+    file.tensor("after." + name + "." + statistic, buffers[net + statistic], values_of(file));
 }
 
 void compare_average(Comparison& file, const std::shared_ptr<HeadModel>& target,
@@ -125,11 +128,12 @@ void run_resnet(Comparison& file, nn::ResNet& model, const std::string& mode) {
 void check_simclr(Comparison& file) {
   const at::Tensor &first = file.input("param.projector.0.weight"),
                    &last = file.input("param.projector.2.weight");
-  nn::ProjectionHead head({.width = first.size(1),
-                           .hidden = first.size(0),
-                           .outputs = last.size(0),
-                           .bias = file.has("param.projector.0.bias"),
-                           .batch_norm = nn::HeadNorm::none});
+  nn::ProjectionHead head(
+      {.width = first.size(1),
+       .hidden = first.size(0),
+       .outputs = last.size(0),
+       .bias = file.has("param.projector.0.bias") ? nn::HeadBias::all : nn::HeadBias::none,
+       .batch_norm = nn::HeadNorm::none});
   load_parameters(file, "param.projector.", head);
   const at::Tensor h1 = leaf(file.float_input("in.h1")), h2 = leaf(file.float_input("in.h2"));
   const at::Tensor z1 = head.forward(h1, training()), z2 = head.forward(h2, training());
@@ -170,6 +174,45 @@ void check_byol(Comparison& file) {
   compare_running(file, "predictor", *predictor);
   compare_running(file, "target_projector", *target);
   compare_average(file, target, projector);
+}
+
+void check_simsiam(Comparison& file) {
+  const auto& config = file.about().at("config");
+  const std::int64_t width = config.at("features"), outputs = config.at("dim");
+  HeadModel projector({.width = width,
+                       .hidden = config.at("hidden"),
+                       .outputs = outputs,
+                       .layers = 3,
+                       .bias = nn::HeadBias::none,
+                       .normalises_outputs = true});
+  HeadModel predictor({.width = outputs,
+                       .hidden = config.at("bottleneck"),
+                       .outputs = outputs,
+                       .bias = nn::HeadBias::outputs});
+  load_parameters(file, "param.projector.", projector);
+  load_parameters(file, "param.predictor.", predictor);
+  std::array<at::Tensor, 2> features, projections, predictions;
+  for (std::size_t view = 0; view < 2; ++view) {
+    const std::string number = std::to_string(view + 1);
+    const nn::Conditions seen = training(static_cast<std::int64_t>(view));
+    features[view] = leaf(file.float_input("in.features" + number));
+    projections[view] = projector.head->forward(features[view], seen);
+    predictions[view] = predictor.head->forward(projections[view], seen);
+    file.tensor("out.projection" + number, projections[view], values_of(file));
+    file.tensor("out.prediction" + number, predictions[view], values_of(file));
+  }
+  const at::Tensor loss = (method::simsiam_sum(predictions[0], projections[1]) +
+                           method::simsiam_sum(predictions[1], projections[0])) /
+                          (2.0 * static_cast<double>(features[0].size(0)));
+  loss.backward();
+  file.tensor("out.loss", loss.reshape({1}), values_of(file));
+  compare_gradients(file, "grad.projector.", projector, gradients_of(file));
+  compare_gradients(file, "grad.predictor.", predictor, gradients_of(file));
+  file.tensor("grad_in.features1", features[0].grad(), gradients_of(file));
+  file.tensor("grad_in.features2", features[1].grad(), gradients_of(file));
+  for (HeadModel* model : {&projector, &predictor}) finish_step(*model);
+  compare_running(file, "projector", projector, "net.");
+  compare_running(file, "predictor", predictor, "net.");
 }
 
 void check_contrast_scopes(Comparison& file) {

@@ -65,6 +65,21 @@ TEST_P(BatchNormOfOneGroup, IsThatOfTorchInTrainingAndAfter) {
   EXPECT_LE(difference(pair.ours.forward(maps(4, 9), {}, {}), pair.theirs(maps(4, 9))), 2e-6);
 }
 
+TEST_P(BatchNormOfOneGroup, HasNoParametersWhereItIsNotAffine) {
+  BatchNorm ours(3, GetParam(), /*affine=*/false);
+  torch::nn::BatchNorm2d theirs(torch::nn::BatchNorm2dOptions(3).affine(false));
+  EXPECT_TRUE(ours.parameters().empty());
+  const at::Tensor x = maps(4).requires_grad_(), y = maps(4).requires_grad_();
+  const at::Tensor out = ours.forward(x, training(), {}), wanted = theirs(y);
+  EXPECT_LE(difference(out, wanted), 2e-6);
+  (out * maps(4, 7)).sum().backward();
+  (wanted * maps(4, 7)).sum().backward();
+  EXPECT_LE(difference(x.grad(), y.grad()), 1e-5);
+  ours.finish_step();
+  theirs->eval();
+  EXPECT_LE(difference(ours.forward(maps(4, 9), {}, {}), theirs(maps(4, 9))), 2e-6);
+}
+
 INSTANTIATE_TEST_SUITE_P(Scopes, BatchNormOfOneGroup, ::testing::Values(NormScope::group, NormScope::all));
 
 TEST(BatchNorm, GroupsAreNormalisedEachByItself) {

@@ -34,11 +34,17 @@ TEST(ProjectionHead, HasTheNamesOfPublishedOnes) {
   EXPECT_EQ(names(byol),
             (std::vector<std::string>{"0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias"}));
   const nn::ProjectionHead simclr(
-      {.width = 6, .hidden = 8, .outputs = 4, .bias = false, .batch_norm = nn::HeadNorm::none});
+      {.width = 6, .hidden = 8, .outputs = 4, .bias = nn::HeadBias::none, .batch_norm = nn::HeadNorm::none});
   EXPECT_EQ(names(simclr), (std::vector<std::string>{"0.weight", "2.weight"}));
-  const nn::ProjectionHead barlow({.width = 6, .hidden = 8, .outputs = 4, .layers = 3, .bias = false});
+  const nn::ProjectionHead barlow(
+      {.width = 6, .hidden = 8, .outputs = 4, .layers = 3, .bias = nn::HeadBias::none});
   EXPECT_EQ(names(barlow), (std::vector<std::string>{"0.weight", "1.weight", "1.bias", "3.weight", "4.weight",
                                                      "4.bias", "6.weight"}));
+  const nn::ProjectionHead siamese(
+      {.width = 6, .hidden = 8, .outputs = 4, .bias = nn::HeadBias::outputs, .normalises_outputs = true});
+  EXPECT_EQ(names(siamese),
+            (std::vector<std::string>{"0.weight", "1.weight", "1.bias", "3.weight", "3.bias"}));
+  EXPECT_TRUE(siamese.named_buffers().contains("4.running_mean"));
 }
 
 // A group's images come out as if they were alone, wherever they stand.

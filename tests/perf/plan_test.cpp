@@ -266,7 +266,7 @@ TEST_F(PlanCommand, RefusesWithOneMessage) {
   refuses("--strategy ful", "unknown strategy 'ful'");
   refuses("--gpus-per-node 4 --micro-batches 3", "3 micro-batches cannot share the 4 groups of a rank");
   refuses("optimiser.lr=1", "unknown key 'optimiser.lr'");
-  for (const std::string method : {"mae", "simclr", "byol", "barlow_twins"})
+  for (const std::string method : {"mae", "simclr", "byol", "barlow_twins", "simsiam"})
     refuses("method=" + method, "there is no formula for the cost of method=" + method);
 
   const Outcome nothing = test::spawn(

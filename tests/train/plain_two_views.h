@@ -51,7 +51,7 @@ class PlainTwoViews final : public PlainRun {
     nn::ProjectionHeadShape head{.hidden = static_cast<std::int64_t>(option("hidden")),
                                  .outputs = static_cast<std::int64_t>(option("outputs"))};
     if (method_ == "barlow_twins") head.layers = 3;
-    if (method_ != "byol") head.bias = false;
+    if (method_ != "byol") head.bias = nn::HeadBias::none;
     auto network = std::make_shared<nn::ProjectedEncoder>(
         std::make_shared<nn::VisionTransformer>(shape(0), config_.seed), head,
         predicts ? std::optional(head) : std::nullopt);

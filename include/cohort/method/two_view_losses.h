@@ -53,4 +53,8 @@ double other_view_found(const at::Tensor& z1, const at::Tensor& z2);
 /// cos(prediction, target), the target a constant.
 at::Tensor byol_sum(const at::Tensor& prediction, const at::Tensor& target);
 
+/// SimSiam (Chen and He, arXiv 2011.10566, equation 1 with the stop-gradient of 3) of one direction: sum over
+/// the rows of -cos(prediction, target), the target a constant.
+at::Tensor simsiam_sum(const at::Tensor& prediction, const at::Tensor& target);
+
 }  // namespace cohort::method

@@ -14,8 +14,8 @@
 namespace cohort::nn {
 
 /// Batch normalisation (Ioffe and Szegedy, arXiv 1502.03167) of rows [B, C], maps [B, C, h, w] and volumes
-/// [B, C, d, h, w], over all but the channels. Parameters weight, bias and buffers running_mean, running_var
-/// have PyTorch's names and shapes [C].
+/// [B, C, d, h, w], over all but the channels. Parameters weight, bias (none unless `affine`) and buffers
+/// running_mean, running_var have PyTorch's names and shapes [C].
 ///
 /// The running statistics move once a step for each Conditions::pass, in the order of their numbers, towards
 /// the mean over the groups of the step (scope all: of its micro-batches) of their means and unbiased
@@ -25,8 +25,8 @@ namespace cohort::nn {
 /// number of ranks.
 class BatchNorm final : public torch::nn::Module, public StepState, public Initialised {
  public:
-  explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, double momentum = 0.1,
-                     double epsilon = 1e-5);
+  explicit BatchNorm(std::int64_t channels, NormScope scope = NormScope::group, bool affine = true,
+                     double momentum = 0.1, double epsilon = 1e-5);
 
   /// `group_sizes`: images of each group of `values`, neighbours, as they follow one another; empty: one
   /// group of all. Collective over conditions.ranks in scope all, forward and backward. Without
@@ -48,7 +48,8 @@ class BatchNorm final : public torch::nn::Module, public StepState, public Initi
 
   NormScope scope_;
   double momentum_, epsilon_;
-  at::Tensor weight_, bias_, running_mean_, running_var_;  // [C]
+  at::Tensor weight_, bias_;               // [C]; not affine: undefined
+  at::Tensor running_mean_, running_var_;  // [C]
   at::Tensor sums_;  // i64 [passes (4 C + 1)]: means and variances in two parts each, groups
 };
 

@@ -21,18 +21,23 @@ enum class HeadNorm {
 };
 std::span<const config::EnumName<HeadNorm>> enum_names(HeadNorm);
 
+/// Which linear layers of a head have a bias.
+enum class HeadBias { none, outputs, all };
+
 /// Sizes of a perceptron behind an encoder.
 struct ProjectionHeadShape {
   std::int64_t width = 0, hidden = 0, outputs = 0;
   std::int64_t layers = 2;  ///< linear ones, of which all but the last are hidden
-  bool bias = true;         ///< of linear layers
+  HeadBias bias = HeadBias::all;
   HeadNorm batch_norm = HeadNorm::group;
+  bool normalises_outputs = false;  ///< as hidden layers, without parameters and ReLU
 };
 
 /// Projector or predictor of methods that learn from two views: Linear, BatchNorm, ReLU, …, Linear (SimCLR,
 /// arXiv 2002.05709, section 2.1; BYOL, arXiv 2006.07733, section 3.2; Barlow Twins, arXiv 2103.03230,
-/// section 2.2). Parameters have the names of a torch.nn.Sequential: 0, 1, 3 of two layers, 0 and 2 without
-/// batch normalisation. Values are uninitialised; running statistics begin at mean 0 and variance 1.
+/// section 2.2; SimSiam, arXiv 2011.10566, section 3). Parameters have the names of a torch.nn.Sequential: 0,
+/// 1, 3 of two layers, 0 and 2 without batch normalisation. Values are uninitialised; running statistics
+/// begin at mean 0 and variance 1.
 class ProjectionHead final : public torch::nn::Module {
  public:
   explicit ProjectionHead(const ProjectionHeadShape& shape);
@@ -41,7 +46,7 @@ class ProjectionHead final : public torch::nn::Module {
 
  private:
   std::vector<std::shared_ptr<torch::nn::Module>> linears_;
-  std::vector<std::shared_ptr<BatchNorm>> norms_;  // none, or one for each linear layer but the last
+  std::vector<std::shared_ptr<BatchNorm>> norms_;  // none, or those of the first linear layers
 };
 
 /// An encoder, a projector and, if its shape is given, a predictor as one model. Units are the predictor, if
@@ -56,8 +61,9 @@ class ProjectedEncoder final : public UnitModel {
 
   [[nodiscard]] const std::shared_ptr<Encoder>& backbone() const noexcept { return backbone_; }
   struct Output {
-    at::Tensor features;  ///< [B, D]
-    at::Tensor rows;      ///< [B, outputs] of the last head, f32
+    at::Tensor features;    ///< [B, D]
+    at::Tensor projection;  ///< [B, outputs] of the projector, f32
+    at::Tensor rows;        ///< [B, outputs] of the last head, f32
   };
   /// Of `images` [B, C, h, w]. Collective where the encoder and the heads are.
   Output forward(const at::Tensor& images, const Conditions& conditions);
