@@ -244,13 +244,14 @@ std::vector<FieldSource> folder_fields(const ImagesOptions& options, const std::
 
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   LeftOut left_out;
-  const std::vector<std::string> paths =
+  std::vector<std::string> paths =
       images_below(options.root, options.common.skips_damaged(), left_out, ranks);
   Source source;
   comm::together(ranks, [&] {
     source = source_of_files(options.root, paths, layout_of(options, paths), options.axes);
     source.fields = folder_fields(options, paths);
   });
+  paths = {};  // the source has them, packed
   source.left_out = std::move(left_out);
   return convert(source, options.common, ranks);
 }
@@ -280,15 +281,14 @@ std::vector<std::string> images_below(const std::filesystem::path& root, bool sk
   return files_below(root, "PNG, JPEG, TIFF or npy file", has_image_name, skips, left_out, ranks);
 }
 
-Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,
+Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
                        const std::string& axes) {
   Source source;
   source.where = root.string();
   source.axes = axes;
-  const auto path = [root, all = std::make_shared<const std::vector<std::string>>(paths)](std::int64_t i) {
-    return root / (*all)[static_cast<std::size_t>(i)];
-  };
-  source.ids = std::move(paths);
+  const auto all = std::make_shared<const data::PackedTexts>(paths);
+  const auto path = [root, all](std::int64_t i) { return root / (*all)[i]; };
+  source.ids = {all->size(), [all](std::int64_t i) { return std::string((*all)[i]); }};
   source.path = path;
   source.place = [path](std::int64_t i) { return path(i).string(); };
   source.image = [path, axes](std::int64_t i) { return read_image(path(i), axes); };

@@ -52,6 +52,9 @@ Ended run_here(std::vector<std::string> words) {
 
 /// The exit code is the program's own.
 ExitCode peak(const PeakOptions& options) {
+  if (options.words.empty())
+    throw UsageError({"no program is named that is to be measured", "PROGRAM",
+                      "name it behind --: cohort-perf peak -- cohort-data verify data/elpv"});
   const Ended ended = run_here(options.words);
   const std::string line = fmt::format("{}\n", ended.bytes);
   if (options.out.empty()) {
@@ -78,7 +81,6 @@ void add_peak(CLI::App& app, Job& job) {
        "Not less than what this "
        "program itself takes to start, some 130 MiB."});
   command->add_option("PROGRAM", options->words, "the program and its words, behind --")
-      ->required()
       ->type_name("WORD...");
   command
       ->add_option("--out", options->out,

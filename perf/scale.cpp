@@ -357,7 +357,7 @@ void add_scale(CLI::App& app, Job& job) {
             "Memory of the commands by the number of rows: it starts them itself, on synthetic images",
             {"cohort-perf scale --rows 100000,1000000 --ranks 4",
              "cohort-perf scale --commands inspect,verify --ranks 2 --json"},
-            endings_alone()});
+            with(endings_alone(), {ExitCode::rank_failed, "a command that is measured failed"})});
   std::vector<std::string> names;
   for (const Step& step : all_steps()) names.push_back(step.name);
   command->add_option("--rows", options->rows, "numbers of rows: 100000,1000000")

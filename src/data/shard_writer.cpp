@@ -120,22 +120,22 @@ bool can_be_decoded(const Description& description, std::span<const std::byte> e
 }
 
 /// What a shard is made of.
-struct ShardRows {
+struct ShardContent {
   const std::filesystem::path& path;
   const Description& description;
-  std::span<const Row> rows;
-  std::span<const std::int64_t> order;
+  const ShardRows& rows;
   const PixelSource& source;
   const std::function<void()>& row_done;
 };
 
-std::vector<SpooledRows> encode_fields(const ShardRows& shard) {
+std::vector<SpooledRows> encode_fields(const ShardContent& shard) {
   std::vector<SpooledRows> fields;
   for (std::size_t i = 0; i < shard.description.fields.size(); ++i) {
     SpooledRows& rows = fields.emplace_back(shard.path);
-    for (const std::int64_t index : shard.order)
-      rows.add(encoded_field(shard.description.fields[i], i, shard.rows[static_cast<std::size_t>(index)],
-                             shard.source, index));
+    for (std::size_t row = 0; row < shard.rows.source.size(); ++row)
+      rows.add(encoded_field(shard.description.fields[i], i,
+                             shard.rows.rows.ids()[static_cast<std::int64_t>(row)], shard.source,
+                             shard.rows.source[row]));
   }
   return fields;
 }
@@ -146,7 +146,7 @@ std::vector<std::uint64_t> lengths_of(const std::vector<SpooledRows>& fields) {
   return bytes;
 }
 
-void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, const ShardOffsets& offsets,
+void write_fields(const ShardContent& shard, std::vector<SpooledRows>& fields, const ShardOffsets& offsets,
                   const FileDescriptor& file) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const FieldOffsets& places = offsets.fields[i];
@@ -155,18 +155,18 @@ void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, cons
   }
 }
 
-std::vector<Moments> write_encoded(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+std::vector<Moments> write_encoded(const ShardContent& shard, std::vector<SpooledRows>& fields) {
   const ImageLayout& layout = shard.description.images;
   SpooledRows images(shard.path);
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
-  for (const std::int64_t row : shard.order) {
+  for (const std::int64_t row : shard.rows.source) {
     images.add(encoded_row(shard.description, shard.source, row, image));
     add_image(layout, image.data(), channels);
     shard.row_done();
   }
-  const ShardOffsets offsets = write_structure(shard.path, shard.description, images.bytes(),
-                                               lengths_of(fields), shard.rows, shard.order);
+  const ShardOffsets offsets =
+      write_structure(shard.path, shard.description, images.bytes(), lengths_of(fields), shard.rows.rows);
   const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
   images.copy_to(file, offsets.images, offsets.offsets, offsets.checksums);
   write_fields(shard, fields, offsets, file);
@@ -174,17 +174,17 @@ std::vector<Moments> write_encoded(const ShardRows& shard, std::vector<SpooledRo
 }
 
 /// Pixels and checksums, into the room that the structure has for them. Returns the moments of every channel.
-std::vector<Moments> write_raw(const ShardRows& shard, std::vector<SpooledRows>& fields) {
+std::vector<Moments> write_raw(const ShardContent& shard, std::vector<SpooledRows>& fields) {
   const ImageLayout& layout = shard.description.images;
   const auto image_bytes = static_cast<std::uint64_t>(layout.bytes());
   const ShardOffsets offsets =
-      write_structure(shard.path, shard.description, shard.order.size() * image_bytes, lengths_of(fields),
-                      shard.rows, shard.order);
+      write_structure(shard.path, shard.description, shard.rows.source.size() * image_bytes,
+                      lengths_of(fields), shard.rows.rows);
   const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   std::vector<std::uint64_t> checksums;
-  for (const std::int64_t row : shard.order) {
+  for (const std::int64_t row : shard.rows.source) {
     shard.source(row, image);
     write_at(file, offsets.images + checksums.size() * image.size(), image, shard.path);
     checksums.push_back(checksum(image));
@@ -222,12 +222,12 @@ std::vector<std::byte> encoded_row(const Description& description, const PixelSo
   return encoded;
 }
 
-std::vector<std::byte> encoded_field(const Field& field, std::size_t number, const Row& row,
+std::vector<std::byte> encoded_field(const Field& field, std::size_t number, std::string_view id,
                                      const PixelSource& source, std::int64_t index) {
   const std::vector<std::byte> values = source.field(number, index);
   const std::string problem = problem_of_values(field, values);
   if (problem.empty()) return encode_field(field, values);
-  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, row.id, problem),
+  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, id, problem),
                    source.place ? source.place(index) : "the images to be written",
                    "correct it, or leave the image out"});
 }
@@ -245,14 +245,13 @@ double Moments::deviation() const noexcept {
 }
 
 WrittenShard write_shard(const std::filesystem::path& folder, const std::string& file,
-                         const Description& description, std::span<const Row> rows,
-                         std::span<const std::int64_t> order, const PixelSource& pixels,
+                         const Description& description, const ShardRows& rows, const PixelSource& pixels,
                          const std::function<void()>& row_done) {
   const std::filesystem::path partial = folder / (file + ".partial");
-  WrittenShard shard{{partial.filename().string(), static_cast<std::int64_t>(order.size()), 0, 0}, {}};
+  WrittenShard shard{{partial.filename().string(), rows.rows.size(), 0, 0}, {}};
   try {
     const auto write = description.codec == Codec::raw ? write_raw : write_encoded;
-    const ShardRows content{partial, description, rows, order, pixels, row_done};
+    const ShardContent content{partial, description, rows, pixels, row_done};
     std::vector<SpooledRows> fields = encode_fields(content);
     shard.channels = write(content, fields);
     sync_file(partial);

@@ -73,6 +73,7 @@ TEST_F(Scale, APeakIsThatOfTheProgram) {
   EXPECT_GE(bytes, 300e6);
   EXPECT_LT(bytes, 330e6);
 
+  EXPECT_EQ(test::spawn(fmt::format("{} peak", COHORT_PERF_PROGRAM)).exit_code, 2);
   EXPECT_EQ(test::spawn(fmt::format("{} peak -- false", COHORT_PERF_PROGRAM)).exit_code, 1);
   EXPECT_EQ(test::spawn(fmt::format("{} peak -- /no/such/program", COHORT_PERF_PROGRAM)).exit_code, 2);
 }
