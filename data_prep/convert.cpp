@@ -15,6 +15,7 @@
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
 
+#include "data/description_json.h"
 #include "data_prep/counts.h"
 #include "data_prep/fingerprint.h"
 #include "data_prep/image_file.h"
@@ -45,38 +46,49 @@ void check_columns(const Source& source, const ConvertOptions& options) {
   if (options.hold_out.contexts > 0 && source.contexts.empty()) {
     throw UsageError({"there are no contexts to hold out", "--hold-out-contexts", "name a context key"});
   }
-  for (const std::string& split : source.splits) {
-    if (split.empty())
-      throw DataError({"an image has no split", source.where, "name a split for every image"});
-  }
 }
 
-void add_contexts(const Source& source, Plan& plan) {
+/// The index of each image's text in `vocabulary`, -1 for the empty one. Throws as indices().
+data::PackedIndices indices_of(Categories::Coded coded, const std::vector<std::string>& vocabulary,
+                               const std::string& what, const std::string& option) {
+  const std::vector<std::int32_t> index_of = indices(coded.names, vocabulary, what, option);
+  for (std::int64_t i = 0; i < coded.codes.size(); ++i)
+    coded.codes.set(i, index_of[static_cast<std::size_t>(coded.codes[i])]);
+  return std::move(coded.codes);
+}
+
+std::vector<data::PackedIndices> add_contexts(const Source& source, data::Description& description) {
+  std::vector<data::PackedIndices> columns;
   for (const Column& column : source.contexts) {
-    plan.description.contexts.push_back({column.name, distinct(column.values)});
-    const auto values =
-        indices(column.values, plan.description.contexts.back().values, column.name, source.where);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (values[i] < 0) {
-        throw DataError(
-            {fmt::format("image '{}' has no value for context key '{}'", source.ids[i], column.name),
-             source.where, "every image needs a context; give unknown ones a name of their own"});
-      }
-      plan.rows[i].contexts.push_back(values[i]);
+    Categories::Coded coded = column.values.coded();
+    const auto none = std::find(coded.names.begin(), coded.names.end(), "");
+    if (none != coded.names.end()) {
+      const std::int64_t image = coded.first_of[static_cast<std::size_t>(none - coded.names.begin())];
+      throw DataError({fmt::format("image '{}' has no value for context key '{}'",
+                                   source.ids[static_cast<std::size_t>(image)], column.name),
+                       source.where, "every image needs a context; give unknown ones a name of their own"});
     }
+    description.contexts.push_back({column.name, distinct(coded.names)});
+    columns.push_back(
+        indices_of(std::move(coded), description.contexts.back().values, column.name, source.where));
   }
+  return columns;
 }
 
-void add_labels(const Source& source, const ConvertOptions& options, Plan& plan) {
+std::vector<data::PackedIndices> add_labels(const Source& source, const ConvertOptions& options,
+                                            data::Description& description) {
+  std::vector<data::PackedIndices> columns;
   for (std::size_t label = 0; label < source.labels.size(); ++label) {
     const Column& column = source.labels[label];
+    Categories::Coded coded = column.values.coded();
     std::vector<std::string> classes = options.classes_of(column.name, label);
     if (classes.empty()) classes = column.vocabulary;
-    if (classes.empty()) classes = distinct(column.values);
-    const auto values = indices(column.values, classes, fmt::format("label '{}'", column.name), "--classes");
-    for (std::size_t i = 0; i < values.size(); ++i) plan.rows[i].labels.push_back(values[i]);
-    plan.description.labels.push_back({column.name, std::move(classes)});
+    if (classes.empty()) classes = distinct(coded.names);
+    columns.push_back(
+        indices_of(std::move(coded), classes, fmt::format("label '{}'", column.name), "--classes"));
+    description.labels.push_back({column.name, std::move(classes)});
   }
+  return columns;
 }
 
 void warn_of_doubts(const data::Description& description) {
@@ -173,7 +185,8 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
   }
   for (const auto& split : description.splits) add(split.name);
   if (description.statistics != description.splits.front().name) add("statistics " + description.statistics);
-  for (const data::Row& row : plan.rows) {
+  for (std::int64_t i = 0; i < plan.rows.size(); ++i) {
+    const data::Row row = plan.rows[i];
     add(row.id);
     sum.update(std::as_bytes(std::span(&row.split, 1)));
     sum.update(std::as_bytes(std::span(row.labels)));
@@ -216,11 +229,11 @@ bool already_there(const ConvertOptions& options, const data::Description& wante
                    "--overwrite"});
 }
 
-void write(Plan plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+void write(const Plan& plan, const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
   const data::ImageLayout layout = plan.description.images;
   Remarks remarks;
   const data::PixelSource images = pixel_source(source, options, plan.description, remarks);
-  std::optional<CountProgress> progress(std::in_place, "writing", std::ssize(plan.rows), ranks.size());
+  std::optional<CountProgress> progress(std::in_place, "writing", std::ssize(source.ids), ranks.size());
   RemarkCounts counts;
   const auto row_done = [&](std::int64_t done, std::int64_t all) {
     counts.add(remarks);
@@ -239,8 +252,8 @@ void write(Plan plan, const Source& source, const ConvertOptions& options, comm:
   }
   fmt::print("{}{} images ({}) in {} shards, {}: {}\n",
              count_table(written, plan.rows, options.all_contexts, terminal_columns()),
-             format_count(static_cast<std::int64_t>(plan.rows.size())), layout_text(layout), shards,
-             format_bytes(bytes), printable(options.out.string()));
+             format_count(plan.rows.size()), layout_text(layout), shards, format_bytes(bytes),
+             printable(options.out.string()));
 }
 
 /// Only then the size of the image before is worth reading it.
@@ -359,9 +372,8 @@ Plan make_plan(const Source& source, const ConvertOptions& options) {
   Plan plan;
   plan.description.name = dataset_name(options);
   plan.description.license = options.license;
-  for (const std::string& id : source.ids) plan.rows.push_back({id, 0, {}, {}});
-  add_contexts(source, plan);
-  add_labels(source, options, plan);
+  std::vector<data::PackedIndices> contexts = add_contexts(source, plan.description);
+  plan.rows = {source.ids.packed(), add_labels(source, options, plan.description), std::move(contexts)};
   for (const FieldSource& field : source.fields) plan.description.fields.push_back(field.field);
   add_splits(source, options, plan);
   plan.description.statistics = statistics_split(source, options, plan.description);
@@ -372,9 +384,9 @@ Plan make_plan(const Source& source, const ConvertOptions& options) {
   return plan;
 }
 
-void read_columns(Source& source, const ColumnOptions& columns,
-                  const std::function<std::vector<std::string>(const std::string& column,
-                                                               const std::string& option)>& read) {
+void read_columns(
+    Source& source, const ColumnOptions& columns,
+    const std::function<Categories(const std::string& column, const std::string& option)>& read) {
   const auto read_all = [&](const std::vector<std::string>& texts, const std::string& option) {
     std::vector<Column> found;
     for (const std::string& text : texts) {
@@ -388,9 +400,9 @@ void read_columns(Source& source, const ColumnOptions& columns,
   if (!columns.split.empty()) source.splits = read(columns.split, "--split");
 }
 
-void read_groups(Source& source, const ConvertOptions& options,
-                 const std::function<std::vector<std::string>(const std::string& column,
-                                                              const std::string& option)>& read) {
+void read_groups(
+    Source& source, const ConvertOptions& options,
+    const std::function<Categories(const std::string& column, const std::string& option)>& read) {
   const std::string& name = options.division.group_by;
   const bool is_context = std::any_of(source.contexts.begin(), source.contexts.end(),
                                       [&](const Column& context) { return context.name == name; });
@@ -399,47 +411,76 @@ void read_groups(Source& source, const ConvertOptions& options,
 
 namespace {
 
+/// What the first image and the options say of all of them.
+void check_fields(const data::Description& description, const std::string& where) {
+  for (const data::Field& field : description.fields) {
+    if (const std::string problem = problem_beside(field, description.images); !problem.empty())
+      throw UsageError({fmt::format("field '{}' {}", field.name, problem), where,
+                        "leave the field out, or give its masks as many dimensions"});
+  }
+}
+
+void describe_images(const Source& source, const ConvertOptions& options, data::Description& description) {
+  const Image first = source.image(0);
+  description.images = prepared(source, options, 0, first).layout;
+  description.fields = shaped_fields(source, change_of(options, first.layout), 0);
+  check_fields(description, source.where);
+  description.channels = channel_names(source, options, description.images.channels);
+  const data::Preparation preparation = options.preparation();
+  description.preparation =
+      preparation == data::Preparation{} ? source.preparation : std::optional(preparation);
+  description.codec = options.image_codec();
+  if (description.codec == data::Codec::jpeg) {
+    constexpr int kUsual = 95;
+    description.jpeg_quality = options.jpeg_quality > 0 ? options.jpeg_quality : kUsual;
+  }
+  data::check_codec(description.codec, description.images);
+}
+
+/// Collective. That of rank 0, which has no mean and deviation yet, on all ranks.
+void share(data::Description& description, comm::Communicator& ranks) {
+  const auto channels = static_cast<std::size_t>(description.images.channels);
+  std::string text;
+  if (ranks.rank() == 0) {
+    description.mean.assign(channels, 0), description.deviation.assign(channels, 1);
+    text = data::description_text(description);
+  }
+  text = ranks.broadcast_text(std::move(text));
+  comm::together(ranks, [&] {
+    description = data::parse_description(text, kDescriptionFile);
+    description.mean.clear(), description.deviation.clear();
+  });
+}
+
 /// Every image of `source` is usable, or ends the conversion.
 ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::Communicator& ranks) {
+  const bool is_first = ranks.rank() == 0;  // it alone has the rows
   Plan plan;
-  comm::together(ranks, [&] { plan = make_plan(source, options); });
+  comm::together(ranks, [&] {
+    if (is_first) plan = make_plan(source, options);
+  });
   if (options.dry_run) {
-    if (ranks.rank() == 0)
+    if (is_first)
       fmt::print("{}", count_table(plan.description, plan.rows, options.all_contexts, terminal_columns()));
     return ExitCode::done;
   }
   bool same = false;
   const std::uint64_t files = files_fingerprint(source, ranks);
   comm::together(ranks, [&] {
-    const Image first = source.image(0);
-    plan.description.images = prepared(source, options, 0, first).layout;
-    plan.description.fields = shaped_fields(source, change_of(options, first.layout), 0);
-    for (const data::Field& field : plan.description.fields) {
-      if (const std::string problem = problem_beside(field, plan.description.images); !problem.empty())
-        throw UsageError({fmt::format("field '{}' {}", field.name, problem), source.where,
-                          "leave the field out, or give its masks as many dimensions"});
-    }
-    plan.description.channels = channel_names(source, options, plan.description.images.channels);
-    const data::Preparation preparation = options.preparation();
-    plan.description.preparation =
-        preparation == data::Preparation{} ? source.preparation : std::optional(preparation);
-    plan.description.codec = options.image_codec();
-    if (plan.description.codec == data::Codec::jpeg) {
-      constexpr int kUsual = 95;
-      plan.description.jpeg_quality = options.jpeg_quality > 0 ? options.jpeg_quality : kUsual;
-    }
-    data::check_codec(plan.description.codec, plan.description.images);
+    if (!is_first) return;
+    describe_images(source, options, plan.description);
     plan.description.source = fingerprint(plan, source, files, options);
-    if (ranks.rank() == 0) same = already_there(options, plan.description);
+    same = already_there(options, plan.description);
   });
+  share(plan.description, ranks);
   if (ranks.max(std::int64_t{same}) == 1) {
-    if (options.recheck) recheck(source, options, ranks);
+    if (options.recheck) recheck(source, plan.rows, options, ranks);
     log_info(fmt::format(
         "{} already holds this dataset, made from the same images with the same options: nothing to do",
         options.out.string()));
     return ExitCode::done;
   }
-  write(std::move(plan), source, options, ranks);
+  write(plan, source, options, ranks);
   return ExitCode::done;
 }
 

@@ -12,22 +12,24 @@
 #include "data_prep/image.h"
 #include "data_prep/left_out.h"
 #include "data_prep/options.h"
+#include "data_prep/texts.h"
 
 namespace cohort::data_prep {
 
 /// A column of texts, one for each image; an empty text in a label means that the image has none.
 struct Column {
   std::string name;
-  std::vector<std::string> values;
+  Categories values;
   std::vector<std::string>
       vocabulary{};  ///< order of a label's classes; empty: by value, unless --classes says
 };
 
-/// What a converter found, the same on every rank.
+/// What a converter found, the same on every rank. Texts of images are best given as functions, which take no
+/// memory. Ranks besides the first need neither `splits` nor the values of columns, and may have none.
 struct Source {
-  std::string where;                ///< for messages: file or folder
-  std::vector<std::string> ids;     ///< one an image, unique
-  std::vector<std::string> splits;  ///< one an image, or none at all
+  std::string where;  ///< for messages: file or folder
+  Texts ids;          ///< one an image, unique
+  Categories splits;  ///< one an image, or none at all
   std::vector<Column> labels, contexts;
   std::vector<FieldSource> fields{};
   Column groups{};  ///< for --group-by alone: neither a label nor a context; without a name: there is none
@@ -52,14 +54,13 @@ struct Source {
 
 /// Gives `source` its splits, labels and contexts: what `read(column, option)` returns for each column that
 /// `columns` names; `option` is for messages.
-void read_columns(Source& source, const ColumnOptions& columns,
-                  const std::function<std::vector<std::string>(const std::string& column,
-                                                               const std::string& option)>& read);
+void read_columns(
+    Source& source, const ColumnOptions& columns,
+    const std::function<Categories(const std::string& column, const std::string& option)>& read);
 
 /// Reads the column that --group-by names where it is no context of `source`. `read` as above.
 void read_groups(Source& source, const ConvertOptions& options,
-                 const std::function<std::vector<std::string>(const std::string& column,
-                                                              const std::string& option)>& read);
+                 const std::function<Categories(const std::string& column, const std::string& option)>& read);
 
 /// Collective. Writes `source` as a dataset, or tells what it would write, and what was left out. When
 /// `options.out` holds the same conversion of the same inputs already, says so and returns. Throws on all
@@ -96,7 +97,7 @@ std::vector<std::string> usual_channel_names(std::int64_t channels);
 /// Throws UsageError or DataError.
 struct Plan {
   data::Description description;
-  std::vector<data::Row> rows;
+  data::RowTable rows;
 };
 Plan make_plan(const Source& source, const ConvertOptions& options);
 

@@ -71,7 +71,7 @@ void add_row(Source& source, std::int64_t row, const std::string& line) {
                      fmt::format("{}: labels.csv:{}", source.where, row + 1), "fetch the package again"});
   }
   source.ids.push_back(path);
-  source.labels[0].values.emplace_back(probability >= 0.5 ? "defective" : "functional");
+  source.labels[0].values.push_back(probability >= 0.5 ? "defective" : "functional");
   source.contexts[0].values.push_back(module_of(row));
 }
 

@@ -225,7 +225,7 @@ void read_all_facts(Source& source, const ImagesOptions& options, const std::str
 ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   LeftOut left_out;
   const bool skips = options.common.skips_damaged();
-  const std::vector<std::string> paths = images_below(options.root, skips, left_out, ranks);
+  std::vector<std::string> paths = images_below(options.root, skips, left_out, ranks);
   std::string layout;
   comm::together(ranks, [&] { layout = layout_of(options, paths); });
   std::optional<OmeImages> ome;
@@ -234,6 +234,7 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
     ome.emplace(options.root, paths, wanted, left_out, ranks);
   }
   Source source = ome ? std::move(ome->source) : source_of_files(options.root, paths, options.axes);
+  paths = {};  // the source has them, packed
   source.left_out = std::move(left_out);
   comm::together(ranks, [&] { read_all_facts(source, options, layout, ome ? &*ome : nullptr); });
   source.fields = folder_fields(options.fields, options.common, source.ids, ranks);
@@ -275,15 +276,14 @@ std::vector<std::string> images_below(const std::filesystem::path& root, bool sk
   return files_below(root, "PNG, JPEG, TIFF or npy file", has_image_name, skips, left_out, ranks);
 }
 
-Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,
+Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
                        const std::string& axes) {
   Source source;
   source.where = root.string();
   source.axes = axes;
-  const auto path = [root, all = std::make_shared<const std::vector<std::string>>(paths)](std::int64_t i) {
-    return root / (*all)[static_cast<std::size_t>(i)];
-  };
-  source.ids = std::move(paths);
+  const auto all = std::make_shared<const data::PackedTexts>(paths);
+  const auto path = [root, all](std::int64_t i) { return root / (*all)[i]; };
+  source.ids = {all->size(), [all](std::int64_t i) { return std::string((*all)[i]); }};
   source.path = path;
   source.place = [path](std::int64_t i) { return path(i).string(); };
   source.image = [path, axes](std::int64_t i) { return read_image(path(i), axes); };

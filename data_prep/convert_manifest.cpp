@@ -1,9 +1,12 @@
 // cohort-data convert manifest: a table with one line an image.
+#include <algorithm>
 #include <optional>
+#include <span>
 #include <unordered_map>
 
 #include <fmt/format.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
 #include "cohort/core/printable.h"
@@ -26,12 +29,19 @@ struct ManifestOptions {
   ConvertOptions common;
 };
 
-Source read_source(const ManifestOptions& options, const Table& table) {
+/// A column of the table: cells are read from its file when they are asked for.
+template <class AnyTexts>
+AnyTexts column_of(const LargeTable& table, const std::string& name, const std::string& option) {
+  const std::size_t column = table.column(name, option);
+  return {table.rows(), [=](std::int64_t row) { return table.cell(row, column); }};
+}
+
+Source read_source(const ManifestOptions& options, const LargeTable& table) {
   Source source;
-  source.where = table.file;
-  source.ids = table.cells(options.id.empty() ? options.path : options.id, "--id");
+  source.where = table.file();
+  source.ids = column_of<Texts>(table, options.id.empty() ? options.path : options.id, "--id");
   const auto read = [&](const std::string& name, const std::string& option) {
-    return table.cells(name, option);
+    return column_of<Categories>(table, name, option);
   };
   read_columns(source, options.columns, read);
   read_groups(source, options.common, read);
@@ -39,7 +49,7 @@ Source read_source(const ManifestOptions& options, const Table& table) {
 }
 
 /// The fields that the options name. Throws UsageError.
-std::vector<FieldSource> column_fields(const ManifestOptions& options, const Table& table,
+std::vector<FieldSource> column_fields(const ManifestOptions& options, const LargeTable& table,
                                        const std::filesystem::path& root) {
   std::vector<FieldSource> fields;
   for (std::size_t number = 0; number < options.fields.sources.size(); ++number) {
@@ -52,14 +62,14 @@ std::vector<FieldSource> column_fields(const ManifestOptions& options, const Tab
             table.column(column, fmt::format("a field of kind {}", data::field_kind_name(kind))));
       FieldCells cells;
       cells.columns = columns;
-      cells.images = std::ssize(table.lines);
-      cells.of = [&table, places](std::int64_t index) {
+      cells.images = table.rows();
+      cells.of = [table, places](std::int64_t index) {
+        const Line line = table.line(index);
         std::vector<std::string> values;
-        for (const std::size_t place : places)
-          values.push_back(table.lines[static_cast<std::size_t>(index)].cells[place]);
+        for (const std::size_t place : places) values.push_back(line.cells[place]);
         return values;
       };
-      cells.place = [&table](std::int64_t index) { return table.place(static_cast<std::size_t>(index)); };
+      cells.place = [table](std::int64_t index) { return table.place(index); };
       cells.root = root;
       fields.push_back(field_of_cells(kind, name, options.common.classes_of(name, 1), options.fields, cells));
     }
@@ -69,13 +79,12 @@ std::vector<FieldSource> column_fields(const ManifestOptions& options, const Tab
 }
 
 /// Throws DataError naming the first file that is missing, unless missing ones are skipped.
-void check_files(const std::vector<std::string>& files, const ManifestOptions& options,
-                 const std::filesystem::path& root) {
+void check_files(const Texts& files, const ManifestOptions& options, const std::filesystem::path& root) {
   if (options.common.skips_damaged()) return;
-  for (const std::string& file : files) {
-    if (std::filesystem::exists(root / file)) continue;
-    throw DataError({fmt::format("the image file is missing: {}", (root / file).string()),
-                     options.file.string(),
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::filesystem::path file = root / files[i];
+    if (std::filesystem::exists(file)) continue;
+    throw DataError({fmt::format("the image file is missing: {}", file.string()), options.file.string(),
                      "correct its path, or set --root to the folder that the paths start from"});
   }
 }
@@ -91,16 +100,40 @@ std::vector<std::string> facts_of(const Source& source, std::size_t index) {
   return facts;
 }
 
+std::string plain_path(const Texts& files, std::size_t index) {
+  return std::filesystem::path(files[index]).lexically_normal().generic_string();
+}
+
+/// Checksums of the paths that stand in several lines, rising. Takes 8 bytes a line while it looks.
+std::vector<std::uint64_t> repeated_paths(const Texts& files) {
+  std::vector<std::uint64_t> sums;
+  sums.reserve(files.size());
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const std::string path = plain_path(files, i);
+    sums.push_back(checksum(std::as_bytes(std::span(path))));
+  }
+  std::sort(sums.begin(), sums.end());
+  std::vector<std::uint64_t> repeated;
+  for (std::size_t i = 1; i < sums.size(); ++i) {
+    if (sums[i] == sums[i - 1] && (repeated.empty() || repeated.back() != sums[i]))
+      repeated.push_back(sums[i]);
+  }
+  return repeated;
+}
+
 /// Two lines that say different things of one file: of which a warning tells where they are images with ids
 /// of their own. Else throws DataError.
-void check_contradictions(const Source& source, const std::vector<std::string>& files, const Table& table,
-                          bool have_ids) {
+void check_contradictions(const Source& source, const Texts& files, const LargeTable& table, bool have_ids) {
+  const std::vector<std::uint64_t> repeated = repeated_paths(files);
   std::unordered_map<std::string, std::size_t> first_of;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    const std::string file = std::filesystem::path(files[i]).lexically_normal().generic_string();
+  for (std::size_t i = 0; i < files.size() && !repeated.empty(); ++i) {
+    const std::string file = plain_path(files, i);
+    const std::uint64_t sum = checksum(std::as_bytes(std::span(file)));
+    if (!std::binary_search(repeated.begin(), repeated.end(), sum)) continue;
     const auto [first, is_new] = first_of.emplace(file, i);
     if (is_new || facts_of(source, first->second) == facts_of(source, i)) continue;
-    const std::string places = fmt::format("{} and {}", table.place(first->second), table.place(i));
+    const std::string places = fmt::format("{} and {}", table.place(static_cast<std::int64_t>(first->second)),
+                                           table.place(static_cast<std::int64_t>(i)));
     if (have_ids)
       return log_warning(fmt::format("lines with ids of their own say different things of one file: {}, {}",
                                      printable(files[i]), printable(places)));
@@ -112,23 +145,24 @@ void check_contradictions(const Source& source, const std::vector<std::string>& 
 
 ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   const std::filesystem::path root = options.root.empty() ? options.file.parent_path() : options.root;
-  std::optional<Table> table;
+  std::optional<LargeTable> table;
   Source source;
-  std::vector<std::string> files;
+  Texts files;
   comm::together(ranks, [&] {
-    table = Table::read(options.file);
-    files = table->cells(options.path, "--path");
+    table.emplace(options.file);
+    files = column_of<Texts>(*table, options.path, "--path");
     source = read_source(options, *table);
     source.fields = column_fields(options, *table, root);
     add_instance_boxes(source.fields, options.fields, options.common);
+    if (ranks.rank() != 0) return;
     check_contradictions(source, files, *table, !options.id.empty());
-    if (ranks.rank() == 0) check_files(files, options, root);
+    check_files(files, options, root);
   });
   source.axes = options.axes;
   source.path = [&](std::int64_t i) { return root / files[static_cast<std::size_t>(i)]; };
   source.image = [&](std::int64_t i) { return read_image(source.path(i), options.axes); };
   source.file = [&](std::int64_t i) { return read_file(source.path(i)); };
-  source.place = [&](std::int64_t i) { return table->place(static_cast<std::size_t>(i)); };
+  source.place = [&](std::int64_t i) { return table->place(i); };
   return convert(source, options.common, ranks);
 }
 

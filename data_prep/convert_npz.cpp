@@ -29,40 +29,40 @@ data::PixelType pixel_type(const Array& array) {
 
 /// N images in one array.
 struct Stack {
-  Array array;
+  LargeArray array;
   data::ImageLayout layout;
   bool channels_last = false;
 
-  Stack(Array images, const std::string& axes_wanted) : array(std::move(images)) {
-    const Axes axes = axes_of(array.shape, axes_wanted, true, array.where);
-    layout = {pixel_type(array), axes.channels, axes.height, axes.width, axes.depth};
+  Stack(LargeArray images, const std::string& axes_wanted) : array(std::move(images)) {
+    const Array& facts = array.facts();
+    const Axes axes = axes_of(facts.shape, axes_wanted, true, facts.where);
+    layout = {pixel_type(facts), axes.channels, axes.height, axes.width, axes.depth};
     channels_last = axes.channels_last();
   }
 
-  [[nodiscard]] std::int64_t count() const { return array.shape.front(); }
+  [[nodiscard]] std::int64_t count() const { return array.facts().shape.front(); }
 
   [[nodiscard]] Image image(std::int64_t index) const {
-    const std::span bytes = std::as_bytes(std::span(array.bytes))
-                                .subspan(static_cast<std::size_t>(index * layout.bytes()),
-                                         static_cast<std::size_t>(layout.bytes()));
-    // A copy: aligned for its type, which the archive's bytes need not be.
-    Image image{layout, {bytes.begin(), bytes.end()}};
+    const auto bytes = static_cast<std::size_t>(layout.bytes());
+    Image image{layout, std::vector<std::byte>(bytes)};
+    array.read(static_cast<std::uint64_t>(index) * bytes, image.pixels);
     return channels_last ? from_interleaved(layout, image.pixels.data()) : image;
   }
 };
 
-std::vector<std::string> column(const Npz& npz, const std::string& name, std::int64_t count) {
-  const Array array = npz.array(name);
-  std::vector<std::string> values = texts(array);
-  if (static_cast<std::int64_t>(values.size()) == count) return values;
-  throw DataError({fmt::format("array '{}' has {} values for {} images", name, values.size(), count),
-                   array.where, "give one value for each image"});
+template <class AnyTexts>
+AnyTexts column(const Npz& npz, const std::string& name, std::int64_t count) {
+  const LargeArray array = npz.large_array(name);
+  check_texts(array.facts());
+  const std::int64_t values = array.facts().shape.front();
+  if (values != count)
+    throw DataError({fmt::format("array '{}' has {} values for {} images", name, values, count),
+                     array.facts().where, "give one value for each image"});
+  return {count, [array](std::int64_t index) { return text_of(array, index); }};
 }
 
-std::vector<std::string> numbered(std::int64_t count) {
-  std::vector<std::string> ids;
-  for (std::int64_t i = 0; i < count; ++i) ids.push_back(fmt::format("{:08}", i));
-  return ids;
+Texts numbered(std::int64_t count) {
+  return {count, [](std::int64_t index) { return fmt::format("{:08}", index); }};
 }
 
 Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count) {
@@ -71,9 +71,9 @@ Source read_source(const NpzOptions& options, const Npz& npz, std::int64_t count
   source.content = npz.crc(options.images);
   source.axes = options.axes;
   source.archives = {options.file};
-  source.ids = options.id.empty() ? numbered(count) : column(npz, options.id, count);
+  source.ids = options.id.empty() ? numbered(count) : column<Texts>(npz, options.id, count);
   const auto read = [&](const std::string& name, const std::string& /*option*/) {
-    return column(npz, name, count);
+    return column<Categories>(npz, name, count);
   };
   read_columns(source, options.columns, read);
   read_groups(source, options.common, read);
@@ -85,7 +85,7 @@ ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
   Source source;
   comm::together(ranks, [&] {
     const Npz npz(options.file);
-    images.emplace(npz.array(options.images), options.axes);
+    images.emplace(npz.large_array(options.images), options.axes);
     source = read_source(options, npz, images->count());
   });
   source.image = [&](std::int64_t index) { return images->image(index); };
@@ -99,12 +99,13 @@ ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
 
 void add_convert_npz(CLI::App& convert, Action& action) {
   auto options = std::make_shared<NpzOptions>();
-  CLI::App& command =
-      add_command(convert, {"npz",
-                            "Arrays of a NumPy archive; every rank holds the images in memory",
-                            {"cohort-data convert npz crops.npz --images X --labels y=micronucleus "
-                             "--contexts context=experiment --out data/nuclei"},
-                            endings_on_ranks()});
+  CLI::App& command = add_command(
+      convert,
+      {"npz",
+       "Arrays of a NumPy archive; every rank holds those in memory that are packed in it (savez_compressed)",
+       {"cohort-data convert npz crops.npz --images X --labels y=micronucleus "
+        "--contexts context=experiment --out data/nuclei"},
+       endings_on_ranks()});
   command.add_option("file", options->file, "the archive")->required()->type_name("FILE");
   command.add_option("--images", options->images, "array with the images")->required()->type_name("ARRAY");
   add_axes_to(command, options->axes, "the images", true);

@@ -31,14 +31,33 @@ struct ClassColumn {
   std::int32_t index;
 };
 
-/// All classes of a label, or the most frequent ones in their order.
-void add_columns(const data::Description& description, std::span<const data::Row> rows, std::size_t label,
-                 bool all, std::vector<ClassColumn>& columns) {
-  Counts counts(description.labels[label].classes.size());
-  for (const data::Row& row : rows) {
-    if (row.labels[label] >= 0) ++counts[static_cast<std::size_t>(row.labels[label])];
+/// How many images there are, before it is known which of these numbers are shown.
+struct Totals {
+  std::vector<Counts> classes;                ///< [labels][classes]
+  std::vector<std::vector<Counts>> contexts;  ///< [splits][keys][values]
+
+  Totals(const data::Description& description, const RowsInTurn& rows) {
+    for (const auto& label : description.labels) classes.emplace_back(label.classes.size());
+    std::vector<Counts> keys;
+    for (const auto& context : description.contexts) keys.emplace_back(context.values.size());
+    contexts.assign(description.splits.size(), keys);
+    rows([&](const CountedRow& row) { add(row); });
   }
-  std::vector<std::size_t> shown = by_size(counts);
+
+ private:
+  void add(const CountedRow& row) {
+    for (std::size_t label = 0; label < classes.size(); ++label) {
+      if (row.labels[label] >= 0) ++classes[label][static_cast<std::size_t>(row.labels[label])];
+    }
+    auto& keys = contexts[row.split];
+    for (std::size_t key = 0; key < keys.size(); ++key)
+      ++keys[key][static_cast<std::size_t>(row.contexts[key])];
+  }
+};
+
+/// All classes of a label, or the most frequent ones in their order.
+void add_columns(const Counts& classes, std::size_t label, bool all, std::vector<ClassColumn>& columns) {
+  std::vector<std::size_t> shown = by_size(classes);
   if (!all && shown.size() > kMostClasses) shown.resize(kMostClasses);
   std::sort(shown.begin(), shown.end());
   for (const std::size_t index : shown) columns.push_back({label, static_cast<std::int32_t>(index)});
@@ -47,7 +66,7 @@ void add_columns(const data::Description& description, std::span<const data::Row
 /// Lines of a split that count images, each for a value of a context key.
 class ContextLines {
  public:
-  ContextLines(std::size_t key, const Counts& images, bool all) : key_(key), line_of_(images.size(), -1) {
+  ContextLines(const Counts& images, bool all) : line_of_(images.size(), -1) {
     std::vector<std::size_t> order = by_size(images);
     order.erase(std::find_if(order.begin(), order.end(), [&](std::size_t i) { return images[i] == 0; }),
                 order.end());
@@ -66,9 +85,9 @@ class ContextLines {
   }
 
   [[nodiscard]] const std::vector<std::size_t>& values() const noexcept { return values_; }
-  /// -1: the row's value is not shown.
-  [[nodiscard]] std::int32_t line_of(const data::Row& row) const {
-    return line_of_[static_cast<std::size_t>(row.contexts[key_])];
+  /// -1: the value is not shown.
+  [[nodiscard]] std::int32_t line_of(std::int32_t value) const {
+    return line_of_[static_cast<std::size_t>(value)];
   }
   /// What stands in the middle of lines that were cut; empty: they were not.
   [[nodiscard]] std::string gap() const {
@@ -80,7 +99,6 @@ class ContextLines {
   [[nodiscard]] bool is_gap(std::size_t line) const { return left_out_ > 0 && line == kMostContexts / 2; }
 
  private:
-  std::size_t key_;
   std::vector<std::size_t> values_;
   std::vector<std::int32_t> line_of_;
   std::size_t left_out_ = 0;
@@ -89,10 +107,13 @@ class ContextLines {
 
 class CountTable {
  public:
-  CountTable(const data::Description& description, std::span<const data::Row> rows, bool all)
-      : description_(description), rows_(rows), all_(all) {
+  CountTable(const data::Description& description, const RowsInTurn& rows, bool all)
+      : description_(description), all_(all) {
+    const Totals totals(description, rows);
     for (std::size_t label = 0; label < description.labels.size(); ++label)
-      add_columns(description, rows, label, all, columns_);
+      add_columns(totals.classes[label], label, all, columns_);
+    for (const auto& contexts : totals.contexts) splits_.push_back(empty_split(contexts));
+    rows([&](const CountedRow& row) { count(row); });
     lines_.push_back(heading());
     for (std::size_t split = 0; split < description.splits.size(); ++split) add_split(split);
   }
@@ -154,10 +175,40 @@ class CountTable {
     return line;
   }
 
-  void count(const data::Row& row, Counts& counts) const {
+  /// The lines of a context key, and what stands in them.
+  struct KeyCounts {
+    ContextLines lines;
+    std::vector<Counts> counts;
+  };
+  struct SplitCounts {
+    Counts all;
+    std::vector<KeyCounts> keys;
+  };
+
+  [[nodiscard]] SplitCounts empty_split(const std::vector<Counts>& contexts) const {
+    const Counts none(columns_.size() + 1);
+    SplitCounts split{none, {}};
+    for (const Counts& images : contexts) {
+      ContextLines lines(images, all_);
+      std::vector<Counts> counts(lines.values().size(), none);
+      split.keys.push_back({std::move(lines), std::move(counts)});
+    }
+    return split;
+  }
+
+  void add(const CountedRow& row, Counts& counts) const {
     ++counts[0];
     for (std::size_t i = 0; i < columns_.size(); ++i)
       counts[i + 1] += row.labels[columns_[i].label] == columns_[i].index ? 1 : 0;
+  }
+
+  void count(const CountedRow& row) {
+    SplitCounts& split = splits_[row.split];
+    add(row, split.all);
+    for (std::size_t key = 0; key < split.keys.size(); ++key) {
+      if (const std::int32_t line = split.keys[key].lines.line_of(row.contexts[key]); line >= 0)
+        add(row, split.keys[key].counts[static_cast<std::size_t>(line)]);
+    }
   }
 
   void add_line(std::size_t split, const std::string& context, const Counts& counts) {
@@ -166,48 +217,43 @@ class CountTable {
     lines_.push_back(std::move(line));
   }
 
-  template <class Action>
-  void for_rows_of(std::size_t split, const Action& action) const {
-    for (const data::Row& row : rows_) {
-      if (row.split == static_cast<std::int32_t>(split)) action(row);
-    }
-  }
-
   /// The whole of it, then the values of each context key that it has images of.
   void add_split(std::size_t split) {
-    Counts all(columns_.size() + 1);
-    for_rows_of(split, [&](const data::Row& row) { count(row, all); });
-    add_line(split, "all", all);
-    for (std::size_t key = 0; key < description_.contexts.size(); ++key) add_contexts(split, key);
+    add_line(split, "all", splits_[split].all);
+    for (std::size_t key = 0; key < description_.contexts.size(); ++key)
+      add_contexts(split, description_.contexts[key], splits_[split].keys[key]);
   }
 
-  void add_contexts(std::size_t split, std::size_t key) {
-    const data::ContextColumn& context = description_.contexts[key];
-    Counts images(context.values.size());
-    for_rows_of(split, [&](const data::Row& row) { ++images[static_cast<std::size_t>(row.contexts[key])]; });
-    const ContextLines shown(key, images, all_);
-    std::vector<Counts> counts(shown.values().size(), Counts(columns_.size() + 1));
-    for_rows_of(split, [&](const data::Row& row) {
-      if (const std::int32_t line = shown.line_of(row); line >= 0)
-        count(row, counts[static_cast<std::size_t>(line)]);
-    });
-    for (std::size_t line = 0; line < counts.size(); ++line) {
-      if (shown.is_gap(line))
-        lines_.push_back({printable_name(description_.splits[split].name), shown.gap()});
-      add_line(split, fmt::format("{}={}", context.name, context.values[shown.values()[line]]), counts[line]);
+  void add_contexts(std::size_t split, const data::ContextColumn& context, const KeyCounts& key) {
+    for (std::size_t line = 0; line < key.counts.size(); ++line) {
+      if (key.lines.is_gap(line))
+        lines_.push_back({printable_name(description_.splits[split].name), key.lines.gap()});
+      add_line(split, fmt::format("{}={}", context.name, context.values[key.lines.values()[line]]),
+               key.counts[line]);
     }
   }
 
   const data::Description& description_;
-  std::span<const data::Row> rows_;
   bool all_;
   std::vector<ClassColumn> columns_;
+  std::vector<SplitCounts> splits_;
   std::vector<TableLine> lines_;
 };
 
 }  // namespace
 
-std::string count_table(const data::Description& description, std::span<const data::Row> rows, bool all,
+std::string count_table(const data::Description& description, const data::RowTable& rows, bool all,
+                        std::optional<std::size_t> columns) {
+  const auto in_turn = [&](const std::function<void(const CountedRow&)>& visit) {
+    for (std::int64_t i = 0; i < rows.size(); ++i) {
+      const data::Row row = rows[i];
+      visit({static_cast<std::size_t>(row.split), row.labels, row.contexts});
+    }
+  };
+  return count_table(description, in_turn, all, columns);
+}
+
+std::string count_table(const data::Description& description, const RowsInTurn& rows, bool all,
                         std::optional<std::size_t> columns) {
   CountTable table(description, rows, all);
   const std::size_t gone = columns ? table.fit(*columns) : 0;

@@ -14,9 +14,8 @@
 
 namespace cohort::data_prep {
 
-JoinedTable::JoinedTable(const std::filesystem::path& file, const std::string& key,
-                         const std::vector<std::string>& keys, const ColumnOptions& columns,
-                         LeftOut& left_out)
+JoinedTable::JoinedTable(const std::filesystem::path& file, const std::string& key, const Categories& keys,
+                         const ColumnOptions& columns, LeftOut& left_out)
     : table_(Table::read(file)) {
   const std::vector<std::string> known = table_.cells(key, "--key");
   std::map<std::string, std::size_t> line_of;
@@ -25,7 +24,8 @@ JoinedTable::JoinedTable(const std::filesystem::path& file, const std::string& k
     if (!is_new) check_agreement(known[i], first->second, i, columns);
   }
   std::set<std::string> used;
-  for (const std::string& wanted : keys) {
+  for (std::size_t image = 0; image < keys.size(); ++image) {
+    const std::string wanted = keys[image];
     const auto line = line_of.find(wanted);
     if (line == line_of.end()) {
       throw DataError({fmt::format("the table has no line for '{}'", wanted), file.string(),

@@ -17,7 +17,7 @@ class JoinedTable {
   /// `keys`, one an image, stand in the column `key` (named by --key). Several lines of one key are one where
   /// they agree in all columns that `columns` names. Lines without an image become known to `left_out`.
   /// Throws UsageError (no such column) or DataError.
-  JoinedTable(const std::filesystem::path& file, const std::string& key, const std::vector<std::string>& keys,
+  JoinedTable(const std::filesystem::path& file, const std::string& key, const Categories& keys,
               const ColumnOptions& columns, LeftOut& left_out);
 
   [[nodiscard]] bool has(const std::string& column) const;

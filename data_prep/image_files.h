@@ -29,7 +29,7 @@ std::string file_beside(const std::filesystem::path& folder, const std::string& 
 
 /// Images that are files, `paths` below `root` (empty: paths as they are), which are their ids as well.
 /// `axes` of .npy files: see axes.h.
-Source source_of_files(const std::filesystem::path& root, std::vector<std::string> paths,
+Source source_of_files(const std::filesystem::path& root, const std::vector<std::string>& paths,
                        const std::string& axes);
 
 /// The same with the splits, contexts and labels that their folders say: "split/context:hospital/label".

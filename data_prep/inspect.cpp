@@ -8,7 +8,8 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/terminal.h"
 #include "cohort/core/text.h"
-#include "cohort/data/dataset.h"
+#include "cohort/data/column_reader.h"
+#include "cohort/data/description.h"
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/contact_sheet.h"
@@ -19,18 +20,26 @@
 namespace cohort::data_prep {
 namespace {
 
-void append_rows(const std::filesystem::path& folder, const data::Description& description, std::size_t split,
-                 std::vector<data::Row>& rows) {
-  const data::Dataset dataset = data::Dataset::open(folder, description.splits[split].name);
-  const auto first = static_cast<std::ptrdiff_t>(rows.size());
-  rows.resize(rows.size() + static_cast<std::size_t>(dataset.rows()),
-              {"", static_cast<std::int32_t>(split), {}, {}});
-  const auto add = [&](const std::vector<std::int32_t>& column, std::vector<std::int32_t> data::Row::*to) {
-    for (std::size_t i = 0; i < column.size(); ++i)
-      (rows[static_cast<std::size_t>(first) + i].*to).push_back(column[i]);
-  };
-  for (const auto& label : description.labels) add(dataset.labels(label.name), &data::Row::labels);
-  for (const auto& context : description.contexts) add(dataset.contexts(context.name), &data::Row::contexts);
+/// The columns of a split, some rows at a time.
+void visit_split(const std::filesystem::path& folder, const data::Description& description, std::size_t split,
+                 const std::function<void(const CountedRow&)>& visit) {
+  constexpr std::int64_t kRows = 4096;
+  data::ColumnReader reader(folder, description, description.splits[split].name);
+  std::vector<std::int32_t> label(description.labels.size()), context(description.contexts.size());
+  std::vector<std::vector<std::int32_t>> labels(label.size()), contexts(context.size());
+  const std::int64_t rows = description.splits[split].rows();
+  for (std::int64_t first = 0; first < rows; first += kRows) {
+    const std::int64_t count = std::min(kRows, rows - first);
+    for (std::size_t i = 0; i < labels.size(); ++i)
+      labels[i] = reader.labels(description.labels[i].name, first, count);
+    for (std::size_t i = 0; i < contexts.size(); ++i)
+      contexts[i] = reader.contexts(description.contexts[i].name, first, count);
+    for (std::size_t row = 0; row < static_cast<std::size_t>(count); ++row) {
+      for (std::size_t i = 0; i < labels.size(); ++i) label[i] = labels[i][row];
+      for (std::size_t i = 0; i < contexts.size(); ++i) context[i] = contexts[i][row];
+      visit({split, label, context});
+    }
+  }
 }
 
 void print_shards(const data::Description& description) {
@@ -112,9 +121,10 @@ void print_dataset(const std::filesystem::path& folder, bool all) {
   for (const data::Field& field : description.fields) fmt::print("field    {}\n", field_text(field, all));
   print_texts(folder, description);
   print_shards(description);
-  std::vector<data::Row> rows;
-  for (std::size_t split = 0; split < description.splits.size(); ++split)
-    append_rows(folder, description, split, rows);
+  const auto rows = [&](const std::function<void(const CountedRow&)>& visit) {
+    for (std::size_t split = 0; split < description.splits.size(); ++split)
+      visit_split(folder, description, split, visit);
+  };
   fmt::print("\n{}", count_table(description, rows, all, terminal_columns()));
 }
 

@@ -92,7 +92,11 @@ std::string text_of(std::string_view value, char kind) {
 
 }  // namespace
 
-Array parse_npy(const std::string& content, const std::string& name, const std::string& where) {
+namespace {
+
+/// Of the beginning of a file that has `size` bytes: the array without its values, and where they begin.
+std::pair<Array, std::size_t> parse_header(const std::string& content, std::uint64_t size,
+                                           const std::string& name, const std::string& where) {
   if (!content.starts_with("\x93NUMPY") || content.size() < kMagic + 6) not_npy(where);
   const std::size_t length_bytes = content[kMagic] == 1 ? 2 : 4;
   std::uint32_t length = 0;
@@ -100,17 +104,48 @@ Array parse_npy(const std::string& content, const std::string& name, const std::
   const std::size_t start = kMagic + 2 + length_bytes;
   if (start + length > content.size()) not_npy(where);
   const std::string header = content.substr(start, length);
-  Array array{name, where, parse_type(header, where), parse_shape(header, where),
-              content.substr(start + length)};
+  Array array{name, where, parse_type(header, where), parse_shape(header, where), {}};
   if (header_value(header, "fortran_order", ',', where) != "False" && array.shape.size() > 1) {
     refuse("the array is in Fortran order", where, "store numpy.ascontiguousarray(array)");
   }
   std::uint64_t bytes = bytes_per_value(array.type);
   bool fits = true;
-  for (const std::int64_t size : array.shape)
-    fits = !__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(size), &bytes) && fits;
-  if (!fits || bytes != array.bytes.size()) not_npy(where);
-  return array;
+  for (const std::int64_t side : array.shape)
+    fits = !__builtin_mul_overflow(bytes, static_cast<std::uint64_t>(side), &bytes) && fits;
+  if (!fits || bytes != size - start - length) not_npy(where);
+  return {std::move(array), start + length};
+}
+
+}  // namespace
+
+Array parse_npy(const std::string& content, const std::string& name, const std::string& where) {
+  auto [array, start] = parse_header(content, content.size(), name, where);
+  array.bytes = content.substr(start);
+  return std::move(array);
+}
+
+void LargeArray::read(std::uint64_t at, std::span<std::byte> out) const {
+  if (!file_) {
+    COHORT_CHECK(at + out.size() <= array_.bytes.size(), "bytes {} of {}", at, array_.bytes.size());
+    std::memcpy(out.data(), array_.bytes.data() + at, out.size());
+  } else if (::pread(file_->get(), out.data(), out.size(), static_cast<off_t>(start_ + at)) !=
+             std::ssize(out)) {
+    throw DataError({"the archive has changed while it was read", array_.where, "convert again"});
+  }
+}
+
+LargeArray Npz::large_array(const std::string& name) const {
+  const std::string found = entry(name), where = fmt::format("{}: {}", file_.string(), name);
+  const std::optional<std::uint64_t> at = zip_.stored_at(found);
+  if (!at) return {array(name), nullptr, 0};
+  constexpr std::uint64_t kMostHeader = 1 << 16;
+  const std::uint64_t size = zip_.entries().at(found).size;
+  const auto file = std::make_shared<const FileDescriptor>(open_file(file_));
+  std::string head(std::min(size, kMostHeader), '\0');
+  if (::pread(file->get(), head.data(), head.size(), static_cast<off_t>(*at)) != std::ssize(head))
+    not_npy(where);
+  auto [array, start] = parse_header(head, size, name, where);
+  return {std::move(array), file, *at + start};
 }
 
 std::string Npz::entry(const std::string& name) const {
@@ -130,19 +165,18 @@ std::uint32_t Npz::crc(const std::string& name) const {
   return zip_.entries().at(entry(name)).crc;
 }
 
-std::vector<std::string> texts(const Array& array) {
+void check_texts(const Array& array) {
   if (array.shape.size() != 1 || array.type == "f4") {
     refuse(fmt::format("array '{}' of {} dimensions and type {} cannot name something", array.name,
                        array.shape.size(), array.type),
            array.where, "give one integer, boolean or text for each image");
   }
-  const std::uint64_t size = bytes_per_value(array.type);
-  std::vector<std::string> all;
-  for (std::int64_t i = 0; i < array.shape.front(); ++i) {
-    all.push_back(text_of(std::string_view(array.bytes).substr(static_cast<std::uint64_t>(i) * size, size),
-                          array.type.front()));
-  }
-  return all;
+}
+
+std::string text_of(const LargeArray& array, std::int64_t index) {
+  std::string value(bytes_per_value(array.facts().type), '\0');
+  array.read(static_cast<std::uint64_t>(index) * value.size(), std::as_writable_bytes(std::span(value)));
+  return text_of(value, array.facts().type.front());
 }
 
 }  // namespace cohort::data_prep

@@ -1,8 +1,13 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "cohort/core/file.h"
 
 #include "data_prep/zip.h"
 
@@ -19,6 +24,23 @@ struct Array {
 /// The content of a .npy file (numpy.lib.format, versions 1 to 3), little-endian, C order. Throws DataError.
 Array parse_npy(const std::string& content, const std::string& name, const std::string& where);
 
+/// An array of a .npz file whose values stay there, if they are stored as they are (np.savez); packed ones
+/// (np.savez_compressed) are held. From any thread.
+class LargeArray {
+ public:
+  LargeArray(Array array, std::shared_ptr<const FileDescriptor> file, std::uint64_t start)
+      : array_(std::move(array)), file_(std::move(file)), start_(start) {}
+  /// Without its bytes.
+  [[nodiscard]] const Array& facts() const noexcept { return array_; }
+  /// Throws DataError when the file was changed.
+  void read(std::uint64_t at, std::span<std::byte> out) const;
+
+ private:
+  Array array_;
+  std::shared_ptr<const FileDescriptor> file_;  // null: the array has its bytes
+  std::uint64_t start_;                         // of the values in the file
+};
+
 /// The arrays of a NumPy .npz file (numpy.lib.format, versions 1 to 3), of the types above, little-endian, C
 /// order.
 class Npz {
@@ -26,6 +48,8 @@ class Npz {
   explicit Npz(const std::filesystem::path& file) : zip_(Zip::open(file)), file_(file) {}
   /// Throws DataError: no such array ("did you mean"), another type or order.
   [[nodiscard]] Array array(const std::string& name) const;
+  /// The same, for one with a row for each image.
+  [[nodiscard]] LargeArray large_array(const std::string& name) const;
   /// The checksum that the archive holds of the array. Throws DataError when there is no such array.
   [[nodiscard]] std::uint32_t crc(const std::string& name) const;
 
@@ -35,7 +59,9 @@ class Npz {
   std::filesystem::path file_;
 };
 
-/// A one-dimensional array of integers, booleans or texts, as UTF-8 texts. Throws DataError for other arrays.
-std::vector<std::string> texts(const Array& array);
+/// Throws DataError unless the array has one dimension and holds integers, booleans or texts.
+void check_texts(const Array& array);
+/// Number `index` of such an array, as UTF-8.
+std::string text_of(const LargeArray& array, std::int64_t index);
 
 }  // namespace cohort::data_prep

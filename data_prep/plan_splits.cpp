@@ -15,29 +15,43 @@ struct Splits {
   std::vector<std::int32_t> of_image;
 };
 
-/// In order of appearance, but train or training first.
-std::vector<std::string> split_names(const std::vector<std::string>& splits) {
-  std::vector<std::string> names;
-  for (const std::string& name : splits) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
+/// Where training begins.
+void put_training_first(Splits& splits) {
+  std::vector<std::string> names = splits.names;
   std::stable_partition(names.begin(), names.end(), is_training_name);
-  return names;
+  std::vector<std::int32_t> place;
+  for (const std::string& name : splits.names)
+    place.push_back(static_cast<std::int32_t>(std::find(names.begin(), names.end(), name) - names.begin()));
+  for (std::int32_t& index : splits.of_image) index = place[static_cast<std::size_t>(index)];
+  splits.names = std::move(names);
 }
 
+std::vector<std::int32_t> unpacked(const data::PackedIndices& values) {
+  std::vector<std::int32_t> all;
+  all.reserve(static_cast<std::size_t>(values.size()));
+  for (std::int64_t i = 0; i < values.size(); ++i) all.push_back(values[i]);
+  return all;
+}
+
+/// In order of appearance, but train or training first.
 Splits splits_of_source(const Source& source) {
-  Splits splits{split_names(source.splits), {}};
-  splits.of_image = indices(source.splits, splits.names, "split", source.where);
+  const Categories::Coded coded = source.splits.coded();
+  Splits splits{coded.names, unpacked(coded.codes)};
+  if (std::find(splits.names.begin(), splits.names.end(), "") != splits.names.end())
+    throw DataError({"an image has no split", source.where, "name a split for every image"});
+  put_training_first(splits);
   return splits;
 }
 
 /// What no rule holds out is train.
 Splits held_out_splits(const Source& source, const HoldOut& rule, const Plan& plan) {
   Splits splits{{"train", "seen_test", "unseen_test"}, {}};
-  std::vector<std::int32_t> context(source.ids.size(), 0);
-  for (std::size_t i = 0; i < context.size() && !source.contexts.empty(); ++i)
-    context[i] = plan.rows[i].contexts[0];
-  splits.of_image = hold_out(context, source.ids, rule);
+  if (rule.contexts == 0 && rule.images == 0)
+    splits.of_image.assign(source.ids.size(), 0);
+  else
+    splits.of_image = hold_out(plan.rows.contexts().empty() ? std::vector<std::int32_t>(source.ids.size(), 0)
+                                                            : unpacked(plan.rows.contexts()[0]),
+                               plan.rows.ids(), rule);
   // A rule that is off gives no split: with both off, all is train.
   if (rule.contexts == 0) splits.names.pop_back();
   if (rule.images == 0) {
@@ -65,20 +79,23 @@ void stratify(Divisible& images, const std::vector<std::size_t>& chosen, const s
   const std::size_t column = place_of(plan.description.labels, label, "label", "--stratify");
   images.label = label;
   images.class_names = plan.description.labels[column].classes;
-  for (const std::size_t i : chosen) images.classes.push_back(plan.rows[i].labels[column]);
+  for (const std::size_t i : chosen)
+    images.classes.push_back(plan.rows.labels()[column][static_cast<std::int64_t>(i)]);
 }
 
 /// By a column that is nothing but a group.
 void group_by_column(Divisible& images, const std::vector<std::size_t>& chosen, const Source& source) {
-  images.group_names = distinct(source.groups.values);
-  const auto all = indices(source.groups.values, images.group_names, source.groups.name, source.where);
+  const Categories::Coded coded = source.groups.values.coded();
+  images.group_names = distinct(coded.names);
+  const auto index_of = indices(coded.names, images.group_names, source.groups.name, source.where);
   for (const std::size_t i : chosen) {
-    if (all[i] < 0) {
+    const std::int32_t group = index_of[static_cast<std::size_t>(coded.codes[static_cast<std::int64_t>(i)])];
+    if (group < 0) {
       throw DataError(
           {fmt::format("image '{}' has no value in column '{}'", source.ids[i], source.groups.name),
            source.where, "every image needs one; give unknown ones a name of their own"});
     }
-    images.groups.push_back(all[i]);
+    images.groups.push_back(group);
   }
 }
 
@@ -88,14 +105,15 @@ void group(Divisible& images, const std::vector<std::size_t>& chosen, const std:
   if (source.groups.name == key) return group_by_column(images, chosen, source);
   const std::size_t column = place_of(plan.description.contexts, key, "context key", "--group-by");
   images.group_names = plan.description.contexts[column].values;
-  for (const std::size_t i : chosen) images.groups.push_back(plan.rows[i].contexts[column]);
+  for (const std::size_t i : chosen)
+    images.groups.push_back(plan.rows.contexts()[column][static_cast<std::int64_t>(i)]);
 }
 
 /// The part of each of the `chosen` images.
 std::vector<std::int32_t> divided(const std::vector<std::size_t>& chosen, std::span<const Part> parts,
                                   const DivisionOptions& options, const Source& source, const Plan& plan) {
   Divisible images;
-  for (const std::size_t i : chosen) images.ids.emplace_back(source.ids[i]);
+  for (const std::size_t i : chosen) images.ids.push_back(plan.rows.ids()[static_cast<std::int64_t>(i)]);
   if (!options.stratify.empty()) stratify(images, chosen, options.stratify, plan);
   if (!options.group_by.empty()) group(images, chosen, options.group_by, source, plan);
   return divide(images, parts, options.seed);
@@ -161,17 +179,6 @@ void take_fractions(Splits& splits, const DivisionOptions& options, const Source
   splits.names = std::move(names);
 }
 
-/// Where training begins.
-void put_training_first(Splits& splits) {
-  std::vector<std::string> names = splits.names;
-  std::stable_partition(names.begin(), names.end(), is_training_name);
-  std::vector<std::int32_t> place;
-  for (const std::string& name : splits.names)
-    place.push_back(static_cast<std::int32_t>(std::find(names.begin(), names.end(), name) - names.begin()));
-  for (std::int32_t& index : splits.of_image) index = place[static_cast<std::size_t>(index)];
-  splits.names = std::move(names);
-}
-
 }  // namespace
 
 bool is_training_name(const std::string& name) {
@@ -185,7 +192,9 @@ void add_splits(const Source& source, const ConvertOptions& options, Plan& plan)
   if (options.division.folds > 0) take_fold(splits, options.division, source, plan);
   if (!options.division.fractions.empty()) take_fractions(splits, options.division, source, plan);
   put_training_first(splits);
-  for (std::size_t i = 0; i < splits.of_image.size(); ++i) plan.rows[i].split = splits.of_image[i];
+  data::PackedIndices of_image;
+  for (const std::int32_t split : splits.of_image) of_image.add(split);
+  plan.rows.use_splits(std::move(of_image));
   for (std::string& name : splits.names) plan.description.splits.push_back({std::move(name), {}});
 }
 

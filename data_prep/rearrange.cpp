@@ -1,11 +1,13 @@
 // cohort-data merge and cohort-data split: datasets made of datasets.
 #include <algorithm>
-#include <unordered_map>
+#include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
 #include "cohort/core/checksum.h"
 #include "cohort/core/text.h"
+#include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
 
@@ -27,6 +29,53 @@ struct RearrangeOptions {
 struct StoredImage {
   std::size_t split;
   std::int64_t row;
+};
+
+/// Labels and contexts of a split as texts; some rows at a time are in memory.
+class SplitColumns {
+ public:
+  SplitColumns(const fs::path& folder, const data::Dataset& split)
+      : reader_(folder, split.description(), split.split()), split_(&split) {}
+
+  /// Empty: the image has none, or the split no such label.
+  [[nodiscard]] std::string label(const std::string& name, std::int64_t row) {
+    const auto& known = split_->description().labels;
+    const auto found =
+        std::find_if(known.begin(), known.end(), [&](const auto& column) { return column.name == name; });
+    if (found == known.end()) return "";
+    const std::int32_t value = value_of(labels_[name], row, [&](std::int64_t first, std::int64_t count) {
+      return reader_.labels(name, first, count);
+    });
+    return value < 0 ? "" : found->classes[static_cast<std::size_t>(value)];
+  }
+
+  [[nodiscard]] std::string context(const std::string& name, std::int64_t row) {
+    const std::int32_t value = value_of(contexts_[name], row, [&](std::int64_t first, std::int64_t count) {
+      return reader_.contexts(name, first, count);
+    });
+    return split_->description().context(name).values[static_cast<std::size_t>(value)];
+  }
+
+ private:
+  struct Block {
+    std::int64_t first = -1;
+    std::vector<std::int32_t> values;
+  };
+
+  template <class Read>
+  std::int32_t value_of(Block& block, std::int64_t row, const Read& read) {
+    constexpr std::int64_t kRows = 4096;
+    const std::int64_t first = row / kRows * kRows;
+    if (block.first != first) {
+      block.values = read(first, std::min(kRows, split_->rows() - first));
+      block.first = first;
+    }
+    return block.values[static_cast<std::size_t>(row - first)];
+  }
+
+  data::ColumnReader reader_;
+  const data::Dataset* split_;
+  std::map<std::string, Block> labels_, contexts_;
 };
 
 /// Images that have one of some values.
@@ -58,19 +107,31 @@ class Rearrangement {
     source.channels = first.channels;
     source.statistics = first.statistics;
     source.preparation = common_preparation();
+    for (std::size_t split = 0; split < splits_.size(); ++split)
+      columns_.emplace_back(folders_[split], splits_[split]);
     name_columns();
     check_filters();
-    for (std::size_t split = 0; split < splits_.size(); ++split) add_split(split);
-    if (options.common.makes_splits_of_all()) source.splits.clear();
+    add_images();
     source.content = sum_.value();
-    source.image = [this](std::int64_t index) { return image(images_[static_cast<std::size_t>(index)]); };
-    source.file = [this](std::int64_t index) { return encoded(images_[static_cast<std::size_t>(index)]); };
+    source.image = [this](std::int64_t index) { return image(stored(index)); };
+    source.file = [this](std::int64_t index) { return encoded(stored(index)); };
     for (const data::Field& field : first.fields) source.fields.push_back(field_source(field));
   }
   Rearrangement(const Rearrangement&) = delete;
   Rearrangement& operator=(const Rearrangement&) = delete;
 
   [[nodiscard]] const data::Description& first() const { return splits_.front().description(); }
+  /// Throws DataError for two images with one id.
+  void check_ids() const {
+    const std::optional<std::string> twice = data::repeated_text(source.ids.packed());
+    if (!twice) return;
+    std::vector<std::string> places;
+    for (std::size_t i = 0; i < source.ids.size() && places.size() < 2; ++i) {
+      if (source.ids[i] == *twice) places.push_back(places_[stored(static_cast<std::int64_t>(i)).split]);
+    }
+    throw DataError({fmt::format("two images are called '{}'", *twice), join(places, " and "),
+                     "tell them apart by the names of their datasets: --prefix-ids"});
+  }
   Source source;
 
  private:
@@ -93,6 +154,7 @@ class Rearrangement {
       for (const data::ShardEntry& shard : split.shards)
         sum_.update(std::as_bytes(std::span(&shard.checksum, 1)));
       splits_.push_back(data::Dataset::open(folder, split.name));
+      folders_.push_back(folder);
       places_.push_back(fmt::format("{}, split {}", folder.string(), split.name));
       prefixes_.push_back(options_.prefix_ids ? description.name + "/" : "");
     }
@@ -192,46 +254,53 @@ class Rearrangement {
     }
   }
 
-  static std::string label_of(const data::Dataset& split, const std::string& name, std::size_t row) {
-    const auto& columns = split.description().labels;
-    const auto found = std::find_if(columns.begin(), columns.end(),
-                                    [&](const data::LabelColumn& column) { return column.name == name; });
-    if (found == columns.end()) return "";
-    const std::int32_t value = split.labels(name)[row];
-    return value < 0 ? "" : found->classes[static_cast<std::size_t>(value)];
-  }
-
-  static std::string context_of(const data::Dataset& split, const std::string& name, std::size_t row) {
-    const auto value = static_cast<std::size_t>(split.contexts(name)[row]);
-    return split.description().context(name).values[value];
-  }
-
-  [[nodiscard]] bool is_kept(const data::Dataset& split, std::size_t row) const {
+  [[nodiscard]] bool is_kept(const StoredImage& stored) {
+    SplitColumns& columns = columns_[stored.split];
     return std::all_of(filters_.begin(), filters_.end(), [&](const Filter& filter) {
       const bool is_label = std::any_of(source.labels.begin(), source.labels.end(),
                                         [&](const Column& column) { return column.name == filter.key; });
       const std::string value =
-          is_label ? label_of(split, filter.key, row) : context_of(split, filter.key, row);
+          is_label ? columns.label(filter.key, stored.row) : columns.context(filter.key, stored.row);
       return std::find(filter.values.begin(), filter.values.end(), value) != filter.values.end();
     });
   }
 
-  void add_split(std::size_t index) {
-    const data::Dataset& split = splits_[index];
-    for (std::size_t row = 0; row < static_cast<std::size_t>(split.rows()); ++row) {
-      if (!is_kept(split, row)) continue;
-      std::string id = prefixes_[index] + split.ids()[row];
-      if (const auto [first, is_new] = split_of_.emplace(id, index); !is_new) {
-        throw DataError({fmt::format("two images are called '{}'", id),
-                         fmt::format("{} and {}", places_[first->second], places_[index]),
-                         "tell them apart by the names of their datasets: --prefix-ids"});
-      }
-      images_.push_back({index, static_cast<std::int64_t>(row)});
-      source.ids.push_back(std::move(id));
-      source.splits.push_back(split.split());
-      for (Column& label : source.labels) label.values.push_back(label_of(split, label.name, row));
-      for (Column& context : source.contexts) context.values.push_back(context_of(split, context.name, row));
+  /// Row `index` of all splits, one behind another.
+  [[nodiscard]] StoredImage row_of_all(std::int64_t index) const {
+    const auto behind = std::upper_bound(first_row_.begin(), first_row_.end(), index);
+    const auto split = static_cast<std::size_t>(behind - first_row_.begin()) - 1;
+    return {split, index - first_row_[split]};
+  }
+
+  /// Image `index` of those that are kept.
+  [[nodiscard]] StoredImage stored(std::int64_t index) const {
+    return row_of_all(filters_.empty() ? index : kept_[static_cast<std::size_t>(index)]);
+  }
+
+  void add_images() {
+    first_row_ = {0};
+    for (const data::Dataset& split : splits_) first_row_.push_back(first_row_.back() + split.rows());
+    std::int64_t count = first_row_.back();
+    for (std::int64_t i = 0; i < count && !filters_.empty(); ++i) {
+      if (is_kept(row_of_all(i))) kept_.push_back(i);
     }
+    if (!filters_.empty()) count = std::ssize(kept_);
+    source.ids = {count, [this](std::int64_t i) {
+                    const StoredImage from = stored(i);
+                    return prefixes_[from.split] + splits_[from.split].id(from.row);
+                  }};
+    if (!options_.common.makes_splits_of_all())
+      source.splits = {count, [this](std::int64_t i) { return splits_[stored(i).split].split(); }};
+    for (Column& label : source.labels)
+      label.values = {count, [this, name = label.name](std::int64_t i) {
+                        const StoredImage from = stored(i);
+                        return columns_[from.split].label(name, from.row);
+                      }};
+    for (Column& context : source.contexts)
+      context.values = {count, [this, name = context.name](std::int64_t i) {
+                          const StoredImage from = stored(i);
+                          return columns_[from.split].context(name, from.row);
+                        }};
   }
 
   [[nodiscard]] Image image(const StoredImage& stored) const {
@@ -244,9 +313,9 @@ class Rearrangement {
 
   [[nodiscard]] FieldSource field_source(const data::Field& field) const {
     return {field, [this](const data::Field& wanted, std::int64_t index, const ImageChange& /*none*/) {
-              const StoredImage& stored = images_[static_cast<std::size_t>(index)];
+              const StoredImage from = stored(index);
               std::vector<std::byte> values;
-              splits_[stored.split].read_field(stored.row, wanted.name, values);
+              splits_[from.split].read_field(from.row, wanted.name, values);
               return values;
             }};
   }
@@ -260,9 +329,11 @@ class Rearrangement {
   const RearrangeOptions& options_;
   std::vector<Filter> filters_ = filters_of(options_.keep);
   std::vector<data::Dataset> splits_;
+  std::vector<SplitColumns> columns_;           // one a split
+  std::vector<fs::path> folders_;               // one a split
   std::vector<std::string> prefixes_, places_;  // of ids, and for messages, one a split
-  std::vector<StoredImage> images_;
-  std::unordered_map<std::string, std::size_t> split_of_;  // an image
+  std::vector<std::int64_t> first_row_;         // of each split among those of all, and the end
+  std::vector<std::int64_t> kept_;              // numbers among those of all; with filters alone
   Checksum sum_;
 };
 
@@ -271,6 +342,7 @@ ExitCode run(const RearrangeOptions& options, comm::Communicator& ranks) {
   ConvertOptions common = options.common;
   comm::together(ranks, [&] {
     rearrangement.emplace(options);
+    if (ranks.rank() == 0) rearrangement->check_ids();
     const data::Description& first = rearrangement->first();
     if (common.codec.empty()) common.codec = std::string(data::codec_name(first.codec));
     if (common.license.empty()) common.license = first.license;

@@ -97,22 +97,13 @@ std::string problems_of_rank(const Source& source, const ConvertOptions& options
   return lines;
 }
 
-template <class Value>
-void keep(std::vector<Value>& values, const std::vector<std::int64_t>& kept) {
-  if (values.empty()) return;
-  std::vector<Value> rest;
-  for (const std::int64_t i : kept) rest.push_back(std::move(values[static_cast<std::size_t>(i)]));
-  values = std::move(rest);
-}
-
 void keep(Source& source, std::vector<std::int64_t> rest) {
   const auto all = std::make_shared<const std::vector<std::int64_t>>(std::move(rest));
-  const std::vector<std::int64_t>& kept = *all;
-  keep(source.ids, kept);
-  keep(source.splits, kept);
-  for (Column& column : source.labels) keep(column.values, kept);
-  for (Column& column : source.contexts) keep(column.values, kept);
-  keep(source.groups.values, kept);
+  source.ids = kept_texts(std::move(source.ids), all);
+  source.splits = kept_texts(std::move(source.splits), all);
+  for (Column& column : source.labels) column.values = kept_texts(std::move(column.values), all);
+  for (Column& column : source.contexts) column.values = kept_texts(std::move(column.values), all);
+  source.groups.values = kept_texts(std::move(source.groups.values), all);
   const auto renumber = [&](auto& function) {
     if (!function) return;
     function = [before = std::move(function), all](std::int64_t index, const auto&... others) {
@@ -152,6 +143,7 @@ std::vector<Skipped> skip_damaged(Source& source, const ConvertOptions& options,
   comm::together(ranks, [&] { lines = problems_of_rank(source, options, ranks.rank(), ranks.size()); });
   const auto problems = parse_problems(ranks.gather_texts(lines));
   std::vector<Skipped> skipped;
+  if (problems.empty()) return skipped;
   std::vector<std::int64_t> kept;
   for (std::int64_t i = 0; i < std::ssize(source.ids); ++i) {
     const auto found = problems.find(i);

@@ -232,13 +232,12 @@ void add_fields(const SynthOptions& options, const data::ImageLayout& layout, So
 Source make_source(const SynthOptions& options, const data::ImageLayout& layout) {
   Source source;
   source.where = "synthetic images";
-  source.labels = {{"class", {}}};
-  source.contexts = {{"context", {}}};
-  for (std::int64_t i = 0; i < options.contexts * options.images; ++i) {
-    source.ids.push_back(fmt::format("{:010}", i));
-    source.contexts[0].values.push_back(fmt::format("{:05}", i / options.images));
-    source.labels[0].values.push_back(fmt::format("{}", i % options.classes));
-  }
+  const std::int64_t count = options.contexts * options.images;
+  source.ids = {count, [](std::int64_t i) { return fmt::format("{:010}", i); }};
+  source.labels = {
+      {"class", {count, [&options](std::int64_t i) { return fmt::format("{}", i % options.classes); }}}};
+  source.contexts = {
+      {"context", {count, [&options](std::int64_t i) { return fmt::format("{:05}", i / options.images); }}}};
   const std::string drawn =
       fmt::format("{} {} {} {}", options.seed, options.shift, options.signal, options.classes);
   source.content = checksum(std::as_bytes(std::span(drawn)));

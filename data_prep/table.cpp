@@ -2,6 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <mutex>
+#include <optional>
+#include <unistd.h>
+#include <utility>
 
 #include <fmt/format.h>
 #include <unicode/utf16.h>
@@ -78,10 +85,13 @@ std::string decoded(std::string content, const std::string& file) {
 /// Reads cells one after another.
 class Scanner {
  public:
-  Scanner(std::string_view content, std::string file)
-      : content_(content), file_(std::move(file)), separator_(separator_of(content)) {}
+  /// `number`: of the first line of `content`.
+  Scanner(std::string_view content, const std::string& file, char separator, std::int64_t number = 1)
+      : content_(content), file_(file), separator_(separator), number_(number) {}
 
   [[nodiscard]] bool done() const noexcept { return at_ >= content_.size(); }
+  [[nodiscard]] std::size_t at() const noexcept { return at_; }
+  [[nodiscard]] std::int64_t number() const noexcept { return number_; }
 
   Line line() {
     Line line{number_, {}};
@@ -142,17 +152,120 @@ class Scanner {
   }
 
   std::string_view content_;
-  std::string file_;
+  const std::string& file_;
   char separator_;
   std::size_t at_ = 0;
+  std::int64_t number_;
+};
+
+void check_columns(const std::vector<std::string>& columns, const std::string& file) {
+  std::vector<std::string> names = columns;
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end())
+    throw DataError({fmt::format("two columns are called '{}'", *twice), file + ":1", "rename one of them"});
+}
+
+void check_cells(const Line& line, std::size_t columns, const std::string& file) {
+  if (line.cells.size() == columns) return;
+  throw DataError({fmt::format("the line has {} cells for {} columns", line.cells.size(), columns),
+                   fmt::format("{}:{}", file, line.number),
+                   "put cells that hold separators into double quotes"});
+}
+
+std::size_t place_of(const std::vector<std::string>& columns, const std::string& name,
+                     const std::string& file, const std::string& option) {
+  const auto found = std::find(columns.begin(), columns.end(), name);
+  if (found != columns.end()) return static_cast<std::size_t>(found - columns.begin());
+  throw UsageError({fmt::format("the table has no column '{}'", name), fmt::format("{} ({})", file, option),
+                    did_you_mean(name, columns)});
+}
+
+/// Whether a table is UTF-8 as Scanner reads it, as far as a part of it tells: neither UTF-16 nor with bytes
+/// of other encodings.
+bool is_plain_part(std::string_view part) {
+  return is_utf8(part) && part.find('\0') == std::string_view::npos;
+}
+
+/// Reads the lines of a file of plain UTF-8 one after another, some of it at a time.
+class LineStream {
+ public:
+  explicit LineStream(const std::filesystem::path& path) : file_(path.string()), source_(open_file(path)) {
+    refill();
+    if (std::string_view(window_).starts_with("\xEF\xBB\xBF")) at_ = 3;
+    separator_ = separator_of(std::string_view(window_).substr(at_));
+  }
+
+  /// Where the next line begins.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return before_ + at_; }
+  [[nodiscard]] std::int64_t number() const noexcept { return number_; }
+  [[nodiscard]] char separator() const noexcept { return separator_; }
+  [[nodiscard]] bool is_plain() const noexcept { return is_plain_; }
+
+  /// Nothing at the end. An empty line has no cells.
+  std::optional<Line> next() {
+    for (;;) {
+      const std::string_view rest = std::string_view(window_).substr(at_);
+      if (rest.empty() && ended_) return std::nullopt;
+      Scanner scanner(rest, file_, separator_, number_);
+      std::optional<Line> line = whole_line(scanner, rest.size());
+      if (!line) {
+        refill();
+        continue;
+      }
+      is_plain_ = is_plain_ && is_plain_part(rest.substr(0, scanner.at()));
+      at_ += scanner.at(), number_ = scanner.number();
+      return line;
+    }
+  }
+
+ private:
+  static constexpr std::size_t kBlock = std::size_t{1} << 18;
+
+  /// Nothing where the line may go on behind what has been read.
+  std::optional<Line> whole_line(Scanner& scanner, std::size_t size) const {
+    if (scanner.done()) return std::nullopt;
+    try {
+      Line line = scanner.line();
+      if (ended_ || scanner.at() + 1 < size) return line;
+    } catch (const DataError&) {  // a quoted cell that does not end here
+      if (ended_) throw;
+    }
+    return std::nullopt;
+  }
+
+  void refill() {
+    before_ += at_;
+    window_.erase(0, std::exchange(at_, 0));
+    const std::size_t kept = window_.size();
+    window_.resize(kept + kBlock);
+    ssize_t count = 0;
+    do {
+      count = ::pread(source_.get(), window_.data() + kept, kBlock, static_cast<off_t>(before_ + kept));
+    } while (count < 0 && errno == EINTR);
+    if (count < 0)
+      throw DataError(
+          {fmt::format("the table cannot be read: {}", std::strerror(errno)), file_, disk_remedy(errno)});
+    window_.resize(kept + static_cast<std::size_t>(count));
+    ended_ = count == 0;
+  }
+
+  std::string file_;
+  FileDescriptor source_;
+  std::string window_;        // of the file, from `before_` on
+  std::uint64_t before_ = 0;  // bytes of the file
+  std::size_t at_ = 0;        // in the window
   std::int64_t number_ = 1;
+  char separator_ = ',';
+  bool ended_ = false, is_plain_ = true;
 };
 
 }  // namespace
 
 std::vector<Line> read_lines(const std::filesystem::path& file) {
   const std::string text = decoded(read_file(file), file.string());
-  Scanner scanner(text, file.string());
+  const std::string name = file.string();
+  Scanner scanner(text, name, separator_of(text));
   std::vector<Line> lines;
   while (!scanner.done()) {
     Line line = scanner.line();
@@ -172,27 +285,13 @@ Table Table::read(const std::filesystem::path& file) {
     table.columns = table.lines.front().cells;
     table.lines.erase(table.lines.begin());
   }
-  std::vector<std::string> names = table.columns;
-  std::sort(names.begin(), names.end());
-  const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) {
-    throw DataError(
-        {fmt::format("two columns are called '{}'", *twice), table.file + ":1", "rename one of them"});
-  }
-  for (const Line& line : table.lines) {
-    if (line.cells.size() == table.columns.size()) continue;
-    throw DataError(
-        {fmt::format("the line has {} cells for {} columns", line.cells.size(), table.columns.size()),
-         fmt::format("{}:{}", table.file, line.number), "put cells that hold separators into double quotes"});
-  }
+  check_columns(table.columns, table.file);
+  for (const Line& line : table.lines) check_cells(line, table.columns.size(), table.file);
   return table;
 }
 
 std::size_t Table::column(const std::string& name, const std::string& option) const {
-  const auto found = std::find(columns.begin(), columns.end(), name);
-  if (found != columns.end()) return static_cast<std::size_t>(found - columns.begin());
-  throw UsageError({fmt::format("the table has no column '{}'", name), fmt::format("{} ({})", file, option),
-                    did_you_mean(name, columns)});
+  return place_of(columns, name, file, option);
 }
 
 std::string Table::place(std::size_t index) const {
@@ -205,6 +304,110 @@ std::vector<std::string> Table::cells(const std::string& name, const std::string
   values.reserve(lines.size());
   for (const Line& line : lines) values.push_back(line.cells[index]);
   return values;
+}
+
+struct LargeTable::Impl {
+  std::string file;
+  std::vector<std::string> columns;
+  std::int64_t rows = 0;
+  std::optional<Table> whole{};
+
+  struct Block {
+    std::uint64_t offset = 0;
+    std::int64_t number = 0;  // of its first line
+  };
+  char separator = ',';
+  std::vector<Block> blocks{};  // of kBlock rows each, and the end
+  FileDescriptor source{};
+  std::mutex mutex{};
+  std::int64_t held = -1;  // the block whose lines these are
+  std::vector<Line> lines{};
+
+  void hold(std::int64_t block);
+};
+
+namespace {
+
+constexpr std::int64_t kRowsOfBlock = 32;
+
+}  // namespace
+
+void LargeTable::Impl::hold(std::int64_t block) {
+  if (block == held) return;
+  held = -1;
+  const auto [offset, number] = blocks.at(static_cast<std::size_t>(block));
+  std::string text(blocks.at(static_cast<std::size_t>(block) + 1).offset - offset, '\0');
+  if (::pread(source.get(), text.data(), text.size(), static_cast<off_t>(offset)) != std::ssize(text))
+    throw DataError({"the table has changed while it was read", file, "convert again"});
+  lines.clear();
+  for (Scanner scanner(text, file, separator, number); !scanner.done();) {
+    Line line = scanner.line();
+    if (!line.cells.empty()) lines.push_back(std::move(line));
+  }
+  held = block;
+}
+
+LargeTable::LargeTable(const std::filesystem::path& file) : impl_(std::make_shared<Impl>()) {
+  Impl& table = *impl_;
+  table.file = file.string();
+  try {
+    if (!is_parquet(file) && index(file)) return;
+  } catch (const DataError&) {  // Table says what of a file is wrong first
+  }
+  table.rows = 0;
+  table.whole = Table::read(file);
+  table.columns = table.whole->columns;
+  table.rows = std::ssize(table.whole->lines);
+}
+
+bool LargeTable::index(const std::filesystem::path& file) {
+  Impl& table = *impl_;
+  LineStream stream(file);
+  table.separator = stream.separator();
+  std::optional<Line> line = stream.next();
+  while (line && line->cells.empty()) line = stream.next();
+  if (!line || !stream.is_plain()) return false;
+  table.columns = std::move(line->cells);
+  check_columns(table.columns, table.file);
+  for (Impl::Block at{stream.offset(), stream.number()}; (line = stream.next());
+       at = {stream.offset(), stream.number()}) {
+    if (!stream.is_plain()) return false;
+    if (line->cells.empty()) continue;
+    check_cells(*line, table.columns.size(), table.file);
+    if (table.rows++ % kRowsOfBlock == 0) table.blocks.push_back(at);
+  }
+  table.blocks.push_back({stream.offset(), stream.number()});
+  table.blocks.shrink_to_fit();
+  table.source = open_file(file);
+  return true;
+}
+
+const std::string& LargeTable::file() const noexcept {
+  return impl_->file;
+}
+
+const std::vector<std::string>& LargeTable::columns() const noexcept {
+  return impl_->columns;
+}
+
+std::int64_t LargeTable::rows() const noexcept {
+  return impl_->rows;
+}
+
+std::size_t LargeTable::column(const std::string& name, const std::string& option) const {
+  return place_of(columns(), name, file(), option);
+}
+
+Line LargeTable::line(std::int64_t row) const {
+  Impl& table = *impl_;
+  if (table.whole) return table.whole->lines.at(static_cast<std::size_t>(row));
+  const std::lock_guard lock(table.mutex);
+  table.hold(row / kRowsOfBlock);
+  return table.lines.at(static_cast<std::size_t>(row % kRowsOfBlock));
+}
+
+std::string LargeTable::place(std::int64_t row) const {
+  return fmt::format("{}:{}", file(), line(row).number);
 }
 
 std::string quoted_cell(const std::string& text) {

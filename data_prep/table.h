@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,32 @@ struct Table {
   [[nodiscard]] std::string place(std::size_t index) const;
   /// All cells of a column. Throws as column().
   [[nodiscard]] std::vector<std::string> cells(const std::string& name, const std::string& option) const;
+};
+
+/// The same for tables of many lines: they stay in their file and are read when they are asked for. It takes
+/// half a byte a line. Tables in UTF-16 and Parquet are held as a whole. Copies are one table. From any
+/// thread.
+class LargeTable {
+ public:
+  /// Throws as Table::read().
+  explicit LargeTable(const std::filesystem::path& file);
+  [[nodiscard]] const std::string& file() const noexcept;
+  [[nodiscard]] const std::vector<std::string>& columns() const noexcept;
+  [[nodiscard]] std::int64_t rows() const noexcept;
+  /// Throws as Table::column().
+  [[nodiscard]] std::size_t column(const std::string& name, const std::string& option) const;
+  /// That of a row, 0 … rows()-1: fast in order. Throws DataError.
+  [[nodiscard]] Line line(std::int64_t row) const;
+  [[nodiscard]] std::string cell(std::int64_t row, std::size_t column) const {
+    return line(row).cells[column];
+  }
+  /// "slides.csv:12".
+  [[nodiscard]] std::string place(std::int64_t row) const;
+
+ private:
+  struct Impl;
+  bool index(const std::filesystem::path& file);  // false: not of plain UTF-8
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace cohort::data_prep

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include <ATen/Functions.h>
 #include <fmt/format.h>
@@ -18,11 +19,12 @@
 namespace cohort::data_prep {
 namespace {
 
-/// Damage found by one rank, and what is needed to look for ids that occur twice.
+constexpr std::int64_t kIds = 1024;  // that are read at once
+
+/// Damage found by one rank, and the shards whose ids it can read.
 struct Findings {
   std::vector<std::string> damage;
-  std::vector<std::int64_t> id_hashes;
-  std::vector<std::string> ids;  // "file: row 3 ('x')", for each hash
+  std::vector<data::ShardEntry> readable;
 };
 
 std::string first_line(const std::exception& error) {
@@ -40,18 +42,17 @@ void check_range(const std::vector<std::int32_t>& column, const std::string& nam
 }
 
 void check_columns(const data::ShardReader& reader, const data::Description& description,
-                   const std::string& file, Findings& findings) {
+                   const data::ShardEntry& entry, Findings& findings) {
+  const std::string& file = entry.file;
   for (const auto& label : description.labels) {
     check_range(reader.labels(label.name), "label " + label.name, label.classes.size(), -1, file, findings);
   }
   for (const auto& key : description.contexts) {
     check_range(reader.contexts(key.name), "context " + key.name, key.values.size(), 0, file, findings);
   }
-  const std::vector<std::string> ids = reader.ids();
-  for (std::size_t row = 0; row < ids.size(); ++row) {
-    findings.id_hashes.push_back(static_cast<std::int64_t>(checksum(std::as_bytes(std::span(ids[row])))));
-    findings.ids.push_back(fmt::format("{}: row {} ('{}')", file, row, ids[row]));
-  }
+  for (std::int64_t row = 0; row < entry.rows; row += kIds)
+    static_cast<void>(reader.ids(row, std::min(kIds, entry.rows - row)));
+  findings.readable.push_back(entry);
 }
 
 /// `check` of something in a file; what it throws is damage.
@@ -93,7 +94,7 @@ void check_shard(const std::filesystem::path& folder, const data::Description& d
         data::ShardReader::open(folder, entry, description.images, description.codec, description.fields);
     const std::size_t before = findings.damage.size();
     check_rows(reader, description, entry.file, findings);
-    check_columns(reader, description, entry.file, findings);
+    check_columns(reader, description, entry, findings);
     const bool rows_whole = findings.damage.size() == before;
     if (checksum_file(folder / entry.file) != entry.checksum) {
       findings.damage.push_back(fmt::format("{}: the file's checksum is not the one of dataset.json{}",
@@ -104,16 +105,108 @@ void check_shard(const std::filesystem::path& folder, const data::Description& d
   }
 }
 
-/// Collective. Ids of all ranks meet as hashes of 64 bits.
-void find_double_ids(Findings& findings, comm::Communicator& ranks) {
-  const at::Tensor all =
-      ranks.gather_rows(at::tensor(findings.id_hashes, at::kLong));  // [rows of the dataset]
-  std::vector<std::int64_t> hashes(all.data_ptr<std::int64_t>(), all.data_ptr<std::int64_t>() + all.numel());
-  std::sort(hashes.begin(), hashes.end());
-  for (std::size_t i = 0; i < findings.ids.size(); ++i) {
-    const auto [first, last] = std::equal_range(hashes.begin(), hashes.end(), findings.id_hashes[i]);
-    if (last - first > 1) findings.damage.push_back(findings.ids[i] + ": the id occurs more than once");
+/// Shards of this rank.
+struct ShardsHere {
+  const std::filesystem::path& folder;
+  const data::Description& description;
+  const std::vector<data::ShardEntry>& entries;
+};
+
+struct FoundId {
+  std::string file, id;
+  std::int64_t row;
+};
+
+/// The ids of shards, some at a time.
+class IdStream {
+ public:
+  explicit IdStream(const ShardsHere& shards) : shards_(shards) {}
+
+  /// The next ones, at most kIds; none: all have been read.
+  std::vector<FoundId> next() {
+    std::vector<FoundId> ids;
+    while (std::ssize(ids) < kIds && number_ < shards_.entries.size()) {
+      const data::ShardEntry& entry = shards_.entries[number_];
+      if (!reader_)
+        reader_.emplace(data::ShardReader::open(shards_.folder, entry, shards_.description.images,
+                                                shards_.description.codec));
+      const std::int64_t count = std::min(kIds - std::ssize(ids), entry.rows - row_);
+      for (std::string& id : reader_->ids(row_, count)) ids.push_back({entry.file, std::move(id), row_++});
+      if (row_ < entry.rows) continue;
+      reader_.reset();
+      row_ = 0, ++number_;
+    }
+    return ids;
   }
+
+ private:
+  const ShardsHere& shards_;
+  std::optional<data::ShardReader> reader_;
+  std::size_t number_ = 0;
+  std::int64_t row_ = 0;
+};
+
+std::int64_t hash_of(const std::string& id) {
+  return static_cast<std::int64_t>(checksum(std::as_bytes(std::span(id))));
+}
+
+/// Collective. Calls visit(hash) for the ids of all ranks, on every rank.
+template <class Visit>
+void visit_hashes(const ShardsHere& shards, comm::Communicator& ranks, const Visit& visit) {
+  IdStream ids(shards);
+  at::Tensor all;
+  do {
+    std::vector<std::int64_t> mine;
+    comm::together(ranks, [&] {
+      for (const FoundId& found : ids.next()) mine.push_back(hash_of(found.id));
+    });
+    all = ranks.gather_rows(at::tensor(mine, at::kLong));
+    const auto* hashes = all.const_data_ptr<std::int64_t>();
+    std::for_each(hashes, hashes + all.numel(), visit);
+  } while (all.numel() > 0);
+}
+
+/// Collective. Hashes of 64 bits that several ids of the dataset have, on every rank. Each rank looks for
+/// them in its share of all hashes; where that is large, in one part of it after another, so that the memory
+/// it takes does not grow with the dataset. `rows`: of the dataset.
+std::vector<std::int64_t> repeated_hashes(const ShardsHere& shards, std::int64_t rows,
+                                          comm::Communicator& ranks) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 20;
+  const auto size = static_cast<std::uint64_t>(ranks.size()), rank = static_cast<std::uint64_t>(ranks.rank()),
+             passes = static_cast<std::uint64_t>(rows / (ranks.size() * kMost)) + 1;
+  std::vector<std::int64_t> repeated;
+  for (std::uint64_t pass = 0; pass < passes; ++pass) {
+    std::vector<std::int64_t> mine;
+    visit_hashes(shards, ranks, [&](std::int64_t hash) {
+      if (static_cast<std::uint64_t>(hash) % (size * passes) == pass * size + rank) mine.push_back(hash);
+    });
+    std::sort(mine.begin(), mine.end());
+    for (std::size_t i = 1; i < mine.size(); ++i) {
+      if (mine[i] == mine[i - 1]) repeated.push_back(mine[i]);
+    }
+  }
+  const at::Tensor all = ranks.gather_rows(at::tensor(repeated, at::kLong));
+  repeated.assign(all.const_data_ptr<std::int64_t>(), all.const_data_ptr<std::int64_t>() + all.numel());
+  std::sort(repeated.begin(), repeated.end());
+  return repeated;
+}
+
+/// Collective. Ids of all ranks meet as hashes.
+void find_double_ids(const std::filesystem::path& folder, const data::Description& description,
+                     std::int64_t rows, Findings& findings, comm::Communicator& ranks) {
+  const ShardsHere shards{folder, description, findings.readable};
+  const std::vector<std::int64_t> repeated = repeated_hashes(shards, rows, ranks);
+  if (repeated.empty()) return;
+  comm::together(ranks, [&] {
+    IdStream ids(shards);
+    for (std::vector<FoundId> some = ids.next(); !some.empty(); some = ids.next()) {
+      for (const FoundId& found : some) {
+        if (std::binary_search(repeated.begin(), repeated.end(), hash_of(found.id)))
+          findings.damage.push_back(fmt::format("{}: row {} ('{}'): the id occurs more than once", found.file,
+                                                found.row, found.id));
+      }
+    }
+  });
 }
 
 std::vector<std::string> gather(const std::vector<std::string>& damage, comm::Communicator& ranks) {
@@ -146,7 +239,7 @@ ExitCode verify(const std::filesystem::path& folder, comm::Communicator& ranks) 
       }
     }
   });
-  find_double_ids(findings, ranks);
+  find_double_ids(folder, description, rows, findings, ranks);
   const std::vector<std::string> damage = gather(findings.damage, ranks);
   if (ranks.rank() == 0) {
     for (const std::string& line : damage) fmt::print("{}\n", printable(line));

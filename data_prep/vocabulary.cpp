@@ -110,17 +110,18 @@ std::vector<std::int32_t> indices(const std::vector<std::string>& column,
   return all;
 }
 
-std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context,
-                                   const std::vector<std::string>& ids, const HoldOut& rule) {
-  std::vector<std::size_t> order(ids.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return ids[a] < ids[b]; });
+std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context, const data::PackedTexts& ids,
+                                   const HoldOut& rule) {
+  std::vector<std::int64_t> order(context.size());
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return ids[a] < ids[b]; });
   const auto is_held_out = [](std::int64_t index, std::int64_t every) {
     return every > 0 && index % every == 0;
   };
   std::map<std::int32_t, std::int64_t> seen;
-  std::vector<std::int32_t> split(ids.size());
-  for (const std::size_t i : order) {
+  std::vector<std::int32_t> split(context.size());
+  for (const std::int64_t image : order) {
+    const auto i = static_cast<std::size_t>(image);
     if (is_held_out(context[i], rule.contexts)) {
       split[i] = 2;
     } else {

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "cohort/data/row_table.h"
+
 namespace cohort::data_prep {
 
 /// The different values in `column` without the empty text; by value if all are numbers, else by bytes.
@@ -26,7 +28,7 @@ struct HoldOut {
 };
 
 /// train, seen_test (images held out) or unseen_test (contexts held out) for every image, 0, 1 or 2.
-std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context,
-                                   const std::vector<std::string>& ids, const HoldOut& rule);
+std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context, const data::PackedTexts& ids,
+                                   const HoldOut& rule);
 
 }  // namespace cohort::data_prep

@@ -122,6 +122,16 @@ std::string inflate_all(const std::string& packed, std::uint64_t size, const std
   return unpacked;
 }
 
+/// Behind the local header.
+std::uint64_t start_of(std::ifstream& stream, const Zip::Entry& entry, const std::filesystem::path& file) {
+  const std::string local = read_at(stream, entry.offset, kLocalSize, file);
+  return entry.offset + kLocalSize + number<std::uint16_t>(local, 26) + number<std::uint16_t>(local, 28);
+}
+
+[[noreturn]] void wrong_checksum(const std::string& name, const std::filesystem::path& file) {
+  damaged(fmt::format("entry '{}' is damaged: its checksum does not match", name), file);
+}
+
 }  // namespace
 
 Zip Zip::open(const std::filesystem::path& file) {
@@ -149,15 +159,33 @@ Zip Zip::open(const std::filesystem::path& file) {
   return zip;
 }
 
-std::string Zip::read(const std::string& name) const {
+const Zip::Entry& Zip::entry(const std::string& name) const {
   const auto found = entries_.find(name);
   if (found == entries_.end()) damaged(fmt::format("the archive has no entry '{}'", name), file_);
-  const Entry& entry = found->second;
-  if (entry.is_encrypted) damaged(fmt::format("entry '{}' is encrypted", name), file_);
+  if (found->second.is_encrypted) damaged(fmt::format("entry '{}' is encrypted", name), file_);
+  return found->second;
+}
+
+std::optional<std::uint64_t> Zip::stored_at(const std::string& name) const {
+  const Entry& entry = this->entry(name);
+  if (entry.method != 0) return std::nullopt;
   std::ifstream stream(file_, std::ios::binary);
-  const std::string local = read_at(stream, entry.offset, kLocalSize, file_);
-  const std::uint64_t start =
-      entry.offset + kLocalSize + number<std::uint16_t>(local, 26) + number<std::uint16_t>(local, 28);
+  const std::uint64_t start = start_of(stream, entry, file_);
+  constexpr std::uint64_t kPiece = 1 << 20;
+  uLong sum = 0;
+  for (std::uint64_t at = 0; at < entry.size; at += kPiece) {
+    const std::string piece = read_at(stream, start + at, std::min(kPiece, entry.size - at), file_);
+    const void* bytes = piece.data();
+    sum = crc32_z(sum, static_cast<const Bytef*>(bytes), piece.size());
+  }
+  if (sum != entry.crc) wrong_checksum(name, file_);
+  return start;
+}
+
+std::string Zip::read(const std::string& name) const {
+  const Entry& entry = this->entry(name);
+  std::ifstream stream(file_, std::ios::binary);
+  const std::uint64_t start = start_of(stream, entry, file_);
   std::string content = read_at(stream, start, entry.packed, file_);
   if (entry.method == Z_DEFLATED) {
     content = inflate_all(content, entry.size, file_);
@@ -166,9 +194,7 @@ std::string Zip::read(const std::string& name) const {
             file_);
   }
   const void* bytes = content.data();
-  if (crc32_z(0, static_cast<const Bytef*>(bytes), content.size()) != entry.crc) {
-    damaged(fmt::format("entry '{}' is damaged: its checksum does not match", name), file_);
-  }
+  if (crc32_z(0, static_cast<const Bytef*>(bytes), content.size()) != entry.crc) wrong_checksum(name, file_);
   return content;
 }
 

@@ -216,8 +216,9 @@ ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& train
     found->preparation = preparation_of(trained_on);
     found->preparation.name = files.root.empty() ? "images" : folder_name(files.root);
     found->has_splits = !found->source.splits.empty();
-    if (!found->has_splits) found->source.splits.assign(files.paths.size(), "images");
-    if (!files.paths.empty()) found->source.statistics = found->source.splits.front();
+    if (!found->has_splits)
+      found->source.splits = {std::ssize(files.paths), [](std::int64_t) { return "images"; }};
+    if (!files.paths.empty()) found->source.statistics = found->source.splits[0];
   });
   if (ranks.rank() == 0) fmt::print("{}", files.left_out.text());
   if (options.on_error == "skip" && !files.paths.empty())
@@ -228,7 +229,7 @@ ImageFiles::ImageFiles(const ImageOptions& options, const data::Signature& train
         data_prep::prepared(found->source, found->preparation, 0, found->source.image(0)).layout;
     describe(found->plan.description, images, trained_on, chosen_channels);
     log_info(fmt::format("{} images, prepared as those of training: {}",
-                         format_count(std::ssize(found->plan.rows)), data_prep::layout_text(images)));
+                         format_count(found->plan.rows.size()), data_prep::layout_text(images)));
     say_contexts(found->plan.description, options);
   });
   found_ = found;
@@ -246,7 +247,9 @@ data::Dataset ImageFiles::open(const std::string& split) const {
   const auto pixels = [found = found_](std::int64_t index, std::span<std::byte> out) {
     data_prep::store_prepared(found->source, found->preparation, found->plan.description.images, index, out);
   };
-  return data::Dataset::of_source(found_->plan.description, split, found_->plan.rows, pixels);
+  std::vector<data::Row> rows;
+  for (std::int64_t i = 0; i < found_->plan.rows.size(); ++i) rows.push_back(found_->plan.rows[i]);
+  return data::Dataset::of_source(found_->plan.description, split, rows, pixels);
 }
 
 }  // namespace cohort::jobs

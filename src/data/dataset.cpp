@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <tuple>
 #include <type_traits>
 
 #include <ATen/ATen.h>
@@ -13,6 +12,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/data/pixel_type.h"
+#include "cohort/data/row_table.h"
 #include "cohort/data/signature.h"
 
 #include "data/shard_cache.h"
@@ -147,18 +147,13 @@ Dataset Dataset::open(const std::filesystem::path& folder, const std::string& sp
 
 Dataset Dataset::of_source(Description description, const std::string& split, const std::vector<Row>& rows,
                            PixelSource pixels) {
-  std::vector<std::int64_t> order;
   const auto number = &description.split(split) - description.splits.data();
-  for (std::int64_t i = 0; i < std::ssize(rows); ++i)
-    if (rows[static_cast<std::size_t>(i)].split == number) order.push_back(i);
-  const auto row = [&](std::int64_t i) -> const Row& { return rows[static_cast<std::size_t>(i)]; };
-  std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-    return std::tie(row(a).contexts, row(a).id) < std::tie(row(b).contexts, row(b).id);
-  });
+  std::vector<std::int64_t> order =
+      std::move(dataset_order(RowTable(rows), description.splits.size())[static_cast<std::size_t>(number)]);
   auto impl = std::make_unique<Impl>("", std::move(description), split);
   impl->first_row = {0, std::ssize(order)};
   impl->ids.emplace();
-  for (const std::int64_t i : order) impl->add_columns(row(i));
+  for (const std::int64_t i : order) impl->add_columns(rows[static_cast<std::size_t>(i)]);
   impl->pixels = [order = std::move(order), pixels = std::move(pixels)](std::int64_t at, auto image) {
     pixels(order[static_cast<std::size_t>(at)], image);
   };

@@ -1,7 +1,7 @@
 #include "cohort/data/dataset_writer.h"
 
 #include <algorithm>
-#include <tuple>
+#include <optional>
 
 #include <torch/types.h>
 
@@ -11,6 +11,7 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 #include "cohort/data/image_codec.h"
+#include "cohort/data/row_table.h"
 
 #include "data/field_codec.h"
 #include "data/shard_format.h"
@@ -22,11 +23,10 @@ namespace {
 
 constexpr const char* kDescriptionFile = "dataset.json";
 
-/// A shard to be written: a run of the sorted rows of one split.
+/// A shard to be written.
 struct PlannedShard {
   std::string file;
-  std::size_t split;
-  std::span<const std::int64_t> rows;
+  ShardPlace place;
 };
 
 void check_name(const std::string& name, const char* kind) {
@@ -45,119 +45,107 @@ void check_names(const Description& description) {
   description.check_names();
 }
 
+/// Whether the columns of rows are those of the description, with indices that it has names for.
 template <class Column>
-bool in_vocabulary(const std::vector<std::int32_t>& indices, const std::vector<Column>& columns,
+bool in_vocabulary(const std::vector<PackedIndices>& indices, const std::vector<Column>& columns,
                    std::vector<std::string> Column::*names, std::int32_t lowest) {
   if (indices.size() != columns.size()) return false;
   for (std::size_t i = 0; i < indices.size(); ++i) {
-    if (indices[i] < lowest || indices[i] >= static_cast<std::int32_t>((columns[i].*names).size()))
-      return false;
+    const auto known = static_cast<std::int32_t>((columns[i].*names).size());
+    for (std::int64_t row = 0; row < indices[i].size(); ++row) {
+      if (indices[i][row] < lowest || indices[i][row] >= known) return false;
+    }
   }
   return true;
 }
 
 /// "a.csv:3 and a.csv:7".
-std::string locations_of(std::string_view id, std::span<const Row> rows, const PixelSource& pixels) {
+std::string locations_of(std::string_view id, const PackedTexts& ids, const PixelSource& pixels) {
   if (!pixels.place) return "the images to be written";
   std::vector<std::string> places;
-  for (std::size_t i = 0; i < rows.size() && places.size() < 2; ++i) {
-    if (rows[i].id == id) places.push_back(pixels.place(static_cast<std::int64_t>(i)));
+  for (std::int64_t i = 0; i < ids.size() && places.size() < 2; ++i) {
+    if (ids[i] == id) places.push_back(pixels.place(i));
   }
   return join(places, " and ");
 }
 
-void check_ids(std::span<const Row> rows, const PixelSource& pixels) {
-  std::vector<std::string_view> ids;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const std::string& id = rows[i].id;
-    if (!is_utf8(id)) {
-      throw DataError({fmt::format("the id of an image is not valid UTF-8: '{}'", printable(id)),
-                       pixels.place ? pixels.place(static_cast<std::int64_t>(i)) : "the images to be written",
-                       "rename it; iconv turns tables, and convmv names of files, into UTF-8"});
-    }
-    ids.push_back(id);
+void check_ids(const PackedTexts& ids, const PixelSource& pixels) {
+  for (std::int64_t i = 0; i < ids.size(); ++i) {
+    if (is_utf8(ids[i])) continue;
+    throw DataError(
+        {fmt::format("the id of an image is not valid UTF-8: '{}'", printable(std::string(ids[i]))),
+         pixels.place ? pixels.place(i) : "the images to be written",
+         "rename it; iconv turns tables, and convmv names of files, into UTF-8"});
   }
-  std::sort(ids.begin(), ids.end());
-  const auto twice = std::adjacent_find(ids.begin(), ids.end());
-  if (twice == ids.end()) return;
-  throw DataError({fmt::format("two images have the id '{}'", *twice), locations_of(*twice, rows, pixels),
+  const std::optional<std::string> twice = repeated_text(ids);
+  if (!twice) return;
+  throw DataError({fmt::format("two images have the id '{}'", *twice), locations_of(*twice, ids, pixels),
                    "give every image an id of its own"});
 }
 
-void check_rows(std::span<const Row> rows, const Description& description) {
-  for (const Row& row : rows) {
-    COHORT_CHECK(row.split >= 0 && row.split < static_cast<std::int32_t>(description.splits.size()),
-                 "split {} of row '{}'", row.split, row.id);
-    COHORT_CHECK(in_vocabulary(row.labels, description.labels, &LabelColumn::classes, -1),
-                 "labels of row '{}'", row.id);
-    COHORT_CHECK(in_vocabulary(row.contexts, description.contexts, &ContextColumn::values, 0),
-                 "contexts of row '{}'", row.id);
+void check_rows(const RowTable& rows, const Description& description) {
+  if (rows.size() == 0) return;
+  for (std::int64_t i = 0; i < rows.size(); ++i)
+    COHORT_CHECK(rows.splits()[i] >= 0 && rows.splits()[i] < std::ssize(description.splits),
+                 "split {} of row '{}'", rows.splits()[i], rows.ids()[i]);
+  COHORT_CHECK(in_vocabulary(rows.labels(), description.labels, &LabelColumn::classes, -1), "labels of rows");
+  COHORT_CHECK(in_vocabulary(rows.contexts(), description.contexts, &ContextColumn::values, 0),
+               "contexts of rows");
+}
+
+bool has_rows(const RowTable& rows, std::int32_t split) {
+  for (std::int64_t i = 0; i < rows.size(); ++i) {
+    if (rows.splits()[i] == split) return true;
   }
+  return false;
 }
 
 /// The split that mean and deviation are to be of.
-void choose_statistics(Description& description, std::span<const Row> rows) {
+void choose_statistics(Description& description, const RowTable& rows) {
   if (description.statistics.empty()) description.statistics = description.splits.front().name;
   const auto split =
       static_cast<std::int32_t>(&description.split(description.statistics) - description.splits.data());
-  if (std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.split == split; })) return;
+  if (has_rows(rows, split)) return;
   throw DataError({fmt::format("split '{}', whose mean and deviation normalise all images, has no images",
                                description.statistics),
                    "the images to be written", "name the split to train on with --statistics-split"});
 }
 
-/// A row of a split, in the order of the file.
-std::vector<std::vector<std::int64_t>> sorted_rows(std::span<const Row> rows, std::size_t splits) {
-  std::vector<std::vector<std::int64_t>> order(splits);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    order[static_cast<std::size_t>(rows[i].split)].push_back(static_cast<std::int64_t>(i));
-  }
-  const auto key = [&](std::int64_t index) {
-    const Row& row = rows[static_cast<std::size_t>(index)];
-    return std::tie(row.contexts, row.id);
-  };
-  for (auto& split : order) {
-    std::sort(split.begin(), split.end(), [&](std::int64_t a, std::int64_t b) { return key(a) < key(b); });
-  }
-  return order;
-}
-
-/// Mean over some images, evenly spread: the same on every rank. How much the rest takes shows only later.
-std::uint64_t bytes_of_image(std::span<const Row> rows, const Description& description,
-                             const PixelSource& pixels) {
+/// Mean over some images, evenly spread. How much the rest takes shows only later.
+std::uint64_t bytes_of_image(std::size_t rows, const Description& description, const PixelSource& pixels) {
   const ImageLayout& layout = description.images;
-  if (description.codec == Codec::raw || rows.empty()) return static_cast<std::uint64_t>(layout.bytes());
-  const std::size_t samples = std::min<std::size_t>(rows.size(), 64);
+  if (description.codec == Codec::raw || rows == 0) return static_cast<std::uint64_t>(layout.bytes());
+  const std::size_t samples = std::min<std::size_t>(rows, 64);
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   std::uint64_t bytes = 0;
   for (std::size_t i = 0; i < samples; ++i) {
-    bytes +=
-        encoded_row(description, pixels, static_cast<std::int64_t>(i * rows.size() / samples), image).size();
+    bytes += encoded_row(description, pixels, static_cast<std::int64_t>(i * rows / samples), image).size();
   }
   return bytes / samples + 1;
 }
 
 /// The same of all fields together.
-std::uint64_t bytes_of_fields(std::span<const Row> rows, const Description& description,
+std::uint64_t bytes_of_fields(const PackedTexts& ids, const Description& description,
                               const PixelSource& source) {
   std::uint64_t sum = 0;
-  for (std::size_t number = 0; number < description.fields.size() && !rows.empty(); ++number) {
+  const auto rows = static_cast<std::size_t>(ids.size());
+  for (std::size_t number = 0; number < description.fields.size() && rows > 0; ++number) {
     const Field& field = description.fields[number];
-    const std::size_t samples = has_offsets(field) ? std::min<std::size_t>(rows.size(), 64) : 0;
+    const std::size_t samples = has_offsets(field) ? std::min<std::size_t>(rows, 64) : 0;
     std::uint64_t bytes = 0;
     for (std::size_t i = 0; i < samples; ++i) {
-      const std::size_t row = i * rows.size() / samples;
-      bytes += encoded_field(field, number, rows[row], source, static_cast<std::int64_t>(row)).size();
+      const auto row = static_cast<std::int64_t>(i * rows / samples);
+      bytes += encoded_field(field, number, ids[row], source, row).size();
     }
     sum += samples == 0 ? static_cast<std::uint64_t>(field.entry_bytes()) : bytes / samples + 1;
   }
   return sum;
 }
 
-std::int64_t rows_per_shard(std::span<const Row> rows, const Description& description,
-                            std::uint64_t value_bytes, std::uint64_t shard_size) {
+std::int64_t rows_per_shard(const PackedTexts& ids, const Description& description, std::uint64_t value_bytes,
+                            std::uint64_t shard_size) {
   std::size_t longest_id = 1;
-  for (const Row& row : rows) longest_id = std::max(longest_id, row.id.size());
+  for (std::int64_t i = 0; i < ids.size(); ++i) longest_id = std::max(longest_id, ids[i].size());
   const std::uint64_t structure = shard_format::structure_bytes(description);
   if (shard_size <= structure) return 1;
   const std::uint64_t count =
@@ -165,18 +153,16 @@ std::int64_t rows_per_shard(std::span<const Row> rows, const Description& descri
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(count));
 }
 
-/// Shards of nearly equal size, so that ranks have equal work.
-std::vector<PlannedShard> cut(const std::vector<std::vector<std::int64_t>>& order,
-                              const Description& description, std::int64_t most_rows) {
+/// Shards of nearly equal size, so that ranks have equal work. `counts`: rows of each split.
+std::vector<PlannedShard> cut(const std::vector<std::int64_t>& counts, const Description& description,
+                              std::int64_t most_rows) {
   std::vector<PlannedShard> plan;
-  for (std::size_t split = 0; split < order.size(); ++split) {
-    const auto rows = static_cast<std::int64_t>(order[split].size());
-    const std::int64_t shards = (rows + most_rows - 1) / most_rows;
+  for (std::size_t split = 0; split < counts.size(); ++split) {
+    const std::int64_t rows = counts[split], shards = (rows + most_rows - 1) / most_rows;
     for (std::int64_t i = 0; i < shards; ++i) {
       const std::int64_t first = rows * i / shards, last = rows * (i + 1) / shards;
-      plan.push_back({fmt::format("{}-{:05}.h5", description.splits[split].name, i), split,
-                      std::span(order[split])
-                          .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(last - first))});
+      plan.push_back(
+          {fmt::format("{}-{:05}.h5", description.splits[split].name, i), {split, first, last - first}});
     }
   }
   return plan;
@@ -261,7 +247,7 @@ class Results {
 
   [[nodiscard]] ShardEntry entry(std::size_t index, const PlannedShard& shard) const {
     const auto* entry = entries_.data_ptr<std::int64_t>() + index * 2;
-    return {shard.file, static_cast<std::int64_t>(shard.rows.size()), static_cast<std::uint64_t>(entry[0]),
+    return {shard.file, shard.place.rows, static_cast<std::uint64_t>(entry[0]),
             static_cast<std::uint64_t>(entry[1])};
   }
 
@@ -280,8 +266,8 @@ void complete(Description& description, const std::vector<PlannedShard>& plan, c
   for (Split& split : description.splits) split.shards.clear();
   std::vector<Moments> channels(static_cast<std::size_t>(description.images.channels));
   for (std::size_t i = 0; i < plan.size(); ++i) {
-    description.splits[plan[i].split].shards.push_back(results.entry(i, plan[i]));
-    const bool counts = description.splits[plan[i].split].name == description.statistics;
+    description.splits[plan[i].place.split].shards.push_back(results.entry(i, plan[i]));
+    const bool counts = description.splits[plan[i].place.split].name == description.statistics;
     for (std::size_t c = 0; c < channels.size() && counts; ++c) channels[c].add(results.moments(i, c));
   }
   description.mean.clear();
@@ -295,18 +281,22 @@ void complete(Description& description, const std::vector<PlannedShard>& plan, c
 /// What one rank does of the whole.
 class Writing {
  public:
-  Writing(const std::filesystem::path& folder, const Description& description, std::span<const Row> rows,
-          const PixelSource& pixels, const std::function<void(std::int64_t, std::int64_t)>& progress)
-      : folder_(folder), description_(description), rows_(rows), pixels_(pixels), progress_(progress) {}
+  Writing(const std::filesystem::path& folder, const Description& description, const PixelSource& pixels,
+          const std::function<void(std::int64_t, std::int64_t)>& progress)
+      : folder_(folder), description_(description), pixels_(pixels), progress_(progress) {}
 
   /// Collective. One shard a rank and round, so that an error ends all ranks after the shard at hand.
-  void run(const std::vector<PlannedShard>& plan, Results& results, comm::Communicator& ranks) {
+  void run(const std::vector<PlannedShard>& plan, RowDealer& rows, Results& results,
+           comm::Communicator& ranks) {
     const auto first = static_cast<std::size_t>(ranks.rank()), step = static_cast<std::size_t>(ranks.size());
-    for (std::size_t i = first; i < plan.size(); i += step)
-      rows_here_ += static_cast<std::int64_t>(plan[i].rows.size());
+    for (std::size_t i = first; i < plan.size(); i += step) rows_here_ += plan[i].place.rows;
     for (std::size_t round = 0; round < plan.size(); round += step) {
+      std::vector<ShardPlace> places;
+      for (std::size_t i = round; i < std::min(plan.size(), round + step); ++i)
+        places.push_back(plan[i].place);
+      const ShardRows shard = rows.deal(places);
       comm::together(ranks, [&] {
-        if (round + first < plan.size()) results.put(round + first, write(plan[round + first]));
+        if (round + first < plan.size()) results.put(round + first, write(plan[round + first].file, shard));
       });
     }
   }
@@ -326,9 +316,9 @@ class Writing {
   }
 
  private:
-  WrittenShard write(const PlannedShard& shard) {
-    written_.push_back(shard.file);
-    if (auto finished = finished_shard(folder_, shard.file, description_.source)) {
+  WrittenShard write(const std::string& file, const ShardRows& rows) {
+    written_.push_back(file);
+    if (auto finished = finished_shard(folder_, file, description_.source)) {
       rows_done_ += finished->entry.rows;
       return *std::move(finished);
     }
@@ -336,55 +326,60 @@ class Writing {
       ++rows_done_;
       if (progress_) progress_(rows_done_, rows_here_);
     };
-    WrittenShard result =
-        write_shard(folder_, shard.file, description_, rows_, shard.rows, pixels_, row_done);
+    WrittenShard result = write_shard(folder_, file, description_, rows, pixels_, row_done);
     if (description_.source != 0) write_receipt(folder_, result, description_.source);
     return result;
   }
 
   const std::filesystem::path& folder_;
   const Description& description_;
-  std::span<const Row> rows_;
   const PixelSource& pixels_;
   const std::function<void(std::int64_t, std::int64_t)>& progress_;
   std::int64_t rows_here_ = 0, rows_done_ = 0;
   std::vector<std::string> written_;
 };
 
+/// What rank 0 does before anything is written. Returns the most rows of a shard.
+std::int64_t prepare(const std::filesystem::path& folder, Description& description, const RowTable& rows,
+                     const PixelSource& pixels, std::uint64_t shard_size) {
+  check_dataset(description, rows, pixels);
+  check_codec(description.codec, description.images);
+  COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
+               "{} channel names for {} channels", description.channels.size(), description.images.channels);
+  for (const Field& field : description.fields)
+    COHORT_CHECK(problem_of(field).empty(), "field '{}' {}", field.name, problem_of(field));
+  COHORT_CHECK(description.fields.empty() || pixels.field, "nothing gives the values of fields");
+  const std::uint64_t value_bytes =
+      bytes_of_image(static_cast<std::size_t>(rows.size()), description, pixels) +
+      bytes_of_fields(rows.ids(), description, pixels);
+  prepare_folder(folder, description);
+  return rows_per_shard(rows.ids(), description, value_bytes, shard_size);
+}
+
 }  // namespace
 
-void check_dataset(Description& description, std::span<const Row> rows, const PixelSource& pixels) {
+void check_dataset(Description& description, const RowTable& rows, const PixelSource& pixels) {
   check_names(description);
   check_rows(rows, description);
-  check_ids(rows, pixels);
+  check_ids(rows.ids(), pixels);
   choose_statistics(description, rows);
 }
 
-Description write_dataset(const std::filesystem::path& folder, Description description,
-                          std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
-                          comm::Communicator& ranks,
+Description write_dataset(const std::filesystem::path& folder, Description description, const RowTable& rows,
+                          const PixelSource& pixels, const WriterConfig& config, comm::Communicator& ranks,
                           const std::function<void(std::int64_t, std::int64_t)>& progress) {
   std::int64_t most_rows = 0;
   comm::together(ranks, [&] {
-    check_dataset(description, rows, pixels);
-    check_codec(description.codec, description.images);
-    COHORT_CHECK(static_cast<std::int64_t>(description.channels.size()) == description.images.channels,
-                 "{} channel names for {} channels", description.channels.size(),
-                 description.images.channels);
-    for (const Field& field : description.fields)
-      COHORT_CHECK(problem_of(field).empty(), "field '{}' {}", field.name, problem_of(field));
-    COHORT_CHECK(description.fields.empty() || pixels.field, "nothing gives the values of fields");
-    const std::uint64_t value_bytes =
-        bytes_of_image(rows, description, pixels) + bytes_of_fields(rows, description, pixels);
-    most_rows = rows_per_shard(rows, description, value_bytes, config.shard_size.count);
-    if (ranks.rank() == 0) prepare_folder(folder, description);
+    if (ranks.rank() == 0) most_rows = prepare(folder, description, rows, pixels, config.shard_size.count);
   });
-  const auto order = sorted_rows(rows, description.splits.size());
-  const auto plan = cut(order, description, most_rows);
+  most_rows = ranks.max(most_rows);
+  description.statistics = ranks.broadcast_text(description.statistics);
+  RowDealer dealer(rows, description.splits.size(), ranks);
+  const auto plan = cut(dealer.counts(), description, most_rows);
   Results results(plan.size(), description.images.channels);
-  Writing writing(folder, description, rows, pixels, progress);
+  Writing writing(folder, description, pixels, progress);
   try {
-    writing.run(plan, results, ranks);
+    writing.run(plan, dealer, results, ranks);
     results.combine(ranks);
     complete(description, plan, results);
     comm::together(ranks, [&] {
@@ -398,6 +393,14 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
   }
   writing.remove_receipts();
   return description;
+}
+
+Description write_dataset(const std::filesystem::path& folder, Description description,
+                          std::span<const Row> rows, const PixelSource& pixels, const WriterConfig& config,
+                          comm::Communicator& ranks,
+                          const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  const RowTable packed(ranks.rank() == 0 ? rows : std::span<const Row>());
+  return write_dataset(folder, std::move(description), packed, pixels, config, ranks, progress);
 }
 
 void remove_leftovers(const std::filesystem::path& folder, const Description& description) {

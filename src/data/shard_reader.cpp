@@ -351,8 +351,15 @@ std::string ShardReader::id(std::int64_t row) const {
 }
 
 std::vector<std::string> ShardReader::ids() const {
-  std::string all(impl_->id_bytes * static_cast<std::size_t>(rows()), '\0');
-  impl_->read_at(impl_->ids_offset, std::as_writable_bytes(std::span(all)));
+  return ids(0, rows());
+}
+
+std::vector<std::string> ShardReader::ids(std::int64_t first, std::int64_t count) const {
+  COHORT_CHECK(first >= 0 && count >= 0 && first + count <= rows(), "rows {} to {} of {}", first,
+               first + count, rows());
+  std::string all(impl_->id_bytes * static_cast<std::size_t>(count), '\0');
+  impl_->read_at(impl_->ids_offset + impl_->id_bytes * static_cast<std::size_t>(first),
+                 std::as_writable_bytes(std::span(all)));
   std::vector<std::string> ids;
   for (std::size_t at = 0; at < all.size(); at += impl_->id_bytes) {
     const std::string text = all.substr(at, impl_->id_bytes);

@@ -31,18 +31,16 @@ void check_room(const std::filesystem::path& path, std::uint64_t bytes) {
 }
 
 /// Never 0: HDF5 has no text of no bytes.
-std::size_t longest_id(std::span<const Row> rows, std::span<const std::int64_t> order) {
+std::size_t longest_id(const PackedTexts& ids) {
   std::size_t longest = 1;
-  for (const std::int64_t row : order)
-    longest = std::max(longest, rows[static_cast<std::size_t>(row)].id.size());
+  for (std::int64_t row = 0; row < ids.size(); ++row) longest = std::max(longest, ids[row].size());
   return longest;
 }
 
 class Structure {
  public:
-  Structure(const std::filesystem::path& path, const Description& description, std::span<const Row> rows,
-            std::span<const std::int64_t> order)
-      : where_(path.string()), description_(description), rows_(rows), order_(order), file_(path) {}
+  Structure(const std::filesystem::path& path, const Description& description, const RowTable& rows)
+      : where_(path.string()), description_(description), rows_(rows), file_(path) {}
 
   /// Leaves room for a dataset; returns its offset in the file.
   std::uint64_t make_room(const std::string& name, hid_t type, const std::vector<std::int64_t>& shape) {
@@ -55,44 +53,44 @@ class Structure {
   void save() { file_.save(); }
 
  private:
-  [[nodiscard]] const Row& row(std::int64_t index) const { return rows_[static_cast<std::size_t>(index)]; }
   FieldOffsets make_room_for(const Field& field, std::uint64_t bytes);
   void write_ids();
   void write_column(hid_t parent, const std::string& name, hid_t stored, hid_t memory, const void* values);
   void write_indices(const std::string& group, const std::vector<std::string>& names,
-                     std::vector<std::int32_t> Row::*column);
+                     const std::vector<PackedIndices>& columns);
 
   std::string where_;
   const Description& description_;
-  std::span<const Row> rows_;
-  std::span<const std::int64_t> order_;
+  const RowTable& rows_;
   hdf5::NewFile file_;
 };
 
 void Structure::write_column(hid_t parent, const std::string& name, hid_t stored, hid_t memory,
                              const void* values) {
-  const hdf5::Dataset dataset = hdf5::create_dataset(
-      parent, name, stored, std::vector<std::int64_t>{static_cast<std::int64_t>(order_.size())}, where_);
+  const hdf5::Dataset dataset =
+      hdf5::create_dataset(parent, name, stored, std::vector<std::int64_t>{rows_.size()}, where_);
   hdf5::check_hdf5(H5Dwrite(dataset.get(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, values), "H5Dwrite", where_,
                    kFix);
 }
 
 void Structure::write_indices(const std::string& group, const std::vector<std::string>& names,
-                              std::vector<std::int32_t> Row::*column) {
+                              const std::vector<PackedIndices>& columns) {
   const hdf5::Group parent = hdf5::create_group(file_.get(), group, where_);
   for (std::size_t i = 0; i < names.size(); ++i) {
     std::vector<std::int32_t> values;
-    for (const std::int64_t index : order_) values.push_back((row(index).*column)[i]);
+    values.reserve(static_cast<std::size_t>(rows_.size()));
+    for (std::int64_t row = 0; row < rows_.size(); ++row) values.push_back(columns[i][row]);
     write_column(parent.get(), names[i], H5T_STD_I32LE, H5T_NATIVE_INT32, values.data());
   }
 }
 
 void Structure::write_ids() {
-  const std::size_t longest = longest_id(rows_, order_);
+  const std::size_t longest = longest_id(rows_.ids());
   std::string all;
-  for (const std::int64_t index : order_) {
+  all.reserve(longest * static_cast<std::size_t>(rows_.size()));
+  for (std::int64_t row = 0; row < rows_.size(); ++row) {
     const std::size_t end = all.size() + longest;
-    all += row(index).id;
+    all += rows_.ids()[row];
     all.resize(end, '\0');
   }
   const hdf5::Type type(hdf5::check_hdf5(H5Tcopy(H5T_C_S1), "H5Tcopy", where_));
@@ -107,8 +105,8 @@ void Structure::write_columns() {
   std::vector<std::string> labels, contexts;
   for (const LabelColumn& label : description_.labels) labels.push_back(label.name);
   for (const ContextColumn& context : description_.contexts) contexts.push_back(context.name);
-  write_indices(shard_format::kLabels, labels, &Row::labels);
-  write_indices(shard_format::kContexts, contexts, &Row::contexts);
+  write_indices(shard_format::kLabels, labels, rows_.labels());
+  write_indices(shard_format::kContexts, contexts, rows_.contexts());
 }
 
 /// Of the values of all rows: as many as there are rows, or entries, or bytes.
@@ -124,7 +122,7 @@ std::vector<std::int64_t> stored_shape(const Field& field, std::int64_t rows, st
 
 FieldOffsets Structure::make_room_for(const Field& field, std::uint64_t bytes) {
   const hdf5::Group group = hdf5::create_group(file_.get(), shard_format::field_path(field.name), where_);
-  const auto count = static_cast<std::int64_t>(order_.size());
+  const std::int64_t count = rows_.size();
   const auto room = [&](const char* part, hid_t type, const std::vector<std::int64_t>& shape) {
     return make_room(shard_format::field_path(field.name, part), type, shape);
   };
@@ -149,13 +147,14 @@ std::vector<FieldOffsets> Structure::make_room_for_fields(std::span<const std::u
 
 ShardOffsets write_structure(const std::filesystem::path& path, const Description& description,
                              std::uint64_t image_bytes, std::span<const std::uint64_t> field_bytes,
-                             std::span<const Row> rows, std::span<const std::int64_t> order) {
+                             const RowTable& rows) {
   const std::uint64_t value_bytes = std::accumulate(field_bytes.begin(), field_bytes.end(), image_bytes);
+  const auto row_count = static_cast<std::uint64_t>(rows.size());
   check_room(path, shard_format::structure_bytes(description) + value_bytes +
-                       order.size() * shard_format::row_bytes(description, 0, longest_id(rows, order)));
-  Structure structure(path, description, rows, order);
+                       row_count * shard_format::row_bytes(description, 0, longest_id(rows.ids())));
+  Structure structure(path, description, rows);
   const ImageLayout& images = description.images;
-  const auto count = static_cast<std::int64_t>(order.size());
+  const std::int64_t count = rows.size();
   ShardOffsets offsets;
   if (description.codec == Codec::raw) {
     std::vector<std::int64_t> shape = images.sizes();

@@ -25,9 +25,10 @@ struct ShardOffsets {
 /// Writes a shard without its pixels and checksums, for which room is left: HDF5 is done with the file before
 /// the bulk of it is written. A write that fails inside the HDF5 library (1.10) leaves it in a state in which
 /// the process crashes when it ends; a plain write that fails is an error like any other. Throws DataError.
-/// `image_bytes`, `field_bytes`: of all images, and of all rows of each field, as they are kept.
+/// `image_bytes`, `field_bytes`: of all images, and of all rows of each field, as they are kept. `rows`: of
+/// the shard, in their order.
 ShardOffsets write_structure(const std::filesystem::path& path, const Description& description,
                              std::uint64_t image_bytes, std::span<const std::uint64_t> field_bytes,
-                             std::span<const Row> rows, std::span<const std::int64_t> order);
+                             const RowTable& rows);
 
 }  // namespace cohort::data

@@ -120,25 +120,25 @@ bool can_be_decoded(const Description& description, std::span<const std::byte> e
 }
 
 /// What a shard is made of.
-struct ShardRows {
+struct ShardContent {
   const std::filesystem::path& path;
   const Description& description;
-  std::span<const Row> rows;
-  std::span<const std::int64_t> order;
+  const ShardRows& rows;
   const PixelSource& source;
   const std::function<void()>& row_done;
 };
 
-std::vector<std::byte> field_of_row(const ShardRows& shard, std::size_t field, std::int64_t index) {
-  return encoded_field(shard.description.fields[field], field, shard.rows[static_cast<std::size_t>(index)],
-                       shard.source, index);
+std::vector<std::byte> field_of_row(const ShardContent& shard, std::size_t field, std::size_t row) {
+  return encoded_field(shard.description.fields[field], field,
+                       shard.rows.rows.ids()[static_cast<std::int64_t>(row)], shard.source,
+                       shard.rows.source[row]);
 }
 
-std::vector<SpooledRows> encode_fields(const ShardRows& shard) {
+std::vector<SpooledRows> encode_fields(const ShardContent& shard) {
   std::vector<SpooledRows> fields;
   for (std::size_t i = 0; i < shard.description.fields.size(); ++i) {
     SpooledRows& rows = fields.emplace_back(shard.path);
-    for (const std::int64_t index : shard.order) rows.add(field_of_row(shard, i, index));
+    for (std::size_t row = 0; row < shard.rows.source.size(); ++row) rows.add(field_of_row(shard, i, row));
   }
   return fields;
 }
@@ -149,7 +149,7 @@ std::vector<std::uint64_t> lengths_of(const std::vector<SpooledRows>& fields) {
   return bytes;
 }
 
-void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, const ShardOffsets& offsets,
+void write_fields(const ShardContent& shard, std::vector<SpooledRows>& fields, const ShardOffsets& offsets,
                   const FileDescriptor& file) {
   for (std::size_t i = 0; i < fields.size(); ++i) {
     const FieldOffsets& places = offsets.fields[i];
@@ -159,7 +159,7 @@ void write_fields(const ShardRows& shard, std::vector<SpooledRows>& fields, cons
 }
 
 /// Images as they are stored, in memory and on the way to it.
-std::vector<std::byte> stored_row(const ShardRows& shard, std::int64_t row, std::span<std::byte> image) {
+std::vector<std::byte> stored_row(const ShardContent& shard, std::int64_t row, std::span<std::byte> image) {
   if (shard.description.codec != Codec::raw)
     return encoded_row(shard.description, shard.source, row, image);
   shard.source(row, image);
@@ -167,21 +167,21 @@ std::vector<std::byte> stored_row(const ShardRows& shard, std::int64_t row, std:
 }
 
 /// Rows one after the other, each with its fields.
-std::vector<Moments> write_by_row(const ShardRows& shard) {
+std::vector<Moments> write_by_row(const ShardContent& shard) {
   const ImageLayout& layout = shard.description.images;
   SpooledRows images(shard.path);
   std::vector<SpooledRows> fields;
   for (std::size_t i = 0; i < shard.description.fields.size(); ++i) fields.emplace_back(shard.path);
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
-  for (const std::int64_t row : shard.order) {
-    images.add(stored_row(shard, row, image));
+  for (std::size_t row = 0; row < shard.rows.source.size(); ++row) {
+    images.add(stored_row(shard, shard.rows.source[row], image));
     add_image(layout, image.data(), channels);
     for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(field_of_row(shard, i, row));
     shard.row_done();
   }
-  const ShardOffsets offsets = write_structure(shard.path, shard.description, images.bytes(),
-                                               lengths_of(fields), shard.rows, shard.order);
+  const ShardOffsets offsets =
+      write_structure(shard.path, shard.description, images.bytes(), lengths_of(fields), shard.rows.rows);
   const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
   images.copy_to(file, offsets.images, offsets.offsets, offsets.checksums);
   write_fields(shard, fields, offsets, file);
@@ -189,18 +189,18 @@ std::vector<Moments> write_by_row(const ShardRows& shard) {
 }
 
 /// Pixels and checksums, into the room that the structure has for them. Returns the moments of every channel.
-std::vector<Moments> write_raw(const ShardRows& shard) {
+std::vector<Moments> write_raw(const ShardContent& shard) {
   std::vector<SpooledRows> fields = encode_fields(shard);
   const ImageLayout& layout = shard.description.images;
   const auto image_bytes = static_cast<std::uint64_t>(layout.bytes());
   const ShardOffsets offsets =
-      write_structure(shard.path, shard.description, shard.order.size() * image_bytes, lengths_of(fields),
-                      shard.rows, shard.order);
+      write_structure(shard.path, shard.description, shard.rows.source.size() * image_bytes,
+                      lengths_of(fields), shard.rows.rows);
   const FileDescriptor file(::open(shard.path.c_str(), O_WRONLY | O_CLOEXEC));
   std::vector<Moments> channels(static_cast<std::size_t>(layout.channels));
   std::vector<std::byte> image(static_cast<std::size_t>(layout.bytes()));
   std::vector<std::uint64_t> checksums;
-  for (const std::int64_t row : shard.order) {
+  for (const std::int64_t row : shard.rows.source) {
     shard.source(row, image);
     write_at(file, offsets.images + checksums.size() * image.size(), image, shard.path);
     checksums.push_back(checksum(image));
@@ -238,12 +238,12 @@ std::vector<std::byte> encoded_row(const Description& description, const PixelSo
   return encoded;
 }
 
-std::vector<std::byte> encoded_field(const Field& field, std::size_t number, const Row& row,
+std::vector<std::byte> encoded_field(const Field& field, std::size_t number, std::string_view id,
                                      const PixelSource& source, std::int64_t index) {
   const std::vector<std::byte> values = source.field(number, index);
   const std::string problem = problem_of_values(field, values);
   if (problem.empty()) return encode_field(field, values);
-  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, row.id, problem),
+  throw DataError({fmt::format("field '{}' of image '{}' {}", field.name, id, problem),
                    source.place ? source.place(index) : "the images to be written",
                    "correct it, or leave the image out"});
 }
@@ -261,15 +261,14 @@ double Moments::deviation() const noexcept {
 }
 
 WrittenShard write_shard(const std::filesystem::path& folder, const std::string& file,
-                         const Description& description, std::span<const Row> rows,
-                         std::span<const std::int64_t> order, const PixelSource& pixels,
+                         const Description& description, const ShardRows& rows, const PixelSource& pixels,
                          const std::function<void()>& row_done) {
   const std::filesystem::path partial = folder / (file + ".partial");
-  WrittenShard shard{{partial.filename().string(), static_cast<std::int64_t>(order.size()), 0, 0}, {}};
+  WrittenShard shard{{partial.filename().string(), rows.rows.size(), 0, 0}, {}};
   try {
     const bool is_raw = description.codec == Codec::raw && !pixels.reads_by_row;
     const auto write = is_raw ? write_raw : write_by_row;
-    shard.channels = write({partial, description, rows, order, pixels, row_done});
+    shard.channels = write({partial, description, rows, pixels, row_done});
     sync_file(partial);
     shard.entry.bytes = std::filesystem::file_size(partial);
     shard.entry.checksum = checksum_file(partial);

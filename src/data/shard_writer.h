@@ -7,6 +7,8 @@
 
 #include "cohort/data/dataset_writer.h"
 
+#include "data/shard_rows.h"
+
 namespace cohort::data {
 
 /// Mean and sum of squared distances from it, of the pixels of one channel.
@@ -24,7 +26,7 @@ std::vector<std::byte> encoded_row(const Description& description, const PixelSo
                                    std::int64_t row, std::span<std::byte> image);
 
 /// A row of a field in its codec. Throws DataError naming the row when its values are wrong.
-std::vector<std::byte> encoded_field(const Field& field, std::size_t number, const Row& row,
+std::vector<std::byte> encoded_field(const Field& field, std::size_t number, std::string_view id,
                                      const PixelSource& source, std::int64_t index);
 
 struct WrittenShard {
@@ -32,11 +34,10 @@ struct WrittenShard {
   std::vector<Moments> channels;
 };
 
-/// Writes one shard with the `order`ed rows, alone: beside it, then checked by reading it back, synced,
+/// Writes one shard with these rows, alone: beside it, then checked by reading it back, synced,
 /// renamed. `row_done` is called after each row. Throws DataError and then leaves nothing behind.
 WrittenShard write_shard(const std::filesystem::path& folder, const std::string& file,
-                         const Description& description, std::span<const Row> rows,
-                         std::span<const std::int64_t> order, const PixelSource& pixels,
+                         const Description& description, const ShardRows& rows, const PixelSource& pixels,
                          const std::function<void()>& row_done);
 
 }  // namespace cohort::data

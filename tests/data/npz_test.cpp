@@ -15,10 +15,16 @@ namespace {
 
 const std::filesystem::path kFile = std::filesystem::path(COHORT_TEST_DATA) / "data" / "arrays.npz";
 
+std::vector<std::string> texts(const LargeArray& array) {
+  check_texts(array.facts());
+  std::vector<std::string> all;
+  for (std::int64_t i = 0; i < array.facts().shape.front(); ++i) all.push_back(text_of(array, i));
+  return all;
+}
+
 std::string refusal(const std::string& name, const std::filesystem::path& file = kFile) {
   try {
-    const Array array = Npz(file).array(name);
-    texts(array);
+    texts(Npz(file).large_array(name));
   } catch (const DataError& error) {
     return error.what();
   }
@@ -46,12 +52,37 @@ TEST(Npz, ReadsStoredArrays) {
   EXPECT_EQ(values[2], -3.0F);
 }
 
+/// Packed, and stored as they are.
+TEST(Npz, LargeArraysHaveTheSameValues) {
+  for (const auto& [file, name] :
+       {std::pair(kFile, "images_u2"), {kFile.parent_path() / "stored.npz", "x"}}) {
+    const Array whole = Npz(file).array(name);
+    const LargeArray large = Npz(file).large_array(name);
+    EXPECT_EQ(large.facts().type, whole.type);
+    EXPECT_EQ(large.facts().shape, whole.shape);
+    std::string bytes(whole.bytes.size() - 3, '\0');
+    large.read(3, std::as_writable_bytes(std::span(bytes)));
+    EXPECT_EQ(bytes, whole.bytes.substr(3));
+  }
+}
+
+TEST(Npz, AStoredArrayThatIsDamagedIsRefused) {
+  const testing::TemporaryFolder folder;
+  std::string archive = read_file(kFile.parent_path() / "stored.npz");
+  const std::size_t at = archive.find("\x93NUMPY");
+  const std::uint32_t half = 0x3f000000;  // 0.5, the first value
+  const std::size_t value = archive.find(std::string(reinterpret_cast<const char*>(&half), 4), at);
+  archive[value] = 1;
+  const auto file = folder.write("damaged.npz", archive);
+  EXPECT_THROW(Npz(file).large_array("x"), DataError);
+}
+
 TEST(Npz, TurnsColumnsIntoTexts) {
   const Npz npz(kFile);
-  EXPECT_EQ(texts(npz.array("names")), (std::vector<std::string>{"a", "größer", "", "日本𝄞"}));
-  EXPECT_EQ(texts(npz.array("i4")), (std::vector<std::string>{"-1", "0", "1", "2147483647"}));
-  EXPECT_EQ(texts(npz.array("i8")), (std::vector<std::string>{"-1", "0", "1", "9007199254740993"}));
-  EXPECT_EQ(texts(npz.array("flags")), (std::vector<std::string>{"true", "false", "true", "true"}));
+  EXPECT_EQ(texts(npz.large_array("names")), (std::vector<std::string>{"a", "größer", "", "日本𝄞"}));
+  EXPECT_EQ(texts(npz.large_array("i4")), (std::vector<std::string>{"-1", "0", "1", "2147483647"}));
+  EXPECT_EQ(texts(npz.large_array("i8")), (std::vector<std::string>{"-1", "0", "1", "9007199254740993"}));
+  EXPECT_EQ(texts(npz.large_array("flags")), (std::vector<std::string>{"true", "false", "true", "true"}));
 }
 
 TEST(Npz, NamesWhatItCannotRead) {

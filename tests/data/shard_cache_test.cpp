@@ -28,7 +28,9 @@ class ShardCacheTest : public ::testing::Test {
         std::fill(out.begin(), out.end(), static_cast<std::byte>(10 * shard + row));
       };
       const std::string file = fmt::format("train-{:05}.h5", shard);
-      entries_.push_back(write_shard(folder_.path(), file, description_, rows, order, fill, [] {}).entry);
+      entries_.push_back(
+          write_shard(folder_.path(), file, description_, shard_rows(RowTable(rows), order), fill, [] {
+          }).entry);
     }
   }
 

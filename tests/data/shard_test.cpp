@@ -46,7 +46,8 @@ class Shard : public ::testing::TestWithParam<PixelType> {
 
   WrittenShard write(const PixelSource& source = fill) {
     const std::vector<std::int64_t> order{4, 3, 2, 1, 0};
-    return write_shard(folder_.path(), "train-00000.h5", description_, rows_, order, source, [] {});
+    return write_shard(folder_.path(), "train-00000.h5", description_, shard_rows(RowTable(rows_), order),
+                       source, [] {});
   }
 
   [[nodiscard]] ShardReader open() const {

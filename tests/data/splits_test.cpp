@@ -216,9 +216,9 @@ std::string split_text_of(const Source& source, const ConvertOptions& options) {
   const Plan plan = make_plan(source, options);
   std::string text;
   for (std::size_t split = 0; split < plan.description.splits.size(); ++split) {
-    const auto rows = std::count_if(plan.rows.begin(), plan.rows.end(), [&](const data::Row& row) {
-      return row.split == static_cast<std::int32_t>(split);
-    });
+    std::int64_t rows = 0;
+    for (std::int64_t i = 0; i < plan.rows.size(); ++i)
+      rows += plan.rows[i].split == static_cast<std::int32_t>(split) ? 1 : 0;
     text += fmt::format("{} {} ", plan.description.splits[split].name, rows);
   }
   return text;
@@ -248,7 +248,7 @@ TEST(MakePlan, FoldsTogetherAreAllImages) {
     options.division.fold = fold;
     const Plan plan = make_plan(twenty_images(), options);
     ASSERT_EQ(plan.description.splits[1].name, "test");
-    for (std::size_t i = 0; i < 20; ++i) times[i] += plan.rows[i].split;
+    for (std::int64_t i = 0; i < 20; ++i) times[static_cast<std::size_t>(i)] += plan.rows[i].split;
   }
   EXPECT_EQ(times, std::vector<int>(20, 1));
 }

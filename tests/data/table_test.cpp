@@ -1,5 +1,6 @@
 #include "data_prep/table.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -108,6 +109,52 @@ TEST_F(TableFile, RefusalsNameTheLine) {
       std::string::npos);
 }
 
+/// What LargeTable reads of a file is what Table reads of it.
+void expect_alike(const std::filesystem::path& file) {
+  const Table table = Table::read(file);
+  const LargeTable large(file);
+  EXPECT_EQ(large.columns(), table.columns);
+  ASSERT_EQ(large.rows(), std::ssize(table.lines));
+  const std::int64_t rows = large.rows();
+  for (std::int64_t i = 0; i < 2 * rows; ++i) {  // in order, then in another one
+    const std::int64_t row = i < rows ? i : i * 37 % rows;
+    const Line &expected = table.lines[static_cast<std::size_t>(row)], found = large.line(row);
+    ASSERT_EQ(found.cells, expected.cells) << row;
+    ASSERT_EQ(found.number, expected.number) << row;
+  }
+}
+
+TEST_F(TableFile, ALargeTableReadsTheSame) {
+  std::string text = "path,note\n";
+  for (int i = 0; i < 3000; ++i) {  // longer than what is read at once
+    text += fmt::format("{}.png,{}", i, std::string(static_cast<std::size_t>(i % 200), 'x'));
+    text += i % 7 == 0 ? "\r\n\r\n" : i % 11 == 0 ? "\n\n" : "\n";
+    if (i % 13 == 0) text += "\"a \"\"b\"\"\n\nc, d\",\n";
+  }
+  text += fmt::format("\"last\n{}\",ende", std::string(600'000, 'y'));
+  expect_alike(folder_.write("commas.csv", text));
+  expect_alike(folder_.write("mark.csv", "\xEF\xBB\xBF" + text));
+  expect_alike(folder_.write("blanks.txt", "\na  b\n1\t2\n\n  \"3 4\" 5\r6 7"));
+  expect_alike(folder_.write("tabs.tsv", "\"a\"\tb\r1,5\t2\r\r3\t\r"));
+  expect_alike(std::filesystem::path(COHORT_TEST_DATA) / "data" / "table.parquet");
+  std::string wide;
+  for (const char letter : text.substr(0, 500)) wide += {letter, '\0'};
+  expect_alike(folder_.write("utf16.csv", "\xFF\xFE" + wide));
+}
+
+TEST_F(TableFile, ALargeTableRefusesTheSame) {
+  for (const std::string& text :
+       {std::string(), std::string("\n\n"), std::string("a,b\n1\n"), std::string("a,a\n"),
+        std::string("a,b\nK\xF6ln,2\n"), std::string("a,b\n1,\"2"), std::string("a\0,b\n", 5)}) {
+    const auto file = folder_.write("bad.csv", text);
+    EXPECT_EQ(message_of([&] { LargeTable{file}; }), message_of([&] { Table::read(file); })) << text;
+  }
+  const LargeTable table(folder_.write("good.csv", "a,b\n1,2\n"));
+  EXPECT_NE(
+      message_of([&] { static_cast<void>(table.column("c", "--id")); }).find("the table has no column 'c'"),
+      std::string::npos);
+}
+
 TEST(Vocabulary, NumbersByValueTextsByBytes) {
   EXPECT_EQ(distinct({"10", "9", "", "-1", "9"}), (std::vector<std::string>{"-1", "9", "10"}));
   EXPECT_EQ(distinct({"b10", "b9", "a"}), (std::vector<std::string>{"a", "b10", "b9"}));
@@ -204,19 +251,19 @@ TEST(MakePlan, NamesThatCannotBeWrittenAreFoundFirst) {
     return message_of([&] { make_plan(source, {}); });
   };
   EXPECT_NE(refusal([](Source& s) {
-              s.ids[2] = "a";
+              s.ids = {"a", "b", "a"};
             }).find("two images have the id 'a'\n  where: list.csv:2 and list.csv:4"),
             std::string::npos);
-  const std::string id = refusal([](Source& s) { s.ids[1] = "K\xF6ln.png"; });
+  const std::string id = refusal([](Source& s) { s.ids = {"a", "K\xF6ln.png", "c"}; });
   EXPECT_NE(id.find("the id of an image is not valid UTF-8: 'K\\xf6ln.png'\n  where: list.csv:3"),
             std::string::npos)
       << id;
   EXPECT_NE(refusal([](Source& s) {
-              s.contexts[0].values[0] = "K\xF6ln";
+              s.contexts[0].values = {"K\xF6ln", "10", "2"};
             }).find("the name of a value of 'site' is not valid UTF-8: 'K\\xf6ln'"),
             std::string::npos);
   EXPECT_NE(refusal([](Source& s) {
-              s.labels[0].values[0] = "\xFF";
+              s.labels[0].values = {"\xFF", "", "y"};
             }).find("the name of a class of 'kind' is not valid UTF-8"),
             std::string::npos);
   EXPECT_NE(
@@ -291,12 +338,12 @@ TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {
   EXPECT_NE(message_of([&] { make_plan(three_images(), rule); }).find("the images already have splits"),
             std::string::npos);
   Source source = three_images();
-  source.contexts[0].values[1] = "";
+  source.contexts[0].values = {"2", "", "2"};
   EXPECT_NE(message_of([&] { make_plan(source, {}); }).find("image 'b' has no value for context key 'site'"),
             std::string::npos);
   source = three_images();
   source.contexts.clear();
-  source.splits.clear();
+  source.splits = {};
   rule.hold_out = {3, 0};
   EXPECT_NE(message_of([&] { make_plan(source, rule); }).find("there are no contexts to hold out"),
             std::string::npos);
@@ -304,10 +351,10 @@ TEST(MakePlan, RefusesRulesBesideSplitsAndMissingContexts) {
 
 TEST(MakePlan, RulesThatAreOffGiveNoSplit) {
   Source source = three_images();
-  source.splits.clear();
+  source.splits = {};
   source.ids.push_back("d");  // so that a rule for every second one leaves some to train on
-  source.labels[0].values.emplace_back("x");
-  source.contexts[0].values.emplace_back("10");
+  source.labels[0].values.push_back("x");
+  source.contexts[0].values.push_back("10");
   const auto names = [&](HoldOut rule) {
     ConvertOptions options;
     options.hold_out = rule;

@@ -63,15 +63,10 @@ struct WriterConfig {
   }
 };
 
-/// What write_dataset() checks before it reads an image: names that are UTF-8 and can name files, none of
-/// them twice, ids that differ, a split for mean and deviation that has images (`statistics`, filled in if
-/// empty). Throws DataError; UsageError for an unknown split.
-void check_dataset(Description& description, std::span<const Row> rows, const PixelSource& pixels);
-
 /// Collective. Writes shards and then dataset.json into `folder`. `description` has names, layout,
 /// codec, vocabularies, fields and the names of the splits; shards, mean and deviation (of the split
-/// `description.statistics`; empty: the first) are filled in. Every rank
-/// passes the same `rows`. Within a split rows are sorted by (contexts, id), cut into shards, and every shard
+/// `description.statistics`; empty: the first) are filled in. `rows` are those of rank 0 (row_table.h: of
+/// large datasets). Within a split rows are sorted by (contexts, id), cut into shards, and every shard
 /// is written by one rank: the files are byte-identical for any number of ranks. A shard is written beside,
 /// read back against its checksums and renamed into place; dataset.json comes last. When `description.source`
 /// is not 0, shards that an interrupted or failed call with the same source finished are kept and taken over.

@@ -32,6 +32,8 @@ class ShardReader {
   [[nodiscard]] std::vector<std::int32_t> contexts(
       const std::string& name) const;                  ///< [rows]; DataError if missing
   [[nodiscard]] std::vector<std::string> ids() const;  ///< [rows]
+  /// Those of rows first … first+count-1. Throws DataError on a short read.
+  [[nodiscard]] std::vector<std::string> ids(std::int64_t first, std::int64_t count) const;
   /// The id of one row, read from the file. Throws DataError on a short read.
   [[nodiscard]] std::string id(std::int64_t row) const;
   /// One image, [C, H, W], into `out` (layout.bytes(), aligned for its type), decoded if it is kept in a
