@@ -206,10 +206,14 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
 /// What files of OME-TIFF, a table and then the folders say of the images.
 void read_all_facts(Source& source, const ImagesOptions& options, const std::string& layout,
                     const OmeImages* ome) {
-  const auto fact = [&](const std::string& name, const std::string& option) {
+  const auto fact = [&](const std::string& name, const std::string& option) -> Categories {
     check_fact(name, facts_of_images(), option);
     if (ome != nullptr) return ome->fact(name);
-    return name == "file" ? source.ids : std::vector<std::string>(source.ids.size());
+    const std::int64_t count = std::ssize(source.ids);
+    const bool is_file = name == "file";
+    return {count, [ids = source.ids, is_file](std::int64_t i) {
+              return is_file ? ids[static_cast<std::size_t>(i)] : std::string();
+            }};
   };
   read_facts(source, options.facts, options.common, fact);
   const std::vector<Level> levels = parse_layout(layout);

@@ -49,7 +49,7 @@ struct FactOptions {
 std::vector<std::string> wanted_facts(const FactOptions& options, const ConvertOptions& common);
 
 /// The values of a fact, one an image; `option` asked for it. Throws UsageError: there is no such fact.
-using Facts = std::function<std::vector<std::string>(const std::string& name, const std::string& option)>;
+using Facts = std::function<Categories(const std::string& name, const std::string& option)>;
 
 /// Gives `source` its splits, labels and contexts, and what --group-by asks for: columns of the table where
 /// it has them, else facts. Throws as JoinedTable and `facts`.

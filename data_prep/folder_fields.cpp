@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <memory>
 #include <numeric>
-#include <string_view>
 #include <unordered_set>
 
 #include "data_prep/token_fields.h"
@@ -24,9 +23,8 @@ std::string with_ending(const std::string& id, const std::string& ending) {
   return fs::path(id).replace_extension(ending).generic_string();
 }
 
-std::string_view folder_of(std::string_view id) {
-  const std::size_t slash = id.rfind('/');
-  return id.substr(0, slash == std::string_view::npos ? 0 : slash);
+std::string folder_of(const std::string& id) {
+  return fs::path(id).parent_path().generic_string();
 }
 
 /// Names in a folder; none where there is no such folder.
@@ -40,7 +38,7 @@ std::unordered_set<std::string> names_in(const fs::path& folder) {
 
 /// The number of the ending that the file beside each image has, a character each. Where there is no file,
 /// the first one: reading it says that it is missing.
-std::string endings_beside(const fs::path& folder, const std::vector<std::string>& ids,
+std::string endings_beside(const fs::path& folder, const Texts& ids,
                            const std::vector<std::string>& endings) {
   std::vector<std::size_t> order(ids.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -49,7 +47,7 @@ std::string endings_beside(const fs::path& folder, const std::vector<std::string
   std::string numbers(ids.size(), '\0');
   std::unordered_set<std::string> names;
   for (std::size_t i = 0; i < order.size(); ++i) {
-    const std::string& id = ids[order[i]];
+    const std::string id = ids[order[i]];
     if (i == 0 || folder_of(id) != folder_of(ids[order[i - 1]])) names = names_in(folder / folder_of(id));
     const auto is_there = [&](const std::string& ending) {
       return names.contains(fs::path(with_ending(id, ending)).filename().string());
@@ -81,7 +79,7 @@ std::vector<Named> named_folders(const FieldOptions& options) {
   return all;
 }
 
-using Ids = std::shared_ptr<const std::vector<std::string>>;
+using Ids = std::shared_ptr<const Texts>;
 
 FieldCells cells_of(const Named& named, const Ids& ids, std::string numbers) {
   FieldCells cells;
@@ -101,9 +99,9 @@ FieldCells cells_of(const Named& named, const Ids& ids, std::string numbers) {
 }  // namespace
 
 std::vector<FieldSource> folder_fields(const FieldOptions& options, const ConvertOptions& common,
-                                       const std::vector<std::string>& ids, comm::Communicator& ranks) {
+                                       const Texts& ids, comm::Communicator& ranks) {
   std::vector<FieldSource> fields;
-  const auto shared = std::make_shared<const std::vector<std::string>>(ids);
+  const auto shared = std::make_shared<const Texts>(ids);
   for (const Named& named : named_folders(options)) {
     std::string numbers;
     comm::together(ranks, [&] {

@@ -10,7 +10,7 @@
 namespace cohort::eval {
 namespace {
 
-constexpr std::int64_t kRows = 8192;  // in fp64 at once
+constexpr std::int64_t kRowsAtOnce = 8192;  // in fp64 at once
 
 double effective_rank_of(const at::Tensor& squares) {
   const at::Tensor singular = at::linalg_eigvalsh(squares).clamp_min(0).sqrt();
@@ -25,8 +25,8 @@ FeatureStatistics feature_statistics(std::int64_t images, const FeaturesOf& feat
   COHORT_CHECK(images > 0, "statistics of the features of {} images", images);
   const at::NoGradGuard no_gradients;
   at::Tensor squares, sum, square_sum;
-  for (std::int64_t begin = 0; begin < images; begin += kRows) {
-    const at::Tensor rows = features(begin, std::min(kRows, images - begin)).to(at::kDouble);
+  for (std::int64_t begin = 0; begin < images; begin += kRowsAtOnce) {
+    const at::Tensor rows = features(begin, std::min(kRowsAtOnce, images - begin)).to(at::kDouble);
     if (begin == 0) {
       squares = at::zeros({rows.size(1), rows.size(1)}, at::kDouble);
       sum = at::zeros({rows.size(1)}, at::kDouble);
