@@ -31,7 +31,7 @@ struct ManifestOptions {
 
 /// A column of the table: cells are read from its file when they are asked for.
 template <class AnyTexts>
-AnyTexts column_of(const LargeTable& table, const std::string& name, const std::string& option) {
+AnyTexts cells_of_column(const LargeTable& table, const std::string& name, const std::string& option) {
   const std::size_t column = table.column(name, option);
   return {table.rows(), [=](std::int64_t row) { return table.cell(row, column); }};
 }
@@ -39,9 +39,9 @@ AnyTexts column_of(const LargeTable& table, const std::string& name, const std::
 Source read_source(const ManifestOptions& options, const LargeTable& table) {
   Source source;
   source.where = table.file();
-  source.ids = column_of<Texts>(table, options.id.empty() ? options.path : options.id, "--id");
+  source.ids = cells_of_column<Texts>(table, options.id.empty() ? options.path : options.id, "--id");
   const auto read = [&](const std::string& name, const std::string& option) {
-    return column_of<Categories>(table, name, option);
+    return cells_of_column<Categories>(table, name, option);
   };
   read_columns(source, options.columns, read);
   read_groups(source, options.common, read);
@@ -150,7 +150,7 @@ ExitCode run(const ManifestOptions& options, comm::Communicator& ranks) {
   Texts files;
   comm::together(ranks, [&] {
     table.emplace(options.file);
-    files = column_of<Texts>(*table, options.path, "--path");
+    files = cells_of_column<Texts>(*table, options.path, "--path");
     source = read_source(options, *table);
     source.fields = column_fields(options, *table, root);
     add_instance_boxes(source.fields, options.fields, options.common);

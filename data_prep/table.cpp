@@ -158,7 +158,7 @@ class Scanner {
   std::int64_t number_;
 };
 
-void check_columns(const std::vector<std::string>& columns, const std::string& file) {
+void check_column_names(const std::vector<std::string>& columns, const std::string& file) {
   std::vector<std::string> names = columns;
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
@@ -173,8 +173,8 @@ void check_cells(const Line& line, std::size_t columns, const std::string& file)
                    "put cells that hold separators into double quotes"});
 }
 
-std::size_t place_of(const std::vector<std::string>& columns, const std::string& name,
-                     const std::string& file, const std::string& option) {
+std::size_t column_place(const std::vector<std::string>& columns, const std::string& name,
+                         const std::string& file, const std::string& option) {
   const auto found = std::find(columns.begin(), columns.end(), name);
   if (found != columns.end()) return static_cast<std::size_t>(found - columns.begin());
   throw UsageError({fmt::format("the table has no column '{}'", name), fmt::format("{} ({})", file, option),
@@ -285,13 +285,13 @@ Table Table::read(const std::filesystem::path& file) {
     table.columns = table.lines.front().cells;
     table.lines.erase(table.lines.begin());
   }
-  check_columns(table.columns, table.file);
+  check_column_names(table.columns, table.file);
   for (const Line& line : table.lines) check_cells(line, table.columns.size(), table.file);
   return table;
 }
 
 std::size_t Table::column(const std::string& name, const std::string& option) const {
-  return place_of(columns, name, file, option);
+  return column_place(columns, name, file, option);
 }
 
 std::string Table::place(std::size_t index) const {
@@ -368,7 +368,7 @@ bool LargeTable::index(const std::filesystem::path& file) {
   while (line && line->cells.empty()) line = stream.next();
   if (!line || !stream.is_plain()) return false;
   table.columns = std::move(line->cells);
-  check_columns(table.columns, table.file);
+  check_column_names(table.columns, table.file);
   for (Impl::Block at{stream.offset(), stream.number()}; (line = stream.next());
        at = {stream.offset(), stream.number()}) {
     if (!stream.is_plain()) return false;
@@ -395,7 +395,7 @@ std::int64_t LargeTable::rows() const noexcept {
 }
 
 std::size_t LargeTable::column(const std::string& name, const std::string& option) const {
-  return place_of(columns(), name, file(), option);
+  return column_place(columns(), name, file(), option);
 }
 
 Line LargeTable::line(std::int64_t row) const {

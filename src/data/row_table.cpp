@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kTextsOfBlock = 256, kIndicesOfBlock = 4096;
 
-std::size_t place(std::int64_t index, std::int64_t of_block) {
+std::size_t place_in_block(std::int64_t index, std::int64_t of_block) {
   return static_cast<std::size_t>(index % of_block);
 }
 
@@ -71,7 +71,7 @@ void PackedTexts::add(std::string_view text) {
 
 std::string_view PackedTexts::operator[](std::int64_t index) const {
   const Block& block = blocks_[block_of(index, kTextsOfBlock)];
-  const std::size_t at = place(index, kTextsOfBlock), begin = at == 0 ? 0 : block.ends[at - 1];
+  const std::size_t at = place_in_block(index, kTextsOfBlock), begin = at == 0 ? 0 : block.ends[at - 1];
   return std::string_view(block.text).substr(begin, block.ends[at] - begin);
 }
 
@@ -106,13 +106,13 @@ void PackedIndices::set(std::int64_t index, std::int32_t value) {
   Block& block = blocks_[block_of(index, kIndicesOfBlock)];
   const auto code = static_cast<std::uint32_t>(value) + 1;
   if (const std::size_t width = width_of(code); width > block.width) widen(block, width);
-  put(&block.bytes[place(index, kIndicesOfBlock) * block.width], block.width, code);
+  put(&block.bytes[place_in_block(index, kIndicesOfBlock) * block.width], block.width, code);
 }
 
 std::int32_t PackedIndices::operator[](std::int64_t index) const {
   const Block& block = blocks_[block_of(index, kIndicesOfBlock)];
   return static_cast<std::int32_t>(
-      get(&block.bytes[place(index, kIndicesOfBlock) * block.width], block.width) - 1);
+      get(&block.bytes[place_in_block(index, kIndicesOfBlock) * block.width], block.width) - 1);
 }
 
 RowTable::RowTable(std::span<const Row> rows) {
