@@ -115,6 +115,15 @@ TEST_F(Annotated, CocoFilesAreSplits) {
       ExitCode::done);
   EXPECT_EQ(dataset("train").ids(), (std::vector<std::string>{"north/cat/0.png"}));
   EXPECT_EQ(dataset("two").ids(), (std::vector<std::string>{"south/dog/1.png"}));
+  write("four.json", fmt::format(kCoco, "0.png", "cat", 1));
+  write("five.json", fmt::format(kCoco, "1.png", "cat", 1));
+  EXPECT_EQ(convert("convert coco {0}/four.json {0}/five.json --images {0}/photos/north/cat --images "
+                    "{0}/photos/south/dog --overwrite --out {0}/d"),
+            ExitCode::done);
+  EXPECT_EQ(dataset("four").ids(), (std::vector<std::string>{"0.png"}));
+  std::vector<std::byte> pixels(24);
+  dataset("five").read(0, pixels);
+  EXPECT_EQ(pixels, std::vector<std::byte>(24, std::byte{110}));  // the 11th photo: south/dog/1.png
   write("three.json", fmt::format(kCoco, "1.png", "dog", 1));
   expect_refused("convert coco {0}/one.json {0}/three.json --images {0}/photos --out {0}/e",
                  "the categories are not those of");
