@@ -1,10 +1,14 @@
-// The two views that DINO has of whole images are draws of their own.
+// The two views that DINO has of whole images are draws of their own; encoders take images alone.
 #include "train/training_views.h"
 
 #include <array>
 #include <cstring>
 
 #include <gtest/gtest.h>
+
+#include "cohort/core/error.h"
+#include "cohort/data/signature.h"
+#include "cohort/train/model.h"
 
 #include "augment/recipe.h"
 #include "support/even.h"
@@ -39,6 +43,21 @@ TEST(TrainingViews, TheTwoViewsOfAnImageAndThoseOfTheNextEpochAreIndependent) {
     rows.add(now[0], neighbour[0]);
   }
   for (const testing::Counts& counts : {views, later, rows}) testing::expect_even(counts);
+}
+
+TEST(EncoderInput, VolumesAreRefusedByTheEncodersName) {
+  const RunConfig config = tiny_run("scans", "run");
+  data::Description description = testing::tiny_description();
+  EXPECT_NO_THROW((void)encoder_input(config, data::signature_of(description, "", {})));
+  description.images.depth = 5;
+  try {
+    (void)encoder_input(config, data::signature_of(description, "", {}));
+    ADD_FAILURE() << "volumes for an encoder of images";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what,
+              "encoder " + config.model.name + " takes images, those of the dataset are volumes of depth 5");
+    EXPECT_EQ(error.text().where, "dataset scans");
+  }
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ std::shared_ptr<nn::Encoder> build_model(const RunConfig& config, const data::Si
 std::shared_ptr<nn::Encoder> build_model_without_values(const RunConfig& config,
                                                         const data::Signature& signature);
 
-/// What a model of this configuration is made for.
+/// What a model of this configuration is made for. Throws UsageError for volumes.
 nn::EncoderInput encoder_input(const RunConfig& config, const data::Signature& signature);
 
 /// Whether context tokens are rows of a table, which knows the contexts of training alone.
