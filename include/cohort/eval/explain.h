@@ -29,8 +29,8 @@ struct Explanation {
 nn::VisionTransformer& explainable(nn::Encoder& model);
 
 /// Collective. Maps of the images `rows` of the dataset, in that order, each with the context token of its
-/// evaluation group (predict_passes()). Groups are dealt to ranks: the same bits on any number of them. fp32. Every
-/// parameter of the model is whole on this rank. Throws UsageError or DataError.
+/// evaluation group (predict_passes()). Groups are dealt to ranks: the same bits on any number of them. fp32.
+/// Every parameter of the model is whole on this rank. Throws UsageError or DataError.
 Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
                     std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
                     augment::Normalisation normalisation, comm::Communicator& ranks);
