@@ -289,6 +289,21 @@ TEST_F(Commands, FilesBesideTheImagesMayEndInAnyOfTheirWays) {
       std::string::npos);
 }
 
+TEST_F(Commands, FilesBesideTheImagesAreFoundAtAnyDepth) {
+  if (world_.rank() == 0) {
+    const std::string values(1, '\3');
+    std::filesystem::create_directories(path("masks/a/b"));
+    for (const char* image : {"a/1.png", "a/b/2.png", "a/c.png"})
+      testing::write_png(path("photos") / image, 1, 1, 1, {9});
+    for (const char* mask : {"a/1.png", "a/c.png"}) testing::write_png(path("masks") / mask, 1, 1, 1, {1});
+    write_file_atomically(path("masks/a/b/2.npy"), npy_file("|u1", {1, 1}, std::as_bytes(std::span(values))));
+  }
+  world_.barrier();
+  ASSERT_EQ(in_folder("convert images {0}/photos --layout none --mask {0}/masks --out {0}/d"),
+            ExitCode::done);
+  EXPECT_EQ(values_of<std::uint8_t>(data::Dataset::open(path("d"), "train"), 1, "masks").front(), 3);
+}
+
 TEST_F(Commands, AnImageIsDecodedOnceForAllFieldsThatTellOfItsPixels) {
   std::int64_t decoded = 0;
   Source source;

@@ -206,6 +206,20 @@ TEST(OmeXml, OfOnePlaneOrManyNamesPages) {
             "b.ome.tif0 b.ome.tif3 b.ome.tif1 b.ome.tif4 b.ome.tif2 b.ome.tif5 ");
 }
 
+TEST(OmeXml, RowsAndColumnsAreCalledByTheirConventions) {
+  const auto well = [](int row, int column, const std::string& conventions) {
+    const std::string xml = fmt::format(
+        R"(<OME><Plate ID="p" {}><Well Row="{}" Column="{}"><WellSample><ImageRef ID="i"/></WellSample></Well></Plate>
+           <Image ID="i"><Pixels SizeC="1" SizeZ="1" SizeT="1"/></Image></OME>)",
+        conventions, row, column);
+    return parse_ome_xml(xml, "a.ome.tif").front().facts.at("well");
+  };
+  EXPECT_EQ(well(25, 0, ""), "Z1");
+  EXPECT_EQ(well(51, 9, ""), "AZ10");
+  EXPECT_EQ(well(702, 9, ""), "AAA10");
+  EXPECT_EQ(well(2, 3, R"(RowNamingConvention="number" ColumnNamingConvention="letter")"), "3D");
+}
+
 TEST(OmeXml, SaysWhatIsWrong) {
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZT">)"), "");
   EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged in line 1: "));
