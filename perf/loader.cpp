@@ -146,7 +146,8 @@ Stages stages(const data::Dataset& dataset, std::int64_t threads) {
   const auto workers = std::make_shared<Workers>(threads);
   const auto batches_with = [&](std::shared_ptr<const data::ViewMaker> views,
                                 std::vector<std::string> fields = {}) {
-    const data::BatchColumns columns{.fields = std::move(fields)};
+    data::BatchColumns columns;
+    columns.fields = std::move(fields);
     return [&dataset, views = std::move(views), columns, workers](const std::vector<data::Group>& groups) {
       make_batch(dataset, groups, columns, *views, *workers);
     };
