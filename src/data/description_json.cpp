@@ -260,8 +260,8 @@ ValueType read_value_type(const Node& node) {
 }
 
 Tokenization read_tokenization(const Node& node) {
-  return {node.at("tokenizer").text(), node.at("vocabulary").checksum(), node.at("size").integer(1, INT32_MAX),
-          node.at("maximal_length").integer(1, INT32_MAX)};
+  return {node.at("tokenizer").text(), node.at("vocabulary").checksum(),
+          node.at("size").integer(1, INT32_MAX), node.at("maximal_length").integer(1, INT32_MAX)};
 }
 
 Field read_field(const Node& node) {

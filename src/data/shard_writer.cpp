@@ -160,8 +160,7 @@ void write_fields(const ShardContent& shard, std::vector<SpooledRows>& fields, c
 
 /// Images as they are stored, in memory and on the way to it.
 std::vector<std::byte> stored_row(const ShardContent& shard, std::int64_t row, std::span<std::byte> image) {
-  if (shard.description.codec != Codec::raw)
-    return encoded_row(shard.description, shard.source, row, image);
+  if (shard.description.codec != Codec::raw) return encoded_row(shard.description, shard.source, row, image);
   shard.source(row, image);
   return {image.begin(), image.end()};
 }

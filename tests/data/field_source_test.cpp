@@ -12,6 +12,7 @@
 
 #include "data_prep/export_fields.h"
 #include "data_prep/field_cells.h"
+#include "data/image_files.h"
 #include "support/temporary_folder.h"
 
 namespace cohort::data_prep {
@@ -200,10 +201,8 @@ TEST(ReadMask, TakesIntegersOfNumPyAndPictures) {
 }
 
 TEST(ReadMask, TakesColoursForInstances) {
-  Image colours{{data::PixelType::u8, 3, 1, 2}, {}};
-  for (const int value : {0, 7, 0, 1, 0, 2}) colours.pixels.push_back(static_cast<std::byte>(value));
   testing::TemporaryFolder folder;
-  folder.write("m.png", encode_png(colours));
+  testing::write_png(folder.path() / "m.png", 1, 2, 3, {0, 0, 0, 7, 1, 2});
   const Mask mask = read_mask(folder.path() / "m.png");
   EXPECT_EQ(mask.type, data::ValueType::i32);
   EXPECT_EQ(mask.values, (std::vector<std::int32_t>{0, 7 + 256 * 1 + 65536 * 2}));

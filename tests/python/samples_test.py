@@ -26,10 +26,17 @@ PROGRAM = os.environ["COHORT_DATA_PROGRAM"]
 
 
 def commands():
-    """{name of the dataset: command} of the document."""
+    """{what comes out: command} of the document."""
     text = (ROOT / "docs" / "samples.md").read_text(encoding="utf-8")
     lines = [shlex.split(line) for line in text.splitlines() if line.startswith("cohort-data ")]
     return {pathlib.Path(line[line.index("--out") + 1]).name: line for line in lines}
+
+
+def box_of(mask, types, number):
+    """x0, y0, x1, y1 and class of an instance."""
+    inside = mask == number
+    y, x = numpy.nonzero(inside)
+    return [x.min(), y.min(), x.max() + 1, y.max() + 1, numpy.bincount(types[inside]).argmax()]
 
 
 def field_of(file, name, row):
@@ -70,10 +77,13 @@ class Samples(unittest.TestCase):
     def tearDownClass(cls):
         cls.temporary.cleanup()
 
-    def converted(self, name):
+    def run_command(self, name):
         command = [PROGRAM, *self.commands[name][1:]]
         result = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         self.assertEqual(result.returncode, 0, result.stderr)
+
+    def converted(self, name):
+        self.run_command(name)
         return rows_of(self.folder / "data" / name)
 
     def description(self, name):
@@ -107,8 +117,12 @@ class Samples(unittest.TestCase):
         for field in "types", "nuclei":
             self.same(fields[field], numpy.load(SAMPLES / f"tissue/{field}/hgsc_nest.npy"), field)
         self.assertEqual(len(numpy.unique(fields["nuclei"])) - 1, 1294)
+        expected = [box_of(fields["nuclei"], fields["types"], number) for number in numpy.unique(fields["nuclei"])[1:]]
+        self.same(fields["boxes"], numpy.array(expected, "f4"), "boxes")
 
     def test_shapes_and_sentences(self):
+        self.run_command("words.txt")
+        words = {word: i for i, word in enumerate((self.folder / "data/words.txt").read_text().splitlines())}
         rows = self.converted("shapes")
         with open(SAMPLES / "shapes/shapes.csv", newline="", encoding="utf-8") as table:
             lines = list(csv.DictReader(table))
@@ -116,6 +130,8 @@ class Samples(unittest.TestCase):
         for line in lines:
             image, fields = rows[line["path"]]
             self.assertEqual(fields["report"].tobytes().decode(), line["report"])
+            tokens = ["[CLS]", *re.findall(r"\w+|[.]", line["report"].lower()), "[SEP]"]
+            self.assertEqual(fields["report_tokens"].tolist(), [words[token] for token in tokens])
             self.same(image, picture(SAMPLES / "shapes" / line["path"], "RGB").transpose(2, 0, 1), line["path"])
 
     def test_cores_of_six_channels(self):
@@ -126,6 +142,14 @@ class Samples(unittest.TestCase):
             y, x = map(int, re.fullmatch(r".*_y(\d+)_x(\d+)", name).groups())
             self.same(image, level[:, y:y + 64, x:x + 64], name)
         self.assertEqual(self.description("cores")["channels"], ["DAPI", "E-cadherin", "Vimentin", "Pan-Cytokeratin", "CD20", "CD4"])
+
+    def test_cell_painting(self):
+        rows = self.converted("cells")
+        self.assertEqual(len(rows), 12)
+        for path in (SAMPLES / "cells").glob("*.tif"):
+            for number, series in enumerate(tifffile.TiffFile(path).series):
+                self.same(rows[f"{path.name}/{number}"][0], series.asarray(), path.name)
+        self.assertEqual([len(context["values"]) for context in self.description("cells")["contexts"]], [2])
 
     def test_tiles_of_slides(self):
         rows = self.converted("slides")
