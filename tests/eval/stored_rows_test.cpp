@@ -132,7 +132,7 @@ TEST(MemoryOfFeatures, ProbesHoldBlocksAndASmallOrder) {
   const auto held = [&](std::int64_t count) {
     const StoredRows features = made(count, world);
     return testing::HeapPeak::of([&] {
-      (void)train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096}, world);
+      (void)eval::train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096}, world);
     });
   };
   (void)held(kFew);
