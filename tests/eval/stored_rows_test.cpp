@@ -120,7 +120,7 @@ TEST(MemoryOfFeatures, NeighboursHoldBlocks) {
                              [](std::size_t, const at::Tensor&, const at::Tensor&) {});
     });
   };
-  (void)held(kFew, 100);  // libraries keep workspaces from here on
+  (void)held(kFew, 100), (void)held(9000, 8192);  // libraries keep workspaces from here on
 
   const std::int64_t few = held(kFew, 100), many = held(kMany, 100);
   EXPECT_LT(many - few, kMostMore);

@@ -56,7 +56,7 @@ TEST(EncoderInput, VolumesAreRefusedByTheEncodersName) {
   } catch (const UsageError& error) {
     EXPECT_EQ(error.text().what,
               "encoder " + config.model.name + " takes images, those of the dataset are volumes of depth 5");
-    EXPECT_EQ(error.text().where, "dataset scans");
+    EXPECT_EQ(error.text().where, "dataset scans/tiny");
   }
 }
 
