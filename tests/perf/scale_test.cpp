@@ -20,9 +20,9 @@ using test::Outcome;
 
 class Scale : public ::testing::Test {
  protected:
-  Outcome run(const std::string& options) {
-    return test::spawn(fmt::format("{} scale --dir {} --launcher {} --ranks 2 {}", COHORT_PERF_PROGRAM,
-                                   folder_.path().string(), COHORT_MPIEXEC, options),
+  Outcome run(const std::string& options, const std::string& launcher = COHORT_MPIEXEC) {
+    return test::spawn(fmt::format("{} scale --dir {} --launcher '{}' --ranks 2 {}", COHORT_PERF_PROGRAM,
+                                   folder_.path().string(), launcher, options),
                        1000);
   }
 
@@ -58,7 +58,7 @@ TEST_F(Scale, MemoryOfDataCommandsHardlyGrowsWithRows) {
 
 TEST_F(Scale, SaysWhichCommandFailed) {
   EXPECT_EQ(run("--rows 5000").exit_code, 2);
-  const Outcome broken = run("--rows 2000,3000 --commands inspect --launcher 'mpirun --no-such-option'");
+  const Outcome broken = run("--rows 2000,3000 --commands inspect", "mpirun --no-such-option");
   EXPECT_EQ(broken.exit_code, 5) << broken.output;
   EXPECT_TRUE(broken.says("'convert manifest' with 2000 rows ended with code")) << broken.output;
 }
