@@ -52,6 +52,16 @@ TEST(StoredRows, ThatNobodyWroteAreZero) {
   EXPECT_EQ(rows.block(0, 7).sum().item<int>(), -6);
 }
 
+// 5,000,000 values are reduced in two pieces.
+TEST(StoredRows, OfManyValuesAreReadInPieces) {
+  comm::Communicator world = test::world();
+  const at::Tensor values = at::arange(5'000'000, at::kFloat).view({5000, 1000});
+
+  const StoredRows rows = testing::stored(values, world);
+
+  EXPECT_TRUE(rows.block(0, 5000).equal(values));
+}
+
 TEST(StoredRows, AreSharedOutBlockByBlock) {
   comm::Communicator world = test::world();
   const at::Tensor values = at::arange(20000).to(at::kFloat).unsqueeze(1);
@@ -132,7 +142,8 @@ TEST(MemoryOfFeatures, ProbesHoldBlocksAndASmallOrder) {
   const auto held = [&](std::int64_t count) {
     const StoredRows features = made(count, world);
     return testing::HeapPeak::of([&] {
-      (void)eval::train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096}, world);
+      (void)eval::train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096},
+                               world);
     });
   };
   (void)held(kFew);
