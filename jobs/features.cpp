@@ -121,7 +121,7 @@ SplitFeatures features_of(const TrainedModel& trained, data::Dataset split, cons
 }  // namespace
 
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
-                                const CheckTests& check) {
+                                const CheckSplits& check) {
   const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
@@ -136,7 +136,7 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
     tests = without_strangers(trained, std::move(tests), counts, columns.label, options, ranks);
   }
   comm::together(ranks, [&] {
-    if (check) check(tests);
+    if (check) check(counts, tests);
   });
   const std::string& key = columns.context_key;
   JudgedFeatures judged{columns,           features_of(trained, std::move(train), key, ranks),
