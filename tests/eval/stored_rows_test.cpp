@@ -76,6 +76,21 @@ TEST(StoredRows, AreSharedOutBlockByBlock) {
   EXPECT_TRUE(seen.equal(at::ones({20000})));
 }
 
+TEST(StoredRows, OfMoreImagesThanAProbeTakesAreRefused) {
+  comm::Communicator world = test::world();
+  const StoredRows rows(std::int64_t{1} << 31, 2, world);  // nobody writes one
+  const LabelsOf none = [](std::int64_t, std::int64_t count) {
+    return std::vector<std::int32_t>(static_cast<std::size_t>(count), -1);
+  };
+  try {
+    (void)train_probes({rows, none}, 2, {.rates = {0.1}}, world);
+    FAIL() << "2,147,483,648 images";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what,
+              "the training split has 2147483648 images, a probe learns from 2147483647 at most");
+  }
+}
+
 TEST(StoredRows, SayWhereThereIsNoRoom) {
   comm::Communicator world = test::world();
   StoredRows rows(3, 2, world);
