@@ -426,7 +426,8 @@ TEST_F(OtherDataset, SplitsThatCannotBeScoredArePassedOver) {
   const auto splits = open_scored_splits(trained, {}, "train", "corner", world);
 
   ASSERT_EQ(splits.size(), 1U);
-  EXPECT_EQ(splits.front().split(), "test");
+  EXPECT_EQ(splits.front().dataset.split(), "test");
+  EXPECT_EQ(splits.front().counts.all(), splits.front().dataset.rows());
   EXPECT_EQ(open_scored_splits(trained, {"empty", "test"}, "train", "corner", world).size(), 1U);
   expect_has(refusal(ExitCode::usage, [&] { open_split(trained, "empty", {}, world); }),
              {"split 'empty' has no images"});
