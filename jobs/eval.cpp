@@ -40,26 +40,25 @@ eval::EvaluationColumns scored_columns(const TrainedModel& trained, const data::
 }
 
 /// Throws UsageError: there are images of a class that the model does not know.
-void check_classes(const data::Dataset& dataset, const eval::EvaluationColumns& columns,
-                   const train::SplitCounts& counts) {
+void check_classes(const ScoredSplit& split, const eval::EvaluationColumns& columns) {
+  const data::Dataset& dataset = split.dataset;
   const data::ClassNumbers numbers(dataset.description(), dataset.split(), columns.label, columns.classes);
-  for (std::size_t i = 0; i < counts.of_values.size(); ++i)
-    if (counts.of_values[i] > 0) (void)numbers(static_cast<std::int32_t>(i));
+  for (std::size_t i = 0; i < split.counts.of_values.size(); ++i)
+    if (split.counts.of_values[i] > 0) (void)numbers(static_cast<std::int32_t>(i));
 }
 
 /// Collective. The splits, once it is known that the model knows all their classes.
-std::vector<data::Dataset> open_splits(const EvalOptions& options, const TrainedModel& trained,
-                                       eval::EvaluationColumns& columns, comm::Communicator& ranks) {
+std::vector<ScoredSplit> open_splits(const EvalOptions& options, const TrainedModel& trained,
+                                     eval::EvaluationColumns& columns, comm::Communicator& ranks) {
   const train::RunConfig& config = trained.config;
   const data::Description description = data::Description::read(config.data.path, ranks);
   comm::together(ranks, [&] { columns = scored_columns(trained, description); });
-  std::vector<data::Dataset> datasets = open_scored_splits(trained, asked_splits(options, config),
-                                                           config.data.train_split, columns.label, ranks);
-  for (const data::Dataset& dataset : datasets) {
-    const train::SplitCounts counts = counts_of(trained, dataset.split(), columns.label, ranks);
-    comm::together(ranks, [&] { check_classes(dataset, columns, counts); });
-  }
-  return datasets;
+  std::vector<ScoredSplit> splits = open_scored_splits(trained, asked_splits(options, config),
+                                                       config.data.train_split, columns.label, ranks);
+  comm::together(ranks, [&] {
+    for (const ScoredSplit& split : splits) check_classes(split, columns);
+  });
+  return splits;
 }
 
 ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
@@ -68,9 +67,10 @@ ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
-  const std::vector<data::Dataset> datasets = open_splits(options, trained, columns, ranks);
+  const std::vector<ScoredSplit> splits = open_splits(options, trained, columns, ranks);
   std::string lines;
-  for (const data::Dataset& dataset : datasets) {
+  for (const ScoredSplit& split : splits) {
+    const data::Dataset& dataset = split.dataset;
     data::ColumnReader reader = columns_of(trained, dataset.split(), ranks);
     const eval::Evaluation evaluation =
         eval::evaluate(*trained.model, dataset, reader, columns, config.eval, config.data.normalisation,

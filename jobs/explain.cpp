@@ -132,7 +132,7 @@ at::Tensor image_of(const data::Dataset& dataset, std::int64_t row) {
 }
 
 /// Names of the columns of every strip of maps, the image itself first.
-std::vector<std::string> columns_of(const eval::Explanation& explanation) {
+std::vector<std::string> names_of_maps(const eval::Explanation& explanation) {
   std::vector<std::string> columns{"image", "rollout", "attention"};
   for (std::int64_t head = 0; head < explanation.heads.size(1); ++head)
     columns.push_back(fmt::format("head {}", head + 1));
@@ -140,7 +140,7 @@ std::vector<std::string> columns_of(const eval::Explanation& explanation) {
   return columns;
 }
 
-/// The maps of image `i` in the order of columns_of(); those of several channels added up.
+/// The maps of image `i` in the order of names_of_maps(); those of several channels added up.
 std::vector<at::Tensor> maps_of(const eval::Explanation& explanation, std::int64_t i) {
   const at::Tensor heads = explanation.heads[i].sum(1);
   std::vector<at::Tensor> maps{explanation.rollout[i].sum(0), heads.mean(0)};
@@ -239,6 +239,7 @@ Json context_tokens_json(const Material& material, const Findings& of_train, con
 /// Collects what a pass over a split finds.
 class Collector {
  public:
+  /// Reads the contexts: throws DataError.
   Collector(const TrainedModel& trained, const data::Dataset& dataset)
       : dataset_(dataset), keys_(trained.config.context.keys) {
     for (const std::string& key : keys_) {
@@ -301,28 +302,32 @@ class ChosenFeatures {
 
 /// Collective. Tokens of the contexts of the split, whose chosen features go to `chosen`.
 Findings look_at_test(const Computation& what, ChosenFeatures& chosen, comm::Communicator& ranks) {
-  Collector collector(what.trained, what.dataset);
+  std::optional<Collector> collector;
+  comm::together(ranks, [&] { collector.emplace(what.trained, what.dataset); });
   (void)what.run({[&](const eval::PassAnswers& answers) {
-                   collector.take(answers);
+                   collector->take(answers);
                    chosen.take(answers);
                  }},
                  ranks);
-  return {collector.finish(ranks), {}};
+  return {collector->finish(ranks), {}};
 }
 
 /// Collective. Tokens of contexts, and the images most similar to `queries`; `own`: their rows, if they are
 /// of this split.
 Findings look_at_train(const Computation& what, const at::Tensor& queries, std::int64_t neighbours,
                        const at::Tensor& own, comm::Communicator& ranks) {
-  Collector collector(what.trained, what.dataset);
+  std::optional<Collector> collector;
   std::optional<eval::SimilarImages> similar;
-  if (neighbours > 0) similar.emplace(queries, neighbours, own);
+  comm::together(ranks, [&] {
+    collector.emplace(what.trained, what.dataset);
+    if (neighbours > 0) similar.emplace(queries, neighbours, own);
+  });
   (void)what.run({[&](const eval::PassAnswers& answers) {
-                   collector.take(answers);
+                   collector->take(answers);
                    if (similar) similar->add(answers.rows, answers.features);
                  }},
                  ranks);
-  Findings found{collector.finish(ranks), {}};
+  Findings found{collector->finish(ranks), {}};
   if (similar) found.similar = similar->finish(ranks);
   return found;
 }
@@ -345,7 +350,7 @@ void write_explanation(const TrainedModel& trained, Material& material, const ev
   make_writable_folder(folder);
   Json json{{"split", material.test.dataset.split()},
             {"step", trained.step},
-            {"columns", columns_of(explanation)},
+            {"columns", names_of_maps(explanation)},
             {"images", Json::array()}};
   for (std::int64_t i = 0; i < std::ssize(material.rows); ++i) {
     Json image = explain_image(material, explanation, i, folder);

@@ -80,22 +80,22 @@ eval::EvaluationColumns judged_columns(const FeatureOptions& options, train::Run
 
 /// Collective. Splits without a value that `bank` has are left out with a warning, unless they were asked for
 /// or are all.
-std::vector<data::Dataset> without_strangers(const TrainedModel& trained, std::vector<data::Dataset> tests,
-                                             const train::SplitCounts& bank, const std::string& column,
-                                             const FeatureOptions& options, comm::Communicator& ranks) {
+std::vector<data::Dataset> without_strangers(std::vector<ScoredSplit> tests, const train::SplitCounts& bank,
+                                             const std::string& column, const FeatureOptions& options,
+                                             comm::Communicator& ranks) {
   std::vector<data::Dataset> kept;
   std::optional<UsageError> last;
-  for (data::Dataset& test : tests) {
-    const train::SplitCounts counts = counts_of(trained, test.split(), column, ranks);
-    comm::together(ranks, [&] {
-      const auto why_not = train::obstacle_to_judge(bank, counts, column, option_of(options));
-      if (!why_not) return kept.push_back(std::move(test));
+  comm::together(ranks, [&] {
+    for (ScoredSplit& test : tests) {
+      const auto why_not = train::obstacle_to_judge(bank, test.counts, column, option_of(options));
+      if (!why_not) {
+        kept.push_back(std::move(test.dataset));
+        continue;
+      }
       if (!options.splits.empty()) throw UsageError(*why_not);
       log_warning("passed over: " + why_not->text().what);
       last = why_not;
-    });
-  }
-  comm::together(ranks, [&] {
+    }
     if (last && kept.empty()) throw UsageError(*last);
   });
   return kept;
@@ -121,7 +121,7 @@ SplitFeatures features_of(const TrainedModel& trained, data::Dataset split, cons
 }  // namespace
 
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
-                                const CheckTests& check) {
+                                const CheckSplits& check) {
   const TrainedModel trained = load_trained_model(options.model, Head::none, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
@@ -132,11 +132,11 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   train::SplitCounts counts = counts_of(trained, first, columns.label, ranks);
   std::vector<data::Dataset> tests;
   if (has_tests(options, description, first)) {
-    tests = open_scored_splits(trained, options.splits, first, columns.label, ranks);
-    tests = without_strangers(trained, std::move(tests), counts, columns.label, options, ranks);
+    tests = without_strangers(open_scored_splits(trained, options.splits, first, columns.label, ranks),
+                              counts, columns.label, options, ranks);
   }
   comm::together(ranks, [&] {
-    if (check) check(tests);
+    if (check) check(counts, tests);
   });
   const std::string& key = columns.context_key;
   JudgedFeatures judged{columns,           features_of(trained, std::move(train), key, ranks),

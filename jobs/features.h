@@ -37,7 +37,7 @@ struct SplitFeatures {
   data::ColumnReader reader;
   eval::StoredRows features;
 
-  /// With the values of a label or context. Refers to this.
+  /// With the values of a label or context. Refers to this, which moving breaks.
   [[nodiscard]] eval::LabelledRows labelled(const std::string& column);
 };
 
@@ -56,12 +56,13 @@ struct JudgedFeatures {
 /// report shows.
 std::filesystem::path score_file(const FeatureOptions& options, const std::string& name);
 
-/// Looks at the splits to score, before anything is computed; may throw.
-using CheckTests = std::function<void(std::span<const data::Dataset> tests)>;
+/// Looks at what there is to learn from and at the splits to score, before anything is computed; may throw.
+using CheckSplits =
+    std::function<void(const train::SplitCounts& train, std::span<const data::Dataset> tests)>;
 
 /// Collective. Throws UsageError or DataError, or what `check` throws.
 JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicator& ranks,
-                                const CheckTests& check = nullptr);
+                                const CheckSplits& check = nullptr);
 
 /// What is computed of the images of a split, and how.
 struct Computation {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "cohort/train/run_owner.h"
 
@@ -22,24 +22,36 @@ struct KnnOptions {
 };
 
 /// Of the usual numbers of neighbours; one at least, which is refused where it has to be.
-void keep_those_that_fit(eval::KnnConfig& config, const JudgedFeatures& judged) {
-  const std::int64_t known = judged.train_counts.all();
+void keep_those_that_fit(eval::KnnConfig& config, std::int64_t labelled) {
   const std::int64_t least = config.neighbours.front();
   std::erase_if(config.neighbours, [&](std::int64_t count) {
-    return count > least && count > known - std::int64_t{config.leave_own_out};
+    return count > least && count > labelled - std::int64_t{config.leave_own_out};
   });
+}
+
+/// For the images of a split, beside those of the training split with a label. Throws UsageError: they are
+/// too few.
+eval::KnnConfig config_for(const std::string& split, const train::SplitCounts& bank,
+                           const KnnOptions& options) {
+  eval::KnnConfig config = options.config;
+  config.leave_own_out = split == bank.split;
+  if (!options.names_numbers) keep_those_that_fit(config, bank.all());
+  eval::check_neighbours(config, bank.all());
+  return config;
 }
 
 ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& ranks) {
   refuse_existing({options.features.out}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of({score_file(options.features, "knn.jsonl")}, "cohort knn", ranks);
-  JudgedFeatures judged = compute_features(options.features, ranks);
+  const auto check = [&](const train::SplitCounts& bank, std::span<const data::Dataset> tests) {
+    for (const data::Dataset& test : tests) (void)config_for(test.split(), bank, options);
+    if (tests.empty()) (void)config_for(bank.split, bank, options);
+  };
+  JudgedFeatures judged = compute_features(options.features, ranks, check);
   const eval::LabelledRows bank = judged.train.labelled(judged.columns.label);
   std::vector<eval::Evaluation> evaluations;
   const auto judge = [&](SplitFeatures& test) {
-    eval::KnnConfig config = options.config;
-    config.leave_own_out = test.dataset.split() == judged.train.dataset.split();
-    if (!options.names_numbers) keep_those_that_fit(config, judged);
+    const eval::KnnConfig config = config_for(test.dataset.split(), judged.train_counts, options);
     for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
              bank, test.features, test.dataset, test.reader, judged.columns, config, ranks))
       evaluations.push_back(std::move(evaluation));

@@ -153,9 +153,11 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   const auto owners = train::own_runs_of(
       {score_file(options.features, options.kind + "_probe.jsonl"), options.save}, "cohort probe", ranks);
   std::size_t deciding = 0;
-  JudgedFeatures judged = compute_features(
-      options.features, ranks,
-      [&](std::span<const data::Dataset> tests) { deciding = deciding_split(options, tests); });
+  JudgedFeatures judged =
+      compute_features(options.features, ranks,
+                       [&](const train::SplitCounts& /*train*/, std::span<const data::Dataset> tests) {
+                         deciding = deciding_split(options, tests);
+                       });
   const std::string& label = judged.columns.label;
   const auto classes = std::ssize(judged.train.dataset.description().values(label));
   options.config.seed = judged.seed;

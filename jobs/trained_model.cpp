@@ -368,31 +368,30 @@ train::SplitCounts counts_of(const TrainedModel& trained, const std::string& spl
   return {split, data::count_values(reader, column, ranks)};
 }
 
-std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
-                                              const std::vector<std::string>& asked,
-                                              const std::string& besides, const std::string& label,
-                                              comm::Communicator& ranks) {
+std::vector<ScoredSplit> open_scored_splits(const TrainedModel& trained,
+                                            const std::vector<std::string>& asked, const std::string& besides,
+                                            const std::string& label, comm::Communicator& ranks) {
   const data::Description description = data::Description::read(trained.config.data.path, ranks);
   std::vector<std::string> names;
   comm::together(ranks, [&] { names = names_to_score(description, asked, besides); });
-  std::vector<data::Dataset> datasets;
+  std::vector<ScoredSplit> splits;
   for (const std::string& name : names) {
     data::Dataset dataset = open_plain(trained, name, {}, ranks);
-    const train::SplitCounts counts = counts_of(trained, name, label, ranks);
+    train::SplitCounts counts = counts_of(trained, name, label, ranks);
     comm::together(ranks, [&] {
       auto why_not = train::obstacle(trained.config, dataset, trained.signature);
       if (!why_not) why_not = train::obstacle_to_score(trained.config, counts, label);
       if (why_not && !asked.empty()) throw UsageError(*why_not);
       if (why_not) return log_warning("passed over: " + why_not->text().what);
-      datasets.push_back(std::move(dataset));
+      splits.push_back({std::move(dataset), std::move(counts)});
     });
   }
   comm::together(ranks, [&] {
-    if (!datasets.empty()) return;
+    if (!splits.empty()) return;
     throw UsageError({"the dataset has no split to score", trained.config.data.path.string(),
                       "give --split NAME; cohort-data inspect lists the splits"});
   });
-  return datasets;
+  return splits;
 }
 
 }  // namespace cohort::jobs

@@ -68,12 +68,17 @@ data::ColumnReader columns_of(const TrainedModel& trained, const std::string& sp
 train::SplitCounts counts_of(const TrainedModel& trained, const std::string& split, const std::string& column,
                              comm::Communicator& ranks);
 
+/// A split to score, and how many of its images have each value of what it is scored by.
+struct ScoredSplit {
+  data::Dataset dataset;
+  train::SplitCounts counts;
+};
+
 /// Collective. The splits `asked` for, else all others of the dataset but `besides`, to be scored by `label`.
 /// Those without images are passed over with a warning, as are, unless they are asked for, those that
 /// open_split() refuses or that have no labels. Throws UsageError (also: none is left) or DataError.
-std::vector<data::Dataset> open_scored_splits(const TrainedModel& trained,
-                                              const std::vector<std::string>& asked,
-                                              const std::string& besides, const std::string& label,
-                                              comm::Communicator& ranks);
+std::vector<ScoredSplit> open_scored_splits(const TrainedModel& trained,
+                                            const std::vector<std::string>& asked, const std::string& besides,
+                                            const std::string& label, comm::Communicator& ranks);
 
 }  // namespace cohort::jobs

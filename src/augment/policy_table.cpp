@@ -56,8 +56,7 @@ void check_cut(const ViewKind& kind, Sides image, const std::string& where) {
     if (!kind.operations[i].traits.cuts) continue;
     throw UsageError({fmt::format("'{}' is not the first operation", kind.operations[i].name), where,
                       "crop, pad_crop or resize (volume_crop of volumes) cut the view out of the image: put "
-                      "one first, and "
-                      "none later"});
+                      "one first, and none later"});
   }
 }
 

@@ -1,5 +1,6 @@
 #include "cohort/augment/several_views.h"
 
+#include <string>
 #include <utility>
 
 namespace cohort::augment {
@@ -17,6 +18,16 @@ class SeveralViews final : public data::ViewMaker {
       all.insert(all.end(), shapes.begin(), shapes.end());
     }
     return all;
+  }
+  [[nodiscard]] std::string guide() const override {
+    std::string guide;
+    for (const auto& maker : makers_) {
+      const std::string wanted = maker->guide();
+      COHORT_CHECK(guide.empty() || wanted.empty() || guide == wanted, "views by the masks '{}' and '{}'",
+                   guide, wanted);
+      if (guide.empty()) guide = wanted;
+    }
+    return guide;
   }
   void make(std::span<const std::byte> image, data::ViewKey key,
             std::span<const std::span<float>> views) const override {

@@ -71,7 +71,8 @@ class VolumeCrop final : public Operation {
       return static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(bound)));
     };
     bool wanted = static_cast<double>(stream.uniform()) < foreground_;
-    const Foreground* const marked = sizes.foreground;
+    // Another line of the table may need it.
+    const Foreground* const marked = needs_foreground() ? sizes.foreground : nullptr;
     if (marked != nullptr && marked->count(wanted) == 0) wanted = !wanted;
     if (marked != nullptr && marked->count(wanted) > 0)
       return marked->voxel(wanted, below(marked->count(wanted)));

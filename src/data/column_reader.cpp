@@ -1,52 +1,75 @@
 #include "cohort/data/column_reader.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/data/shard_reader.h"
+
+#include "data/shard_format.h"
 
 namespace cohort::data {
 
-ColumnReader::ColumnReader(std::filesystem::path folder, Description description, const std::string& split)
+ColumnReader::ColumnReader(std::filesystem::path folder, Description description, const std::string& split,
+                           std::int64_t most_held)
     : folder_(std::move(folder)),
       description_(std::move(description)),
-      entries_(description_.split(split).shards) {}
+      entries_(description_.split(split).shards),
+      most_held_(most_held) {
+  for (const ShardEntry& entry : entries_) starts_.push_back(starts_.back() + entry.rows);
+}
 
 ColumnReader::ColumnReader(const Dataset& dataset) : description_(dataset.description()), whole_(&dataset) {}
 
-/// The shard of a row.
-ColumnReader::Held& ColumnReader::holding(std::int64_t row) {
-  if (held_ && row >= held_->first && row < held_->first + held_->shard.rows()) return *held_;
-  std::int64_t first = 0;
-  for (const ShardEntry& entry : entries_) {
-    if (row < first + entry.rows) {
-      held_.reset();
-      held_.emplace(Held{
-          first, ShardReader::open(folder_, entry, description_.images, description_.codec), {}, {}, {}});
-      return *held_;
-    }
-    first += entry.rows;
-  }
-  COHORT_CHECK(false, "row {} of {}", row, first);
-}
-
-/// `column(held)`: that of the shard that is held.
-template <class Value, class Column>
-std::vector<Value> ColumnReader::rows(std::int64_t first, std::int64_t count, const Column& column) {
+/// `values_of(shard)`: those of all its rows.
+template <class Value, class ValuesOf>
+std::vector<Value> ColumnReader::rows(std::int64_t first, std::int64_t count, const ValuesOf& values_of) {
+  COHORT_CHECK(first >= 0 && count >= 0 && first + count <= row_count(), "rows {} to {} of {}", first,
+               first + count, row_count());
   std::vector<Value> all;
   while (std::ssize(all) < count) {
     const std::int64_t row = first + std::ssize(all);
-    Held& held = holding(row);
-    const std::int64_t at = row - held.first,
-                       here = std::min(count - std::ssize(all), held.shard.rows() - at);
-    const std::vector<Value>& values = column(held);
+    const auto behind = std::upper_bound(starts_.begin(), starts_.end(), row);
+    const std::vector<Value>& values = values_of(static_cast<std::size_t>(behind - starts_.begin() - 1));
+    const std::int64_t at = row - *(behind - 1), here = std::min(count - std::ssize(all), *behind - row);
     all.insert(all.end(), values.begin() + at, values.begin() + at + here);
   }
   return all;
+}
+
+const std::vector<std::string>& ColumnReader::ids_of(std::size_t shard) {
+  if (ids_ && ids_->shard == shard) return ids_->values;
+  ids_.reset();
+  ids_ =
+      Ids{shard, ShardReader::open(folder_, entries_[shard], description_.images, description_.codec).ids()};
+  return ids_->values;
+}
+
+const std::vector<std::int32_t>& ColumnReader::column_of(std::size_t shard, const std::string& name,
+                                                         const Values& values) {
+  const std::pair key(shard, values.path);
+  auto found = columns_.find(key);
+  if (found == columns_.end()) {
+    const std::int64_t rows = entries_[shard].rows;
+    while (!columns_.empty() && held_ + rows > most_held_) forget_oldest();
+    Column column{ShardReader::column(folder_, entries_[shard], values.path)};
+    check(column.values, values.lowest, values.known, name);
+    found = columns_.emplace(key, std::move(column)).first;
+    held_ += rows;
+  }
+  found->second.used = ++uses_;
+  return found->second.values;
+}
+
+void ColumnReader::forget_oldest() {
+  const auto oldest = std::min_element(columns_.begin(), columns_.end(), [](const auto& a, const auto& b) {
+    return a.second.used < b.second.used;
+  });
+  held_ -= std::ssize(oldest->second.values);
+  columns_.erase(oldest);
 }
 
 /// A shard may say anything: what it says is an index into a vocabulary.
@@ -61,38 +84,26 @@ void ColumnReader::check(const std::vector<std::int32_t>& column, std::int32_t l
 
 std::vector<std::string> ColumnReader::ids(std::int64_t first, std::int64_t count) {
   if (whole_ != nullptr) return {whole_->ids().begin() + first, whole_->ids().begin() + first + count};
-  return rows<std::string>(first, count, [](Held& held) -> const std::vector<std::string>& {
-    if (!held.ids) held.ids = held.shard.ids();
-    return *held.ids;
-  });
+  return rows<std::string>(
+      first, count, [&](std::size_t shard) -> const auto& { return ids_of(shard); });
 }
 
 std::vector<std::int32_t> ColumnReader::contexts(const std::string& key, std::int64_t first,
                                                  std::int64_t count) {
   if (whole_ != nullptr)
     return {whole_->contexts(key).begin() + first, whole_->contexts(key).begin() + first + count};
-  return rows<std::int32_t>(first, count, [&](Held& held) -> const std::vector<std::int32_t>& {
-    const auto [found, is_new] = held.contexts.try_emplace(key);
-    if (is_new) {
-      found->second = held.shard.contexts(key);
-      check(found->second, 0, description_.context(key).values.size(), key);
-    }
-    return found->second;
-  });
+  const Values values{shard_format::context_path(key), 0, description_.context(key).values.size()};
+  return rows<std::int32_t>(
+      first, count, [&](std::size_t shard) -> const auto& { return column_of(shard, key, values); });
 }
 
 std::vector<std::int32_t> ColumnReader::labels(const std::string& name, std::int64_t first,
                                                std::int64_t count) {
   if (whole_ != nullptr)
     return {whole_->labels(name).begin() + first, whole_->labels(name).begin() + first + count};
-  return rows<std::int32_t>(first, count, [&](Held& held) -> const std::vector<std::int32_t>& {
-    const auto [found, is_new] = held.labels.try_emplace(name);
-    if (is_new) {
-      found->second = held.shard.labels(name);
-      check(found->second, -1, description_.label(name).classes.size(), name);
-    }
-    return found->second;
-  });
+  const Values values{shard_format::label_path(name), -1, description_.label(name).classes.size()};
+  return rows<std::int32_t>(
+      first, count, [&](std::size_t shard) -> const auto& { return column_of(shard, name, values); });
 }
 
 std::vector<std::int32_t> ColumnReader::column(const std::string& name, std::int64_t first,
@@ -102,8 +113,7 @@ std::vector<std::int32_t> ColumnReader::column(const std::string& name, std::int
 
 std::int64_t ColumnReader::row_count() const noexcept {
   if (whole_ != nullptr) return whole_->rows();
-  return std::accumulate(entries_.begin(), entries_.end(), std::int64_t{0},
-                         [](std::int64_t sum, const ShardEntry& entry) { return sum + entry.rows; });
+  return starts_.back();
 }
 
 std::vector<std::int64_t> count_values(ColumnReader& reader, const std::string& column,

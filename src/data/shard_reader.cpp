@@ -99,6 +99,18 @@ hdf5::Dataset open_column(const hdf5::File& file, const std::string& name,
   return hdf5::open_dataset(file.get(), name, path.string());
 }
 
+std::vector<std::int32_t> read_column(const std::filesystem::path& path, std::int64_t rows,
+                                      const std::string& name) {
+  const hdf5::Lock lock;
+  const hdf5::File file = open_shard(path);
+  const hdf5::Dataset dataset = open_column(file, name, path);
+  check_shape(dataset, name, {rows}, path);
+  std::vector<std::int32_t> values(static_cast<std::size_t>(rows));
+  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+                   "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
+  return values;
+}
+
 /// Of the values of all rows of a field; -1: what the file says.
 std::vector<std::int64_t> shape_of_values(const Field& field, std::int64_t rows) {
   if (field.codec != Codec::raw) return {-1};
@@ -144,7 +156,6 @@ struct ShardReader::Impl {
   void read_stored(std::int64_t row, std::vector<std::byte>& stored) const;
   void read_encoded(std::int64_t row, std::span<std::byte> out) const;
   void check_row(std::int64_t row, std::span<const std::byte> stored) const;
-  [[nodiscard]] std::vector<std::int32_t> column(const std::string& name) const;
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
   [[nodiscard]] std::string id(std::int64_t row) const;
 };
@@ -251,17 +262,6 @@ void ShardReader::Impl::read_stored(const StoredField& stored, std::int64_t row,
           path);
 }
 
-std::vector<std::int32_t> ShardReader::Impl::column(const std::string& name) const {
-  const hdf5::Lock lock;
-  const hdf5::File file = open_shard(path);
-  const hdf5::Dataset dataset = open_column(file, name, path);
-  check_shape(dataset, name, {entry.rows}, path);
-  std::vector<std::int32_t> values(static_cast<std::size_t>(entry.rows));
-  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
-                   "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
-  return values;
-}
-
 void ShardReader::Impl::read_at(std::uint64_t offset, std::span<std::byte> out) const {
   while (!out.empty()) {
     const ssize_t count = ::pread(descriptor.get(), out.data(), out.size(), static_cast<off_t>(offset));
@@ -328,6 +328,13 @@ ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEn
   return ShardReader(std::move(impl));
 }
 
+std::vector<std::int32_t> ShardReader::column(const std::filesystem::path& folder, const ShardEntry& entry,
+                                              const std::string& path) {
+  const std::filesystem::path file = folder / entry.file;
+  check_size(file, entry);
+  return read_column(file, entry.rows, path);
+}
+
 ShardReader::ShardReader(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 ShardReader::ShardReader(ShardReader&&) noexcept = default;
 ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
@@ -338,11 +345,11 @@ std::int64_t ShardReader::rows() const noexcept {
 }
 
 std::vector<std::int32_t> ShardReader::labels(const std::string& name) const {
-  return impl_->column(shard_format::label_path(name));
+  return read_column(impl_->path, rows(), shard_format::label_path(name));
 }
 
 std::vector<std::int32_t> ShardReader::contexts(const std::string& name) const {
-  return impl_->column(shard_format::context_path(name));
+  return read_column(impl_->path, rows(), shard_format::context_path(name));
 }
 
 std::string ShardReader::id(std::int64_t row) const {

@@ -172,6 +172,7 @@ Similar SimilarImages::finish(comm::Communicator& ranks) {
                    similarity = ranks.gather_rows(mine.similarity.t().contiguous());
   best_ = {rows.narrow(0, 0, 0).t(), similarity.narrow(0, 0, 0).t()};
   keep_best(rows.t(), similarity.t());
+  COHORT_CHECK(best_.similarity.isfinite().all().item<bool>(), "fewer than {} images, or not finite", k_);
   return best_;
 }
 

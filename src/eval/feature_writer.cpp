@@ -92,6 +92,7 @@ void read_back(const FileDescriptor& from, std::uint64_t offset, std::span<std::
   while (!out.empty()) {
     const ssize_t count = ::pread(from.get(), out.data(), out.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
+    if (count == 0) errno = EIO;  // it became shorter
     if (count <= 0) refuse_features("read the features back", file);
     out = out.subspan(static_cast<std::size_t>(count));
     offset += static_cast<std::uint64_t>(count);

@@ -55,10 +55,8 @@ at::Tensor vote(const Asking& query, std::int64_t k, std::int64_t classes, doubl
   return (votes / votes.sum(1, true)).clamp_min(kLeastShare).log();
 }
 
-void refuse_too_many(std::int64_t asked, std::int64_t labelled) {
-  throw UsageError(
-      {fmt::format("{} neighbours are asked for, but only {} training images have a label", asked, labelled),
-       "--k", "ask for fewer"});
+std::int64_t most_neighbours(const KnnConfig& config) {
+  return *std::max_element(config.neighbours.begin(), config.neighbours.end());
 }
 
 /// How many blocks of queries a rank compares with a block of the bank at once: as many as leave what is kept
@@ -95,20 +93,27 @@ std::int64_t find_nearest(const LabelledRows& bank, bool own, std::int64_t k, st
 
 }  // namespace
 
+void check_neighbours(const KnnConfig& config, std::int64_t labelled) {
+  const std::int64_t most = most_neighbours(config), there = labelled - std::int64_t{config.leave_own_out};
+  if (most <= there) return;
+  throw UsageError(
+      {fmt::format("{} neighbours are asked for, but only {} training images have a label", most, there),
+       "--k", "ask for fewer"});
+}
+
 void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries, std::int64_t classes,
                             const KnnConfig& config, comm::Communicator& ranks, const TakeVotes& take) {
   COHORT_CHECK(bank.features.width() == queries.width() && !config.neighbours.empty(),
                "features of {} and {} numbers", bank.features.width(), queries.width());
   const at::NoGradGuard no_gradients;
-  const std::int64_t most = *std::max_element(config.neighbours.begin(), config.neighbours.end());
+  const std::int64_t most = most_neighbours(config);
   const std::int64_t blocks = (queries.rows() + kQueryBlock - 1) / kQueryBlock,
                      at_once = blocks_at_once(most) * ranks.size();
   for (std::int64_t first = 0; first < blocks; first += at_once) {
     std::vector<Asking> mine = read_queries(queries, first, std::min(blocks, first + at_once), ranks);
-    const std::int64_t neighbours =
-        find_nearest(bank, config.leave_own_out, most, mine, ranks) - std::int64_t{config.leave_own_out};
+    const std::int64_t labelled = find_nearest(bank, config.leave_own_out, most, mine, ranks);
     comm::together(ranks, [&] {
-      if (most > neighbours) refuse_too_many(most, neighbours);
+      check_neighbours(config, labelled);
       for (const Asking& query : mine)
         for (std::size_t i = 0; i < config.neighbours.size(); ++i)
           take(i, query.rows, vote(query, config.neighbours[i], classes, config.temperature));

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numbers>
 
+#include <fmt/format.h>
 #include <torch/autograd.h>
 #include <torch/types.h>
 
@@ -22,10 +23,15 @@ constexpr std::int64_t kExamples = 8192;  // in fp64 at once
 /// The images that have a label, by number: where an order of them finds them.
 class Examples {
  public:
-  /// Collective. Throws DataError: there are none.
+  /// Collective. Throws DataError: there are none; UsageError: too many.
   Examples(const LabelledRows& all, comm::Communicator& ranks)
       : features_(all.features), places_(all.features.rows(), 2, ranks, at::kInt) {
-    COHORT_CHECK(features_.rows() <= std::numeric_limits<std::int32_t>::max(), "{} rows", features_.rows());
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();  // as places are stored
+    if (features_.rows() > kMost) {
+      throw UsageError({fmt::format("the training split has {} images, a probe learns from {} at most",
+                                    features_.rows(), kMost),
+                        "--train-split", "learn from a split with fewer images"});
+    }
     for (std::int64_t first = 0; first < features_.rows(); first += kBlock)
       comm::together(ranks,
                      [&] { add_block(all.labels, first, first / kBlock % ranks.size() == ranks.rank()); });

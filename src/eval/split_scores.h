@@ -18,7 +18,7 @@
 namespace cohort::eval {
 
 /// The evaluation of a split, whose images ranks see one block after the other. A rank holds numbers of
-/// classes and contexts (RunningScores), and labels of a shard.
+/// classes and contexts (RunningScores), and labels (ColumnReader).
 class SplitScores {
  public:
   /// `reader` reads the columns of `dataset`; both have to outlive it. Throws UsageError: no such column.

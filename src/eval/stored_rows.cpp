@@ -13,7 +13,7 @@
 namespace cohort::eval {
 namespace {
 
-constexpr std::int64_t kValueBytes = 4;
+constexpr std::int64_t kValueBytes = 4, kMostReduced = std::int64_t{1} << 22;
 
 /// Calls use(i, n) for each stretch of n rows from number i on that follow each other.
 template <class Use>
@@ -37,6 +37,11 @@ struct StoredRows::Impl {
   [[nodiscard]] std::uint64_t bytes_of(std::int64_t count) const {
     return static_cast<std::uint64_t>(count * width * kValueBytes);
   }
+  /// Collective. Some rows at a time: an all-reduce takes 2³¹ - 1 values at most.
+  void reduce(const at::Tensor& values) const {
+    const std::int64_t rows_at_once = std::max(kMostReduced / width, std::int64_t{1});
+    for (const at::Tensor& part : values.split(rows_at_once)) ranks.all_reduce(part).wait();
+  }
   /// Collective. `read(values)`: this rank's rows, which are 0 in `values` [count, width] i32. Since each row
   /// is on one rank, sums of whole numbers have its bits.
   template <class Read>
@@ -45,7 +50,7 @@ struct StoredRows::Impl {
     comm::together(ranks, [&] {
       if (file) read(static_cast<std::byte*>(values.mutable_data_ptr()));
     });
-    ranks.all_reduce(values).wait();
+    reduce(values);
     return values.view(type);
   }
 };

@@ -72,6 +72,9 @@ at::Tensor BatchNorm::by_group(const at::Tensor& values, std::span<const std::in
                                std::int64_t pass) {
   COHORT_CHECK(std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0}) == values.size(0),
                "groups of other images than the {} that are there", values.size(0));
+  // In fp32: of values in bf16 on the CPU, statistics are of the type of the weights.
+  const at::Tensor weight = weight_.defined() ? weight_ : at::ones_like(running_mean_),
+                   bias = bias_.defined() ? bias_ : at::zeros_like(running_mean_);
   std::vector<at::Tensor> normalised;
   std::int64_t begin = 0;
   for (const std::int64_t size : sizes) {
@@ -80,7 +83,7 @@ at::Tensor BatchNorm::by_group(const at::Tensor& values, std::span<const std::in
     const std::int64_t count = places(group);
     check_places(count);
     const auto [out, mean, inverse_deviation] =
-        at::native_batch_norm(group, weight_, bias_, {}, {}, /*training=*/true, momentum_, epsilon_);
+        at::native_batch_norm(group, weight, bias, {}, {}, /*training=*/true, momentum_, epsilon_);
     normalised.push_back(out);
     const at::Tensor variance = inverse_deviation.detach().to(at::kDouble).pow(-2) - epsilon_;
     add(mean.detach(), variance * (static_cast<double>(count) / static_cast<double>(count - 1)), pass);

@@ -17,7 +17,9 @@ void ThinnedSeries::join(Stretch& stretch, const Stretch& next) {
 /// Precondition: it begins before `step`, and ends there or later.
 void ThinnedSeries::cut(Stretch& stretch, double step) {
   const double between = (stretch.last.first - stretch.first.first) / static_cast<double>(stretch.count - 1);
-  const double kept = std::ceil((step - stretch.first.first) / between);
+  // The last value goes, however the quotient is rounded.
+  const double kept = std::clamp(std::ceil((step - stretch.first.first) / between), 1.0,
+                                 static_cast<double>(stretch.count - 1));
   stretch.sum *= kept / static_cast<double>(stretch.count);
   stretch.count = static_cast<std::int64_t>(kept);
   const double last = stretch.first.first + (kept - 1) * between;
@@ -54,7 +56,7 @@ Series ThinnedSeries::points() const {
   for (const Stretch& stretch : stretches_) {
     const auto [earlier, later] = std::minmax(stretch.low, stretch.high);
     points.push_back(earlier);
-    if (later.first != earlier.first) points.push_back(later);
+    if (later != earlier) points.push_back(later);
   }
   if (!points.empty() && points.back().first < stretches_.back().last.first)
     points.push_back(stretches_.back().last);

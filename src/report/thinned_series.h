@@ -17,8 +17,8 @@ class ThinnedSeries {
   static constexpr std::size_t kStretches = 8192;
 
   /// In the place of those of this step and later ones, which the run has gone back behind. Of values that
-  /// share a stretch with earlier ones the number is then taken as if steps were evenly spaced, and they stay
-  /// in its mean.
+  /// share a stretch with earlier ones the number is then taken as if steps were evenly spaced; they stay in
+  /// its mean, and where they were its lowest or highest, these stay too, at a step that is left.
   void add(double step, double value);
   /// All values; of stretches of several the lowest and the highest, in order of steps; and the last.
   [[nodiscard]] Series points() const;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <span>
+#include <string>
 #include <string_view>
 #include <sys/stat.h>
 
@@ -9,31 +10,29 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/lines.h"
 
 #include "support/json.h"
 
 namespace cohort::train {
 namespace {
 
-Json parse_line(const std::filesystem::path& file, std::size_t number, std::string_view line) {
+Json parse_line(std::string_view line, const std::string& where) {
   Json json = Json::parse(line, nullptr, false);
   const bool is_line = json.is_object() && json.contains("kind") && json["kind"].is_string() &&
                        json.contains("step") && json["step"].is_number_integer() &&
                        (!json.contains("seconds") || json["seconds"].is_number());
-  if (!is_line) {
-    throw DataError(
-        {"not a line of metrics", fmt::format("{}:{}", file.string(), number), "repair or remove the file"});
-  }
+  if (!is_line) throw DataError({"not a line of metrics", where, "repair or remove the file"});
   return json;
 }
 
-std::vector<std::string_view> whole_lines(std::string_view text) {
-  std::vector<std::string_view> lines;
-  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string_view::npos;
-       begin = end + 1) {
-    lines.push_back(text.substr(begin, end - begin));
-  }
-  return lines;
+/// Calls use(json, line) for each line that has its end, until it returns false.
+template <class Use>
+void for_lines(const std::filesystem::path& file, const Use& use) {
+  LineReader lines(file, Links::refuse);
+  std::string_view line;
+  for (std::size_t number = 1; lines.next(line) && lines.has_end(); ++number)
+    if (!use(parse_line(line, fmt::format("{}:{}", file.string(), number)), line)) return;
 }
 
 bool is_of_evaluation(const Json& json) {
@@ -132,40 +131,45 @@ void MetricsFile::refuse_other_file() const {
 }
 
 KeptMetrics trim_metrics(const std::filesystem::path& file, std::int64_t step, bool drop_evaluation) {
+  constexpr std::size_t kWrittenAtOnce = std::size_t{1} << 20;
   KeptMetrics kept;
   if (!std::filesystem::exists(file)) return kept;
-  std::string content;
-  std::size_t number = 0;
-  const std::string text = read_file(file, kMostRecords, Links::refuse);
-  for (const std::string_view line : whole_lines(text)) {
-    const Json json = parse_line(file, ++number, line);
-    if (!is_kept(json, step, drop_evaluation)) continue;
-    content.append(line).push_back('\n');
-    if (json["kind"] != "step") continue;
+  AtomicFile trimmed(file);
+  std::string block;
+  const auto write_block = [&] {
+    trimmed.write(std::as_bytes(std::span(block)));
+    block.clear();
+  };
+  for_lines(file, [&](const Json& json, std::string_view line) {
+    if (!is_kept(json, step, drop_evaluation)) return true;
+    block.append(line).push_back('\n');
+    if (block.size() >= kWrittenAtOnce) write_block();
+    if (json["kind"] != "step") return true;
     ++kept.steps;
     kept.seconds += json.value("seconds", 0.0);
-  }
-  write_file_atomically(file, content);
+    return true;
+  });
+  write_block();
+  trimmed.commit();
   return kept;
 }
 
 bool has_evaluation(const std::filesystem::path& file, std::int64_t step) {
-  if (!std::filesystem::exists(file)) return false;
-  const std::string text = read_file(file, kMostRecords, Links::refuse);
-  std::size_t number = 0;
-  for (const std::string_view line : whole_lines(text)) {
-    const Json json = parse_line(file, ++number, line);
-    if (is_of_evaluation(json) && json["step"] == step) return true;
-  }
-  return false;
+  bool found = false;
+  if (!std::filesystem::exists(file)) return found;
+  for_lines(file, [&](const Json& json, std::string_view /*line*/) {
+    found = is_of_evaluation(json) && json["step"] == step;
+    return !found;
+  });
+  return found;
 }
 
 std::optional<RunEnd> end_of_run(const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) return std::nullopt;
-  const std::string text = read_file(file, kMostRecords, Links::refuse);
-  const auto lines = whole_lines(text);
-  if (lines.empty()) return std::nullopt;
-  const Json last = parse_line(file, lines.size(), lines.back());
+  LinesFromEnd lines(file, Links::refuse);
+  std::string_view line;
+  if (!lines.next(line)) return std::nullopt;
+  const Json last = parse_line(line, fmt::format("{}, the last line", file.string()));
   if (last["kind"] != "end") return std::nullopt;
   const bool has_reason = last.contains("reason") && last["reason"].is_string();
   return RunEnd{last["step"], has_reason ? last["reason"].get<std::string>() : ""};

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <system_error>
 #include <unistd.h>
-#include <vector>
 
 #include <boost/crc.hpp>
 #include <fmt/format.h>
@@ -13,6 +12,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
+#include "cohort/core/lines.h"
 
 namespace cohort::train {
 namespace {
@@ -96,16 +96,6 @@ double wall_clock() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-std::vector<std::string> kept_lines(const fs::path& metrics) {
-  std::vector<std::string> lines;
-  std::error_code ignored;
-  if (!fs::exists(metrics, ignored)) return lines;
-  const std::string text = read_file(metrics, kMostRecords, Links::refuse);
-  for (std::size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1)
-    lines.push_back(text.substr(begin, end - begin));
-  return lines;
-}
-
 void remove_others(const fs::path& folder, const fs::path& kept) {
   std::error_code ignored;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
@@ -127,11 +117,15 @@ TensorBoard::TensorBoard(const fs::path& folder, const fs::path& metrics, double
           // A session that starts: readers of the earlier file drop what they have.
           << record(event(start, 0, counted(kSessionLog, tag(kStatus, Wire::varint) + varint(1))));
   double left = seconds;
-  for (const std::string& text : kept_lines(metrics)) {
-    const Json line = Json::parse(text, nullptr, false);
-    if (!line.is_object()) continue;
-    if (line.value("kind", "") == "step") left -= line.value("seconds", 0.0);
-    add(line, start - left);
+  std::error_code ignored;
+  if (fs::exists(metrics, ignored)) {
+    LineReader lines(metrics, Links::refuse);
+    for (std::string_view text; lines.next(text) && lines.has_end();) {
+      const Json line = Json::parse(text, nullptr, false);
+      if (!line.is_object()) continue;
+      if (line.value("kind", "") == "step") left -= line.value("seconds", 0.0);
+      add(line, start - left);
+    }
   }
   flush();
   remove_others(folder, file_);

@@ -9,6 +9,7 @@
 
 #include "cohort/augment/device_views.h"
 #include "cohort/augment/multi_crop.h"
+#include "cohort/augment/several_views.h"
 #include "cohort/core/error.h"
 #include "cohort/data/targets.h"
 
@@ -242,6 +243,33 @@ TEST(Volumes, CropsLieAroundForegroundAsOftenAsAskedFor) {
   const std::vector<std::byte> none(kVoxels, std::byte{0}), unknown(kVoxels, std::byte{255});
   EXPECT_LT(around("volume_crop foreground=1", none), 0.1) << "around the background";
   EXPECT_LT(around("volume_crop foreground=1", unknown), 0.1) << "anywhere";
+}
+
+/// All but one voxel are foreground.
+TEST(Volumes, CropsOfAnywhereHeedNoMaskThatOthersNeed) {
+  std::vector<std::byte> mask(kVoxels, std::byte{1});
+  mask[(4 * kHeight + 6) * kWidth + 8] = std::byte{0};
+  ViewConfig config = table({"volume_crop foreground=1"}, 4);
+  config.policy.local = {"volume_crop foreground=0"};
+  config.multi_crop.local_size = 4;
+  config.multi_crop.local_crops = 1;
+  const auto maker = views_of(config, volumes_of(3));
+  ASSERT_EQ(maker->shapes().size(), 2U);
+  std::int64_t around_it = 0;
+  for (std::int64_t row = 0; row < 200; ++row) {
+    const auto views = made(*maker, ramps(), {row, mask});
+    const Viewed local{views[1], maker->shapes()[1]};
+    around_it += local(0, 2, 2, 2) == 8 && local(1, 2, 2, 2) == 6 && local(2, 2, 2, 2) == 4 ? 1 : 0;
+  }
+  EXPECT_LT(around_it, 20);
+}
+
+TEST(Volumes, ViewsOfSeveralMakersKnowTheMaskThatOneNeeds) {
+  std::vector<std::unique_ptr<data::ViewMaker>> makers;
+  makers.push_back(views_of(table({"volume_crop foreground=0"}, 4), volumes_of(3)));
+  makers.push_back(views_of(table({"volume_crop foreground=1"}, 4), volumes_of(3)));
+
+  EXPECT_EQ(several_views(std::move(makers))->guide(), "organs");
 }
 
 /// A mask of half the size covers the volume.

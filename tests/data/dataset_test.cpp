@@ -11,6 +11,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
+#include "cohort/data/column_reader.h"
 #include "cohort/data/shard_reader.h"
 
 #include "support/temporary_folder.h"
@@ -177,6 +178,54 @@ TEST(ContextRunsOfADataset, AgreeWithTheColumn) {
     EXPECT_EQ(runs.at(row), column[static_cast<std::size_t>(row)]);
   EXPECT_LE(runs.runs().size(), train.description().context("context").values.size());
   EXPECT_THROW((void)train.context_runs("contxt"), UsageError);
+}
+
+class ReadColumns : public ::testing::Test {
+ protected:
+  ReadColumns() { std::filesystem::copy(kNuclei, copy_); }
+
+  testing::TemporaryFolder folder_;
+  std::filesystem::path copy_ = folder_.path() / "nuclei";
+  Dataset train_ = Dataset::open(kNuclei, "train");
+  Description description_ = Description::read(kNuclei);
+};
+
+TEST_F(ReadColumns, AreThoseOfTheDatasetInAnyOrder) {
+  for (const std::int64_t most_held : {std::int64_t{1}, ColumnReader::kMostHeld}) {
+    ColumnReader reader(copy_, description_, "train", most_held);
+    for (std::int64_t i = 0; i < train_.rows(); ++i) {
+      const std::int64_t row = i * 113 % train_.rows();  // the next one is of another shard
+      const auto place = static_cast<std::size_t>(row);
+      ASSERT_EQ(reader.labels("micronucleus", row, 1).front(), train_.labels("micronucleus")[place]);
+      ASSERT_EQ(reader.column("context", row, 1).front(), train_.contexts("context")[place]);
+    }
+    EXPECT_EQ(reader.labels("micronucleus", 0, train_.rows()), train_.labels("micronucleus"));
+    EXPECT_EQ(reader.ids(0, train_.rows()), train_.ids());
+  }
+}
+
+// Rows of a value of another context than the first one are of all shards: none is read again for each value.
+TEST_F(ReadColumns, StayWithoutTheirShards) {
+  ColumnReader reader(copy_, description_, "train");
+  (void)reader.labels("micronucleus", 0, train_.rows());
+  for (const ShardEntry& entry : description_.split("train").shards)
+    std::filesystem::remove(copy_ / entry.file);
+
+  EXPECT_EQ(reader.labels("micronucleus", 0, train_.rows()), train_.labels("micronucleus"));
+  EXPECT_THROW((void)reader.contexts("context", 0, 1), DataError);
+}
+
+TEST_F(ReadColumns, AreHeldOfTheShardsUsedLast) {
+  const std::vector<ShardEntry>& shards = description_.split("train").shards;
+  const std::int64_t second = shards[0].rows, third = second + shards[1].rows;
+  ColumnReader reader(copy_, description_, "train", third);  // of two shards
+  for (const std::int64_t row : {std::int64_t{0}, second, std::int64_t{0}, third})
+    (void)reader.labels("micronucleus", row, 1);
+  for (const ShardEntry& entry : shards) std::filesystem::remove(copy_ / entry.file);
+
+  EXPECT_EQ(reader.labels("micronucleus", 0, 1).front(), train_.labels("micronucleus").front());
+  EXPECT_NO_THROW((void)reader.labels("micronucleus", third, 1));
+  EXPECT_THROW((void)reader.labels("micronucleus", second, 1), DataError);
 }
 
 // dataset.json and shards of somebody else need not agree: values are indices into its lists.

@@ -1,10 +1,13 @@
 #include "cohort/eval/explain.h"
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/image_codec.h"
 #include "cohort/eval/picture.h"
@@ -121,6 +124,15 @@ TEST(MostSimilar, OfEqualOnesHaveTheLowestRows) {
   const Similar similar = most_similar(bank, queries, 4, world, testing::indices({1, 20}));
 
   EXPECT_TRUE(at::equal(similar.row, testing::indices({0, 2, 3, 4, 0, 1, 2, 3}).view({2, 4})));
+}
+
+TEST(MostSimilar, AreNotOfFewerImagesOrOfNoNumbers) {
+  comm::Communicator world = test::world();
+  at::Tensor bank = at::ones({3, 2});
+
+  EXPECT_THROW(most_similar(bank, bank.narrow(0, 0, 1), 3, world, testing::indices({0})), Bug);
+  bank.fill_(std::numeric_limits<float>::quiet_NaN());
+  EXPECT_THROW(most_similar(bank, at::ones({1, 2}), 2, world), Bug);
 }
 
 // Values of very different sizes, of which sums in another order would be others.

@@ -169,6 +169,12 @@ TEST(Knn, MoreNeighboursThanLabelledImagesAreRefused) {
   }
 }
 
+TEST(Knn, NumbersOfNeighboursAreCheckedWithoutFeatures) {
+  EXPECT_NO_THROW(check_neighbours({.neighbours = {3, 12}}, 12));
+  EXPECT_THROW(check_neighbours({.neighbours = {13, 3}}, 12), UsageError);
+  EXPECT_THROW(check_neighbours({.neighbours = {12}, .leave_own_out = true}, 12), UsageError);
+}
+
 TEST(Knn, ImagesOfTheBankAreJudgedByTheOthers) {
   comm::Communicator world = test::world();
   constexpr std::int64_t kBank = 30;

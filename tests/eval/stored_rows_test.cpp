@@ -52,6 +52,16 @@ TEST(StoredRows, ThatNobodyWroteAreZero) {
   EXPECT_EQ(rows.block(0, 7).sum().item<int>(), -6);
 }
 
+// 5,000,000 values are reduced in two pieces.
+TEST(StoredRows, OfManyValuesAreReadInPieces) {
+  comm::Communicator world = test::world();
+  const at::Tensor values = at::arange(5'000'000, at::kFloat).view({5000, 1000});
+
+  const StoredRows rows = testing::stored(values, world);
+
+  EXPECT_TRUE(rows.block(0, 5000).equal(values));
+}
+
 TEST(StoredRows, AreSharedOutBlockByBlock) {
   comm::Communicator world = test::world();
   const at::Tensor values = at::arange(20000).to(at::kFloat).unsqueeze(1);
@@ -64,6 +74,21 @@ TEST(StoredRows, AreSharedOutBlockByBlock) {
 
   world.all_reduce(seen).wait();
   EXPECT_TRUE(seen.equal(at::ones({20000})));
+}
+
+TEST(StoredRows, OfMoreImagesThanAProbeTakesAreRefused) {
+  comm::Communicator world = test::world();
+  const StoredRows rows(std::int64_t{1} << 31, 2, world);  // nobody writes one
+  const LabelsOf none = [](std::int64_t, std::int64_t count) {
+    return std::vector<std::int32_t>(static_cast<std::size_t>(count), -1);
+  };
+  try {
+    (void)train_probes({rows, none}, 2, {.rates = {0.1}}, world);
+    FAIL() << "2,147,483,648 images";
+  } catch (const UsageError& error) {
+    EXPECT_EQ(error.text().what,
+              "the training split has 2147483648 images, a probe learns from 2147483647 at most");
+  }
 }
 
 TEST(StoredRows, SayWhereThereIsNoRoom) {
@@ -132,7 +157,8 @@ TEST(MemoryOfFeatures, ProbesHoldBlocksAndASmallOrder) {
   const auto held = [&](std::int64_t count) {
     const StoredRows features = made(count, world);
     return testing::HeapPeak::of([&] {
-      (void)eval::train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096}, world);
+      (void)eval::train_probes({features, made_labels}, 3, {.rates = {0.1}, .epochs = 1, .batch = 4096},
+                               world);
     });
   };
   (void)held(kFew);

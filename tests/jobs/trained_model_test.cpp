@@ -306,10 +306,13 @@ TEST_F(OtherDataset, FeaturesAreJudgedByAContextToo) {
   EXPECT_EQ(judged.columns.label, "site");
   ASSERT_EQ(judged.tests.size(), 1U);
   EXPECT_EQ(judged.tests[0].dataset.column("site").size(), 12U);
-  const auto refuse = [](std::span<const data::Dataset> tests) {
-    throw UsageError({"not " + tests.front().split(), "", ""});
+  const auto refuse = [](const train::SplitCounts& train, std::span<const data::Dataset> tests) {
+    throw UsageError(
+        {fmt::format("not {} by {} of {}", tests.front().split(), train.all(), train.split), "", ""});
   };
-  expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world, refuse); }), {"not test"});
+  expect_has(
+      refusal(ExitCode::usage, [&] { compute_features(options, world, refuse); }),
+      {fmt::format("not test by {} of {}", judged.train.dataset.rows(), judged.train.dataset.split())});
   options.of = "sit";
   expect_has(refusal(ExitCode::usage, [&] { compute_features(options, world); }), {"did you mean 'site'?"});
   const fs::path bare = other({}, "bare");
@@ -423,7 +426,8 @@ TEST_F(OtherDataset, SplitsThatCannotBeScoredArePassedOver) {
   const auto splits = open_scored_splits(trained, {}, "train", "corner", world);
 
   ASSERT_EQ(splits.size(), 1U);
-  EXPECT_EQ(splits.front().split(), "test");
+  EXPECT_EQ(splits.front().dataset.split(), "test");
+  EXPECT_EQ(splits.front().counts.all(), splits.front().dataset.rows());
   EXPECT_EQ(open_scored_splits(trained, {"empty", "test"}, "train", "corner", world).size(), 1U);
   expect_has(refusal(ExitCode::usage, [&] { open_split(trained, "empty", {}, world); }),
              {"split 'empty' has no images"});

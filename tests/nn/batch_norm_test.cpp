@@ -82,6 +82,21 @@ TEST_P(BatchNormOfOneGroup, HasNoParametersWhereItIsNotAffine) {
 
 INSTANTIATE_TEST_SUITE_P(Scopes, BatchNormOfOneGroup, ::testing::Values(NormScope::group, NormScope::all));
 
+TEST(BatchNorm, StatisticsOfBf16AreFp32) {
+  for (const bool affine : {false, true}) {
+    BatchNorm of_bf16(3, NormScope::group, affine), of_same(3, NormScope::group, affine);
+    const at::Tensor x = maps(4).to(at::kBFloat16);
+    const at::Tensor out = of_bf16.forward(x, training(), {});
+    const at::Tensor wanted = of_same.forward(x.to(at::kFloat), training(), {});
+    of_bf16.finish_step();
+    of_same.finish_step();
+    EXPECT_EQ(out.scalar_type(), at::kBFloat16);
+    EXPECT_LE(difference(out, wanted), 0.02);
+    for (const char* name : {"running_mean", "running_var"})
+      EXPECT_LE(difference(of_bf16.named_buffers()[name], of_same.named_buffers()[name]), 1e-5) << name;
+  }
+}
+
 TEST(BatchNorm, GroupsAreNormalisedEachByItself) {
   Pair pair(NormScope::group);
   const at::Tensor x = maps(6);

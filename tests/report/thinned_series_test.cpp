@@ -76,6 +76,31 @@ TEST(ThinnedSeries, StepsThatARunWentBackBehindAreReplaced) {
   EXPECT_EQ(series.points(), (Series{{0, 3}}));
 }
 
+/// As many values, `first` before all others, as make stretches of `width`.
+ThinnedSeries thinned_behind(const Series& first, std::int64_t width) {
+  ThinnedSeries series;
+  for (const auto& [step, value] : first) series.add(step, value);
+  for (std::int64_t i = series.count(); i <= kStretches * width / 2; ++i)
+    series.add(static_cast<double>(100 + i), 0);
+  return series;
+}
+
+// 17 / (17 / 7) is more than 7 in fp64.
+TEST(ThinnedSeries, TheValueOfAStepThatComesAgainIsNotCountedTwice) {
+  ThinnedSeries series =
+      thinned_behind({{0, 1}, {2, 1}, {4, 1}, {6, 1}, {8, 1}, {10, 1}, {12, 1}, {17, 1}}, 8);
+  series.add(17, 1);
+
+  EXPECT_EQ(series.count(), 8);
+}
+
+TEST(ThinnedSeries, ExtremesOfStepsThatWereReplacedStay) {
+  ThinnedSeries series = thinned_behind({{0, 1}, {1, 1}, {2, -100}, {3, 100}}, 4);
+  series.add(1, 2);
+
+  EXPECT_EQ(series.points(), (Series{{0, -100}, {0, 100}, {1, 2}}));
+}
+
 TEST(ThinnedSeries, OfALongRunAreCountedExactly) {
   ThinnedSeries series;
   const auto add = [&](std::int64_t first, std::int64_t last) {

@@ -3,6 +3,7 @@
 #include <string>
 #include <sys/stat.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -86,6 +87,23 @@ TEST(Metrics, ADamagedLineIsNamed) {
   } catch (const DataError& error) {
     EXPECT_EQ(error.text().where, file.string() + ":2");
   }
+}
+
+// Written in blocks of 1 MiB.
+TEST(Metrics, OfALongRunAreTrimmedLineByLine) {
+  const testing::TemporaryFolder folder;
+  const auto line = [](int step) {
+    return fmt::format(R"({{"kind":"step","step":{},"seconds":0.5}})", step);
+  };
+  std::string kept, rest;
+  for (int step = 1; step <= 60'000; ++step) (step <= 50'000 ? kept : rest) += line(step) + "\n";
+  const auto file = folder.write("metrics.jsonl", kept + rest + R"({"kind":"st)");
+
+  const KeptMetrics found = trim_metrics(file, 50'000, false);
+
+  EXPECT_EQ(found.steps, 50'000);
+  EXPECT_EQ(found.seconds, 25'000);
+  EXPECT_TRUE(read_file(file) == kept);
 }
 
 TEST(Metrics, AFileThatCannotBeOpenedIsRefused) {

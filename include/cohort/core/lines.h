@@ -33,7 +33,10 @@ class LineReader {
 /// The same lines, last to first; a last one without its end is left out.
 class LinesFromEnd {
  public:
+  /// Opens it by open_file(), and finds the end of its last line as it is now. Throws DataError.
   LinesFromEnd(std::filesystem::path file, Links links);
+  /// As LineReader::next(): the line is valid until the next call. Throws DataError, also when the file
+  /// became shorter.
   bool next(std::string_view& line);
 
  private:

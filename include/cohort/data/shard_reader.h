@@ -20,6 +20,10 @@ class ShardReader {
   /// rows unlike `entry`, truncated; or a field that is not there as `fields` say.
   static ShardReader open(const std::filesystem::path& folder, const ShardEntry& entry,
                           const ImageLayout& layout, Codec codec, const std::vector<Field>& fields = {});
+  /// A label or context of all rows, [rows], by its path in the file, of a shard of which nothing else is
+  /// read. Throws DataError.
+  static std::vector<std::int32_t> column(const std::filesystem::path& folder, const ShardEntry& entry,
+                                          const std::string& path);
   ShardReader(ShardReader&&) noexcept;
   ShardReader& operator=(ShardReader&&) noexcept;
   ShardReader(const ShardReader&) = delete;

@@ -23,7 +23,9 @@ template <class Label>
 void move_mask(const MaskOf<const Label>& image, const ViewGeometry& geometry, Label outside,
                const MaskOf<Label>& view);
 
-/// The same of a volume, [depth, height, width]: each slice of the view by the slice that its middle lies in.
+/// The same of a volume, [depth, height, width]: each slice of the view by the slice that its middle lies in,
+/// and `outside` in all of it where that is before the first or behind the last: the padding of a volume that
+/// is less deep than the view.
 template <class Label>
 struct VolumeMaskOf {
   std::span<Label> labels;

@@ -48,7 +48,8 @@ class SimilarImages {
   /// `queries` [n, D] f32; `own` [n] i64: where the queries stand in the bank themselves, which does not
   /// count; undefined: nowhere. k of at most the images of the bank, or one less.
   SimilarImages(const at::Tensor& queries, std::int64_t k, at::Tensor own = {});
-  /// `features` [m, D] f32 of the rows `rows` [m] i64 of the bank.
+  /// `features` [m, D] f32 of the rows `rows` [m] i64 of the bank. Precondition: these and the queries are
+  /// finite.
   void add(const at::Tensor& rows, const at::Tensor& features);
   /// Collective, once.
   Similar finish(comm::Communicator& ranks);

@@ -18,6 +18,9 @@ struct KnnConfig {
   bool leave_own_out = false;  ///< the queries are the bank, in its order: no image is a neighbour of itself
 };
 
+/// Throws UsageError: a k exceeds the `labelled` images with a label that are neighbours.
+void check_neighbours(const KnnConfig& config, std::int64_t labelled);
+
 /// What becomes of answers: logits [n, classes] f32, logarithms of the shares of the votes, of queries `rows`
 /// [n] i64, by config.neighbours[number]. Each query is on one rank.
 using TakeVotes = std::function<void(std::size_t number, const at::Tensor& rows, const at::Tensor& logits)>;
@@ -36,7 +39,8 @@ void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
 
 /// Collective. classify_by_neighbours() of the images of `dataset`, whose features are `queries` and whose
 /// columns `reader` reads, scored for each k; the classifier is "knn k=<k>", and says of what
-/// (classifier_of()). columns.label: a label, or a context. Throws UsageError or DataError.
+/// (classifier_of()). columns.label: a label, or a context. The scores of each k are counted beside the
+/// others': what scores need in memory and in TMPDIR is needed for each. Throws UsageError or DataError.
 std::vector<Evaluation> evaluate_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
                                                const data::Dataset& dataset, data::ColumnReader& reader,
                                                const EvaluationColumns& columns, const KnnConfig& config,

@@ -35,7 +35,8 @@ struct Probe {
 /// Collective. `examples`: features [N, D] f32; those without a label are left out. The rates are divided
 /// over the ranks and every rank gets all classifiers: the same bits on any number of ranks. Memory of a
 /// rank: a block of 8192 images, a batch, and the order of up to 2²⁰ images; orders of more are computed
-/// (Permutation). Throws DataError when no image has a label.
+/// (Permutation). Throws DataError when no image has a label, UsageError where there
+/// are 2³¹ images or more.
 std::vector<Probe> train_probes(const LabelledRows& examples, std::int64_t classes, const ProbeConfig& config,
                                 comm::Communicator& ranks);
 

@@ -30,10 +30,10 @@ class StoredRows {
   /// Throws DataError.
   void write(const at::Tensor& rows, const at::Tensor& values);
   /// Collective. Rows `first` … `first` + `count` - 1 on every rank, [count, width]; 0 where nobody wrote
-  /// one. Throws DataError.
+  /// one. Throws DataError, on every rank.
   [[nodiscard]] at::Tensor block(std::int64_t first, std::int64_t count) const;
   /// Collective. The rows `rows` [n] i64, the same on every rank, on every rank, [n, width]. Throws
-  /// DataError.
+  /// DataError, on every rank.
   [[nodiscard]] at::Tensor gather(const at::Tensor& rows) const;
   /// Collective. Calls use(first, rows [n, width]) for blocks of 8192 rows, each on one rank. Throws what
   /// `use` throws, on every rank.
