@@ -147,8 +147,9 @@ class Samples(unittest.TestCase):
         rows = self.converted("cells")
         self.assertEqual(len(rows), 12)
         for path in (SAMPLES / "cells").glob("*.tif"):
-            for number, series in enumerate(tifffile.TiffFile(path).series):
-                self.same(rows[f"{path.name}/{number}"][0], series.asarray(), path.name)
+            with tifffile.TiffFile(path) as file:
+                for number, series in enumerate(file.series):
+                    self.same(rows[f"{path.name}/{number}"][0], series.asarray(), path.name)
         self.assertEqual([len(context["values"]) for context in self.description("cells")["contexts"]], [2])
 
     def test_tiles_of_slides(self):
