@@ -222,7 +222,7 @@ TEST(OmeXml, RowsAndColumnsAreCalledByTheirConventions) {
 
 TEST(OmeXml, SaysWhatIsWrong) {
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZT">)"), "");
-  EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged in line 1: "));
+  EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged: line 1: "));
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZC">)"), "its OME-XML has 'XYCZC' for DimensionOrder");
   EXPECT_EQ(problem_of_xml(R"(><TiffData FirstZ="3"/>)"), "its OME-XML names more planes than there are");
   EXPECT_EQ(problem_of_xml(R"(><TiffData IFD="-1"/>)"), "its OME-XML has '-1' for IFD");
@@ -236,8 +236,26 @@ TEST(OmeXml, SaysWhatIsWrong) {
             "its OME-XML claims too many planes");
   std::string deep;
   for (int i = 0; i < 100000; ++i) deep += "<a b='/>'>";
-  EXPECT_EQ(problem_of_xml(">", deep), "its OME-XML is nested too deeply");
+  EXPECT_EQ(problem_of_xml(">", deep), "its OME-XML is damaged: elements are nested too deeply");
   EXPECT_TRUE(parse_ome_xml("<OME><BinaryOnly MetadataFile='b'/></OME>", "a").empty());
+}
+
+// By recursion so many elements would end the process, whatever hides quotes before them.
+TEST(OmeXml, QuotesHideNoDepth) {
+  std::string deep;
+  for (int i = 0; i < 300000; ++i) deep += "<a>";
+  for (const std::string before : {"<OME></x'><OME>", "<OME><a'>", "<!DOCTYPE OME '><OME>"}) {
+    std::string problem;
+    try {
+      parse_ome_xml(before + deep, "a.ome.tif");
+    } catch (const OmeProblem& found) {
+      problem = found.what();
+    }
+    const bool is_type = before.starts_with("<!");
+    EXPECT_EQ(problem, is_type ? "its OME-XML is damaged: it declares a type of document"
+                               : "its OME-XML is damaged: elements are nested too deeply")
+        << before;
+  }
 }
 
 }  // namespace
