@@ -48,6 +48,18 @@ void check_columns(const Source& source, const ConvertOptions& options) {
   }
 }
 
+/// Whoever reads a source gives each image a value of each column.
+void check_sizes(const Source& source) {
+  const std::size_t images = source.ids.size();
+  const auto check = [&](const std::string& what, const Categories& values) {
+    COHORT_CHECK(values.size() == images, "{} values of {} for {} images", values.size(), what, images);
+  };
+  if (!source.splits.empty()) check("the splits", source.splits);
+  for (const auto* columns : {&source.labels, &source.contexts}) {
+    for (const Column& column : *columns) check(column.name, column.values);
+  }
+}
+
 /// The index of each image's text in `vocabulary`, -1 for the empty one. Throws as indices().
 data::PackedIndices indices_of(Categories::Coded coded, const std::vector<std::string>& vocabulary,
                                const std::string& what, const std::string& option) {
@@ -369,6 +381,7 @@ std::string layout_text(const data::ImageLayout& layout) {
 
 Plan make_plan(const Source& source, const ConvertOptions& options) {
   check_columns(source, options);
+  check_sizes(source);
   Plan plan;
   plan.description.name = dataset_name(options);
   plan.description.license = options.license;
