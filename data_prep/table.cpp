@@ -350,10 +350,7 @@ void LargeTable::Impl::hold(std::int64_t block) {
 LargeTable::LargeTable(const std::filesystem::path& file) : impl_(std::make_shared<Impl>()) {
   Impl& table = *impl_;
   table.file = file.string();
-  try {
-    if (!is_parquet(file) && index(file)) return;
-  } catch (const DataError&) {  // Table says what of a file is wrong first
-  }
+  if (!is_parquet(file) && index(file)) return;
   table.rows = 0;
   table.whole = Table::read(file);
   table.columns = table.whole->columns;

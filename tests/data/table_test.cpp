@@ -149,6 +149,10 @@ TEST_F(TableFile, ALargeTableRefusesTheSame) {
     const auto file = folder_.write("bad.csv", text);
     EXPECT_EQ(message_of([&] { LargeTable{file}; }), message_of([&] { Table::read(file); })) << text;
   }
+  // Lines behind a bad one are not read for it.
+  const auto first = folder_.write("first.csv", "a,b\n1\nK\xF6ln,2\n");
+  EXPECT_NE(message_of([&] { LargeTable{first}; }).find("the line has 1 cells for 2 columns"),
+            std::string::npos);
   const LargeTable table(folder_.write("good.csv", "a,b\n1,2\n"));
   EXPECT_NE(
       message_of([&] { static_cast<void>(table.column("c", "--id")); }).find("the table has no column 'c'"),
