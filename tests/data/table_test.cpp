@@ -159,6 +159,36 @@ TEST_F(TableFile, ALargeTableRefusesTheSame) {
       std::string::npos);
 }
 
+TEST_F(TableFile, ALargeTableNoticesThatItsFileWasChanged) {
+  std::string text = "a,b\n";
+  for (int i = 0; i < 100; ++i) text += "1,2\n";
+  const auto replaced = [&](char by_comma, char by_line_end) {
+    std::string changed = text;
+    for (std::size_t at = 4; at < changed.size(); ++at) {
+      if (changed[at] == ',') changed[at] = by_comma;
+      if (changed[at] == '\n') changed[at] = by_line_end;
+    }
+    return changed;
+  };
+  std::string fewer = text;  // lines, of as many cells
+  for (std::size_t at = 4; at < fewer.size(); at += 8) fewer.replace(at, 4, "\n\n\n\n");
+  for (const std::string& changed :
+       {replaced(';', '\n'), replaced(',', ','), replaced(',', ' '), text.substr(0, 20), fewer}) {
+    const LargeTable table(folder_.write("changing.csv", text));
+    EXPECT_EQ(table.cell(99, 1), "2");
+    folder_.write("changing.csv", changed);
+    for (const std::int64_t row : {0, 40}) {
+      EXPECT_NE(message_of([&] {
+                  static_cast<void>(table.cell(row, 1));
+                }).find("the table has changed while it was read"),
+                std::string::npos)
+          << changed.substr(0, 30);
+      EXPECT_NE(message_of([&] { static_cast<void>(table.line(row)); }).find("the table has changed"),
+                std::string::npos);
+    }
+  }
+}
+
 TEST(Vocabulary, NumbersByValueTextsByBytes) {
   EXPECT_EQ(distinct({"10", "9", "", "-1", "9"}), (std::vector<std::string>{"-1", "9", "10"}));
   EXPECT_EQ(distinct({"b10", "b9", "a"}), (std::vector<std::string>{"a", "b10", "b9"}));
