@@ -89,8 +89,9 @@ std::string file_of(const Xml& tiff_data, const std::string& own_uuid, const std
   return name;
 }
 
-/// Puts the pages that one TiffData element names where they belong.
-void add_pages(const Xml& tiff_data, const std::string& file, const Strides& strides, OmeSeries& series) {
+/// Puts the pages that one TiffData element names where they belong. How many.
+std::int64_t add_pages(const Xml& tiff_data, const std::string& file, const Strides& strides,
+                       OmeSeries& series) {
   const std::int64_t first = number(tiff_data, "FirstZ", 0, 0) * strides.z +
                              number(tiff_data, "FirstC", 0, 0) * strides.c +
                              number(tiff_data, "FirstT", 0, 0) * strides.t;
@@ -106,6 +107,7 @@ void add_pages(const Xml& tiff_data, const std::string& file, const Strides& str
     series.pages[static_cast<std::size_t>((t * series.planes + z) * series.pages_of_plane + c)] = {file,
                                                                                                    page + i};
   }
+  return count;
 }
 
 std::vector<std::string> names_of_channels(const std::vector<const Xml*>& channels, std::int64_t count) {
@@ -145,7 +147,11 @@ OmeSeries series_of(const Xml& image, bool is_only, const std::string& own_uuid,
   series.pages.resize(static_cast<std::size_t>(pages));
   const Strides strides = strides_of(attribute(element, "DimensionOrder", "XYCZT"), series);
   const auto tiff_data = elements(element, "TiffData");
-  for (const Xml* data : tiff_data) add_pages(*data, file_of(*data, own_uuid, own_name), strides, series);
+  std::int64_t named = 0;
+  for (const Xml* data : tiff_data) {
+    named += add_pages(*data, file_of(*data, own_uuid, own_name), strides, series);
+    if (named > kMostPages) throw OmeProblem("its OME-XML names too many planes");
+  }
   if (tiff_data.empty() && is_only) add_pages(Xml(), "", strides, series);
   return series;
 }
