@@ -142,8 +142,8 @@ std::vector<std::string> channel_names(const Source& source, const ConvertOption
                     "--channels", "name each of them, in their order"});
 }
 
-void check_layout(const data::ImageLayout& found, const data::ImageLayout& wanted, const std::string& id) {
-  if (found == wanted) return;
+[[noreturn]] void refuse_layout(const data::ImageLayout& found, const data::ImageLayout& wanted,
+                                const std::string& id) {
   std::string fix = "all images need the same number of channels and pixel type";
   if (found.height != wanted.height || found.width != wanted.width)
     fix = "give all images one size with --resize";
@@ -297,7 +297,8 @@ struct LastSize {
 Remarks store(const Source& source, const ConvertOptions& options, const data::ImageLayout& layout,
               std::int64_t index, const Image& image, std::span<std::byte> out) {
   const Image stored = prepared(source, options, index, image);
-  check_layout(stored.layout, layout, source.ids[static_cast<std::size_t>(index)]);
+  if (stored.layout != layout)
+    refuse_layout(stored.layout, layout, source.ids[static_cast<std::size_t>(index)]);
   std::memcpy(out.data(), stored.pixels.data(), out.size());
   return stored.remarks;
 }
