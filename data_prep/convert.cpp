@@ -440,6 +440,7 @@ void describe_images(const Source& source, const ConvertOptions& options, data::
   description.fields = shaped_fields(source, change_of(options, first.layout), 0);
   check_fields(description, source.where);
   description.channels = channel_names(source, options, description.images.channels);
+  description.check_names();
   const data::Preparation preparation = options.preparation();
   description.preparation =
       preparation == data::Preparation{} ? source.preparation : std::optional(preparation);
@@ -451,17 +452,18 @@ void describe_images(const Source& source, const ConvertOptions& options, data::
   data::check_codec(description.codec, description.images);
 }
 
-/// Collective. That of rank 0, which has no mean and deviation yet, on all ranks.
-void share(data::Description& description, comm::Communicator& ranks) {
+/// Collective. That of rank 0, which has no mean and deviation yet, on all ranks. `where`: for messages.
+void share(data::Description& description, const std::string& where, comm::Communicator& ranks) {
   const auto channels = static_cast<std::size_t>(description.images.channels);
   std::string text;
-  if (ranks.rank() == 0) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
     description.mean.assign(channels, 0), description.deviation.assign(channels, 1);
     text = data::description_text(description);
-  }
+  });
   text = ranks.broadcast_text(std::move(text));
   comm::together(ranks, [&] {
-    description = data::parse_description(text, kDescriptionFile);
+    description = data::parse_description(text, where);
     description.mean.clear(), description.deviation.clear();
   });
 }
@@ -486,7 +488,7 @@ ExitCode convert_all(const Source& source, const ConvertOptions& options, comm::
     plan.description.source = fingerprint(plan, source, files, options);
     same = already_there(options, plan.description);
   });
-  share(plan.description, ranks);
+  share(plan.description, source.where, ranks);
   if (ranks.max(std::int64_t{same}) == 1) {
     if (options.recheck) recheck(source, plan.rows, options, ranks);
     log_info(fmt::format(

@@ -186,6 +186,9 @@ TEST_F(Commands, ImagesNamesWhatDoesNotFit) {
             std::string::npos);
   EXPECT_NE(refused("convert images {0}/none --out {0}/d").find("there is no such folder"),
             std::string::npos);
+  EXPECT_NE(refused("convert images {0}/photos --channels \xff --out {0}/d")
+                .find("the name of a channel is not valid UTF-8: '\\xff'"),
+            std::string::npos);
   for (const char* layout : {"context/context", "label:a/label:a", "split:a/split:b"}) {
     EXPECT_NE(refused(fmt::format("convert images {{0}}/photos --layout {} --out {{0}}/d", layout))
                   .find("two levels of the layout say the "),
