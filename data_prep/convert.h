@@ -73,6 +73,9 @@ ExitCode convert(const Source& source, const ConvertOptions& options, comm::Comm
 data::PixelSource pixel_source(const Source& source, const ConvertOptions& options,
                                const data::Description& description, Remarks& remarks);
 
+/// JPEG files are JPEG images already, unless something is to be done to them.
+bool keeps_jpeg_files(const Source& source, const ConvertOptions& options);
+
 /// What the options do to an image that is `before`.
 ImageChange change_of(const ConvertOptions& options, const data::ImageLayout& before);
 

@@ -77,7 +77,8 @@ class CocoImages {
            "--images", "name one for all files, or one for each in their order"});
     facts_ = wanted_facts(options_.facts, options_.common);
     for (const std::string& text : options_.files) {
-      const std::filesystem::path file = file_and_split(text).first;
+      auto [file, split] = file_and_split(text);
+      splits_.push_back(std::move(split));
       files_.push_back(read_coco(file, facts_));
       check_categories(files_.back(), files_.front());
       source.archives.push_back(file);
@@ -116,7 +117,7 @@ class CocoImages {
 
   [[nodiscard]] std::vector<std::string> splits_of_files() const {
     std::vector<std::string> splits;
-    for (const Row& each : rows_) splits.push_back(file_and_split(options_.files[each.file]).second);
+    for (const Row& each : rows_) splits.push_back(splits_[each.file]);
     return splits;
   }
 
@@ -214,6 +215,7 @@ class CocoImages {
 
   const CocoOptions& options_;
   std::vector<CocoFile> files_;
+  std::vector<std::string> splits_;  // one a file
   std::vector<Row> rows_;
   std::vector<std::string> facts_;  // that are kept of images
 };

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -37,6 +39,21 @@ struct Level {
   std::string name;
 };
 
+/// Two levels may have a name in common where one is a context and one a label; an image has one split.
+std::pair<std::string, std::string> said_by(const Level& level) {
+  return {level.kind, level.kind == "split" ? "" : level.name};
+}
+
+void check_levels(const std::vector<Level>& levels) {
+  std::set<std::pair<std::string, std::string>> said;
+  for (const Level& level : levels) {
+    if (level.kind == "-" || said.insert(said_by(level)).second) continue;
+    throw UsageError(
+        {fmt::format("two levels of the layout say the {} '{}'", level.kind, level.name), "--layout",
+         "name them apart, context:country/context:city; - stands for a level that says nothing"});
+  }
+}
+
 constexpr const char* kNone = "none";  // the folders say nothing; images may lie at any depth
 
 std::vector<Level> parse_layout(const std::string& layout) {
@@ -54,6 +71,7 @@ std::vector<Level> parse_layout(const std::string& layout) {
     }
     levels.push_back(level);
   }
+  check_levels(levels);
   return levels;
 }
 
@@ -203,6 +221,17 @@ std::string layout_of(const ImagesOptions& options, const std::vector<std::strin
   refuse_unsaid(in_split == paths.end() ? most : *in_split, where);
 }
 
+void check_said_once(const Level& level, const Source& source) {
+  const std::vector<Column>& columns = level.kind == "label" ? source.labels : source.contexts;
+  const bool is_said = (level.kind == "label" || level.kind == "context") &&
+                       std::any_of(columns.begin(), columns.end(),
+                                   [&](const Column& column) { return column.name == level.name; });
+  if (is_said)
+    throw UsageError({fmt::format("folders and an option both say the {} '{}'", level.kind, level.name),
+                      fmt::format("--layout, --{}", level.kind),
+                      "leave one of them out, or name one otherwise: context:folder"});
+}
+
 /// What files of OME-TIFF, a table and then the folders say of the images.
 void read_all_facts(Source& source, const ImagesOptions& options, const std::string& layout,
                     const OmeImages* ome) {
@@ -222,6 +251,7 @@ void read_all_facts(Source& source, const ImagesOptions& options, const std::str
   if (has_split && !source.splits.empty())
     throw UsageError({"folders and an option both say which split an image is in", "--split, --layout",
                       "leave one of them out; - stands for a level that says nothing"});
+  for (const Level& level : levels) check_said_once(level, source);
   for (std::size_t i = 0; i < source.ids.size(); ++i)
     add_folders(source, levels, ome != nullptr ? ome->file_of(i) : source.ids[i], layout);
 }

@@ -11,6 +11,7 @@
 
 #include "data_prep/convert.h"
 #include "data_prep/facts.h"
+#include "data_prep/folder_fields.h"
 #include "data_prep/image_files.h"
 #include "data_prep/nifti.h"
 #include "data_prep/nifti_fields.h"
@@ -121,12 +122,9 @@ class NiftiFiles {
   void add_fields() {
     const int axis = options_.slice_axis();
     for (const std::string& text : options_.fields.of(data::FieldKind::mask)) {
-      const auto [folder_text, given] = renamed(text);
-      const std::filesystem::path folder(folder_text);
+      const auto [folder, name] = folder_and_name(text);
       if (!std::filesystem::is_directory(folder))
         throw DataError({"there is no such folder", folder.string(), "check the path"});
-      const bool is_named = text.find('=') != std::string::npos;
-      const std::string name = is_named ? given : (folder / "").parent_path().filename().string();
       source.fields.push_back(nifti_masks({name,
                                            data::FieldKind::mask,
                                            data::ValueType::u8,

@@ -66,6 +66,12 @@ class VocFolder {
     source.where = options.root.string();
     source.content = checksum_of(options.no_difficult ? "without difficult objects" : "all objects");
     find_images(ranks);
+    source.path = [this](std::int64_t i) { return path(i); };
+    source.image = [this](std::int64_t i) {
+      return read_annotated_image(path(i), image(i).height, image(i).width);
+    };
+    source.file = [this](std::int64_t i) { return read_file(path(i)); };
+    source.place = [this](std::int64_t i) { return path(i).string(); };
     const std::vector<std::string> headers =
         shared_texts(std::ssize(images_), ranks, [this](std::int64_t i) { return header(i); });
     comm::together(ranks, [&] {
@@ -74,12 +80,6 @@ class VocFolder {
                  [this](const std::string& name, const std::string& option) { return fact(name, option); });
       add_fields();
     });
-    source.path = [this](std::int64_t i) { return path(i); };
-    source.image = [this](std::int64_t i) {
-      return read_annotated_image(path(i), image(i).height, image(i).width);
-    };
-    source.file = [this](std::int64_t i) { return read_file(path(i)); };
-    source.place = [this](std::int64_t i) { return path(i).string(); };
   }
   VocFolder(const VocFolder&) = delete;
   VocFolder& operator=(const VocFolder&) = delete;

@@ -68,8 +68,20 @@ Mask mask_of_array(const std::string& content, const std::string& where) {
   return mask;
 }
 
+/// A gray mask that was saved in colour would have numbers of 65,793 and more.
+void refuse_gray_colours(const Image& image, const std::string& where) {
+  const auto plane = static_cast<std::ptrdiff_t>(image.layout.height * image.layout.width);
+  const auto begin = image.pixels.begin(), end = image.pixels.end();
+  const bool is_empty = std::all_of(begin, end, [](std::byte value) { return value == std::byte{0}; });
+  const bool is_gray = std::equal(begin, end - plane, begin + plane);
+  if (is_gray && !is_empty)
+    throw DataError({"the mask is gray, saved in colour: its three channels are equal everywhere", where,
+                     "save it with one channel"});
+}
+
 /// Instances as colours, as the masks of panoptic COCO are (github.com/cocodataset/panopticapi).
-Mask mask_of_colours(const Image& image) {
+Mask mask_of_colours(const Image& image, const std::string& where) {
+  refuse_gray_colours(image, where);
   const auto plane = static_cast<std::size_t>(image.layout.height * image.layout.width);
   Mask mask{image.layout.height, image.layout.width, ValueType::i32, std::vector<std::int32_t>(plane)};
   const auto value = [&](std::size_t channel, std::size_t i) {
@@ -80,15 +92,17 @@ Mask mask_of_colours(const Image& image) {
   return mask;
 }
 
-Mask mask_of_image(const Image& image, const std::string& where) {
+/// `is_lossy`: colours are not those of instances any more.
+Mask mask_of_image(const Image& image, bool is_lossy, const std::string& where) {
   const data::ImageLayout& layout = image.layout;
   const bool is_8_bit = layout.type == data::PixelType::u8;
-  if (layout.channels == 3 && is_8_bit) return mask_of_colours(image);
+  if (layout.channels == 3 && is_8_bit && !is_lossy) return mask_of_colours(image, where);
   if (layout.channels != 1 || layout.type == data::PixelType::f32)
-    fail_decoding(fmt::format("{} channels of {} are no mask: one of u8 or u16 is, the number of a class or "
-                              "of an instance in each pixel, or 8-bit RGB, a colour for each instance",
-                              layout.channels, data::pixel_type_name(layout.type)),
-                  where);
+    fail_decoding(
+        fmt::format("{} channels of {} are no mask: one of u8 or u16 is, the number of a class or "
+                    "of an instance in each pixel, or 8-bit RGB of PNG or TIFF, a colour for each instance",
+                    layout.channels, data::pixel_type_name(layout.type)),
+        where);
   Mask mask{layout.height, layout.width, is_8_bit ? ValueType::u8 : ValueType::i32, {}};
   data::visit_pixels(layout.type, image.pixels.data(), [&](const auto* values) {
     for (std::int64_t i = 0; i < layout.values(); ++i)
@@ -283,10 +297,10 @@ Mask read_mask(const std::filesystem::path& file) {
   const std::string content = read_file(file);
   if (content.starts_with("\x93NUMPY")) return mask_of_array(content, file.string());
   using namespace std::string_view_literals;
-  const bool is_png = content.starts_with("\x89PNG\r\n"sv);
+  const bool is_png = content.starts_with("\x89PNG\r\n"sv), is_jpeg = content.starts_with("\xFF\xD8"sv);
   return mask_of_image(is_png ? decode_png(content, file.string(), PngSamples::as_stored)
                               : decode_image(content, file.string()),
-                       file.string());
+                       is_jpeg, file.string());
 }
 
 Mask moved(const Mask& mask, const data::Preparation& preparation) {

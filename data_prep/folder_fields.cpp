@@ -4,7 +4,12 @@
 #include <filesystem>
 #include <memory>
 #include <numeric>
+#include <system_error>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "data_prep/token_fields.h"
 
@@ -27,28 +32,43 @@ std::string folder_of(const std::string& id) {
   return fs::path(id).parent_path().generic_string();
 }
 
-/// Names in a folder; none where there is no such folder.
+/// Names in a folder; none where there is no such folder. Throws DataError.
 std::unordered_set<std::string> names_in(const fs::path& folder) {
   std::unordered_set<std::string> names;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
     names.insert(entry->path().filename().string());
-  return names;
+  if (!error || error == std::errc::no_such_file_or_directory) return names;
+  throw DataError({fmt::format("the folder cannot be read: {}", error.message()), folder.string(),
+                   "change its permissions"});
+}
+
+/// The number of the folder of each image, in order of their first appearance.
+std::vector<std::uint32_t> folders_of(const Texts& ids) {
+  std::unordered_map<std::string, std::uint32_t> known;
+  std::vector<std::uint32_t> numbers;
+  numbers.reserve(ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto next = static_cast<std::uint32_t>(known.size());
+    numbers.push_back(known.try_emplace(folder_of(ids[i]), next).first->second);
+  }
+  return numbers;
 }
 
 /// The number of the ending that the file beside each image has, a character each. Where there is no file,
 /// the first one: reading it says that it is missing.
 std::string endings_beside(const fs::path& folder, const Texts& ids,
                            const std::vector<std::string>& endings) {
+  const std::vector<std::uint32_t> folders = folders_of(ids);
   std::vector<std::size_t> order(ids.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return folder_of(ids[a]) < folder_of(ids[b]); });
+                   [&](std::size_t a, std::size_t b) { return folders[a] < folders[b]; });
   std::string numbers(ids.size(), '\0');
   std::unordered_set<std::string> names;
   for (std::size_t i = 0; i < order.size(); ++i) {
     const std::string id = ids[order[i]];
-    if (i == 0 || folder_of(id) != folder_of(ids[order[i - 1]])) names = names_in(folder / folder_of(id));
+    if (i == 0 || folders[order[i]] != folders[order[i - 1]]) names = names_in(folder / folder_of(id));
     const auto is_there = [&](const std::string& ending) {
       return names.contains(fs::path(with_ending(id, ending)).filename().string());
     };
@@ -70,10 +90,8 @@ std::vector<Named> named_folders(const FieldOptions& options) {
   for (std::size_t number = 0; number < options.sources.size(); ++number) {
     const auto kind = static_cast<data::FieldKind>(number);
     for (const std::string& text : options.of(kind)) {
-      const auto [folder, given] = renamed(text);
-      const bool is_named = text.find('=') != std::string::npos;
-      all.push_back(
-          {kind, folder, is_named ? given : (fs::path(folder) / "").parent_path().filename().string()});
+      auto [folder, name] = folder_and_name(text);
+      all.push_back({kind, std::move(folder), std::move(name)});
     }
   }
   return all;
@@ -97,6 +115,12 @@ FieldCells cells_of(const Named& named, const Ids& ids, std::string numbers) {
 }
 
 }  // namespace
+
+std::pair<fs::path, std::string> folder_and_name(const std::string& text) {
+  auto [folder, name] = renamed(text);
+  if (text.find('=') == std::string::npos) name = (fs::path(folder) / "").parent_path().filename().string();
+  return {std::move(folder), std::move(name)};
+}
 
 std::vector<FieldSource> folder_fields(const FieldOptions& options, const ConvertOptions& common,
                                        const Texts& ids, comm::Communicator& ranks) {

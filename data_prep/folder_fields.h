@@ -1,5 +1,7 @@
 #pragma once
+#include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cohort/comm/communicator.h"
@@ -9,6 +11,9 @@
 #include "data_prep/texts.h"
 
 namespace cohort::data_prep {
+
+/// Of "FOLDER=NAME", or of "FOLDER", whose last part is the name of the field then.
+std::pair<std::filesystem::path, std::string> folder_and_name(const std::string& text);
 
 /// Collective. The fields that the options name, in folders beside the images: files with the ids of the
 /// images, but for their endings. One rank lists every folder once. Throws UsageError or DataError.

@@ -10,6 +10,8 @@
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
 
+#include "data_prep/read_at.h"
+
 namespace cohort::data_prep {
 namespace {
 
@@ -128,8 +130,7 @@ void LargeArray::read(std::uint64_t at, std::span<std::byte> out) const {
   if (!file_) {
     COHORT_CHECK(at + out.size() <= array_.bytes.size(), "bytes {} of {}", at, array_.bytes.size());
     std::memcpy(out.data(), array_.bytes.data() + at, out.size());
-  } else if (::pread(file_->get(), out.data(), out.size(), static_cast<off_t>(start_ + at)) !=
-             std::ssize(out)) {
+  } else if (read_at(*file_, start_ + at, out) != out.size()) {
     throw DataError({"the archive has changed while it was read", array_.where, "convert again"});
   }
 }
@@ -142,8 +143,7 @@ LargeArray Npz::large_array(const std::string& name) const {
   const std::uint64_t size = zip_.entries().at(found).size;
   const auto file = std::make_shared<const FileDescriptor>(open_file(file_));
   std::string head(std::min(size, kMostHeader), '\0');
-  if (::pread(file->get(), head.data(), head.size(), static_cast<off_t>(*at)) != std::ssize(head))
-    not_npy(where);
+  if (read_at(*file, *at, std::as_writable_bytes(std::span(head))) != head.size()) not_npy(where);
   auto [array, start] = parse_header(head, size, name, where);
   return {std::move(array), file, *at + start};
 }

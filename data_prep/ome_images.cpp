@@ -16,13 +16,29 @@
 namespace cohort::data_prep {
 namespace {
 
-/// What ranks tell each other of a series.
-nlohmann::json header_of(const OmeSeries& series) {
-  return {{"planes", series.planes},
+/// What ranks tell each other of series `number` of a file.
+nlohmann::json header_of(const OmeSeries& series, std::size_t number) {
+  return {{"number", number},
+          {"planes", series.planes},
           {"times", series.times},
-          {"file", series.pages.front().file},
           {"channels", series.channels},
           {"facts", series.facts}};
+}
+
+/// How many series the XML tells of, those that begin in this file, and files where others begin that are not
+/// there: each file of a set tells of all of its series, which would be too much to share.
+nlohmann::json header_of(const std::vector<std::string>& paths, std::size_t file,
+                         const std::vector<OmeSeries>& all) {
+  nlohmann::json own = nlohmann::json::array(), missing = nlohmann::json::array();
+  for (std::size_t number = 0; number < all.size(); ++number) {
+    const std::string& begins_in = all[number].pages.front().file;
+    const auto there = std::filesystem::path(paths[file]).replace_filename(begins_in).generic_string();
+    if (begins_in.empty())
+      own.push_back(header_of(all[number], number));
+    else if (!std::binary_search(paths.begin(), paths.end(), there))
+      missing.push_back(there);
+  }
+  return {{"count", all.size()}, {"own", own}, {"missing", missing}};
 }
 
 }  // namespace
@@ -59,14 +75,14 @@ void OmeImages::read_headers(comm::Communicator& ranks, LeftOut& left_out) {
   });
 }
 
-/// A list of series; empty: the file is no OME-TIFF; a text: why it cannot be read.
+/// Of its series; empty: the file is no OME-TIFF; a text: why it cannot be read.
 std::string OmeImages::header(std::size_t file) const {
   if (!is_called_ome_tiff(paths_[file])) return "";
-  nlohmann::json header = nlohmann::json::array();
+  nlohmann::json header;
   try {
     const OmeTiff tiff(path(file));
     if (!tiff.has_xml()) return "";
-    for (const OmeSeries& series : tiff.series()) header.push_back(header_of(series));
+    header = header_of(paths_, file, tiff.series());
   } catch (const DataError& error) {
     if (!options_.skips) throw;
     header = error.text().what;
@@ -78,20 +94,16 @@ void OmeImages::add_file(std::size_t file, const std::string& header, LeftOut& l
   if (header.empty()) return add({file, -1, 0, 0}, paths_[file]);
   const nlohmann::json all = nlohmann::json::parse(header);
   if (all.is_string()) return left_out.add("files of OME-TIFF that cannot be read", paths_[file]);
-  if (all.empty()) return left_out.add("files of OME-TIFF whose XML stands in another one", paths_[file]);
-  for (std::size_t number = 0; number < all.size(); ++number) {
-    const nlohmann::json& series = all[number];
-    const auto begins_in = series.at("file").get<std::string>();
-    if (!begins_in.empty()) {  // a row of that file
-      const auto there = std::filesystem::path(paths_[file]).replace_filename(begins_in).generic_string();
-      if (!std::binary_search(paths_.begin(), paths_.end(), there))
-        left_out.add("series of OME-TIFF whose first page is in a file that is not there", there);
-      continue;
-    }
-    const auto index = static_cast<std::int64_t>(number);
+  const auto count = all.at("count").get<std::size_t>();
+  if (count == 0) return left_out.add("files of OME-TIFF whose XML stands in another one", paths_[file]);
+  for (const nlohmann::json& there : all.at("missing"))
+    left_out.add("series of OME-TIFF whose first page is in a file that is not there",
+                 there.get<std::string>());
+  for (const nlohmann::json& series : all.at("own")) {
+    const auto index = series.at("number").get<std::int64_t>();
     if (const auto known = series.at("facts").get<Known>(); !known.empty()) facts_[{file, index}] = known;
     keep_channels(series.at("channels").get<std::vector<std::string>>(), file);
-    const std::string id = all.size() == 1 ? paths_[file] : fmt::format("{}/{}", paths_[file], number);
+    const std::string id = count == 1 ? paths_[file] : fmt::format("{}/{}", paths_[file], index);
     const auto times = series.at("times").get<std::int64_t>();
     for (std::int64_t time = 0; time < times; ++time) {
       for (const std::int64_t plane :

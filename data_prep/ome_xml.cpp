@@ -5,69 +5,24 @@
 #include <charconv>
 #include <optional>
 #include <set>
-#include <sstream>
 
-#include <boost/property_tree/ptree.hpp>
-#include <boost/property_tree/xml_parser.hpp>
 #include <fmt/format.h>
 
 #include "cohort/core/printable.h"
+
+#include "data_prep/xml.h"
 
 namespace cohort::data_prep {
 namespace {
 
 using Xml = boost::property_tree::ptree;
 
-/// Behind what `text` has at `at`, or behind the end of it all.
-std::size_t behind(std::string_view text, std::string_view what, std::size_t at) {
-  const std::size_t found = text.find(what, at);
-  return found == std::string_view::npos ? text.size() : found + what.size();
-}
-
-/// The end of the tag that begins at `at`: of its quoted values none ends it.
-std::size_t behind_tag(std::string_view text, std::size_t at) {
-  while (at < text.size() && text[at] != '>') {
-    const char c = text[at++];
-    if (c == '"' || c == '\'') at = behind(text, std::string_view(&c, 1), at);
-  }
-  return std::min(at + 1, text.size());
-}
-
-/// Whether elements are open more than `most` deep: the library's parser recurses.
-bool is_nested_too_deeply(std::string_view text, int most) {
-  int depth = 0;
-  for (std::size_t at = text.find('<'); at != std::string_view::npos; at = text.find('<', at)) {
-    const std::string_view rest = text.substr(at);
-    if (rest.starts_with("<!--")) {
-      at = behind(text, "-->", at + 4);
-    } else if (rest.starts_with("<![CDATA[")) {
-      at = behind(text, "]]>", at);
-    } else if (rest.starts_with("<?")) {
-      at = behind(text, "?>", at);
-    } else {
-      const std::size_t end = behind_tag(text, at);
-      const bool is_whole = end >= 2 && text.substr(0, end).ends_with("/>");
-      if (rest.starts_with("</"))
-        --depth;
-      else if (!is_whole && ++depth > most)
-        return true;
-      at = end;
-    }
-  }
-  return false;
-}
-
 Xml parsed(std::string_view text) {
-  constexpr int kMostDepth = 64;
-  if (is_nested_too_deeply(text, kMostDepth)) throw OmeProblem("its OME-XML is nested too deeply");
-  std::istringstream stream{std::string(text.substr(0, text.find('\0')))};
-  Xml document;
   try {
-    boost::property_tree::read_xml(stream, document);
-  } catch (const boost::property_tree::xml_parser_error& error) {
-    throw OmeProblem(fmt::format("its OME-XML is damaged in line {}: {}", error.line(), error.message()));
+    return parse_xml(text);
+  } catch (const XmlProblem& problem) {
+    throw OmeProblem(fmt::format("its OME-XML is damaged: {}", problem.what()));
   }
-  return document;
 }
 
 /// Elements `name` of `parent`, whatever their prefix.
@@ -134,8 +89,9 @@ std::string file_of(const Xml& tiff_data, const std::string& own_uuid, const std
   return name;
 }
 
-/// Puts the pages that one TiffData element names where they belong.
-void add_pages(const Xml& tiff_data, const std::string& file, const Strides& strides, OmeSeries& series) {
+/// Puts the pages that one TiffData element names where they belong. How many.
+std::int64_t add_pages(const Xml& tiff_data, const std::string& file, const Strides& strides,
+                       OmeSeries& series) {
   const std::int64_t first = number(tiff_data, "FirstZ", 0, 0) * strides.z +
                              number(tiff_data, "FirstC", 0, 0) * strides.c +
                              number(tiff_data, "FirstT", 0, 0) * strides.t;
@@ -151,6 +107,7 @@ void add_pages(const Xml& tiff_data, const std::string& file, const Strides& str
     series.pages[static_cast<std::size_t>((t * series.planes + z) * series.pages_of_plane + c)] = {file,
                                                                                                    page + i};
   }
+  return count;
 }
 
 std::vector<std::string> names_of_channels(const std::vector<const Xml*>& channels, std::int64_t count) {
@@ -190,7 +147,11 @@ OmeSeries series_of(const Xml& image, bool is_only, const std::string& own_uuid,
   series.pages.resize(static_cast<std::size_t>(pages));
   const Strides strides = strides_of(attribute(element, "DimensionOrder", "XYCZT"), series);
   const auto tiff_data = elements(element, "TiffData");
-  for (const Xml* data : tiff_data) add_pages(*data, file_of(*data, own_uuid, own_name), strides, series);
+  std::int64_t named = 0;
+  for (const Xml* data : tiff_data) {
+    named += add_pages(*data, file_of(*data, own_uuid, own_name), strides, series);
+    if (named > kMostPages) throw OmeProblem("its OME-XML names too many planes");
+  }
   if (tiff_data.empty() && is_only) add_pages(Xml(), "", strides, series);
   return series;
 }

@@ -1,6 +1,7 @@
 #include "data_prep/planes.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <type_traits>
 
@@ -39,11 +40,13 @@ Projection::Projection(bool is_mean, const data::ImageLayout& layout)
             is_mean ? 0 : -std::numeric_limits<double>::infinity()) {}
 
 void Projection::add(const std::vector<std::byte>& plane) {
+  constexpr double kNotFinite = std::numeric_limits<double>::quiet_NaN();  // no maximum takes its place
   ++planes_;
   data::visit_pixels(layout_.type, plane.data(), [&](const auto* values) {
     for (std::size_t i = 0; i < sums_.size(); ++i) {
       const auto value = static_cast<double>(values[i]);
-      sums_[i] = is_mean_ ? sums_[i] + value : std::max(sums_[i], value);
+      const double most = std::isfinite(value) ? std::max(sums_[i], value) : kNotFinite;
+      sums_[i] = is_mean_ ? sums_[i] + value : most;
     }
   });
 }

@@ -21,7 +21,7 @@ std::vector<std::int64_t> planes_of(std::int64_t count, const std::string& plane
 class Projection {
  public:
   Projection(bool is_mean, const data::ImageLayout& layout);
-  /// Another plane, [C, H, W] of the layout.
+  /// Another plane, [C, H, W] of the layout. Where one plane has no finite value the result has none.
   void add(const std::vector<std::byte>& plane);
   /// Means of integers are rounded half up.
   void write(std::vector<std::byte>& out) const;

@@ -73,19 +73,23 @@ std::string problem_of(const Source& source, const ConvertOptions& options, std:
   }
 }
 
-/// What every rank compares with: it reads from the beginning until one image can be read.
+/// What every rank compares with: it reads from the beginning until one image can be read. Throws DataError
+/// with the reason of the first one: it may be that of all, such as an option that fits none of them.
 std::optional<Wanted> first_image(const Source& source, const ConvertOptions& options) {
   std::optional<Wanted> wanted;
-  for (std::int64_t i = 0; i < std::ssize(source.ids) && !wanted; ++i)
-    static_cast<void>(problem_of(source, options, i, wanted));
-  return wanted;
+  std::string reason;
+  for (std::int64_t i = 0; i < std::ssize(source.ids) && !wanted; ++i) {
+    const std::string problem = problem_of(source, options, i, wanted);
+    if (i == 0) reason = problem;
+  }
+  if (wanted) return wanted;
+  throw DataError({fmt::format("not one of the images can be read, the first one because of: {}", reason),
+                   source.where, "check the path and the options"});
 }
 
 /// "index TAB reason" of this rank's damaged images, a line each.
 std::string problems_of_rank(const Source& source, const ConvertOptions& options, int rank, int size) {
   std::optional<Wanted> wanted = first_image(source, options);
-  if (!wanted)
-    throw DataError({"not one of the images can be read", source.where, "check the path and the options"});
   std::string lines;
   const auto images = std::ssize(source.ids);
   CountProgress progress("looking for damaged images", images, size);

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <unistd.h>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "cohort/core/text.h"
 
 #include "data_prep/parquet.h"
+#include "data_prep/read_at.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -234,14 +236,15 @@ class LineStream {
     return std::nullopt;
   }
 
+  /// As much as there is already of a long line, which is read from its beginning again.
   void refill() {
     before_ += at_;
     window_.erase(0, std::exchange(at_, 0));
-    const std::size_t kept = window_.size();
-    window_.resize(kept + kBlock);
+    const std::size_t kept = window_.size(), wanted = std::max(kBlock, kept);
+    window_.resize(kept + wanted);
     ssize_t count = 0;
     do {
-      count = ::pread(source_.get(), window_.data() + kept, kBlock, static_cast<off_t>(before_ + kept));
+      count = ::pread(source_.get(), window_.data() + kept, wanted, static_cast<off_t>(before_ + kept));
     } while (count < 0 && errno == EINTR);
     if (count < 0)
       throw DataError(
@@ -306,6 +309,12 @@ std::vector<std::string> Table::cells(const std::string& name, const std::string
   return values;
 }
 
+namespace {
+
+constexpr std::int64_t kRowsOfBlock = 32;
+
+}  // namespace
+
 struct LargeTable::Impl {
   std::string file;
   std::vector<std::string> columns;
@@ -317,7 +326,7 @@ struct LargeTable::Impl {
     std::int64_t number = 0;  // of its first line
   };
   char separator = ',';
-  std::vector<Block> blocks{};  // of kBlock rows each, and the end
+  std::vector<Block> blocks{};  // of kRowsOfBlock rows each, and the end
   FileDescriptor source{};
   std::mutex mutex{};
   std::int64_t held = -1;  // the block whose lines these are
@@ -326,34 +335,30 @@ struct LargeTable::Impl {
   void hold(std::int64_t block);
 };
 
-namespace {
-
-constexpr std::int64_t kRowsOfBlock = 32;
-
-}  // namespace
-
 void LargeTable::Impl::hold(std::int64_t block) {
   if (block == held) return;
   held = -1;
   const auto [offset, number] = blocks.at(static_cast<std::size_t>(block));
   std::string text(blocks.at(static_cast<std::size_t>(block) + 1).offset - offset, '\0');
-  if (::pread(source.get(), text.data(), text.size(), static_cast<off_t>(offset)) != std::ssize(text))
-    throw DataError({"the table has changed while it was read", file, "convert again"});
+  const auto check = [&](bool is_same) {
+    if (!is_same) throw DataError({"the table has changed while it was read", file, "convert again"});
+  };
+  check(read_at(source, offset, std::as_writable_bytes(std::span(text))) == text.size());
   lines.clear();
   for (Scanner scanner(text, file, separator, number); !scanner.done();) {
     Line line = scanner.line();
-    if (!line.cells.empty()) lines.push_back(std::move(line));
+    if (line.cells.empty()) continue;
+    check(line.cells.size() == columns.size());
+    lines.push_back(std::move(line));
   }
+  check(std::ssize(lines) == std::min(kRowsOfBlock, rows - block * kRowsOfBlock));
   held = block;
 }
 
 LargeTable::LargeTable(const std::filesystem::path& file) : impl_(std::make_shared<Impl>()) {
   Impl& table = *impl_;
   table.file = file.string();
-  try {
-    if (!is_parquet(file) && index(file)) return;
-  } catch (const DataError&) {  // Table says what of a file is wrong first
-  }
+  if (!is_parquet(file) && index(file)) return;
   table.rows = 0;
   table.whole = Table::read(file);
   table.columns = table.whole->columns;
@@ -404,6 +409,14 @@ Line LargeTable::line(std::int64_t row) const {
   const std::lock_guard lock(table.mutex);
   table.hold(row / kRowsOfBlock);
   return table.lines.at(static_cast<std::size_t>(row % kRowsOfBlock));
+}
+
+std::string LargeTable::cell(std::int64_t row, std::size_t column) const {
+  Impl& table = *impl_;
+  if (table.whole) return table.whole->lines.at(static_cast<std::size_t>(row)).cells.at(column);
+  const std::lock_guard lock(table.mutex);
+  table.hold(row / kRowsOfBlock);
+  return table.lines.at(static_cast<std::size_t>(row % kRowsOfBlock)).cells.at(column);
 }
 
 std::string LargeTable::place(std::int64_t row) const {

@@ -55,11 +55,11 @@ class LargeTable {
   [[nodiscard]] std::int64_t rows() const noexcept;
   /// Throws as Table::column().
   [[nodiscard]] std::size_t column(const std::string& name, const std::string& option) const;
-  /// That of a row, 0 … rows()-1: fast in order. Throws DataError.
+  /// That of a row, 0 … rows()-1: fast in order; it has columns().size() cells. Throws DataError, also when
+  /// the file has changed.
   [[nodiscard]] Line line(std::int64_t row) const;
-  [[nodiscard]] std::string cell(std::int64_t row, std::size_t column) const {
-    return line(row).cells[column];
-  }
+  /// One of them. Throws as line().
+  [[nodiscard]] std::string cell(std::int64_t row, std::size_t column) const;
   /// "slides.csv:12".
   [[nodiscard]] std::string place(std::int64_t row) const;
 

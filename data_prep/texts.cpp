@@ -1,6 +1,13 @@
 #include "data_prep/texts.h"
 
+#include "cohort/core/error.h"
+
 namespace cohort::data_prep {
+
+void Texts::push_back(std::string_view text) {
+  COHORT_CHECK(!of_, "a function makes the {} texts", count_);
+  held_.add(text);
+}
 
 data::PackedTexts Texts::packed() const {
   if (!of_) return held_;
@@ -14,6 +21,7 @@ Categories::Categories(const std::vector<std::string>& texts) {
 }
 
 void Categories::push_back(std::string_view text) {
+  COHORT_CHECK(!of_, "a function makes the {} texts", count_);
   const auto [code, is_new] =
       code_of_.try_emplace(std::string(text), static_cast<std::int32_t>(held_.names.size()));
   if (is_new) {

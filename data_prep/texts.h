@@ -24,7 +24,7 @@ class Texts {
   Texts(std::int64_t count, std::function<std::string(std::int64_t index)> of)
       : count_(count), of_(std::move(of)) {}
 
-  void push_back(std::string_view text) { held_.add(text); }
+  void push_back(std::string_view text);  ///< not where a function makes them
   [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(of_ ? count_ : held_.size()); }
   [[nodiscard]] bool empty() const { return size() == 0; }
   [[nodiscard]] std::string operator[](std::size_t index) const {
@@ -56,7 +56,7 @@ class Categories {
   Categories(std::int64_t count, std::function<std::string(std::int64_t index)> of)
       : count_(count), of_(std::move(of)) {}
 
-  void push_back(std::string_view text);
+  void push_back(std::string_view text);  ///< not where a function makes them
   [[nodiscard]] std::size_t size() const {
     return static_cast<std::size_t>(of_ ? count_ : held_.codes.size());
   }

@@ -2,15 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <span>
-#include <unistd.h>
 
 #include <fmt/format.h>
+
+#include "data_prep/read_at.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -135,15 +135,7 @@ tsize_t TiffFile::read_at(std::size_t offset, std::span<std::byte> out) const {
     std::memcpy(out.data(), content_.data() + offset, out.size());
     return std::ssize(out);
   }
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t count =
-        ::pread(file_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) break;
-    done += static_cast<std::size_t>(count);
-  }
-  return static_cast<tsize_t>(done);
+  return static_cast<tsize_t>(data_prep::read_at(file_, offset, out));
 }
 
 tsize_t TiffFile::read(thandle_t file, void* out, tsize_t count) {

@@ -88,9 +88,10 @@ std::vector<Step> conversions() {
        true,
        1,
        [](const Place& at) {
-         return conversion({"synth", "--size", "8", "--channels", "1", "--contexts", "100",
-                            "--images-per-context", fmt::format("{}", at.rows / 100)},
-                           at, "synth");
+         return conversion(
+             {"synth", "--size", "8", "--channels", "1", "--contexts", fmt::format("{}", kScaleContexts),
+              "--images-per-context", fmt::format("{}", at.rows / kScaleContexts)},
+             at, "synth");
        },
        {}},
       {"merge",
@@ -307,7 +308,10 @@ bool is_chosen(const Step& step, const ScaleOptions& options) {
          std::find(options.commands.begin(), options.commands.end(), step.name) != options.commands.end();
 }
 
+/// Rows are those of 100 contexts alike, so that all steps have as many.
 void check_options(ScaleOptions& options) {
+  for (std::int64_t& rows : options.rows)
+    rows = (rows + kScaleContexts - 1) / kScaleContexts * kScaleContexts;
   std::sort(options.rows.begin(), options.rows.end());
   options.rows.erase(std::unique(options.rows.begin(), options.rows.end()), options.rows.end());
   if (options.rows.size() < 2)
@@ -317,7 +321,11 @@ void check_options(ScaleOptions& options) {
 /// The folder with all inputs and outputs, removed in the end.
 class Inputs {
  public:
+  /// Throws DataError where there is such a folder already: it may be the user's.
   explicit Inputs(const std::filesystem::path& parent) : folder(parent / "cohort-perf-scale") {
+    if (std::filesystem::exists(folder))
+      throw DataError({"there is a folder of this name already, and inputs would be removed with it",
+                       folder.string(), "remove it, or choose another --dir"});
     make_writable_folder(folder);
   }
   Inputs(const Inputs&) = delete;
@@ -360,7 +368,7 @@ void add_scale(CLI::App& app, Job& job) {
             with(endings_alone(), {ExitCode::rank_failed, "a command that is measured failed"})});
   std::vector<std::string> names;
   for (const Step& step : all_steps()) names.push_back(step.name);
-  command->add_option("--rows", options->rows, "numbers of rows: 100000,1000000")
+  command->add_option("--rows", options->rows, "numbers of rows, rounded up to hundreds: 100000,1000000")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(1000, 1'000'000'000))

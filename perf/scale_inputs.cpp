@@ -18,8 +18,7 @@
 namespace cohort::perf {
 namespace {
 
-constexpr std::int64_t kSide = 8, kPixels = kSide * kSide, kFiles = 64, kScaleContexts = 100,
-                       kScaleClasses = 2, kHeldOut = 512;
+constexpr std::int64_t kSide = 8, kPixels = kSide * kSide, kFiles = 64, kScaleClasses = 2, kHeldOut = 512;
 
 /// A file that is written piece by piece.
 class Pieces {
@@ -136,6 +135,10 @@ void write_manifest(const std::filesystem::path& folder, std::int64_t rows) {
 }
 
 void write_npz(const std::filesystem::path& file, std::int64_t rows) {
+  constexpr std::int64_t kOfRow = kPixels + 1 + 4, kOther = 4096;
+  if (rows > (std::int64_t{UINT32_MAX} - kOther) / kOfRow)
+    throw UsageError({fmt::format("an archive of {} rows takes more than 4 GiB, which is not written", rows),
+                      "--rows", "give fewer rows, or other --commands than 'convert npz'"});
   Archive archive(file);
   archive.add("x.npy", npy_header("|u1", fmt::format("{}, {}, {}", rows, kSide, kSide)), rows, pixels);
   archive.add("class.npy", npy_header("|u1", fmt::format("{},", rows)), rows,

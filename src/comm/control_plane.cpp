@@ -1,4 +1,6 @@
 // Collectives of small host values.
+#include <utility>
+
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
@@ -48,6 +50,7 @@ std::string Communicator::broadcast_text(std::string text, int root) {
 }
 
 std::vector<std::string> Communicator::gather_texts(const std::string& text) {
+  COHORT_CHECK(std::in_range<int>(text.size()), "gather_texts of {} bytes", text.size());
   if (!impl_->queue) return {text};
   const auto mine = std::make_shared<std::string>(text);
   const auto all = std::make_shared<std::string>();

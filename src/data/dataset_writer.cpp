@@ -172,9 +172,9 @@ void remove_ending(std::string& name, std::string_view ending) {
   if (name.ends_with(ending)) name.erase(name.size() - ending.size());
 }
 
-/// The file that another is beside: "train-00000.h5" of "train-00000.h5.done.13311.partial"; itself, if of
-/// none.
-std::string file_beside(std::string name) {
+/// The file for whose writing another is there: "train-00000.h5" of "train-00000.h5.done.13311.partial";
+/// itself, if of none.
+std::string written_file(std::string name) {
   if (name.ends_with(".partial")) {
     remove_ending(name, ".partial");
     const std::size_t end = name.find_last_not_of("0123456789");  // of the process that wrote it
@@ -201,7 +201,7 @@ std::int64_t remove_stale(const std::filesystem::path& folder, const Description
   std::vector<std::filesystem::path> stale;
   std::int64_t finished = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), shard = file_beside(name);
+    const std::string name = entry.path().filename().string(), shard = written_file(name);
     if (shard != kDescriptionFile && !is_shard_name(shard, description)) continue;
     const bool kept = !name.ends_with(".partial") && !name.ends_with(".encoded") &&
                       read_receipt(folder, shard, description.source);
@@ -406,7 +406,7 @@ Description write_dataset(const std::filesystem::path& folder, Description descr
 void remove_leftovers(const std::filesystem::path& folder, const Description& description) {
   std::vector<std::filesystem::path> leftovers;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string(), file = file_beside(name);
+    const std::string name = entry.path().filename().string(), file = written_file(name);
     if (name != file && (file == kDescriptionFile || is_shard_name(file, description)))
       leftovers.push_back(entry.path());
   }

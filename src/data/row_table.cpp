@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
@@ -144,7 +145,12 @@ Row RowTable::operator[](std::int64_t row) const {
 
 std::vector<std::vector<std::int64_t>> dataset_order(const RowTable& rows, std::size_t splits) {
   std::vector<std::size_t> counts(splits);
-  for (std::int64_t i = 0; i < rows.size(); ++i) ++counts[static_cast<std::size_t>(rows.splits()[i])];
+  for (std::int64_t i = 0; i < rows.size(); ++i) {
+    const std::int32_t split = rows.splits()[i];
+    COHORT_CHECK(std::cmp_greater_equal(split, 0) && std::cmp_less(split, splits),
+                 "row '{}' is of split {} of {}", rows.ids()[i], split, splits);
+    ++counts[static_cast<std::size_t>(split)];
+  }
   std::vector<std::vector<std::int64_t>> order(splits);
   for (std::size_t split = 0; split < splits; ++split) order[split].reserve(counts[split]);
   for (std::int64_t i = 0; i < rows.size(); ++i)

@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include <torch/types.h>
 
@@ -73,7 +74,9 @@ ShardRows shard_rows(const RowTable& all, std::span<const std::int64_t> order) {
 
 RowDealer::RowDealer(const RowTable& rows, std::size_t splits, comm::Communicator& ranks)
     : rows_(rows), ranks_(ranks), counts_(splits) {
-  if (ranks.rank() == 0) order_ = dataset_order(rows, splits);
+  comm::together(ranks, [&] {
+    if (ranks.rank() == 0) order_ = dataset_order(rows, splits);
+  });
   for (std::size_t i = 0; i < order_.size(); ++i) counts_[i] = std::ssize(order_[i]);
   ranks.broadcast(at::from_blob(counts_.data(), {std::ssize(counts_)}, at::kLong)).wait();
 }
@@ -82,22 +85,27 @@ ShardRows RowDealer::deal(std::span<const ShardPlace> shards) {
   for (const ShardPlace& shard : shards)
     COHORT_CHECK(shard.first + shard.rows <= counts_.at(shard.split), "split {} has {} rows", shard.split,
                  counts_[shard.split]);
-  ShardRows mine;
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    const bool is_mine = static_cast<int>(i) == ranks_.rank();
-    std::span<const std::int64_t> order;
-    if (ranks_.rank() == 0)
-      order =
-          std::span(order_[shards[i].split])
-              .subspan(static_cast<std::size_t>(shards[i].first), static_cast<std::size_t>(shards[i].rows));
-    if (i == 0) {  // those of rank 0 itself
-      if (is_mine) mine = shard_rows(rows_, order);
-      continue;
-    }
-    const std::string text = ranks_.broadcast_text(ranks_.rank() == 0 ? packed_rows(rows_, order) : "");
-    if (is_mine) mine = unpacked_rows(text);
+  const auto order = [&](std::size_t i) {
+    return std::span(order_[shards[i].split])
+        .subspan(static_cast<std::size_t>(shards[i].first), static_cast<std::size_t>(shards[i].rows));
+  };
+  const auto me = static_cast<std::size_t>(ranks_.rank());
+  std::string mine;
+  for (std::size_t i = 1; i < shards.size(); ++i) {
+    std::string text;
+    comm::together(ranks_, [&] {
+      if (me == 0) text = packed_rows(rows_, order(i));
+      COHORT_CHECK(std::in_range<int>(text.size()), "{} bytes of rows for a shard", text.size());
+    });
+    text = ranks_.broadcast_text(std::move(text));
+    if (i == me) mine = std::move(text);
   }
-  return mine;
+  ShardRows rows;
+  comm::together(ranks_, [&] {
+    if (me >= shards.size()) return;
+    rows = me == 0 ? shard_rows(rows_, order(0)) : unpacked_rows(mine);
+  });
+  return rows;
 }
 
 }  // namespace cohort::data

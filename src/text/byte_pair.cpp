@@ -115,7 +115,7 @@ DataError bad_vocabulary(const std::string& file) {
 
 std::vector<std::string> read_json_vocabulary(const std::filesystem::path& file) {
   constexpr std::int64_t kMostTokens = 1 << 20;
-  const std::string content = read_file(file, kMostPicture);
+  const std::string content = read_file(file, kMostVocabulary);
   const auto parsed =
       is_nested_deeply(content) ? nlohmann::json() : nlohmann::json::parse(content, nullptr, false);
   if (!parsed.is_object()) throw bad_vocabulary(file.string());

@@ -12,7 +12,7 @@
 namespace cohort::text {
 
 std::vector<std::string> read_text_lines(const std::filesystem::path& file, const std::string& what) {
-  const std::string content = read_file(file, kMostPicture);
+  const std::string content = read_file(file, kMostVocabulary);
   if (content.starts_with("\x1F\x8B"))
     throw DataError({fmt::format("the {} file is compressed", what), file.string(),
                      fmt::format("unpack it first: gzip -dc '{}' > {}.txt", file.string(), what)});

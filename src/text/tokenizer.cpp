@@ -13,6 +13,8 @@
 #include "cohort/text/byte_pair.h"
 #include "cohort/text/word_piece.h"
 
+#include "lines.h"
+
 namespace cohort::text {
 namespace {
 
@@ -48,9 +50,9 @@ std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerOptions& options) {
 }
 
 std::uint64_t vocabulary_checksum(const std::filesystem::path& vocabulary) {
-  std::string content = read_file(vocabulary, kMostPicture);
+  std::string content = read_file(vocabulary, kMostVocabulary);
   if (vocabulary.extension() == ".json")
-    content += read_file(vocabulary.parent_path() / "merges.txt", kMostPicture);
+    content += read_file(vocabulary.parent_path() / "merges.txt", kMostVocabulary);
   return checksum(std::as_bytes(std::span(content)));
 }
 

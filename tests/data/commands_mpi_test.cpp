@@ -186,6 +186,21 @@ TEST_F(Commands, ImagesNamesWhatDoesNotFit) {
             std::string::npos);
   EXPECT_NE(refused("convert images {0}/none --out {0}/d").find("there is no such folder"),
             std::string::npos);
+  EXPECT_NE(refused("convert images {0}/photos --channels \xff --out {0}/d")
+                .find("the name of a channel is not valid UTF-8: '\\xff'"),
+            std::string::npos);
+  for (const char* layout : {"context/context", "label:a/label:a", "split:a/split:b"}) {
+    EXPECT_NE(refused(fmt::format("convert images {{0}}/photos --layout {} --out {{0}}/d", layout))
+                  .find("two levels of the layout say the "),
+              std::string::npos)
+        << layout;
+  }
+  for (const std::string kind : {"context", "label"}) {
+    const std::string line =
+        fmt::format("convert images {{0}}/photos --layout {0}:site/- --{0} file=site --out {{0}}/d", kind);
+    EXPECT_NE(refused(line).find(fmt::format("folders and an option both say the {} 'site'", kind)),
+              std::string::npos);
+  }
   EXPECT_EQ(in_folder("convert images {0}/photos --layout none --out {0}/all"), ExitCode::done);
   EXPECT_TRUE(data::Description::read(path("all")).contexts.empty());
   write("photos/north/cat/9.png", "no image");

@@ -287,6 +287,10 @@ TEST_F(Commands, FilesBesideTheImagesMayEndInAnyOfTheirWays) {
       refused("convert images {0}/photos --layout context:site/label:kind --mask {0}/nothing --out {0}/e")
           .find("there is no such folder"),
       std::string::npos);
+  write("files/north", "a file in place of a folder");
+  EXPECT_NE(refused("convert images {0}/photos --layout context:site/label:kind --mask {0}/files --out {0}/e")
+                .find("the folder cannot be read: "),
+            std::string::npos);
 }
 
 TEST_F(Commands, FilesBesideTheImagesAreFoundAtAnyDepth) {

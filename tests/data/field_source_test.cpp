@@ -9,10 +9,11 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
+#include "cohort/data/image_codec.h"
 
+#include "data/image_files.h"
 #include "data_prep/export_fields.h"
 #include "data_prep/field_cells.h"
-#include "data/image_files.h"
 #include "support/temporary_folder.h"
 
 namespace cohort::data_prep {
@@ -206,6 +207,21 @@ TEST(ReadMask, TakesColoursForInstances) {
   const Mask mask = read_mask(folder.path() / "m.png");
   EXPECT_EQ(mask.type, data::ValueType::i32);
   EXPECT_EQ(mask.values, (std::vector<std::int32_t>{0, 7 + 256 * 1 + 65536 * 2}));
+  testing::write_png(folder.path() / "m.png", 1, 2, 3, std::vector<std::uint8_t>(6, 0));
+  EXPECT_EQ(read_mask(folder.path() / "m.png").values, (std::vector<std::int32_t>{0, 0}));
+}
+
+TEST(ReadMask, TakesNoGrayAndNothingLossyForColours) {
+  testing::TemporaryFolder folder;
+  const auto refused = [&](const char* name) {
+    return refusal_of([&] { static_cast<void>(read_mask(folder.path() / name)); });
+  };
+  testing::write_png(folder.path() / "m.png", 1, 2, 3, {0, 0, 0, 7, 7, 7});
+  EXPECT_NE(refused("m.png").find("its three channels are equal everywhere"), std::string::npos);
+  const std::vector<std::byte> jpeg = data::encode_image(data::Codec::jpeg, {data::PixelType::u8, 3, 8, 8},
+                                                         95, std::vector<std::byte>(3 * 8 * 8));
+  folder.write("m.jpg", std::string(reinterpret_cast<const char*>(jpeg.data()), jpeg.size()));
+  EXPECT_NE(refused("m.jpg").find("3 channels of u8 are no mask"), std::string::npos);
 }
 
 }  // namespace

@@ -1,4 +1,10 @@
 // OME-TIFF in a folder of images against what tifffile gives of it: ome.py made both. On several ranks.
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <span>
+
 #include "cohort/core/file.h"
 #include "cohort/data/dataset.h"
 
@@ -6,6 +12,7 @@
 #include "data_prep/image_file.h"
 #include "data_prep/npz.h"
 #include "data_prep/ome_tiff.h"
+#include "data_prep/planes.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -175,6 +182,28 @@ TEST_F(Ome, SaysWhatDoesNotFit) {
       std::string::npos);
 }
 
+TEST(Projection, KeepsThatAPlaneHasNoFiniteValue) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(),
+                  kNone = std::numeric_limits<float>::quiet_NaN();
+  for (const bool is_mean : {false, true}) {
+    Projection projection(is_mean, {data::PixelType::f32, 1, 1, 4});
+    std::vector<std::byte> bytes;
+    for (const auto& plane :
+         {std::array{1.0F, 1.0F, -kInfinity, 1.0F}, std::array{3.0F, kNone, 2.0F, 5.0F}}) {
+      const auto all = std::as_bytes(std::span(plane));
+      bytes.assign(all.begin(), all.end());
+      projection.add(bytes);
+    }
+    projection.write(bytes);
+    std::array<float, 4> result{};
+    std::memcpy(result.data(), bytes.data(), bytes.size());
+    EXPECT_EQ(result[0], is_mean ? 2.0F : 3.0F);
+    EXPECT_FALSE(std::isfinite(result[1]));
+    EXPECT_FALSE(std::isfinite(result[2]));
+    EXPECT_EQ(result[3], is_mean ? 3.0F : 5.0F);
+  }
+}
+
 /// OME-XML of one image, as parse_ome_xml() takes it.
 std::string problem_of_xml(const std::string& pixels, const std::string& before = "") {
   const std::string head = R"(<Image ID="a"><Pixels SizeC="2" SizeZ="3" SizeT="1" )";
@@ -222,7 +251,7 @@ TEST(OmeXml, RowsAndColumnsAreCalledByTheirConventions) {
 
 TEST(OmeXml, SaysWhatIsWrong) {
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZT">)"), "");
-  EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged in line 1: "));
+  EXPECT_TRUE(problem_of_xml(R"(DimensionOrder="XYCZT)").starts_with("its OME-XML is damaged: line 1: "));
   EXPECT_EQ(problem_of_xml(R"(DimensionOrder="XYCZC">)"), "its OME-XML has 'XYCZC' for DimensionOrder");
   EXPECT_EQ(problem_of_xml(R"(><TiffData FirstZ="3"/>)"), "its OME-XML names more planes than there are");
   EXPECT_EQ(problem_of_xml(R"(><TiffData IFD="-1"/>)"), "its OME-XML has '-1' for IFD");
@@ -234,10 +263,33 @@ TEST(OmeXml, SaysWhatIsWrong) {
   EXPECT_EQ(problem_of_xml(">", "<Image/>"), "its OME-XML has an Image without Pixels");
   EXPECT_EQ(problem_of_xml(">", R"(<Image><Pixels SizeC="3000" SizeZ="3000" SizeT="9"/></Image>)"),
             "its OME-XML claims too many planes");
+  std::string again;
+  for (int i = 0; i < 3; ++i) again += R"(<TiffData IFD="0" PlaneCount="2000000"/>)";
+  EXPECT_EQ(problem_of_xml(
+                ">", R"(<Image><Pixels SizeC="1" SizeZ="2000000" SizeT="1">)" + again + "</Pixels></Image>"),
+            "its OME-XML names too many planes");
   std::string deep;
   for (int i = 0; i < 100000; ++i) deep += "<a b='/>'>";
-  EXPECT_EQ(problem_of_xml(">", deep), "its OME-XML is nested too deeply");
+  EXPECT_EQ(problem_of_xml(">", deep), "its OME-XML is damaged: elements are nested too deeply");
   EXPECT_TRUE(parse_ome_xml("<OME><BinaryOnly MetadataFile='b'/></OME>", "a").empty());
+}
+
+// By recursion so many elements would end the process, whatever hides quotes before them.
+TEST(OmeXml, QuotesHideNoDepth) {
+  std::string deep;
+  for (int i = 0; i < 300000; ++i) deep += "<a>";
+  for (const std::string before : {"<OME></x'><OME>", "<OME><a'>", "<!DOCTYPE OME '><OME>"}) {
+    std::string problem;
+    try {
+      parse_ome_xml(before + deep, "a.ome.tif");
+    } catch (const OmeProblem& found) {
+      problem = found.what();
+    }
+    const bool is_type = before.starts_with("<!");
+    EXPECT_EQ(problem, is_type ? "its OME-XML is damaged: it declares a type of document"
+                               : "its OME-XML is damaged: elements are nested too deeply")
+        << before;
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "cohort/core/error.h"
 #include "cohort/core/random.h"
 
 namespace cohort::data {
@@ -72,6 +73,7 @@ TEST(RowTable, OrderIsByContextsThenId) {
     }
   }
   EXPECT_EQ(count, 500);
+  EXPECT_THROW(dataset_order(table, 2), Bug) << "rows of a split that is not there";
 }
 
 }  // namespace

@@ -149,10 +149,44 @@ TEST_F(TableFile, ALargeTableRefusesTheSame) {
     const auto file = folder_.write("bad.csv", text);
     EXPECT_EQ(message_of([&] { LargeTable{file}; }), message_of([&] { Table::read(file); })) << text;
   }
+  // Lines behind a bad one are not read for it.
+  const auto first = folder_.write("first.csv", "a,b\n1\nK\xF6ln,2\n");
+  EXPECT_NE(message_of([&] { LargeTable{first}; }).find("the line has 1 cells for 2 columns"),
+            std::string::npos);
   const LargeTable table(folder_.write("good.csv", "a,b\n1,2\n"));
   EXPECT_NE(
       message_of([&] { static_cast<void>(table.column("c", "--id")); }).find("the table has no column 'c'"),
       std::string::npos);
+}
+
+TEST_F(TableFile, ALargeTableNoticesThatItsFileWasChanged) {
+  std::string text = "a,b\n";
+  for (int i = 0; i < 100; ++i) text += "1,2\n";
+  const auto replaced = [&](char by_comma, char by_line_end) {
+    std::string changed = text;
+    for (std::size_t at = 4; at < changed.size(); ++at) {
+      if (changed[at] == ',') changed[at] = by_comma;
+      if (changed[at] == '\n') changed[at] = by_line_end;
+    }
+    return changed;
+  };
+  std::string fewer = text;  // lines, of as many cells
+  for (std::size_t at = 4; at < fewer.size(); at += 8) fewer.replace(at, 4, "\n\n\n\n");
+  for (const std::string& changed :
+       {replaced(';', '\n'), replaced(',', ','), replaced(',', ' '), text.substr(0, 20), fewer}) {
+    const LargeTable table(folder_.write("changing.csv", text));
+    EXPECT_EQ(table.cell(99, 1), "2");
+    folder_.write("changing.csv", changed);
+    for (const std::int64_t row : {0, 40}) {
+      EXPECT_NE(message_of([&] {
+                  static_cast<void>(table.cell(row, 1));
+                }).find("the table has changed while it was read"),
+                std::string::npos)
+          << changed.substr(0, 30);
+      EXPECT_NE(message_of([&] { static_cast<void>(table.line(row)); }).find("the table has changed"),
+                std::string::npos);
+    }
+  }
 }
 
 TEST(Vocabulary, NumbersByValueTextsByBytes) {

@@ -39,8 +39,16 @@ TEST_F(Commands, DamagedMissingAndOtherImagesAreSkippedAndListed) {
 TEST_F(Commands, WithoutAnyGoodImageNothingIsMade) {
   write("photos/a/0.png", "no image");
 
-  EXPECT_NE(refused("convert images {0}/photos --layout context:site --on-error skip --out {0}/d")
-                .find("not one of the images can be read"),
+  EXPECT_NE(
+      refused("convert images {0}/photos --layout context:site --on-error skip --out {0}/d")
+          .find(
+              "not one of the images can be read, the first one because of: the image cannot be read: it is "
+              "neither PNG nor JPEG"),
+      std::string::npos);
+  if (world_.rank() == 0) testing::write_png(path("good/a/0.png"), 1, 1, 1, {1});
+  world_.barrier();
+  EXPECT_NE(refused("convert images {0}/good --layout context --resize 4x4x4 --on-error skip --out {0}/d")
+                .find("because of: images have no depth, which --resize gives them"),
             std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(path("d/dataset.json")));
 }

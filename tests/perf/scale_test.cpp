@@ -58,6 +58,14 @@ TEST_F(Scale, MemoryOfDataCommandsHardlyGrowsWithRows) {
 
 TEST_F(Scale, SaysWhichCommandFailed) {
   EXPECT_EQ(run("--rows 5000").exit_code, 2);
+  EXPECT_EQ(run("--rows 5001,5100").exit_code, 2) << "one number, rounded up to hundreds";
+  const Outcome large = run("--rows 2000,1000000000 --commands 'convert npz'");
+  EXPECT_TRUE(large.says("an archive of 1000000000 rows takes more than 4 GiB")) << large.output;
+  std::filesystem::create_directory(folder_.path() / "cohort-perf-scale");
+  const Outcome there = run("--rows 2000,3000 --commands inspect");
+  EXPECT_EQ(there.exit_code, 3) << there.output;
+  EXPECT_TRUE(there.says("there is a folder of this name already")) << there.output;
+  EXPECT_TRUE(std::filesystem::remove(folder_.path() / "cohort-perf-scale")) << "it was removed";
   const Outcome broken = run("--rows 2000,3000 --commands inspect", "mpirun --no-such-option");
   EXPECT_EQ(broken.exit_code, 5) << broken.output;
   EXPECT_TRUE(broken.says("'convert manifest' with 2000 rows ended with code")) << broken.output;
