@@ -8,7 +8,7 @@ main() {
     -h | --help) sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}" && return ;;
     ?*) fail 2 "unknown option '$1'" "see perf/peers/install.sh --help" ;;
   esac
-  "$ROOT/scripts/bootstrap.sh" --python
+  "$ROOT/scripts/bootstrap.sh" --python --samples
   quietly "$DEPS/python/bin/python" -m pip install --requirement "$ROOT/scripts/requirements/peers.txt" ||
     fail 3 "the packages of scripts/requirements/peers.txt could not be installed" "check the network and the settings of pip, then run this again"
 }

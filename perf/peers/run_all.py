@@ -19,6 +19,7 @@ DOCUMENT = common.ROOT / "docs/performance.md"
 COMPARISONS = {  # arguments, and those of --quick
     "collectives": (["--rounds", "3", "--seconds", "0.12", "--sizes", *(str(1 << power) for power in (16, 20, 22, 24, 26))], ["--sizes", "65536", "--seconds", "0.1"]),
     "loader": (["--rounds", "3"], ["--images", "1024", "--seconds", "0.3", "--codecs", "raw"]),
+    "readers": (["--rounds", "3"], ["--copies", "1"]),  # scripts/bootstrap.sh --samples
     "views": (["--rounds", "3"], ["--seconds", "0.3"]),
     "training": (["--rounds", "3", "--steps", "3", "--images", "8"], ["--model", "vit_tiny", "--image", "32", "--images", "4", "--steps", "2"]),
     "step": (["--rounds", "3"], ["--model", "vit_tiny", "--image", "32", "--images", "2", "--steps", "1", "--peers", "eager"]),

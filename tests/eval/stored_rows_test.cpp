@@ -83,7 +83,7 @@ TEST(StoredRows, OfMoreImagesThanAProbeTakesAreRefused) {
     return std::vector<std::int32_t>(static_cast<std::size_t>(count), -1);
   };
   try {
-    (void)train_probes({rows, none}, 2, {.rates = {0.1}}, world);
+    (void)eval::train_probes({rows, none}, 2, {.rates = {0.1}}, world);
     FAIL() << "2,147,483,648 images";
   } catch (const UsageError& error) {
     EXPECT_EQ(error.text().what,
