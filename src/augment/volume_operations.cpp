@@ -189,20 +189,12 @@ Foreground::Voxel Foreground::voxel(bool is_foreground, std::int64_t number) con
           scaled_place(found % columns, columns, volume_.width)};
 }
 
-OperationEntry volume_crop() {
-  return entry<VolumeCrop>({.takes = Takes::volumes, .cuts = true});
-}
-OperationEntry axial_affine() {
-  return entry<Axial>({.takes = Takes::volumes});
-}
-OperationEntry intensity_window() {
-  return entry<IntensityWindow>({.takes = Takes::volumes});
-}
-OperationEntry scale_intensity() {
-  return entry<IntensityScale>({.takes = Takes::volumes});
-}
-OperationEntry shift_intensity() {
-  return entry<IntensityShift>({.takes = Takes::volumes});
+std::map<std::string, OperationEntry> volume_operations() {
+  return {{"volume_crop", entry<VolumeCrop>({.takes = Takes::volumes, .cuts = true})},
+          {"axial_affine", entry<Axial>({.takes = Takes::volumes})},
+          {"window", entry<IntensityWindow>({.takes = Takes::volumes})},
+          {"scale_intensity", entry<IntensityScale>({.takes = Takes::volumes})},
+          {"shift_intensity", entry<IntensityShift>({.takes = Takes::volumes})}};
 }
 
 }  // namespace cohort::augment

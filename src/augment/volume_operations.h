@@ -2,7 +2,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 
 #include "cohort/data/field.h"
 
@@ -36,11 +38,7 @@ class Foreground {
   std::array<std::int64_t, 2> counts_{};
 };
 
-// The operations that volumes alone have, for the table of all.
-OperationEntry volume_crop();
-OperationEntry axial_affine();
-OperationEntry intensity_window();
-OperationEntry scale_intensity();
-OperationEntry shift_intensity();
+/// The operations that volumes alone have, by name, for the table of all.
+std::map<std::string, OperationEntry> volume_operations();
 
 }  // namespace cohort::augment
