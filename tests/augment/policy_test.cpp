@@ -16,6 +16,7 @@
 #include "augment/colour.h"
 #include "augment/planes.h"
 #include "augment/rand_augment.h"
+#include "view_tables.h"
 
 namespace cohort::augment {
 namespace {
@@ -29,37 +30,9 @@ data::Description images_of(data::PixelType type, std::int64_t channels, std::in
   return description;
 }
 
-ViewConfig table(std::vector<std::string> operations, std::int64_t size = 0) {
-  ViewConfig config;
-  config.preset = "table";
-  config.policy.global = std::move(operations);
-  config.multi_crop.global_size = size;
-  return config;
-}
-
-std::unique_ptr<data::ViewMaker> views_of(const ViewConfig& config, const data::Description& description,
-                                          std::int64_t count = 1, std::int64_t epoch = 0) {
-  return training_views(config, description, Normalisation::dataset, 3, epoch, count);
-}
-
-std::vector<std::vector<float>> made(const data::ViewMaker& maker, std::span<const std::byte> image,
-                                     std::int64_t row) {
-  std::vector<std::vector<float>> views;
-  for (const data::ViewShape& shape : maker.shapes())
-    views.emplace_back(static_cast<std::size_t>(shape.values()));
-  maker.make(image, row, std::vector<std::span<float>>(views.begin(), views.end()));
-  return views;
-}
-
-std::vector<std::byte> recipe_of(const data::ViewMaker& maker, std::int64_t row) {
-  std::vector<std::byte> recipe(static_cast<std::size_t>(maker.recipe_bytes()));
-  maker.draw(row, recipe);
-  return recipe;
-}
-
 std::string refusal(const ViewConfig& config, const data::Description& description) {
   try {
-    (void)views_of(config, description);
+    (void)testing::views_of(config, description);
   } catch (const UsageError& error) {
     return error.what();
   }
@@ -82,8 +55,8 @@ class MovedRamps : public ::testing::TestWithParam<Moved> {};
 TEST_P(MovedRamps, MoveAsTheMaskOfTheSameRampDoes) {
   constexpr std::int64_t kSide = 26;
   const Moved& tested = GetParam();
-  const auto maker =
-      views_of(table(tested.operations, tested.size), images_of(data::PixelType::f32, 2, kSide, kSide), 2);
+  const auto maker = testing::views_of(testing::table(tested.operations, tested.size),
+                                       images_of(data::PixelType::f32, 2, kSide, kSide), 2);
   std::vector<float> stored;
   std::vector<std::int32_t> labels;
   for (std::int64_t c = 0; c < 2; ++c) {
@@ -94,8 +67,8 @@ TEST_P(MovedRamps, MoveAsTheMaskOfTheSameRampDoes) {
   }
   std::int64_t compared = 0, wrong = 0, moved = 0;
   for (std::int64_t row = 0; row < 60; ++row) {
-    const auto views = made(*maker, std::as_bytes(std::span(stored)), row);
-    const auto recipe = recipe_of(*maker, row);
+    const auto views = testing::made(*maker, std::as_bytes(std::span(stored)), row);
+    const auto recipe = testing::recipe_of(*maker, row);
     for (std::size_t v = 0; v < views.size(); ++v) {
       const data::ViewShape shape = maker->shapes()[v];
       const data::ViewGeometry geometry = maker->geometry(recipe, v);
@@ -183,8 +156,9 @@ TEST(RandAugmentSteps, MoveMasksAsTheyMovePixels) {
 TEST(PolicyViews, OfATableThatDoesNothingAreTheImage) {
   std::vector<std::uint8_t> image(2 * 7 * 9);
   std::iota(image.begin(), image.end(), std::uint8_t{3});
-  const auto maker = views_of(table({"flip probability=0"}), images_of(data::PixelType::u8, 2, 7, 9), 2);
-  for (const auto& view : made(*maker, std::as_bytes(std::span(image)), 4))
+  const auto maker =
+      testing::views_of(testing::table({"flip probability=0"}), images_of(data::PixelType::u8, 2, 7, 9), 2);
+  for (const auto& view : testing::made(*maker, std::as_bytes(std::span(image)), 4))
     EXPECT_EQ(view, std::vector<float>(image.begin(), image.end()));
 }
 
@@ -193,10 +167,10 @@ TEST(PolicyViews, DependOnSeedEpochAndRowAlone) {
   RandomStream random({.seed = 1, .purpose = Purpose::synthetic});
   for (auto& value : image) value = static_cast<std::uint8_t>(random.below(256));
   const auto rgb = images_of(data::PixelType::u8, 3, 40, 40);
-  const ViewConfig config = table(
+  const ViewConfig config = testing::table(
       {"crop", "flip", "affine degrees=20", "rand_augment", "stain_jitter", "noise", "erase", "noise"}, 32);
   const auto make = [&](std::int64_t epoch, std::int64_t row, std::int64_t count) {
-    return made(*views_of(config, rgb, count, epoch), std::as_bytes(std::span(image)), row);
+    return testing::made(*testing::views_of(config, rgb, count, epoch), std::as_bytes(std::span(image)), row);
   };
   const auto views = make(0, 5, 2);
   EXPECT_EQ(make(0, 5, 2), views);
@@ -212,19 +186,19 @@ TEST(PolicyViews, OfPresetsWrittenAsTablesAreThose) {
   for (auto& value : image) value = static_cast<std::uint8_t>(random.below(256));
   const auto rgb = images_of(data::PixelType::u8, 3, 50, 40);
   ViewConfig preset,
-      written = table({"crop area=[0.4,1] interpolation=bicubic", "flip probability=0.5",
-                       "jitter probability=0.8 brightness=0.4 contrast=0.4 saturation=0.2 hue=0.1",
-                       "gray probability=0.2", "blur probability=[1, 0.1] radius=[0.1, 2]",
-                       "solarise probability=[0, 0.2] threshold=128"});
+      written = testing::table({"crop area=[0.4,1] interpolation=bicubic", "flip probability=0.5",
+                                "jitter probability=0.8 brightness=0.4 contrast=0.4 saturation=0.2 hue=0.1",
+                                "gray probability=0.2", "blur probability=[1, 0.1] radius=[0.1, 2]",
+                                "solarise probability=[0, 0.2] threshold=128"});
   preset.preset = "camelyon_dino";
   written.multi_crop = {.global_size = 96, .local_size = 32};
   written.policy.local = {"crop area=[0.05,0.4]", "flip", "jitter", "gray", "blur probability=0.5"};
-  const auto one = views_of(preset, rgb, 2), other = views_of(written, rgb, 2);
+  const auto one = testing::views_of(preset, rgb, 2), other = testing::views_of(written, rgb, 2);
   EXPECT_EQ(one->shapes(), other->shapes());
   for (std::int64_t row = 0; row < 6; ++row) {
-    EXPECT_EQ(made(*one, std::as_bytes(std::span(image)), row),
-              made(*other, std::as_bytes(std::span(image)), row));
-    EXPECT_EQ(recipe_of(*one, row), recipe_of(*other, row));
+    EXPECT_EQ(testing::made(*one, std::as_bytes(std::span(image)), row),
+              testing::made(*other, std::as_bytes(std::span(image)), row));
+    EXPECT_EQ(testing::recipe_of(*one, row), testing::recipe_of(*other, row));
   }
   EXPECT_NO_THROW(DeviceViews(written, rgb, Normalisation::dataset, at::kCPU)) << "the kernel has all of it";
 }
@@ -234,14 +208,16 @@ TEST(PolicyViews, EraseByTheMeanAndAddNoiseOfTheDeviationOfTheDataset) {
   cells.mean = {300.0, 50.0};
   cells.deviation = {20.0, 5.0};
   std::vector<std::uint16_t> image(2 * 60 * 60, 400);
-  const auto erased = made(*views_of(table({"erase probability=1 area=[0.2,0.2] aspect=[0.5,2]"}), cells),
-                           std::as_bytes(std::span(image)), 7)[0];
+  const auto erased = testing::made(
+      *testing::views_of(testing::table({"erase probability=1 area=[0.2,0.2] aspect=[0.5,2]"}), cells),
+      std::as_bytes(std::span(image)), 7)[0];
   const auto zeros = std::count(erased.begin(), erased.end(), 0.0F);
   EXPECT_NEAR(static_cast<double>(zeros), 2 * 0.2 * 3600, 2 * 0.02 * 3600) << "the mean becomes 0";
   EXPECT_EQ(std::count(erased.begin(), erased.begin() + 3600, 5.0F) * 2, 7200 - zeros);
 
-  const auto noisy = made(*views_of(table({"noise probability=1 deviation=[0.5,0.5]"}), cells),
-                          std::as_bytes(std::span(image)), 7)[0];
+  const auto noisy =
+      testing::made(*testing::views_of(testing::table({"noise probability=1 deviation=[0.5,0.5]"}), cells),
+                    std::as_bytes(std::span(image)), 7)[0];
   for (std::size_t c = 0; c < 2; ++c) {
     double sum = 0.0, squares = 0.0;
     const double plain = c == 0 ? 5.0 : 70.0;
@@ -301,23 +277,24 @@ TEST(PolicyRefusals, SayWhatAndWhere) {
   const auto expect_has = [](const std::string& message, std::initializer_list<std::string> parts) {
     for (const std::string& part : parts) EXPECT_NE(message.find(part), std::string::npos) << message;
   };
-  expect_has(refusal(table({"flip", "blurr"}), rgb),
+  expect_has(refusal(testing::table({"flip", "blurr"}), rgb),
              {"there is no operation 'blurr'", "augment.policy.global: 'blurr'", "did you mean 'blur'?"});
-  expect_has(refusal(table({"flip chance=1"}), rgb),
+  expect_has(refusal(testing::table({"flip chance=1"}), rgb),
              {"unknown key 'chance'", "augment.policy.global: 'flip chance=1'", "probability"});
-  expect_has(refusal(table({"blur radius=[3,1]"}), rgb),
+  expect_has(refusal(testing::table({"blur radius=[3,1]"}), rgb),
              {"radius is [3, 1], which is not a lowest and a highest value"});
-  expect_has(refusal(table({"flip probability=2"}), rgb), {"probability must be", "0 … 1"});
-  expect_has(refusal(table({"affine interpolation=bicubic"}), rgb),
+  expect_has(refusal(testing::table({"flip probability=2"}), rgb), {"probability must be", "0 … 1"});
+  expect_has(refusal(testing::table({"affine interpolation=bicubic"}), rgb),
              {"interpolation is neither nearest nor bilinear"});
-  expect_has(refusal(table({"flip"}, 32), rgb),
+  expect_has(refusal(testing::table({"flip"}, 32), rgb),
              {"no operation cuts them", "begin with crop, pad_crop or resize"});
-  expect_has(refusal(table({"crop", "flip", "crop"}, 32), rgb), {"'crop' is not the first operation"});
-  expect_has(refusal(table({"turn"}), rgb), {"'turn' needs square views, not 40 x 50"});
-  expect_has(refusal(table({"jitter"}), gray),
+  expect_has(refusal(testing::table({"crop", "flip", "crop"}, 32), rgb),
+             {"'crop' is not the first operation"});
+  expect_has(refusal(testing::table({"turn"}), rgb), {"'turn' needs square views, not 40 x 50"});
+  expect_has(refusal(testing::table({"jitter"}), gray),
              {"'jitter' needs 8-bit RGB images, not 1 channels of type u16"});
-  EXPECT_EQ(refusal(table({"crop", "turn", "noise", "noise"}, 32), gray), "accepted");
-  EXPECT_THROW(views_of(table(std::vector<std::string>(33, "flip")), gray), UsageError);
+  EXPECT_EQ(refusal(testing::table({"crop", "turn", "noise", "noise"}, 32), gray), "accepted");
+  EXPECT_THROW(testing::views_of(testing::table(std::vector<std::string>(33, "flip")), gray), UsageError);
 }
 
 TEST(PolicyRefusals, OfOperationsThatDevicesDoNotHave) {
@@ -330,14 +307,16 @@ TEST(PolicyRefusals, OfOperationsThatDevicesDoNotHave) {
     }
     return "accepted";
   };
-  EXPECT_NE(refused(table({"crop", "flip", "noise"}, 32)).find("noise is not made on devices"),
+  EXPECT_NE(refused(testing::table({"crop", "flip", "noise"}, 32)).find("noise is not made on devices"),
             std::string::npos);
-  EXPECT_NE(refused(table({"crop interpolation=area"}, 32)).find("crop is not made"), std::string::npos);
-  EXPECT_NE(refused(table({"crop", "jitter", "flip"}, 32)).find("flip is not made"), std::string::npos)
+  EXPECT_NE(refused(testing::table({"crop interpolation=area"}, 32)).find("crop is not made"),
+            std::string::npos);
+  EXPECT_NE(refused(testing::table({"crop", "jitter", "flip"}, 32)).find("flip is not made"),
+            std::string::npos)
       << "the kernel mirrors first";
-  EXPECT_NE(refused(table({"flip"})).find("flip is not made"), std::string::npos);
-  EXPECT_EQ(refused(table({"crop area=[0.2,1]", "flip", "gray"}, 32)), "accepted");
-  EXPECT_EQ(refused(table({"pad_crop least=50", "holes"}, 32)), "accepted");
+  EXPECT_NE(refused(testing::table({"flip"})).find("flip is not made"), std::string::npos);
+  EXPECT_EQ(refused(testing::table({"crop area=[0.2,1]", "flip", "gray"}, 32)), "accepted");
+  EXPECT_EQ(refused(testing::table({"pad_crop least=50", "holes"}, 32)), "accepted");
 }
 
 TEST(OperationsOfTheManual, AreAllOfThem) {

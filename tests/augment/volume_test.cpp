@@ -13,6 +13,8 @@
 #include "cohort/core/error.h"
 #include "cohort/data/targets.h"
 
+#include "view_tables.h"
+
 namespace cohort::augment {
 namespace {
 
@@ -26,34 +28,6 @@ data::Description volumes_of(std::int64_t channels, bool has_mask = true) {
   if (has_mask)
     description.fields = {{"organs", data::FieldKind::mask, data::ValueType::u8, {kDepth, kHeight, kWidth}}};
   return description;
-}
-
-ViewConfig table(std::vector<std::string> operations, std::int64_t size = 0) {
-  ViewConfig config;
-  config.preset = "table";
-  config.policy.global = std::move(operations);
-  config.multi_crop.global_size = size;
-  return config;
-}
-
-std::unique_ptr<data::ViewMaker> views_of(const ViewConfig& config, const data::Description& description,
-                                          std::int64_t count = 1, std::int64_t epoch = 0) {
-  return training_views(config, description, Normalisation::dataset, 3, epoch, count);
-}
-
-std::vector<std::vector<float>> made(const data::ViewMaker& maker, std::span<const float> volume,
-                                     const data::ViewKey& key) {
-  std::vector<std::vector<float>> views;
-  for (const data::ViewShape& shape : maker.shapes())
-    views.emplace_back(static_cast<std::size_t>(shape.values()));
-  maker.make(std::as_bytes(volume), key, std::vector<std::span<float>>(views.begin(), views.end()));
-  return views;
-}
-
-std::vector<std::byte> recipe_of(const data::ViewMaker& maker, const data::ViewKey& key) {
-  std::vector<std::byte> recipe(static_cast<std::size_t>(maker.recipe_bytes()));
-  maker.draw(key, recipe);
-  return recipe;
 }
 
 /// Three channels: the numbers of column, row and slice.
@@ -111,7 +85,7 @@ std::string refusal(const std::function<void()>& action) {
 }
 
 std::string refusal(const ViewConfig& config, const data::Description& description) {
-  return refusal([&] { (void)views_of(config, description); });
+  return refusal([&] { (void)testing::views_of(config, description); });
 }
 
 // ---- Places ----
@@ -127,15 +101,15 @@ class MovedVolumes : public ::testing::TestWithParam<MovedVolume> {};
 
 TEST_P(MovedVolumes, MoveAsTheMaskOfTheSameRampDoes) {
   const MovedVolume& tested = GetParam();
-  const auto maker = views_of(table(tested.operations, tested.size), volumes_of(3), 2);
+  const auto maker = testing::views_of(testing::table(tested.operations, tested.size), volumes_of(3), 2);
   const std::vector<float> stored = ramps();
   const std::vector<std::int32_t> labels(stored.begin(), stored.end());
   const std::vector<std::byte> mask = block();
   std::int64_t compared = 0, wrong = 0, moved = 0;
   for (std::int64_t row = 0; row < 40; ++row) {
     const data::ViewKey key(row, mask);
-    const auto views = made(*maker, stored, key);
-    const auto recipe = recipe_of(*maker, key);
+    const auto views = testing::made(*maker, stored, key);
+    const auto recipe = testing::recipe_of(*maker, key);
     for (std::size_t v = 0; v < views.size(); ++v) {
       const data::ViewShape shape = maker->shapes()[v];
       const auto voxels = static_cast<std::size_t>(shape.values() / 3);
@@ -180,10 +154,10 @@ TEST(Volumes, FlipsMirrorOneAxisInHalfOfTheViews) {
   const std::vector<std::string> names{"flip", "flip_vertical", "flip_depth"};
   const std::array<std::int64_t, 3> sizes{kWidth, kHeight, kDepth};
   for (std::size_t axis = 0; axis < 3; ++axis) {
-    const auto maker = views_of(table({names[axis]}), volumes_of(3));
+    const auto maker = testing::views_of(testing::table({names[axis]}), volumes_of(3));
     std::int64_t mirrored = 0;
     for (std::int64_t row = 0; row < 200; ++row) {
-      const auto views = made(*maker, stored, row);
+      const auto views = testing::made(*maker, stored, row);
       const Viewed view{views[0], maker->shapes()[0]};
       const bool is_mirrored = view(static_cast<std::int64_t>(axis), 0, 0, 0) != 0;
       mirrored += is_mirrored ? 1 : 0;
@@ -201,12 +175,12 @@ TEST(Volumes, FlipsMirrorOneAxisInHalfOfTheViews) {
 }
 
 TEST(Volumes, CropsAreWholeVoxelsInsideOfTheVolume) {
-  const auto maker = views_of(table({"volume_crop foreground=0"}, 6), volumes_of(3, false));
+  const auto maker = testing::views_of(testing::table({"volume_crop foreground=0"}, 6), volumes_of(3, false));
   ASSERT_EQ(maker->shapes()[0].sizes(), (std::vector<std::int64_t>{3, 6, 6, 6}));
   EXPECT_EQ(maker->guide(), "");
   std::set<std::vector<double>> corners;
   for (std::int64_t row = 0; row < 300; ++row) {
-    const auto views = made(*maker, ramps(), row);
+    const auto views = testing::made(*maker, ramps(), row);
     const Viewed view{views[0], maker->shapes()[0]};
     const std::array<double, 3> corner{view(0, 0, 0, 0), view(1, 0, 0, 0), view(2, 0, 0, 0)};
     visit_voxels(view.shape, [&](std::int64_t z, std::int64_t y, std::int64_t x) {
@@ -226,11 +200,11 @@ TEST(Volumes, CropsAreWholeVoxelsInsideOfTheVolume) {
 TEST(Volumes, CropsLieAroundForegroundAsOftenAsAskedFor) {
   const std::vector<std::byte> mask = block();
   const auto around = [&](const std::string& operation, std::span<const std::byte> marks) {
-    const auto maker = views_of(table({operation}, 4), volumes_of(3));
+    const auto maker = testing::views_of(testing::table({operation}, 4), volumes_of(3));
     EXPECT_EQ(maker->guide(), "organs");
     std::int64_t inside = 0;
     for (std::int64_t row = 0; row < 400; ++row) {
-      const auto views = made(*maker, ramps(), {row, marks});
+      const auto views = testing::made(*maker, ramps(), {row, marks});
       const Viewed view{views[0], maker->shapes()[0]};
       const double x = view(0, 2, 2, 2), y = view(1, 2, 2, 2), z = view(2, 2, 2, 2);
       inside += 7 <= x && x < 9 && 5 <= y && y < 8 && 3 <= z && z < 5 ? 1 : 0;
@@ -249,15 +223,15 @@ TEST(Volumes, CropsLieAroundForegroundAsOftenAsAskedFor) {
 TEST(Volumes, CropsOfAnywhereHeedNoMaskThatOthersNeed) {
   std::vector<std::byte> mask(kVoxels, std::byte{1});
   mask[(4 * kHeight + 6) * kWidth + 8] = std::byte{0};
-  ViewConfig config = table({"volume_crop foreground=1"}, 4);
+  ViewConfig config = testing::table({"volume_crop foreground=1"}, 4);
   config.policy.local = {"volume_crop foreground=0"};
   config.multi_crop.local_size = 4;
   config.multi_crop.local_crops = 1;
-  const auto maker = views_of(config, volumes_of(3));
+  const auto maker = testing::views_of(config, volumes_of(3));
   ASSERT_EQ(maker->shapes().size(), 2U);
   std::int64_t around_it = 0;
   for (std::int64_t row = 0; row < 200; ++row) {
-    const auto views = made(*maker, ramps(), {row, mask});
+    const auto views = testing::made(*maker, ramps(), {row, mask});
     const Viewed local{views[1], maker->shapes()[1]};
     around_it += local(0, 2, 2, 2) == 8 && local(1, 2, 2, 2) == 6 && local(2, 2, 2, 2) == 4 ? 1 : 0;
   }
@@ -266,8 +240,8 @@ TEST(Volumes, CropsOfAnywhereHeedNoMaskThatOthersNeed) {
 
 TEST(Volumes, ViewsOfSeveralMakersKnowTheMaskThatOneNeeds) {
   std::vector<std::unique_ptr<data::ViewMaker>> makers;
-  makers.push_back(views_of(table({"volume_crop foreground=0"}, 4), volumes_of(3)));
-  makers.push_back(views_of(table({"volume_crop foreground=1"}, 4), volumes_of(3)));
+  makers.push_back(testing::views_of(testing::table({"volume_crop foreground=0"}, 4), volumes_of(3)));
+  makers.push_back(testing::views_of(testing::table({"volume_crop foreground=1"}, 4), volumes_of(3)));
 
   EXPECT_EQ(several_views(std::move(makers))->guide(), "organs");
 }
@@ -279,9 +253,9 @@ TEST(Volumes, MasksOfAnotherSizeMarkTheSamePlaces) {
   description.fields[0].type = data::ValueType::i32;
   std::vector<std::int32_t> mask(3 * 6 * 7, 0);
   mask[(1 * 6 + 2) * 7 + 4] = 5;  // slices 3 … 5, rows 4 and 5, columns 8 and 9
-  const auto maker = views_of(table({"volume_crop foreground=1"}, 4), description);
+  const auto maker = testing::views_of(testing::table({"volume_crop foreground=1"}, 4), description);
   for (std::int64_t row = 0; row < 20; ++row) {
-    const auto views = made(*maker, ramps(), {row, std::as_bytes(std::span(mask))});
+    const auto views = testing::made(*maker, ramps(), {row, std::as_bytes(std::span(mask))});
     const Viewed view{views[0], maker->shapes()[0]};
     EXPECT_EQ(view(2, 2, 2, 2), 4);
     EXPECT_EQ(view(1, 2, 2, 2), 5);
@@ -290,10 +264,10 @@ TEST(Volumes, MasksOfAnotherSizeMarkTheSamePlaces) {
 }
 
 TEST(Volumes, AxialRotationsAreRigidAndLeaveSlicesInPlace) {
-  const auto maker = views_of(table({"axial_affine degrees=20"}), volumes_of(3));
+  const auto maker = testing::views_of(testing::table({"axial_affine degrees=20"}), volumes_of(3));
   double largest = 0;
   for (std::int64_t row = 0; row < 100; ++row) {
-    const auto views = made(*maker, ramps(), row);
+    const auto views = testing::made(*maker, ramps(), row);
     const Viewed view{views[0], maker->shapes()[0]};
     const double xx = view(0, 4, 6, 7) - view(0, 4, 6, 6), yx = view(1, 4, 6, 7) - view(1, 4, 6, 6),
                  xy = view(0, 4, 6, 6) - view(0, 4, 5, 6), yy = view(1, 4, 6, 6) - view(1, 4, 5, 6);
@@ -309,8 +283,8 @@ TEST(Volumes, AxialRotationsAreRigidAndLeaveSlicesInPlace) {
 }
 
 TEST(Volumes, ScaleEnlargesEveryAxisAboutTheMiddle) {
-  const auto maker = views_of(table({"axial_affine scale=[1.25,1.25]"}), volumes_of(3));
-  const auto views = made(*maker, ramps(), 0);
+  const auto maker = testing::views_of(testing::table({"axial_affine scale=[1.25,1.25]"}), volumes_of(3));
+  const auto views = testing::made(*maker, ramps(), 0);
   const Viewed view{views[0], maker->shapes()[0]};
   EXPECT_EQ(view(2, 4, 0, 0), 4) << "the middle slice";
   EXPECT_NEAR(view(2, 5, 0, 0) - view(2, 4, 0, 0), 0.8, 1e-5);
@@ -326,8 +300,8 @@ TEST(Volumes, WindowsClipAndIntensitiesAreScaledAndShifted) {
   description.deviation = {1, 2, 4};
   const std::vector<float> stored = ramps();
   const auto value_of = [&](const std::string& operation, std::int64_t row) {
-    const auto maker = views_of(table({operation}), description);
-    std::vector<float> values = made(*maker, stored, row)[0];
+    const auto maker = testing::views_of(testing::table({operation}), description);
+    std::vector<float> values = testing::made(*maker, stored, row)[0];
     for (std::size_t i = 0; i < values.size(); ++i)  // as stored
       values[i] = static_cast<float>(static_cast<double>(values[i]) * description.deviation[i / kVoxels] +
                                      description.mean[i / kVoxels]);
@@ -366,7 +340,7 @@ TEST(Volumes, EvaluationAndThePresetWholeOnlyNormalise) {
   const std::vector<float> stored = ramps();
   for (const data::ViewMaker* maker : {evaluation.get(), whole.get()}) {
     ASSERT_EQ(maker->shapes()[0].sizes(), (std::vector<std::int64_t>{3, kDepth, kHeight, kWidth}));
-    const std::vector<float> view = made(*maker, stored, 5)[0];
+    const std::vector<float> view = testing::made(*maker, stored, 5)[0];
     for (std::size_t i = 0; i < stored.size(); ++i) {
       const double expected = (static_cast<double>(stored[i]) - description.mean[i / kVoxels]) /
                               description.deviation[i / kVoxels];
@@ -380,7 +354,9 @@ TEST(Volumes, EvaluationAndThePresetWholeOnlyNormalise) {
 TEST(Volumes, DrawsDependOnSeedEpochRowAndViewAlone) {
   const std::vector<std::byte> mask = block();
   const auto views = [&](std::vector<std::string> operations, std::int64_t epoch, std::int64_t row) {
-    return made(*views_of(table(std::move(operations), 6), volumes_of(3), 2, epoch), ramps(), {row, mask});
+    return testing::made(
+        *testing::views_of(testing::table(std::move(operations), 6), volumes_of(3), 2, epoch), ramps(),
+        {row, mask});
   };
   const auto once = views({"volume_crop"}, 0, 4);
   EXPECT_EQ(views({"volume_crop"}, 0, 4), once);
@@ -400,16 +376,18 @@ TEST(Volumes, WhatTheyCannotHaveIsRefused) {
   const auto expect = [](const std::string& found, const std::string& wanted) {
     EXPECT_NE(found.find(wanted), std::string::npos) << found;
   };
-  expect(refusal(table({"crop"}, 6), volumes),
+  expect(refusal(testing::table({"crop"}, 6), volumes),
          "'crop' takes images, those of the dataset are volumes of depth 9");
-  expect(refusal(table({"volume_crop"}, 6), images), "'volume_crop' takes volumes, the dataset has images");
-  expect(refusal(table({"flip_depth"}), images), "'flip_depth' takes volumes, the dataset has images");
-  expect(refusal(table({"volume_crop"}, 6), volumes_of(3, false)),
+  expect(refusal(testing::table({"volume_crop"}, 6), images),
+         "'volume_crop' takes volumes, the dataset has images");
+  expect(refusal(testing::table({"flip_depth"}), images),
+         "'flip_depth' takes volumes, the dataset has images");
+  expect(refusal(testing::table({"volume_crop"}, 6), volumes_of(3, false)),
          "'volume_crop' lies around what a mask marks, and the dataset has no masks");
-  expect(refusal(table({"flip"}, 6), volumes),
+  expect(refusal(testing::table({"flip"}, 6), volumes),
          "views of 6 x 6 x 6 pixels are to be made of images of 9 x 12");
-  expect(refusal(table({"window range=[3]"}), volumes), "which is not a lowest and a highest value");
-  expect(refusal(table({"window"}), volumes), "which is not a lowest and a highest value");
+  expect(refusal(testing::table({"window range=[3]"}), volumes), "which is not a lowest and a highest value");
+  expect(refusal(testing::table({"window"}), volumes), "which is not a lowest and a highest value");
   ViewConfig whole;
   whole.whole.flip_horizontal = true;
   expect(refusal(whole, volumes),
@@ -417,8 +395,9 @@ TEST(Volumes, WhatTheyCannotHaveIsRefused) {
   ViewConfig built_in;
   built_in.preset = "cell_dino";
   expect(refusal(built_in, volumes), "'pad_crop' takes images");
-  expect(refusal([&] { DeviceViews(table({"flip"}), volumes, Normalisation::dataset, at::kCPU, 1); }),
-         "a view of a volume is not made on devices");
+  expect(
+      refusal([&] { DeviceViews(testing::table({"flip"}), volumes, Normalisation::dataset, at::kCPU, 1); }),
+      "a view of a volume is not made on devices");
   expect(refusal([&] { DeviceViews(ViewConfig{}, volumes, Normalisation::dataset, at::kCPU, 1); }),
          "a view of a volume is not made on devices");
 }
