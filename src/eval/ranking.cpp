@@ -1,25 +1,17 @@
 #include "eval/ranking.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "cohort/core/error.h"
 #include "cohort/core/random.h"
 
+#include "eval/percentiles.h"
+
 namespace cohort::eval {
 namespace {
 
 constexpr std::int64_t kSamples = 1000;
-
-/// Percentiles 2.5 and 97.5.
-Interval middle_95(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const auto at = [&](double part) {
-    return values[static_cast<std::size_t>(std::lround(part * static_cast<double>(values.size() - 1)))];
-  };
-  return {at(0.025), at(0.975)};
-}
 
 }  // namespace
 

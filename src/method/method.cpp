@@ -13,4 +13,9 @@ const Part& trained_part(std::span<const Part> parts) {
   return *std::find_if(parts.begin(), parts.end(), is_trained);
 }
 
+Answers Method::answer(const data::Batch& /*batch*/, const nn::Conditions& /*conditions*/) {
+  COHORT_CHECK(false, "a method without a task has no answers");
+  return {};
+}
+
 }  // namespace cohort::method

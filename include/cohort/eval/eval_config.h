@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cohort/config/field.h"
+#include "cohort/eval/task_config.h"
 
 namespace cohort::eval {
 
@@ -13,6 +14,8 @@ struct EvalConfig {
   std::int64_t every_epochs = 0;
   std::vector<std::int64_t> neighbours;
   std::string neighbours_of;
+  std::vector<std::string> contexts;
+  TaskConfig task;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -30,6 +33,10 @@ struct EvalConfig {
         "neighbours_of", neighbours_of,
         "label or context that neighbours are asked for: 'slide' tells how much features know of the slide; "
         "empty: the label, and without labels nothing");
+    visit("contexts", contexts,
+          "context keys that scores are given for, the first one in tables; empty: the one whose images form "
+          "groups");
+    visit.section("task", task, "what scores are taken at");
   }
 };
 

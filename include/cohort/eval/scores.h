@@ -7,6 +7,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/eval/scorecard.h"
+
 namespace cohort::eval {
 
 /// Scores of the images of one context, or of all.
@@ -16,10 +18,6 @@ struct ContextScore {
   double accuracy = 0.0;
   double low = 0.0, high = 0.0;  ///< 95 % Wilson interval of the accuracy
   double confidence = 0.0;       ///< mean probability of the predicted class
-};
-
-struct Interval {
-  double low = 0.0, high = 0.0;
 };
 
 struct Scores {

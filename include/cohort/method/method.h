@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +16,7 @@
 namespace cohort::nn {
 class UnitModel;
 class Encoder;
+struct Conditions;
 }  // namespace cohort::nn
 
 namespace cohort::method {
@@ -91,6 +93,10 @@ struct Pictures {
   std::vector<at::Tensor> columns;  ///< V x [B, C, h, w], as Batch::views: a line for each image
 };
 
+/// What a method says of the images of a batch, by the names that its task has for it (eval/task.h): "logits"
+/// [B, classes].
+using Answers = std::map<std::string, at::Tensor>;
+
 /// One way of learning (supervised, DINO, MAE …): turns a batch into a loss. One file in src/method/ each.
 /// It never sees how parameters are sharded, and communicates only through Step::ranks.
 class Method {
@@ -119,6 +125,9 @@ class Method {
   virtual std::optional<Pictures> pictures(const data::Batch& /*batch*/, const Step& /*step*/) {
     return std::nullopt;
   }
+  /// Of the weights as they are now, for Traits::task. No gradients. `batch`: whole groups, with one view and
+  /// the fields of Entry::fields. Collective where the encoder is. Bug for a method without a task.
+  virtual Answers answer(const data::Batch& batch, const nn::Conditions& conditions);
   /// Of a part that follows another: what it keeps of itself after this step.
   [[nodiscard]] virtual double decay(const Step& /*step*/) const { return 1.0; }
   /// After the optimizer: centres, queues. Collective.

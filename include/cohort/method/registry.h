@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cohort/config/options.h"
 #include "cohort/data/description.h"
@@ -29,6 +30,9 @@ struct Traits {
   bool takes_crops = false;
   /// Crops of a preset beyond these are refused; 0: any number.
   std::int64_t most_views = 0;
+  /// What Method::answer() is scored as on eval.splits: a name of eval/task.h. Empty: the head's classes are,
+  /// or features.
+  std::string_view task = "";
   /// The encoder is the one part, called "model": published weights can stand in for a first checkpoint.
   bool is_encoder_alone = false;
 };
@@ -69,6 +73,10 @@ struct Entry {
   std::unique_ptr<config::Options> (*options)();
   Traits (*traits)(const config::Options& options);
   std::unique_ptr<Method> (*make)(const config::Options& options, const Materials& materials);
+  /// Fields of the dataset that batches bring along for losses and answers; of a method with a task the first
+  /// one is what answers are compared with. Throws UsageError: there are none that serve. Null: no fields.
+  std::vector<std::string> (*fields)(const config::Options& options,
+                                     const data::Description& description) = nullptr;
   /// Throws UsageError where the options contradict each other or the run; `where`: the configuration. Null:
   /// nothing does.
   void (*check)(const config::Options& options, const Surroundings& run, const std::string& where) = nullptr;
