@@ -12,6 +12,7 @@
 #include "cohort/train/model.h"
 #include "cohort/train/run_owner.h"
 
+#include "answering_model.h"
 #include "commands.h"
 #include "new_file.h"
 #include "trained_model.h"
@@ -61,27 +62,67 @@ std::vector<ScoredSplit> open_splits(const EvalOptions& options, const TrainedMo
   return splits;
 }
 
-ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
-  refuse_existing({options.out}, options.overwrites, ranks);
-  const auto owners = train::own_runs_of({options.out}, "cohort eval", ranks);
+/// What is written and shown of each split.
+class Records {
+ public:
+  Records(const EvalOptions& options, comm::Communicator& ranks) : options_(options), ranks_(ranks) {}
+
+  void add(const eval::Evaluation& evaluation, std::int64_t step) {
+    lines_ += eval::evaluation_json(evaluation, step, 0) + "\n";
+    if (ranks_.rank() == 0)
+      fmt::print("{}\n", eval::evaluation_table(evaluation, options_.all_contexts, terminal_columns()));
+  }
+  /// Collective.
+  void write() const {
+    comm::together(ranks_, [&] {
+      if (ranks_.rank() == 0 && !options_.out.empty()) write_file_atomically(options_.out, lines_);
+    });
+  }
+
+ private:
+  const EvalOptions& options_;
+  comm::Communicator& ranks_;
+  std::string lines_;
+};
+
+/// Collective. By what a method answers.
+void evaluate_answers(const EvalOptions& options, Records& records, comm::Communicator& ranks) {
+  const AnsweringModel model = load_answering_model(options.model, ranks);
+  const train::RunConfig& config = model.config;
+  for (const data::Dataset& dataset : open_answered_splits(model, asked_splits(options, config), ranks)) {
+    records.add(
+        eval::evaluate_task(*model.method, model.columns, dataset, config.eval, config.data.normalisation,
+                            config.precision == train::Precision::bf16, ranks),
+        model.step);
+  }
+}
+
+/// Collective. By the classes of a head.
+void evaluate_head(const EvalOptions& options, Records& records, comm::Communicator& ranks) {
   const TrainedModel trained = load_trained_model(options.model, Head::needed, ranks);
   const train::RunConfig& config = trained.config;
   eval::EvaluationColumns columns;
   const std::vector<ScoredSplit> splits = open_splits(options, trained, columns, ranks);
-  std::string lines;
   for (const ScoredSplit& split : splits) {
     const data::Dataset& dataset = split.dataset;
     data::ColumnReader reader = columns_of(trained, dataset.split(), ranks);
-    const eval::Evaluation evaluation =
-        eval::evaluate(*trained.model, dataset, reader, columns, config.eval, config.data.normalisation,
-                       config.precision == train::Precision::bf16, ranks);
-    lines += eval::evaluation_json(evaluation, trained.step, 0) + "\n";
-    if (ranks.rank() == 0)
-      fmt::print("{}\n", eval::evaluation_table(evaluation, options.all_contexts, terminal_columns()));
+    records.add(eval::evaluate(*trained.model, dataset, reader, columns, config.eval,
+                               config.data.normalisation, config.precision == train::Precision::bf16, ranks),
+                trained.step);
   }
-  comm::together(ranks, [&] {
-    if (ranks.rank() == 0 && !options.out.empty()) write_file_atomically(options.out, lines);
-  });
+}
+
+ExitCode evaluate_model(const EvalOptions& options, comm::Communicator& ranks) {
+  refuse_existing({options.out}, options.overwrites, ranks);
+  const auto owners = train::own_runs_of({options.out}, "cohort eval", ranks);
+  std::string task;
+  comm::together(ranks, [&] { task = task_of(options.model); });
+  Records records(options, ranks);
+  if (task.empty())
+    evaluate_head(options, records, ranks);
+  else
+    evaluate_answers(options, records, ranks);
+  records.write();
   return ExitCode::done;
 }
 

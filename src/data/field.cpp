@@ -189,6 +189,14 @@ std::int64_t Field::entry_bytes() const noexcept {
   return std::accumulate(first, shape.end(), value_type_bytes(type), std::multiplies<>());
 }
 
+std::vector<std::string> value_names(const Field& field) {
+  const bool is_counted = field.kind == FieldKind::numbers || field.kind == FieldKind::flags;
+  if (!field.names.empty() || !is_counted) return field.names;
+  std::vector<std::string> names;
+  for (std::int64_t i = 0; i < field.shape.front(); ++i) names.push_back(std::to_string(i));
+  return names;
+}
+
 std::string problem_of(const Field& field) {
   const Form form = form_of(field.kind);
   const std::string_view kind = field_kind_name(field.kind);

@@ -1,6 +1,7 @@
 #include "cohort/eval/evaluation.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include <ATen/ATen.h>
@@ -8,7 +9,10 @@
 
 #include "cohort/core/printable.h"
 #include "cohort/core/text.h"
+#include "cohort/eval/task.h"
 
+#include "eval/scorecard_text.h"
+#include "eval/scored_contexts.h"
 #include "eval/split_scores.h"
 #include "support/json.h"
 
@@ -134,6 +138,45 @@ Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::Colu
   return evaluation;
 }
 
+namespace {
+
+/// "mask/0" of what moves with views, else the field's own name.
+const data::Column& column_of(const data::Batch& batch, const std::string& field) {
+  const auto moved = batch.columns.find(field + "/0");
+  return moved != batch.columns.end() ? moved->second : batch.columns.at(field);
+}
+
+}  // namespace
+
+Evaluation evaluate_task(method::Method& method, const TaskColumns& columns, const data::Dataset& dataset,
+                         const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                         comm::Communicator& ranks, const AskedToStop& asked_to_stop) {
+  Evaluation evaluation;
+  evaluation.split = dataset.split();
+  evaluation.label = columns.fields.front();
+  evaluation.task = columns.task;
+  std::optional<ContextsOfRows> contexts;
+  std::unique_ptr<Task> task;
+  comm::together(ranks, [&] {
+    const data::Field& target = dataset.description().field(evaluation.label);
+    evaluation.classes = data::value_names(target);
+    contexts.emplace(dataset, columns.context_key, config);
+    task = find_task(columns.task)
+               .make({target, evaluation.classes, contexts->names(), dataset.rows(), config.task});
+  });
+  if (!contexts->names().keys.empty()) evaluation.context_key = contexts->names().keys.front().name;
+  const auto take = [&](const data::Batch& batch, const method::Answers& answers) {
+    const std::span<const std::int64_t> rows(batch.sample.const_data_ptr<std::int64_t>(),
+                                             static_cast<std::size_t>(batch.sample.size(0)));
+    task->add({rows, contexts->of(rows), answers, column_of(batch, evaluation.label)});
+  };
+  evaluation.images_per_second = answer_passes(method, dataset, columns.fields, columns.context_key, config,
+                                               normalisation, bf16, ranks, take, asked_to_stop);
+  evaluation.card = task->finish(ranks);
+  evaluation.scores.images = evaluation.card.samples;
+  return evaluation;
+}
+
 Evaluation evaluate_features(const StoredRows& features,
                              const std::function<at::Tensor(const at::Tensor& features)>& logits,
                              const data::Dataset& dataset, data::ColumnReader& reader,
@@ -146,22 +189,17 @@ Evaluation evaluate_features(const StoredRows& features,
   return scores->finish(ranks);
 }
 
-std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std::int64_t epoch) {
+namespace {
+
+/// What classification has had from the beginning.
+void add_classification(Json& json, const Evaluation& evaluation) {
   const Scores& scores = evaluation.scores;
-  Json json{{"kind", "evaluation"},
-            {"step", step},
-            {"epoch", epoch},
-            {"split", evaluation.split},
-            {"label", evaluation.label},
-            {"classes", evaluation.classes},
-            {"context_key", evaluation.context_key},
-            {"images", scores.images},
-            {"accuracy", nine_digits(scores.accuracy)},
-            {"accuracy_interval", interval_json(scores.accuracy_interval)},
-            {"balanced_accuracy", nine_digits(scores.balanced_accuracy)},
-            {"f1_macro", nine_digits(scores.f1_macro)},
-            {"f1_weighted", nine_digits(scores.f1_weighted)},
-            {"kappa", nine_digits(scores.kappa)}};
+  json["accuracy"] = nine_digits(scores.accuracy);
+  json["accuracy_interval"] = interval_json(scores.accuracy_interval);
+  json["balanced_accuracy"] = nine_digits(scores.balanced_accuracy);
+  json["f1_macro"] = nine_digits(scores.f1_macro);
+  json["f1_weighted"] = nine_digits(scores.f1_weighted);
+  json["kappa"] = nine_digits(scores.kappa);
   if (!evaluation.classifier.empty()) json["classifier"] = evaluation.classifier;
   if (!evaluation.detail.empty()) json["detail"] = evaluation.detail;
   if (scores.auc) json["auc"] = nine_digits(*scores.auc);
@@ -170,10 +208,46 @@ std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std
   json["confidence"] = nine_digits(scores.confidence);
   json["calibration_error"] = nine_digits(scores.calibration_error);
   json["majority"] = nine_digits(scores.majority);
-  if (evaluation.images_per_second > 0) json["images_per_second"] = nine_digits(evaluation.images_per_second);
-  json["confusion"] = confusion_json(scores.confusion, evaluation.classes.size());
+}
+
+void add_confusion(Json& json, const Evaluation& evaluation) {
+  json["confusion"] = confusion_json(evaluation.scores.confusion, evaluation.classes.size());
   json["contexts"] = Json::array();
-  for (const ContextScore& context : scores.contexts) json["contexts"].push_back(context_json(context));
+  for (const ContextScore& context : evaluation.scores.contexts)
+    json["contexts"].push_back(context_json(context));
+}
+
+/// Contexts of classification's first key are among what it has had from the beginning.
+void add_scorecard(Json& json, const Scorecard& card, bool is_classification) {
+  json["scores"] = scores_json(card.all);
+  std::vector<ScoredContexts> contexts = card.contexts;
+  if (is_classification && !contexts.empty()) contexts.erase(contexts.begin());
+  const auto add = [&](const char* name, Json list) {
+    if (!list.empty()) json[name] = std::move(list);
+  };
+  add("contexts_by", contexts_json(contexts));
+  add("class_scores", groups_json(card.classes));
+  add("curves", curves_json(card.curves));
+  add("cases", cases_json(card.cases));
+}
+
+}  // namespace
+
+std::string evaluation_json(const Evaluation& evaluation, std::int64_t step, std::int64_t epoch) {
+  const bool is_classification = evaluation.task == "classification";
+  Json json{{"kind", "evaluation"},
+            {"step", step},
+            {"epoch", epoch},
+            {"split", evaluation.split},
+            {"label", evaluation.label},
+            {"classes", evaluation.classes},
+            {"context_key", evaluation.context_key},
+            {"images", evaluation.scores.images}};
+  if (is_classification) add_classification(json, evaluation);
+  if (evaluation.images_per_second > 0) json["images_per_second"] = nine_digits(evaluation.images_per_second);
+  if (is_classification) add_confusion(json, evaluation);
+  json["task"] = evaluation.task;
+  add_scorecard(json, evaluation.card, is_classification);
   return json.dump();
 }
 
@@ -181,7 +255,28 @@ std::string evaluation_title(const Evaluation& evaluation) {
   return evaluation.classifier.empty() ? evaluation.split : evaluation.split + ", " + evaluation.classifier;
 }
 
+namespace {
+
+PartedLine task_line(const Evaluation& evaluation) {
+  constexpr std::size_t kMost = 4;
+  const Scorecard& card = evaluation.card;
+  PartedLine line;
+  line.add(printable(evaluation_title(evaluation)), 9);
+  for (std::size_t i = 0; i < std::min(kMost, card.all.size()); ++i)
+    line.add(card.all[i].name + " " + score_text(card.all[i]), 8 - static_cast<int>(i));
+  if (const ScoredGroup* worst = card.worst()) {
+    line.add(fmt::format("worst {} {} ({} images)", printable_name(worst->name),
+                         score_text(worst->scores.front()), worst->samples),
+             3);
+  }
+  line.add(fmt::format("{:.0f} img/s all ranks", evaluation.images_per_second), 1);
+  return line;
+}
+
+}  // namespace
+
 PartedLine evaluation_line(const Evaluation& evaluation) {
+  if (evaluation.task != "classification") return task_line(evaluation);
   const Scores& scores = evaluation.scores;
   PartedLine line;
   line.add(printable(evaluation_title(evaluation)), 9);
@@ -200,6 +295,8 @@ PartedLine evaluation_line(const Evaluation& evaluation) {
 }
 
 std::string evaluation_table(const Evaluation& evaluation, bool all, std::optional<std::size_t> columns) {
+  if (evaluation.task != "classification")
+    return scorecard_table(evaluation_title(evaluation), evaluation.card, all, columns);
   const Scores& scores = evaluation.scores;
   std::string title = printable_name(evaluation_title(evaluation));
   if (!evaluation.detail.empty()) title += " " + printable_name(evaluation.detail);

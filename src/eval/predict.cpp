@@ -14,6 +14,7 @@
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
 #include "cohort/data/loader.h"
+#include "cohort/method/method.h"
 #include "cohort/nn/autocast.h"
 
 #include "eval/passes.h"
@@ -69,18 +70,21 @@ nn::Encoder::Output encode(nn::Encoder& model, const at::Tensor& images, const n
                           : model.encode_at(choice.layer, images, conditions, kWanted);
 }
 
-PassAnswers run_pass(nn::Encoder& model, const data::Batch& batch, bool bf16, const FeatureChoice& choice) {
+/// fp32 on the CPU.
+at::Tensor kept(const at::Tensor& values) {
+  return values.defined() ? values.to(at::kCPU, at::kFloat).contiguous() : values;
+}
+
+PassAnswers answers_of_pass(nn::Encoder& model, const data::Batch& batch, bool bf16,
+                            const FeatureChoice& choice) {
   const at::Device device = model.parameters().front().device();
   const nn::Conditions conditions = evaluation_conditions(batch, device);
   const nn::Bf16Scope scope(bf16, device.type());
   const auto output = encode(model, batch.views.front().to(device), conditions, choice);
-  const auto keep = [](const at::Tensor& values) {
-    return values.defined() ? values.to(at::kCPU, at::kFloat).contiguous() : values;
-  };
-  PassAnswers answers{0, batch.sample, keep(output.logits), keep(output.pooled), {}, keep(output.context)};
+  PassAnswers answers{0, batch.sample, kept(output.logits), kept(output.pooled), {}, kept(output.context)};
   if (choice.patches) {
     const std::int64_t others = model.traits().other_tokens;
-    answers.patches = keep(output.tokens.narrow(1, others, output.tokens.size(1) - others));
+    answers.patches = kept(output.tokens.narrow(1, others, output.tokens.size(1) - others));
   }
   return answers;
 }
@@ -124,18 +128,20 @@ class Meetings {
 
 /// How a model is asked.
 struct Inquiry {
-  nn::Encoder& model;
   const data::Dataset& dataset;
   const augment::Normalisation normalisation;
-  const bool bf16;
-  const FeatureChoice& choice;
+  const data::BatchColumns columns;
+  const bool is_collective;  ///< forward passes are
+  const IsDone& is_done;
+  const AskedToStop& asked_to_stop;
+  /// The forward pass number `pass`; nothing: one that helps other ranks with theirs, whose results nobody
+  /// keeps.
+  const std::function<void(const data::Batch& batch, std::optional<std::int64_t> pass)> forward;
 };
 
-/// The `count` passes of `share`. `extra` more, whose results nobody keeps, help other ranks with theirs when
-/// forward passes are collective.
-void run_passes(const Inquiry& ask, Share share, std::int64_t count, std::int64_t extra,
-                const AnswerSink& sink, Meetings& meetings, const std::function<void(std::int64_t)>& done) {
-  const data::BatchColumns columns{ask.model.traits().context_keys, ""};
+/// The `count` passes of `share`, then `extra` ones that help others.
+void run_passes(const Inquiry& ask, Share share, std::int64_t count, std::int64_t extra, Meetings& meetings,
+                const std::function<void(std::int64_t)>& done) {
   const auto view = augment::evaluation_view(ask.dataset.description(), ask.normalisation);
   std::deque<std::int64_t> numbers;  // of the batches that were made ahead
   std::mutex mutex;
@@ -144,29 +150,70 @@ void run_passes(const Inquiry& ask, Share share, std::int64_t count, std::int64_
         const NumberedPass pass = share.next();
         const std::lock_guard lock(mutex);
         numbers.push_back(pass.number);
-        return data::make_batch(ask.dataset, pass.groups, columns, *view, workers);
+        return data::make_batch(ask.dataset, pass.groups, ask.columns, *view, workers);
       },
       0, count, {});
+  const auto next_number = [&] {
+    const std::lock_guard lock(mutex);
+    const std::int64_t number = numbers.front();
+    numbers.pop_front();
+    return number;
+  };
   const at::NoGradGuard no_gradients;
   for (std::int64_t i = 0; i < count; ++i) {
     meetings.before_pass();
-    PassAnswers answers = run_pass(ask.model, loader.next(), ask.bf16, ask.choice);
-    {
-      const std::lock_guard lock(mutex);
-      answers.pass = numbers.front();
-      numbers.pop_front();
-    }
-    sink.take(std::move(answers));
+    const data::Batch batch = loader.next();
+    ask.forward(batch, next_number());
     done(i + 1);
   }
   if (extra == 0) return;
   const data::Group single{.rows = {0}};
   Workers alone(1);
-  const data::Batch batch = data::make_batch(ask.dataset, std::span(&single, 1), columns, *view, alone);
+  const data::Batch batch = data::make_batch(ask.dataset, std::span(&single, 1), ask.columns, *view, alone);
   for (; extra > 0; --extra) {
     meetings.before_pass();
-    (void)run_pass(ask.model, batch, ask.bf16, ask.choice);
+    ask.forward(batch, std::nullopt);
   }
+}
+
+/// Collective. All passes over the images of the dataset. Returns images per second over all ranks.
+double run_all_passes(const Inquiry& ask, const std::string& group_by, const EvalConfig& config,
+                      comm::Communicator& ranks) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  std::optional<Share> share;
+  std::int64_t left = 0, mine = 0;
+  comm::together(ranks, [&] {
+    for (const std::string& key : ask.columns.context_keys) (void)ask.dataset.context_runs(key);
+    const Passes passes(ask.dataset, group_by, config);
+    left = rows_left_in(passes, ask.is_done);
+    share.emplace(passes, ask.is_done, left, ranks.rank(), ranks.size());
+    for (Share counted = *share; !counted.next().groups.empty();) ++mine;
+  });
+  const std::int64_t most = ranks.max(mine);
+  Meetings meetings(ranks, ask.asked_to_stop, most);
+  std::optional<CountProgress> progress;  // gone, with what it drew, before anything else is printed
+  if (ranks.rank() == 0) progress.emplace("evaluating " + ask.dataset.split(), left, ranks.size());
+  const auto pass_done = [&](std::int64_t done) {
+    if (progress) progress->show(done, mine);
+  };
+  try {
+    run_passes(ask, *std::move(share), mine, ask.is_collective ? most - mine : 0, meetings, pass_done);
+  } catch (...) {
+    if (ask.is_collective)
+      throw;  // ranks wait for each other inside a pass: an error on one of them ends the job
+    meetings.fail(std::current_exception());
+  }
+  meetings.behind_all();
+  return static_cast<double>(left) / ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
+}
+
+/// What the model sees, where it is.
+data::Batch on_device(data::Batch batch, const at::Device& device) {
+  batch.for_each_tensor([&](at::Tensor& tensor, data::Batch::Use use) {
+    if (use == data::Batch::Use::model) tensor = tensor.to(device);
+  });
+  return batch;
 }
 
 }  // namespace
@@ -183,34 +230,49 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
                       const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                       comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice,
                       const AskedToStop& asked_to_stop) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
-  std::optional<Share> share;
-  std::int64_t left = 0, mine = 0;
-  comm::together(ranks, [&] {
-    for (const std::string& key : model.traits().context_keys) (void)dataset.context_runs(key);
-    const Passes passes(dataset, group_by, config);
-    left = rows_left_in(passes, sink.has);
-    share.emplace(passes, sink.has, left, ranks.rank(), ranks.size());
-    for (Share counted = *share; !counted.next().groups.empty();) ++mine;
-  });
-  const bool collective = model.runner().is_collective();
-  const std::int64_t most = ranks.max(mine);
-  Meetings meetings(ranks, asked_to_stop, most);
-  std::optional<CountProgress> progress;  // gone, with what it drew, before anything else is printed
-  if (ranks.rank() == 0) progress.emplace("evaluating " + dataset.split(), left, ranks.size());
-  const auto pass_done = [&](std::int64_t done) {
-    if (progress) progress->show(done, mine);
+  const auto forward = [&](const data::Batch& batch, std::optional<std::int64_t> pass) {
+    PassAnswers answers = answers_of_pass(model, batch, bf16, choice);
+    if (!pass) return;
+    answers.pass = *pass;
+    sink.take(std::move(answers));
   };
-  try {
-    run_passes({model, dataset, normalisation, bf16, choice}, *std::move(share), mine,
-               collective ? most - mine : 0, sink, meetings, pass_done);
-  } catch (...) {
-    if (collective) throw;  // ranks wait for each other inside a pass: an error on one of them ends the job
-    meetings.fail(std::current_exception());
-  }
-  meetings.behind_all();
-  return static_cast<double>(left) / ranks.max(std::chrono::duration<double>(Clock::now() - start).count());
+  return run_all_passes({dataset,
+                         normalisation,
+                         {model.traits().context_keys, ""},
+                         model.runner().is_collective(),
+                         sink.has,
+                         asked_to_stop,
+                         forward},
+                        group_by, config, ranks);
+}
+
+double answer_passes(method::Method& method, const data::Dataset& dataset,
+                     const std::vector<std::string>& fields, const std::string& group_by,
+                     const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                     comm::Communicator& ranks, const TakeAnswers& take, const AskedToStop& asked_to_stop) {
+  const nn::Encoder& encoder = *method.encoders().front().encoder;
+  const at::Device device = encoder.parameters().front().device();
+  const IsDone none;
+  const auto forward = [&](const data::Batch& batch, std::optional<std::int64_t> pass) {
+    const nn::Conditions conditions = evaluation_conditions(batch, device);
+    method::Answers answers;
+    {
+      const nn::Bf16Scope scope(bf16, device.type());
+      answers = method.answer(on_device(batch, device), conditions);
+    }
+    if (!pass) return;
+    for (auto& [name, values] : answers)
+      values = values.is_floating_point() ? kept(values) : values.to(at::kCPU);
+    take(batch, answers);
+  };
+  return run_all_passes({dataset,
+                         normalisation,
+                         {.context_keys = encoder.traits().context_keys, .label = "", .fields = fields},
+                         encoder.runner().is_collective(),
+                         none,
+                         asked_to_stop,
+                         forward},
+                        group_by, config, ranks);
 }
 
 }  // namespace cohort::eval

@@ -48,11 +48,27 @@ std::string group_of(const eval::Evaluation& evaluation) {
   return evaluation.split + "/" + (classifier.empty() ? "" : classifier + "/");
 }
 
-bool is_lower_better(std::string_view name) {
+constexpr const char* kWorstContext = "worst_context";
+
+bool is_lower_better(std::string_view name, const TaskScores& by_task) {
+  for (const eval::ScoreName& score : by_task.scores) {
+    const bool is_first = &score == by_task.scores.data() && name.ends_with(std::string("/") + kWorstContext);
+    if (is_first || name.ends_with("/" + score.name)) return !score.higher_is_better;
+  }
   for (const NamedScore& score : kScores) {
     if (name.ends_with(std::string("/") + score.name)) return score.lower_is_better;
   }
   return false;
+}
+
+/// Nothing: it is not one of these.
+std::optional<double> task_score(const std::string& name, const eval::Evaluation& evaluation) {
+  const std::string group = evaluation.split + "/";
+  if (!name.starts_with(group)) return std::nullopt;
+  if (const eval::Score* score = evaluation.card.find(name.substr(group.size()))) return score->value;
+  const eval::ScoredGroup* worst = evaluation.card.worst();
+  const bool is_worst = name == group + kWorstContext && worst != nullptr;
+  return is_worst ? std::optional(worst->scores.front().value) : std::nullopt;
 }
 
 // Of the buffer. Steps and the score's checksum are two values each, since fp32 counts to 2^24 alone.
@@ -68,7 +84,7 @@ std::uint64_t identity_of(const RunConfig& config) {
 
 }  // namespace
 
-std::vector<std::string> score_names(std::span<const std::string> by_head,
+std::vector<std::string> score_names(std::span<const std::string> by_head, const TaskScores& by_task,
                                      std::span<const std::string> by_neighbours,
                                      std::span<const std::int64_t> neighbours) {
   std::vector<std::string> names;
@@ -76,6 +92,10 @@ std::vector<std::string> score_names(std::span<const std::string> by_head,
     for (const NamedScore& score : kScores) names.push_back(group + score.name);
   };
   for (const std::string& split : by_head) add(split + "/");
+  for (const std::string& split : by_task.splits) {
+    for (const eval::ScoreName& score : by_task.scores) names.push_back(split + "/" + score.name);
+    names.push_back(split + "/" + kWorstContext);
+  }
   for (const std::string& split : by_neighbours) {
     for (const std::int64_t count : neighbours) add(fmt::format("{}/knn_{}/", split, count));
   }
@@ -90,6 +110,10 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
     found = name.ends_with("/deviation") ? judgement.features->deviation : judgement.features->effective_rank;
   }
   for (const eval::Evaluation& evaluation : judgement.evaluations) {
+    if (evaluation.task != "classification") {
+      found = task_score(name, evaluation).value_or(found);
+      continue;
+    }
     for (const NamedScore& score : kScores) {
       if (name == group_of(evaluation) + score.name) found = score.of(evaluation.scores);
     }
@@ -97,9 +121,9 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
   return std::isfinite(found) ? std::optional(found) : std::nullopt;
 }
 
-BestScore::BestScore(const RunConfig& config, std::span<const std::string> names)
+BestScore::BestScore(const RunConfig& config, std::span<const std::string> names, const TaskScores& by_task)
     : by_(config.checkpoint.best_by),
-      lower_is_better_(is_lower_better(by_)),
+      lower_is_better_(is_lower_better(by_, by_task)),
       score_(identity_of(config)),
       stopping_(config.train.early_stopping),
       values_(at::zeros({kValues})) {

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "cohort/eval/task.h"
 #include "cohort/method/method.h"
 #include "cohort/train/run_config.h"
 
@@ -14,9 +15,16 @@
 
 namespace cohort::train {
 
+/// What a method's answers are scored by.
+struct TaskScores {
+  std::vector<std::string> splits;  ///< empty: they are not
+  std::vector<eval::ScoreName> scores;
+};
+
 /// Names that checkpoint.best_by may have: "test/auc" for a split that the head answers for,
-/// "test/knn_20/auc" for one that 20 neighbours do, "features/effective_rank" with neighbours.
-std::vector<std::string> score_names(std::span<const std::string> by_head,
+/// "test/knn_20/auc" for one that 20 neighbours do, "features/effective_rank" with neighbours; "test/dice"
+/// for one that answers to a task are scored on.
+std::vector<std::string> score_names(std::span<const std::string> by_head, const TaskScores& by_task,
                                      std::span<const std::string> by_neighbours,
                                      std::span<const std::int64_t> neighbours);
 
@@ -29,7 +37,7 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
 class BestScore {
  public:
   /// Throws UsageError: best_by is none of `names`; early stopping without it.
-  BestScore(const RunConfig& config, std::span<const std::string> names);
+  BestScore(const RunConfig& config, std::span<const std::string> names, const TaskScores& by_task);
 
   [[nodiscard]] bool is_used() const noexcept { return !by_.empty(); }
   /// Whether a checkpoint is to be kept of an evaluation with this score.

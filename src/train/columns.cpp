@@ -33,6 +33,12 @@ std::string learnt_column(const RunConfig& config, const data::Description& desc
   return config.method.traits().learns_classes ? label_column(config, description) : "";
 }
 
+std::vector<std::string> learnt_fields(const RunConfig& config, const data::Description& description) {
+  const method::Entry& entry = config.method.entry();
+  if (entry.fields == nullptr) return {};
+  return entry.fields(config.method.options(), description);
+}
+
 std::string scored_column(const RunConfig& config, const data::Description& description) {
   if (!config.data.label.empty()) return description.label(config.data.label).name;
   if (description.labels.size() == 1) return description.labels.front().name;

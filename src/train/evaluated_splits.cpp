@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -62,7 +63,8 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
   const data::Description& description = training.description();
   const bool with_bank = !config.eval.neighbours.empty();
   const bool learns_classes = config.method.traits().learns_classes;
-  if (!learns_classes && !with_bank) return;
+  const std::string_view task = config.method.traits().task;
+  if (!learns_classes && !with_bank && task.empty()) return;
   std::vector<std::string> names;
   std::optional<data::Signature> signature;
   comm::together(ranks, [&] {
@@ -71,6 +73,7 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
     columns_.context_key =
         eval::evaluation_group_key(training_group_key(config), config.context.keys, description);
     judged_ = columns_;
+    if (!task.empty()) task_ = {task, learnt_fields(config, description), columns_.context_key};
     if (learns_classes) columns_.label = scored_column(config, description);
     if (with_bank) judged_.label = judged_column(config, description);
     if (with_bank && judged_.label.empty()) tell_nothing_to_judge(description);
@@ -78,7 +81,7 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
   folder_ = config.data.path;
   description_ = data::Description::read(folder_, ranks);
   if (with_bank) bank_ = open_evaluated(config, config.data.train_split, ranks);
-  if (columns_.label.empty() && judged_.label.empty()) return;
+  if (columns_.label.empty() && judged_.label.empty() && task.empty()) return;
   if (bank_ && !judged_.label.empty()) bank_counts_ = counts_of(*bank_, judged_.label, ranks);
   for (const std::string& name : names) add(open_evaluated(config, name, ranks), config, *signature, ranks);
   const bool judges_bank =
@@ -104,15 +107,17 @@ SplitCounts EvaluatedSplits::counts_of(const data::Dataset& dataset, const std::
 void EvaluatedSplits::add(data::Dataset dataset, const RunConfig& config, const data::Signature& signature,
                           comm::Communicator& ranks) {
   const std::string& needed = columns_.label.empty() ? judged_.label : columns_.label;
-  const SplitCounts scored = counts_of(dataset, needed, ranks);
+  const bool has_task = !task_.fields.empty();
+  const SplitCounts scored = has_task ? SplitCounts() : counts_of(dataset, needed, ranks);
   const SplitCounts judged = judged_.label.empty() ? SplitCounts() : counts_of(dataset, judged_.label, ranks);
   comm::together(ranks, [&] {
     auto why_not = obstacle(config, dataset, signature);
-    if (!why_not) why_not = obstacle_to_score(config, scored, needed);
+    if (!why_not && !has_task) why_not = obstacle_to_score(config, scored, needed);
     const bool judges = bank_ && !judged_.label.empty() && !why_not;
     auto why_not_judged = judges ? obstacle_to_judge(bank_counts_, judged, judged_.label) : std::nullopt;
     const bool by_neighbours = judges && !why_not_judged;
-    if (columns_.label.empty() && why_not_judged) why_not = std::exchange(why_not_judged, std::nullopt);
+    if (columns_.label.empty() && !has_task && why_not_judged)
+      why_not = std::exchange(why_not_judged, std::nullopt);
     if (why_not && !config.eval.splits.empty()) throw UsageError(*why_not);
     if (why_not) return log_warning("not evaluated: " + printable(why_not->text().what));
     if (why_not_judged) log_warning("not judged by neighbours: " + printable(why_not_judged->text().what));

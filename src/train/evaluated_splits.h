@@ -20,7 +20,7 @@ struct EvaluatedSplit {
 };
 
 /// The splits that a run evaluates: those of eval.splits, or all but the training split. Under a method that
-/// learns no classes those whose features eval.neighbours can judge.
+/// learns no classes and has no task those whose features eval.neighbours can judge.
 class EvaluatedSplits {
  public:
   /// Collective. A split without labels has nothing to score, and a dictionary of contexts cannot serve
@@ -49,6 +49,8 @@ class EvaluatedSplits {
   /// The training split, whose images are neighbours and whose features are described; null without
   /// eval.neighbours.
   [[nodiscard]] const data::Dataset* bank() const noexcept { return bank_ ? &*bank_ : nullptr; }
+  /// What the method's answers are scored as; no fields: they are not.
+  [[nodiscard]] const eval::TaskColumns& task() const noexcept { return task_; }
   /// Reads the columns of the bank or of a split.
   [[nodiscard]] data::ColumnReader reader_of(const data::Dataset& dataset) const;
 
@@ -60,6 +62,7 @@ class EvaluatedSplits {
            comm::Communicator& ranks);
 
   eval::EvaluationColumns columns_, judged_;
+  eval::TaskColumns task_;
   std::filesystem::path folder_;
   data::Description description_;  // with all channels
   std::optional<data::Dataset> bank_;

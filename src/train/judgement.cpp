@@ -44,6 +44,11 @@ class Judge {
                           config_.data.normalisation, config_.precision == Precision::bf16, ranks_,
                           asked_to_stop_, features);
   }
+  /// Collective. Scores of what the method answers.
+  eval::Evaluation score_task(method::Method& method, const data::Dataset& dataset) {
+    return eval::evaluate_task(method, splits_.task(), dataset, config_.eval, config_.data.normalisation,
+                               config_.precision == Precision::bf16, ranks_, asked_to_stop_);
+  }
   /// Collective. Of the images of `dataset` by those of the training split.
   std::vector<eval::Evaluation> judge(JudgedSplit& bank, JudgedSplit& queries, const data::Dataset& dataset) {
     const eval::KnnConfig knn{.neighbours = config_.eval.neighbours,
@@ -65,8 +70,8 @@ class Judge {
 
 }  // namespace
 
-Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config,
-                comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
+Judgement judge(method::Method& method, nn::Encoder& model, const EvaluatedSplits& splits,
+                const RunConfig& config, comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop) {
   Judge judge(model, splits, config, ranks, asked_to_stop);
   Judgement judgement;
   const auto add = [&](double rate, std::vector<eval::Evaluation> found) {
@@ -84,11 +89,12 @@ Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConf
         [&](std::int64_t first, std::int64_t count) { return bank->features.block(first, count); });
     if (splits.judges_training_split()) add(rate, judge.judge(*bank, *bank, *splits.bank()));
   }
-  const bool has_head = !splits.columns().label.empty();
+  const bool has_head = !splits.columns().label.empty(), has_task = !splits.task().fields.empty();
   for (const EvaluatedSplit& split : splits.splits()) {
     JudgedSplit judged = judge.open(split.dataset);
     eval::StoredRows* const features = split.by_neighbours ? &judged.features : nullptr;
     double rate = 0;
+    if (has_task) judgement.evaluations.push_back(judge.score_task(method, split.dataset));
     if (has_head) {
       judgement.evaluations.push_back(judge.score(split.dataset, judged.reader, features));
       rate = judgement.evaluations.back().images_per_second;

@@ -16,12 +16,12 @@ namespace cohort::train {
 struct Judgement {
   /// Of the training split; with eval.neighbours only.
   std::optional<eval::FeatureStatistics> features;
-  /// Of every split: by the head, if the model has one, and by eval.neighbours.
+  /// Of every split: by the head, if the model has one, or the method's task; and by eval.neighbours.
   std::vector<eval::Evaluation> evaluations;
 };
 
-/// Collective. Throws UsageError or DataError.
-Judgement judge(nn::Encoder& model, const EvaluatedSplits& splits, const RunConfig& config,
-                comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop);
+/// Collective. `model`: the encoder of `method` that is judged. Throws UsageError or DataError.
+Judgement judge(method::Method& method, nn::Encoder& model, const EvaluatedSplits& splits,
+                const RunConfig& config, comm::Communicator& ranks, const eval::AskedToStop& asked_to_stop);
 
 }  // namespace cohort::train

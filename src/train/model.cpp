@@ -22,12 +22,29 @@
 #include "train/parameter_rules.h"
 
 namespace cohort::train {
+namespace {
+
+/// With the field that answers of a method with a task are compared with, and what its values are called.
+data::Signature with_target(const RunConfig& config, const data::Description& description,
+                            data::Signature signature) {
+  if (config.method.traits().task.empty()) return signature;
+  signature.label = learnt_fields(config, description).front();
+  signature.classes = data::value_names(description.field(signature.label));
+  return signature;
+}
+
+}  // namespace
+
 data::Signature signature_of(const RunConfig& config, const data::Description& description) {
-  return data::signature_of(description, learnt_column(config, description), config.context.keys);
+  return with_target(
+      config, description,
+      data::signature_of(description, learnt_column(config, description), config.context.keys));
 }
 
 data::Signature signature_of(const RunConfig& config, const data::Dataset& training) {
-  return data::signature_of(training, learnt_column(config, training.description()), config.context.keys);
+  return with_target(
+      config, training.description(),
+      data::signature_of(training, learnt_column(config, training.description()), config.context.keys));
 }
 
 bool has_dictionary(const nn::ContextConfig& context) {
@@ -84,7 +101,8 @@ namespace {
 
 /// What starts from something else than the file says, a line each.
 void tell(const std::string& weights, const checkpoint::Safetensors& file, const nn::FittedWeights& fitted,
-          const std::string& head, const data::Signature& signature) {
+          const nn::Encoder& model, const data::Signature& signature) {
+  const std::string head(model.head());
   for (const std::string& how : fitted.adapted) log_info(fmt::format("{}: {}", weights, how));
   const auto before = eval::signature_in(file, weights);
   if (before && !before->mean.empty() && before->mean != signature.mean) {
@@ -98,7 +116,7 @@ void tell(const std::string& weights, const checkpoint::Safetensors& file, const
         fmt::format("{} does not say what it was trained on: classes, context values and channels go by "
                     "position",
                     weights));
-  if (signature.classes.empty() || fitted.values.contains(head + "weight")) return;
+  if (model.traits().classes == 0 || fitted.values.contains(head + "weight")) return;
   const auto why = std::find_if(fitted.skipped.begin(), fitted.skipped.end(),
                                 [&](const std::string& line) { return line.starts_with(head + "weight"); });
   log_info(fmt::format("{}: no head for {} classes, so that it starts from random weights{}", weights,
@@ -109,7 +127,7 @@ std::map<std::string, at::Tensor> stored_values(const std::string& weights, cons
                                                 const data::Signature& signature) {
   const checkpoint::Safetensors file = checkpoint::read_safetensors(weights);
   auto fitted = eval::fitted_weights(model, file, weights, nn::Misfits::refuse, &signature);
-  tell(weights, file, fitted, std::string(model.head()), signature);
+  tell(weights, file, fitted, model, signature);
   return std::move(fitted.values);
 }
 
@@ -240,6 +258,18 @@ void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::
   for (const auto& [name, value] : nn::named_values(model)) {
     if (model.is_optional(name) && !contents.tensors.contains(prefix + name)) continue;
     slices.push_back({prefix + name, value.sizes().vec(), 0, value.view({-1})});
+  }
+  store.load(step, slices);
+}
+
+void load_method_weights(method::Method& method, std::uint64_t seed, checkpoint::Store& store,
+                         std::int64_t step) {
+  const at::NoGradGuard no_gradients;
+  std::vector<checkpoint::Slice> slices;
+  for (const method::Part& part : method.parts()) {
+    nn::initialise(*part.model, seed);
+    for (const auto& [name, value] : nn::named_values(*part.model))
+      slices.push_back({"/" + part.name + "/" + name, value.sizes().vec(), 0, value.view({-1})});
   }
   store.load(step, slices);
 }

@@ -11,9 +11,8 @@
 #include "cohort/nn/encoders.h"
 #include "cohort/nn/kernels.h"
 #include "cohort/nn/unit_model.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
-
-#include "train/best_score.h"
 
 namespace cohort::train {
 namespace {
@@ -33,13 +32,18 @@ std::string model_text(const RunConfig& config, const nn::Encoder& model) {
                      format_count(count_parameters(model)));
 }
 
+std::string target_text(const RunConfig& config, const TrainingData& data) {
+  const std::vector<std::string> fields = learnt_fields(config, data.dataset().description());
+  if (!fields.empty()) return "learns " + list_of(fields);
+  return data.label().empty() ? "without labels" : "label " + data.label();
+}
+
 std::string data_text(const RunConfig& config, const TrainingData& data) {
   const data::Description& description = data.dataset().description();
   const data::ImageLayout& images = description.images;
   return fmt::format("{}, split {}: {} images of {} ({}), {}", description.name, config.data.train_split,
                      format_count(data.images()), fmt::join(images.sizes(), " x "),
-                     list_of(description.channels),
-                     data.label().empty() ? "without labels" : "label " + data.label());
+                     list_of(description.channels), target_text(config, data));
 }
 
 std::string batch_text(const RunConfig& config, int ranks) {
@@ -78,6 +82,14 @@ Parts::Parts(const RunConfig& config, data::Dataset training, EvaluatedSplits ev
       encoders(stored_encoders(*method)),
       model(method->encoders().front().encoder) {}
 
+TaskScores Parts::task_scores(const RunConfig& config) const {
+  TaskScores found;
+  if (splits.task().fields.empty()) return found;
+  for (const EvaluatedSplit& split : splits.splits()) found.splits.push_back(split.dataset.split());
+  found.scores = eval::find_task(splits.task().task).scores(config.eval.task);
+  return found;
+}
+
 std::vector<std::string> Parts::score_names(const RunConfig& config) const {
   std::vector<std::string> by_head, by_neighbours;
   for (const EvaluatedSplit& split : splits.splits()) {
@@ -86,7 +98,8 @@ std::vector<std::string> Parts::score_names(const RunConfig& config) const {
   }
   if (splits.judges_training_split()) by_neighbours.push_back(splits.bank()->split());
   const std::vector<std::int64_t> none;
-  return train::score_names(by_head, by_neighbours, splits.bank() == nullptr ? none : config.eval.neighbours);
+  return train::score_names(by_head, task_scores(config), by_neighbours,
+                            splits.bank() == nullptr ? none : config.eval.neighbours);
 }
 
 std::unique_ptr<Parts> make_parts(const RunConfig& config, comm::Communicator& ranks) {

@@ -12,6 +12,7 @@
 #include "cohort/nn/encoder.h"
 #include "cohort/train/run_config.h"
 
+#include "train/best_score.h"
 #include "train/evaluated_splits.h"
 #include "train/training_data.h"
 
@@ -30,6 +31,8 @@ struct Parts {
   std::vector<checkpoint::Meta::Encoder> encoders;
   std::shared_ptr<nn::Encoder> model;  ///< what is evaluated and exported: the first of them
 
+  /// What the method's answers are scored by.
+  [[nodiscard]] TaskScores task_scores(const RunConfig& config) const;
   /// Of the run's evaluations: what checkpoint.best_by may be.
   [[nodiscard]] std::vector<std::string> score_names(const RunConfig& config) const;
 };

@@ -114,7 +114,8 @@ void validate_batch_norm(const RunConfig& config, const std::string& where) {
 
 void validate_evaluation(const RunConfig& config, const std::string& where) {
   if (!config.eval.neighbours.empty()) return;
-  if (!config.eval.splits.empty() && !config.method.traits().learns_classes) {
+  const method::Traits traits = config.method.traits();
+  if (!config.eval.splits.empty() && !traits.learns_classes && traits.task.empty()) {
     throw UsageError(
         {fmt::format("eval.splits names splits to score, but {} learns no classes", config.method.name()),
          where, "set eval.neighbours=[20] to score its features, or leave out eval.splits"});

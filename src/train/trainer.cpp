@@ -133,7 +133,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
     : config(checked(run_config, all_ranks)),
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
-      best(config, parts->score_names(config)),
+      best(config, parts->score_names(config), parts->task_scores(config)),
       total_steps(planned_steps(config, parts->data.steps_per_epoch())),
       material(material_of(config, parts->data)),
       trained_on(data::signature_text(material.signature)),
@@ -392,7 +392,8 @@ Verdict Trainer::Impl::evaluate(std::int64_t steps_done, bool saved) {
   record.clear_terminal();
   Judgement judgement;
   try {
-    judgement = judge(*parts->model, parts->splits, config, ranks, [this] { return request.look().stop; });
+    judgement = judge(*parts->method, *parts->model, parts->splits, config, ranks,
+                      [this] { return request.look().stop; });
   } catch (const Error& error) {
     if (error.exit_code() != ExitCode::stopped) throw;
     return Verdict::given_up;

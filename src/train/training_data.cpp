@@ -65,7 +65,7 @@ data::ContextSampler make_sampler(const RunConfig& config, const data::Dataset& 
 /// Columns that batches need. They are all there afterwards, because another thread will use them.
 data::BatchColumns read_columns(const RunConfig& config, const data::Dataset& dataset, bool pinned) {
   data::BatchColumns columns{config.context.keys, label_column(config, dataset.description()), pinned,
-                             config.augment.on_device};
+                             config.augment.on_device, learnt_fields(config, dataset.description())};
   for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
   if (!columns.label.empty()) (void)dataset.labels(columns.label);
   return columns;

@@ -24,7 +24,7 @@ RunConfig by(const std::string& score, std::int64_t patience = 0, double min_del
 std::vector<std::string> names() {
   const std::vector<std::string> splits{"test", "far/away"};
   const std::vector<std::int64_t> neighbours{20};
-  return score_names(splits, splits, neighbours);
+  return score_names(splits, {}, splits, neighbours);
 }
 
 /// "b..b": b for each evaluation that is the best so far; "|" where the run ends.
@@ -41,7 +41,7 @@ std::string course(BestScore& score, const std::vector<double>& values) {
 }
 
 std::string course(const RunConfig& config, const std::vector<double>& values) {
-  BestScore score(config, names());
+  BestScore score(config, names(), {});
   return course(score, values);
 }
 
@@ -78,7 +78,7 @@ TEST(BestScore, GoesOnFromItsBuffer) {
   const std::string whole = course(config, values);
   ASSERT_EQ(whole, "bb...b....|");
   for (std::size_t cut = 0; cut <= values.size(); ++cut) {
-    BestScore first(config, names()), second(config, names());
+    BestScore first(config, names(), {}), second(config, names(), {});
     const auto at = values.begin() + static_cast<std::ptrdiff_t>(cut);
     const std::string before = course(first, {values.begin(), at});
     second.buffer().values.copy_(first.buffer().values);
@@ -90,10 +90,10 @@ TEST(BestScore, GoesOnFromItsBuffer) {
 // As when a run goes on with another checkpoint.best_by or eval.neighbours_of.
 TEST(BestScore, ForgetsAnotherScore) {
   RunConfig config = by("test/knn_20/auc", 2);
-  BestScore before(config, names());
+  BestScore before(config, names(), {});
   before.note(0.9, 7);
   const auto best_step_as = [&](const RunConfig& other) {
-    BestScore now(other, names());
+    BestScore now(other, names(), {});
     now.buffer().values.copy_(before.buffer().values);
     now.restored();
     EXPECT_NE(now.is_best(0.5), now.best_step().has_value());
@@ -106,7 +106,7 @@ TEST(BestScore, ForgetsAnotherScore) {
 }
 
 TEST(BestScore, KnowsStepsThatFloatsCannotCount) {
-  BestScore score(by("test/auc"), names());
+  BestScore score(by("test/auc"), names(), {});
   EXPECT_FALSE(score.best_step().has_value());
   const std::int64_t step = (std::int64_t{1} << 33) + 1;
   score.note(0.5, step);
@@ -115,7 +115,7 @@ TEST(BestScore, KnowsStepsThatFloatsCannotCount) {
 
 std::string refusal(const RunConfig& config, const std::vector<std::string>& known) {
   try {
-    const BestScore score(config, known);
+    const BestScore score(config, known, {});
   } catch (const UsageError& error) {
     return error.what();
   }
@@ -149,6 +149,28 @@ TEST(BestScore, FindsScoresByName) {
   EXPECT_FALSE(score_named("test/auc", judgement));
   EXPECT_FALSE(score_named("test/knn_20/worst_context", judgement));
   EXPECT_FALSE(score_named("elsewhere/accuracy", judgement));
+}
+
+TEST(BestScore, FindsScoresOfTasks) {
+  const TaskScores by_task{{"test"}, {{"dice", true}, {"distance", false}}};
+  EXPECT_EQ(score_names({}, by_task, {}, {}),
+            (std::vector<std::string>{"test/dice", "test/distance", "test/worst_context"}));
+  eval::Evaluation evaluation;
+  evaluation.split = "test";
+  evaluation.task = "segmentation";
+  evaluation.card.all = {{.name = "dice", .value = 0.5}, {.name = "distance", .value = 3}};
+  evaluation.card.contexts = {
+      {"site", {{"a", 4, {{.name = "dice", .value = 0.75}}}, {"b", 4, {{.name = "dice", .value = 0.25}}}}}};
+  Judgement judgement;
+  judgement.evaluations = {evaluation};
+  EXPECT_EQ(score_named("test/dice", judgement), 0.5);
+  EXPECT_EQ(score_named("test/worst_context", judgement), 0.25);
+  EXPECT_FALSE(score_named("test/accuracy", judgement));
+  EXPECT_FALSE(score_named("val/dice", judgement));
+  BestScore lower(by("test/distance"), score_names({}, by_task, {}, {}), by_task);
+  lower.note(3.0, 1);
+  EXPECT_TRUE(lower.is_best(2.0));
+  EXPECT_FALSE(lower.is_best(4.0));
 }
 
 }  // namespace

@@ -72,6 +72,10 @@ struct Field {
   friend bool operator==(const Field&, const Field&) = default;
 };
 
+/// What the classes of a mask, of boxes or points, or the values of measurements or flags are called: their
+/// names, or their numbers where measurements and flags have none. Of other fields: nothing.
+std::vector<std::string> value_names(const Field& field);
+
 /// What contradicts in `field` itself: a type or shape that its kind does not have, a codec that cannot keep
 /// it, names of another number. Empty: nothing does.
 std::string problem_of(const Field& field);

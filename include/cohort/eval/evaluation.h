@@ -3,11 +3,13 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cohort/core/terminal.h"
 #include "cohort/data/column_reader.h"
 #include "cohort/eval/predict.h"
+#include "cohort/eval/scorecard.h"
 #include "cohort/eval/scores.h"
 #include "cohort/eval/stored_rows.h"
 
@@ -22,6 +24,8 @@ struct Evaluation {
   double images_per_second = 0.0;  ///< over all ranks; 0: not measured
   std::string classifier{};        ///< what gave the answers, "knn k=20 of slide"; empty: the model's head
   std::string detail{};            ///< of the classifier, "lr=0.1"; empty: none
+  std::string task = "classification";  ///< of any other one `scores` are empty
+  Scorecard card{};
 };
 
 /// What evaluate() reads of a dataset.
@@ -53,6 +57,19 @@ Evaluation evaluate_features(const StoredRows& features,
                              const std::function<at::Tensor(const at::Tensor& features)>& logits,
                              const data::Dataset& dataset, data::ColumnReader& reader,
                              const EvaluationColumns& columns, comm::Communicator& ranks);
+
+/// A method's task, and where a split has what it needs.
+struct TaskColumns {
+  std::string_view task;            ///< of tasks(); empty: none
+  std::vector<std::string> fields;  ///< of the dataset; answers are compared with the first one
+  std::string context_key;          ///< as EvaluationColumns has it
+};
+
+/// Collective. Scores of what `method` answers to the images of `dataset`. A rank holds the answers of one
+/// pass, and what the task keeps. Throws UsageError or DataError.
+Evaluation evaluate_task(method::Method& method, const TaskColumns& columns, const data::Dataset& dataset,
+                         const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                         comm::Communicator& ranks, const AskedToStop& asked_to_stop = {});
 
 /// One JSON object without a line break: the evaluation line of metrics.jsonl. Losses and scores have 9
 /// significant digits.

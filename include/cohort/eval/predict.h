@@ -2,13 +2,16 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "cohort/augment/views.h"
 #include "cohort/comm/communicator.h"
+#include "cohort/data/batch.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/eval_config.h"
+#include "cohort/method/method.h"
 #include "cohort/nn/encoder.h"
 
 namespace cohort::eval {
@@ -56,5 +59,16 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
                       const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
                       comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice = {},
                       const AskedToStop& asked_to_stop = {});
+
+/// What becomes of a method's answers to the images of a pass (fp32 on the CPU), which this rank asked for.
+using TakeAnswers = std::function<void(const data::Batch& batch, const method::Answers& answers)>;
+
+/// Collective. As predict_passes(), of a method with a task (Traits::task): each batch has the `fields` of
+/// the dataset, in the view of evaluation where they move with views.
+double answer_passes(method::Method& method, const data::Dataset& dataset,
+                     const std::vector<std::string>& fields, const std::string& group_by,
+                     const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
+                     comm::Communicator& ranks, const TakeAnswers& take,
+                     const AskedToStop& asked_to_stop = {});
 
 }  // namespace cohort::eval

@@ -17,6 +17,10 @@ std::string label_column(const RunConfig& config, const data::Description& descr
 /// The column whose classes the encoder has a head for; empty: it has none. Throws as label_column().
 std::string learnt_column(const RunConfig& config, const data::Description& description);
 
+/// Fields that batches bring along for the method (method::Entry::fields), of one with a task first of all
+/// what its answers are compared with. Throws UsageError.
+std::vector<std::string> learnt_fields(const RunConfig& config, const data::Description& description);
+
 /// The column that answers are compared with: that of label_column(), also under a method that needs none.
 std::string scored_column(const RunConfig& config, const data::Description& description);
 

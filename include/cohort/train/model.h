@@ -68,4 +68,9 @@ std::string encoder_prefix(const checkpoint::Contents& contents, const std::stri
 void load_checkpoint_weights(nn::Encoder& model, checkpoint::Store& store, std::int64_t step,
                              const std::string& prefix);
 
+/// Collective. Values of all parts of a method that build_method() made, from checkpoint `step` of its run.
+/// On the CPU. Throws DataError.
+void load_method_weights(method::Method& method, std::uint64_t seed, checkpoint::Store& store,
+                         std::int64_t step);
+
 }  // namespace cohort::train

@@ -1,0 +1,38 @@
+#include "eval/scored_contexts.h"
+
+#include "cohort/data/grouping.h"
+
+namespace cohort::eval {
+namespace {
+
+std::vector<std::string> scored_keys(const std::string& group_by, const EvalConfig& config) {
+  if (!config.contexts.empty()) return config.contexts;
+  std::vector<std::string> keys = data::grouping_keys(group_by);
+  if (keys.size() > 1) keys.resize(1);
+  return keys;
+}
+
+}  // namespace
+
+ContextsOfRows::ContextsOfRows(const data::Dataset& dataset, const std::string& group_by,
+                               const EvalConfig& config)
+    : dataset_(dataset) {
+  for (const std::string& key : scored_keys(group_by, config)) {
+    const std::vector<std::string>& values = dataset.description().context(key).values;
+    (void)dataset.context_runs(key);
+    names_.keys.push_back({key, names_.values.size(), values.size()});
+    names_.values.insert(names_.values.end(), values.begin(), values.end());
+  }
+}
+
+std::vector<std::int32_t> ContextsOfRows::of(std::span<const std::int64_t> rows) const {
+  std::vector<std::int32_t> found;
+  found.reserve(rows.size() * names_.keys.size());
+  for (const std::int64_t row : rows) {
+    for (const ContextNames::Key& key : names_.keys)
+      found.push_back(static_cast<std::int32_t>(key.first) + dataset_.context_runs(key.name).at(row));
+  }
+  return found;
+}
+
+}  // namespace cohort::eval
