@@ -19,6 +19,7 @@
 
 #include "commands.h"
 #include "features.h"
+#include "heat_maps.h"
 #include "image_files.h"
 #include "new_file.h"
 #include "table_file.h"
@@ -27,11 +28,14 @@
 namespace cohort::jobs {
 namespace {
 
+constexpr std::int64_t kTilesTogether = 4096;
+
 struct PredictOptions {
   ModelSource model;
   ImageOptions images;
   std::vector<std::string> splits;
   TableOptions table;
+  std::string heat_maps{};  ///< folder; empty: none
 };
 
 /// A model, and the images to predict: a dataset's, or files.
@@ -218,12 +222,31 @@ eval::TableBlocks table_of(const Predicted& predicted, const Subject& subject, c
           }};
 }
 
+/// Draws tiles of slides where they lie. One rank.
+void draw_heat_maps(const std::vector<Predicted>& splits, const Subject& subject, const std::string& folder) {
+  HeatMaps maps(folder, subject.trained.signature.classes);
+  for (const Predicted& split : splits) {
+    const eval::FeatureReader reader(split.logits->partial());
+    for (std::int64_t first = 0; first < split.dataset->rows(); first += kTilesTogether) {
+      const std::int64_t count = std::min(kTilesTogether, split.dataset->rows() - first);
+      const std::vector<std::string> ids = split.columns->ids(first, count);
+      const at::Tensor values = reader.read("logits", first, count).softmax(1).contiguous();
+      const auto classes = static_cast<std::size_t>(values.size(1));
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        maps.add(ids[i], {values.const_data_ptr<float>() + i * classes, classes});
+    }
+  }
+  maps.finish();
+  log_info(fmt::format("heat maps of {} slides in {}", format_count(maps.slides()), folder));
+}
+
 ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
   take_overrides(options, ranks);
   prepare_table(options.table, ranks);
   if (options.images.on_error == "skip")
     refuse_existing({options.images.skipped}, options.table.overwrites, ranks);
-  const auto owners = train::own_runs_of({options.table.out}, "cohort predict", ranks);
+  refuse_existing({options.heat_maps}, options.table.overwrites, ranks);
+  const auto owners = train::own_runs_of({options.table.out, options.heat_maps}, "cohort predict", ranks);
   const Subject subject = find_subject(options, ranks);
   std::vector<Predicted> splits;
   for (std::size_t i = 0; i < subject.splits.size(); ++i)
@@ -236,6 +259,7 @@ ExitCode predict_images(PredictOptions options, comm::Communicator& ranks) {
     const std::string& dataset = splits.front().dataset->description().name;
     write_table(options.table.out, attributes_of(options.model, subject.trained, dataset), tables,
                 options.table.quotes_formulas);
+    if (!options.heat_maps.empty()) draw_heat_maps(splits, subject, options.heat_maps);
     fmt::print("{}\n", options.table.out);
   });
   for (const Predicted& split : splits) split.logits->discard();
@@ -262,6 +286,10 @@ void add_predict(CLI::App& app, Job& job) {
       ->allow_extra_args(false);
   options->images.add_to(*command);
   options->table.add_to(*command);
+  command->add_option(
+      "--heat-maps", options->heat_maps,
+      "folder for a map of each slide, of tiles that cohort-data convert slides made: SLIDE.png, and "
+      "SLIDE.geojson for QuPath");
   command->callback([options, &job] {
     job.program = "cohort predict";
     job.with_ranks = [options](comm::Communicator& ranks) { return predict_images(*options, ranks); };

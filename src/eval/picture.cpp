@@ -130,4 +130,13 @@ std::string view_sheet(std::span<const at::Tensor> views) {
   return png_of(at::cat(lines, 1));
 }
 
+std::string tile_maps(std::span<const at::Tensor> maps) {
+  std::vector<at::Tensor> pictures;
+  for (const at::Tensor& map : maps) {
+    const at::Tensor colours = coloured(map.nan_to_num(0.0).clamp(0, 1));
+    pictures.push_back(enlarged(at::where(map.isnan().unsqueeze(0), at::ones_like(colours), colours)));
+  }
+  return png_of(strip(pictures));
+}
+
 }  // namespace cohort::eval

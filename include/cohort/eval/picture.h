@@ -21,4 +21,8 @@ std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
 /// V × [B, C, h, w] normalised, of any sizes; black is -2, white 2.
 std::string view_sheet(std::span<const at::Tensor> views);
 
+/// PNG of maps [h, w] f32 of values 0 … 1 beside each other, dark to bright, each cell a square of some
+/// pixels; white where a map is NaN.
+std::string tile_maps(std::span<const at::Tensor> maps);
+
 }  // namespace cohort::eval
