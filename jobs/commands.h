@@ -22,6 +22,7 @@ struct Job {
 // Each adds a sub-command, which fills in `job` when it was chosen.
 void add_checkpoint(CLI::App& app, Job& job);
 void add_configs(CLI::App& app, Job& job);
+void add_embed(CLI::App& app, Job& job);
 void add_explain(CLI::App& app, Job& job);
 void add_export(CLI::App& app, Job& job);
 void add_train(CLI::App& app, Job& job);

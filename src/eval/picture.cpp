@@ -67,14 +67,20 @@ at::Tensor overlay(const at::Tensor& picture, const at::Tensor& map) {
   return picture.mean(0, true) * (1 - kMapOpacity) + coloured(smooth.squeeze(0).squeeze(0)) * kMapOpacity;
 }
 
-std::string png_of(const at::Tensor& canvas) {
+/// `canvas` [3, H, W], 0 … 1.
+std::string encoded(const at::Tensor& canvas, data::Codec codec) {
+  constexpr int kQuality = 85;
   const at::Tensor bytes = canvas.mul(255).round().to(at::kByte).contiguous();
   const data::ImageLayout layout{data::PixelType::u8, 3, canvas.size(1), canvas.size(2)};
   const auto* values = bytes.const_data_ptr<std::uint8_t>();
-  const auto encoded = data::encode_image(
-      data::Codec::png, layout, 0, std::as_bytes(std::span(values, static_cast<std::size_t>(bytes.numel()))));
-  const void* start = encoded.data();
-  return {static_cast<const char*>(start), encoded.size()};
+  const auto file = data::encode_image(
+      codec, layout, kQuality, std::as_bytes(std::span(values, static_cast<std::size_t>(bytes.numel()))));
+  const void* start = file.data();
+  return {static_cast<const char*>(start), file.size()};
+}
+
+std::string png_of(const at::Tensor& canvas) {
+  return encoded(canvas, data::Codec::png);
 }
 
 /// Pictures beside each other, each at the top of a cell of the height and width of the largest, on white.
@@ -128,6 +134,31 @@ std::string view_sheet(std::span<const at::Tensor> views) {
   }
   lines.pop_back();
   return png_of(at::cat(lines, 1));
+}
+
+std::string scattered_pictures(std::span<const at::Tensor> images, const at::Tensor& places,
+                               const data::Description& description) {
+  constexpr std::int64_t kCells = 28, kSide = 36;
+  const at::Tensor low = std::get<0>(places.min(0)), range = std::get<0>(places.max(0)) - low;
+  const at::Tensor cells = ((places - low) / range.clamp_min(1e-12) * static_cast<double>(kCells - 1))
+                               .round()
+                               .to(at::kLong)
+                               .contiguous();
+  at::Tensor canvas = at::ones({3, kCells * kSide, kCells * kSide});
+  std::vector<bool> is_taken(static_cast<std::size_t>(kCells * kCells));
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    const auto* cell = cells.const_data_ptr<std::int64_t>() + 2 * i;
+    const auto place = static_cast<std::size_t>(cell[1] * kCells + cell[0]);
+    if (is_taken[place]) continue;
+    is_taken[place] = true;
+    const at::Tensor small =
+        at::_upsample_bilinear2d_aa(shown(images[i], description).unsqueeze(0).contiguous(),
+                                    {kSide - 2, kSide - 2}, /*align_corners=*/false);
+    canvas.narrow(1, (kCells - 1 - cell[1]) * kSide + 1, kSide - 2)
+        .narrow(2, cell[0] * kSide + 1, kSide - 2)
+        .copy_(small.squeeze(0));
+  }
+  return encoded(canvas, data::Codec::jpeg);
 }
 
 std::string tile_maps(std::span<const at::Tensor> maps) {

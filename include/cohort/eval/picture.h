@@ -21,6 +21,11 @@ std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
 /// V × [B, C, h, w] normalised, of any sizes; black is -2, white 2.
 std::string view_sheet(std::span<const at::Tensor> views);
 
+/// JPEG of small pictures of `images`, each [C, H, W] f32 in stored units, where `places` [n, 2] f64 say, on
+/// white: of several that would cover each other the first one.
+std::string scattered_pictures(std::span<const at::Tensor> images, const at::Tensor& places,
+                               const data::Description& description);
+
 /// PNG of maps [h, w] f32 of values 0 … 1 beside each other, dark to bright, each cell a square of some
 /// pixels; white where a map is NaN.
 std::string tile_maps(std::span<const at::Tensor> maps);
