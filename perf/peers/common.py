@@ -32,12 +32,13 @@ def environment(ranks=1, threads=1):
     return result
 
 
-def output_of(command, ranks=1, threads=1):
+def output_of(command, ranks=1, threads=1, with_log=False):
+    """Standard output; with the log, which goes to standard error, behind it."""
     command = [str(word) for word in command]
     done = subprocess.run(command, env=environment(ranks, threads), capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
+    return done.stdout + (done.stderr if with_log else "")
 
 
 def json_lines(text):

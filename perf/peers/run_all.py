@@ -24,6 +24,7 @@ COMPARISONS = {  # arguments, and those of --quick
     "training": (["--rounds", "3", "--steps", "3", "--images", "8"], ["--model", "vit_tiny", "--image", "32", "--images", "4", "--steps", "2"]),
     "step": (["--rounds", "3"], ["--model", "vit_tiny", "--image", "32", "--images", "2", "--steps", "1", "--peers", "eager"]),
     "dino": (["--rounds", "3"], ["--model", "vit_tiny", "--images", "2", "--prototypes", "256", "--steps", "1"]),
+    "evaluation": (["--rounds", "3"], ["--model", "vit_tiny", "--image", "32", "--images", "64"]),
     "checkpoint": (["--rounds", "3", "--dir", "build"], ["--mib", "32", "--dir", "build"]),
 }
 
