@@ -270,6 +270,13 @@ at::Tensor normalise(const at::Tensor& images, const data::Description& descript
   return (images - per_channel(statistics.mean)).div_(per_channel(statistics.deviation)).contiguous();
 }
 
+at::Tensor denormalise(const at::Tensor& images, const data::Description& description,
+                       Normalisation normalisation) {
+  const ChannelStatistics statistics = channel_statistics(
+      description, normalisation == Normalisation::image ? Normalisation::dataset : normalisation);
+  return images * per_channel(statistics.deviation) + per_channel(statistics.mean);
+}
+
 namespace {
 
 bool changes(const AugmentConfig& config) {

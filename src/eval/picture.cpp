@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -113,7 +114,17 @@ std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
   return png_of(strip(pictures));
 }
 
-std::string view_sheet(std::span<const at::Tensor> views) {
+namespace {
+
+/// A view as a model gets it: [C, h, w] -> [3, h, w], 0 … 1.
+at::Tensor as_seen(const at::Tensor& view) {
+  const at::Tensor values = view.narrow(0, 0, view.size(0) < 3 ? 1 : 3).to(at::kCPU, at::kFloat) / 4 + 0.5;
+  return values.clamp(0, 1).expand({3, -1, -1});
+}
+
+/// A line for each of the first images, with the pictures [3, h, w] that `pictures_of(image)` gives.
+std::string sheet(std::span<const at::Tensor> views,
+                  const std::function<std::vector<at::Tensor>(std::int64_t image)>& pictures_of) {
   std::int64_t largest = 1;
   for (const at::Tensor& view : views) largest = std::max(largest, view.size(2));
   const std::int64_t factor = std::max<std::int64_t>(1, kLeastHeight / largest),
@@ -121,19 +132,38 @@ std::string view_sheet(std::span<const at::Tensor> views) {
   std::vector<at::Tensor> lines;
   for (std::int64_t image = 0; image < images; ++image) {
     std::vector<at::Tensor> pictures;
-    for (const at::Tensor& view : views) {
-      const std::int64_t channels = view.size(1) < 3 ? 1 : 3;
-      const at::Tensor values = view[image].narrow(0, 0, channels).to(at::kCPU, at::kFloat) / 4 + 0.5;
-      pictures.push_back(
-          at::upsample_nearest2d(values.clamp(0, 1).expand({3, -1, -1}).unsqueeze(0).contiguous(),
-                                 {view.size(2) * factor, view.size(3) * factor})
-              .squeeze(0));
+    for (const at::Tensor& picture : pictures_of(image)) {
+      pictures.push_back(at::upsample_nearest2d(picture.unsqueeze(0).contiguous(),
+                                                {picture.size(1) * factor, picture.size(2) * factor})
+                             .squeeze(0));
     }
     lines.push_back(strip(pictures));
     lines.push_back(at::ones({3, kBorder, lines.front().size(2)}));
   }
   lines.pop_back();
   return png_of(at::cat(lines, 1));
+}
+
+}  // namespace
+
+std::string view_sheet(std::span<const at::Tensor> views) {
+  return sheet(views, [&](std::int64_t image) {
+    std::vector<at::Tensor> pictures;
+    for (const at::Tensor& view : views) pictures.push_back(as_seen(view[image]));
+    return pictures;
+  });
+}
+
+std::string view_sheet(std::span<const at::Tensor> views, std::span<const at::Tensor> stored,
+                       const data::Description& description) {
+  return sheet(views, [&](std::int64_t image) {
+    std::vector<at::Tensor> pictures;
+    for (std::size_t v = 0; v < views.size(); ++v) {
+      pictures.push_back(shown(stored[v][image].to(at::kCPU), description));
+      pictures.push_back(as_seen(views[v][image]));
+    }
+    return pictures;
+  });
 }
 
 std::string scattered_pictures(std::span<const at::Tensor> images, const at::Tensor& places,

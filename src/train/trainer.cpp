@@ -347,7 +347,12 @@ void Trainer::Impl::go_back() {
 // What the model sees, for a look at augmentation and normalisation.
 void Trainer::Impl::show_views(const data::Batch& batch, std::int64_t groups) {
   comm::together(ranks, [&] {
-    if (speaks()) write_file_atomically(folder.views(), eval::view_sheet(batch.views));
+    if (!speaks()) return;
+    const data::Description& description = parts->data.dataset().description();
+    std::vector<at::Tensor> stored;
+    for (const at::Tensor& view : batch.views)
+      stored.push_back(augment::denormalise(view.to(at::kCPU), description, config.data.normalisation));
+    write_file_atomically(folder.views(), eval::view_sheet(batch.views, stored, description));
   });
   shown = data::groups_of(batch, groups, 0, 1);
   shown.stored = shown.recipes = at::Tensor();  // what views were made of

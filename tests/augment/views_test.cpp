@@ -87,6 +87,13 @@ TEST(Normalise, ByTheDatasetsStatistics) {
   EXPECT_FLOAT_EQ(normalised[0][1].item<float>(), -2.0F);
 }
 
+TEST(Normalise, CanBeUndone) {
+  const at::Tensor images = at::arange(2 * 2 * 3 * 4).view({2, 2, 3, 4}).to(at::kFloat);
+  const data::Description description = description_of(2, 3, 4);
+  const at::Tensor normalised = augment::normalise(images, description, Normalisation::dataset);
+  EXPECT_TRUE(augment::denormalise(normalised, description, Normalisation::dataset).allclose(images, 0, 1e-3));
+}
+
 TEST(Normalise, ByTheImagesOwnStatistics) {
   const at::Tensor images = distinct_images(3, 2, 4, 5);
   const at::Tensor normalised = augment::normalise(images, description_of(2, 4, 5), Normalisation::image);

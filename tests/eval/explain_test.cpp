@@ -212,6 +212,16 @@ TEST(Pictures, ViewsHaveALineForEachImageAndAColumnForEachView) {
   EXPECT_TRUE(sheet.narrow(1, 232, 112).narrow(2, 0, 112).eq(128).all().item<bool>());
 }
 
+TEST(Pictures, ViewsStandBesideWhatTheyShow) {
+  const std::vector<at::Tensor> views{at::full({1, 1, 28, 28}, 2.0F)},
+      stored{at::full({1, 1, 28, 28}, 51.0F)};
+
+  const at::Tensor sheet = decoded(view_sheet(views, stored, testing::tiny_description()), 112, 2 * 112 + 4);
+
+  EXPECT_TRUE(sheet.narrow(2, 0, 112).eq(51).all().item<bool>());
+  EXPECT_TRUE(sheet.narrow(2, 116, 112).eq(255).all().item<bool>());
+}
+
 TEST(Pictures, MapsAreBrightWhereTheyAreHigh) {
   const data::Description description = testing::tiny_description();
   const std::vector<at::Tensor> maps{at::tensor({0.2, 0.2, 0.2, 0.9}, at::kFloat).view({2, 2})};

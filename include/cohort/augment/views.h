@@ -54,6 +54,10 @@ std::span<const config::EnumName<Normalisation>> enum_names(Normalisation);
 at::Tensor normalise(const at::Tensor& images, const data::Description& description,
                      Normalisation normalisation);
 
+/// The inverse, for people: of images that were normalised by their own statistics with those of the dataset.
+at::Tensor denormalise(const at::Tensor& images, const data::Description& description,
+                       Normalisation normalisation);
+
 /// One view of every image, for training; volumes are not changed: normalised, then changed at random, in
 /// this order: flips, rotation, crop, contrast, brightness, noise, erasing. Of the size of the image. Numbers
 /// are keyed by (seed, Purpose::augment, epoch, row, view 0): the same on any number of ranks and in any

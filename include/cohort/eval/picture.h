@@ -21,6 +21,10 @@ std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
 /// V × [B, C, h, w] normalised, of any sizes; black is -2, white 2.
 std::string view_sheet(std::span<const at::Tensor> views);
 
+/// The same with what each view shows, `stored` V × [B, C, h, w] in stored units, to the left of it.
+std::string view_sheet(std::span<const at::Tensor> views, std::span<const at::Tensor> stored,
+                       const data::Description& description);
+
 /// JPEG of small pictures of `images`, each [C, H, W] f32 in stored units, where `places` [n, 2] f64 say, on
 /// white: of several that would cover each other the first one.
 std::string scattered_pictures(std::span<const at::Tensor> images, const at::Tensor& places,
