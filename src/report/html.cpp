@@ -238,14 +238,15 @@ std::string views(Runs runs) {
   std::string html;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     if (runs[i].views.empty()) continue;
-    html += fmt::format("<section class=\"card explained\"><h3>{}{}</h3>{}</section>\n", swatch(i),
-                        escaped(runs[i].name),
-                        data_image(runs[i].views, "a line for each image, a column for each view"));
+    html += fmt::format(
+        "<section class=\"card explained\"><h3>{}{}</h3>{}</section>\n", swatch(i), escaped(runs[i].name),
+        data_image(runs[i].views,
+                   "a line for each image; for each view what it shows, and what the model got"));
   }
   if (html.empty()) return "";
-  return "<h2>Views</h2>\n<p>What the model got of the first images when training last started: a line for "
-         "each image, a "
-         "column for each view; normalised, black is -2, white 2.</p>\n" +
+  return "<h2>Views</h2>\n<p>The first images when training last started: a line for each image; for each "
+         "view what it "
+         "shows, and beside it what the model got: normalised, black is -2, white 2.</p>\n" +
          html;
 }
 
@@ -259,6 +260,22 @@ std::string pictures(Runs runs) {
   }
   if (html.empty()) return "";
   return "<h2>What the method makes of images</h2>\n" + html;
+}
+
+std::string embeddings(Runs runs) {
+  std::string html;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    if (!runs[i].embedding) continue;
+    html += fmt::format("<h3>{}{}: split {}, {} images, perplexity {:g}</h3>\n", swatch(i),
+                        escaped(runs[i].name), escaped(runs[i].embedding->split),
+                        runs[i].embedding->t_sne.size(), runs[i].embedding->perplexity);
+    html += embedding_html(*runs[i].embedding);
+  }
+  if (html.empty()) return "";
+  return "<h2>Images laid out by their features</h2>\n<p>Near each other: alike to the model. Axes of t-SNE "
+         "have no "
+         "unit.</p>\n" +
+         html;
 }
 
 std::string explanations(Runs runs) {
@@ -363,7 +380,7 @@ std::string page(Runs runs) {
                       runs.size() == 1 ? "run" : "runs");
   html += tiles(runs) + scores(runs) + unscored(runs) + training_charts(runs) + views(runs) + pictures(runs) +
           evaluation_charts(runs) + context_charts(runs) + bad_steps(runs) + confusions(runs) +
-          explanations(runs) + rank_tables(runs) + configurations(runs);
+          explanations(runs) + embeddings(runs) + rank_tables(runs) + configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }
 

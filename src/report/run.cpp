@@ -331,6 +331,7 @@ Run read_run(const std::filesystem::path& folder) {
   read_metrics(run, metrics);
   read_judgements(run, folder);
   run.explanation = read_explanation(folder);
+  run.embedding = read_embedding(folder);
   if (std::filesystem::exists(folder / "views.png", ignored)) run.views = read_png(folder / "views.png");
   // Those of a step that the run has gone back behind have lost their line.
   if (!run.pictures_caption.empty() && std::filesystem::exists(folder / "pictures.png", ignored))

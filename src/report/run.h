@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "embedding.h"
 #include "explanation.h"
 #include "thinned_series.h"
 
@@ -94,6 +95,7 @@ struct Run {
   std::string pictures;                    ///< PNG of what the method made of images; empty: none
   std::string pictures_caption;            ///< what its columns are
   std::optional<Explanation> explanation;  ///< of cohort explain
+  std::optional<Embedding> embedding;      ///< of cohort embed
   std::optional<RankTimes> rank_times;     ///< nothing of earlier versions and short runs
   std::vector<Begin> begins;               ///< as often as it was started; empty: not on record
   std::optional<Best> best;

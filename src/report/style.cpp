@@ -56,6 +56,8 @@ svg .axis { stroke: var(--line); }
 svg .majority { stroke: var(--soft); stroke-dasharray: 4 3; }
 svg .curve { fill: none; stroke: currentColor; stroke-width: 2; stroke-linejoin: round; }
 svg .faint { stroke-width: 1; opacity: .35; }
+svg .points { fill: none; stroke: currentColor; stroke-width: 5; stroke-linecap: round; opacity: .8; }
+.charts img { display: block; max-width: 100%; height: auto; background: #ffffff; }
 svg .dot { fill: currentColor; }
 svg .bar { fill: currentColor; opacity: .62; }
 svg .whisker { stroke: var(--text); stroke-width: 1; fill: none; opacity: .75; }
