@@ -21,7 +21,8 @@ TEST(TilePlace, IsReadFromTheEndOfAnId) {
   EXPECT_EQ(place->slide, "cmu_x1_y2");
   EXPECT_EQ(place->x, 1024);
   EXPECT_EQ(place->y, 96);
-  for (const char* other : {"photo.png", "a_x1_y", "a_x_y2", "a_x1_y2.png", "_x1_y2", "a_x-1_y2", "a_y1_x2", ""})
+  for (const char* other :
+       {"photo.png", "a_x1_y", "a_x_y2", "a_x1_y2.png", "_x1_y2", "a_x-1_y2", "a_y1_x2", ""})
     EXPECT_FALSE(tile_place(other)) << other;
 }
 
@@ -30,7 +31,7 @@ nlohmann::json geojson_of(const std::filesystem::path& folder, const std::string
 }
 
 TEST(HeatMaps, HaveASquareForEachTileWhereItLies) {
-  const TemporaryFolder folder;
+  const testing::TemporaryFolder folder;
   HeatMaps maps(folder.path(), {"healthy", "tumour"});
   maps.add("a_x0_y0", std::vector<float>{0.75F, 0.25F});
   maps.add("a_x448_y224", std::vector<float>{0.125F, 0.875F});
@@ -50,7 +51,7 @@ TEST(HeatMaps, HaveASquareForEachTileWhereItLies) {
 }
 
 TEST(HeatMaps, RefuseWhatIsNoTileAndSlidesInPieces) {
-  const TemporaryFolder folder;
+  const testing::TemporaryFolder folder;
   HeatMaps maps(folder.path(), {"healthy", "tumour"});
   const std::vector<float> even{0.5F, 0.5F};
   EXPECT_THROW(maps.add("photo.png", even), DataError);

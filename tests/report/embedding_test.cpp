@@ -25,7 +25,7 @@ nlohmann::json content() {
           {"thumbnails", "thumbnails.jpg"}};
 }
 
-std::filesystem::path written(const TemporaryFolder& run, const nlohmann::json& json) {
+std::filesystem::path written(const testing::TemporaryFolder& run, const nlohmann::json& json) {
   std::filesystem::create_directories(run.path() / "embedding");
   write_file_atomically(run.path() / "embedding/embedding.json", json.dump());
   write_file_atomically(run.path() / "embedding/thumbnails.jpg", "\xFF\xD8\xFF picture");
@@ -33,7 +33,7 @@ std::filesystem::path written(const TemporaryFolder& run, const nlohmann::json& 
 }
 
 std::string refusal_of(const nlohmann::json& json) {
-  const TemporaryFolder run;
+  const testing::TemporaryFolder run;
   try {
     (void)read_embedding(written(run, json));
   } catch (const DataError& error) {
@@ -43,7 +43,7 @@ std::string refusal_of(const nlohmann::json& json) {
 }
 
 TEST(Embedding, IsDrawnByTheValuesOfItsColumns) {
-  const TemporaryFolder run;
+  const testing::TemporaryFolder run;
   const auto embedding = read_embedding(written(run, content()));
   ASSERT_TRUE(embedding);
   const std::string html = embedding_html(*embedding);
@@ -58,7 +58,7 @@ TEST(Embedding, IsDrawnByTheValuesOfItsColumns) {
 }
 
 TEST(Embedding, IsRefusedWhereItIsDamaged) {
-  const TemporaryFolder run;
+  const testing::TemporaryFolder run;
   EXPECT_FALSE(read_embedding(run.path()));
   nlohmann::json other = content();
   other["pca"] = {{0, 0}};
