@@ -27,6 +27,7 @@
 #include "cohort/core/error.h"
 #include "cohort/eval/task.h"
 
+#include "eval/running_scores.h"
 #include "support/json.h"
 #include "support/options.h"
 
@@ -151,6 +152,26 @@ Scorecard scored_by_task(const Images& images, const TaskConfig& config, comm::C
   return task->finish(ranks);
 }
 
+/// Classes of labels [N] i32, -1: not known, by answer.logits [N, classes].
+Scorecard scored_as_classes(const Images& images, const TaskConfig& config, comm::Communicator& ranks) {
+  const TaskInput input = images.input(data::FieldKind::flags, config);
+  RunningScores scores(std::ssize(input.classes), input.contexts.values.size(), images.count(),
+                       config.threshold);
+  comm::together(ranks, [&] {
+    for_each_pass(images, ranks,
+                  [&](std::span<const std::int64_t> rows, std::span<const std::int32_t> contexts,
+                      const method::Answers& answers, const data::Column& target) {
+                    const at::Tensor labels = target.values.to(at::kInt).contiguous();
+                    scores.add(answers.at("logits"),
+                               at::tensor(std::vector<std::int64_t>(rows.begin(), rows.end()), at::kLong),
+                               {labels.const_data_ptr<std::int32_t>(), rows.size()}, contexts);
+                  });
+  });
+  const std::size_t of_first_key = input.contexts.keys.empty() ? 0 : input.contexts.keys.front().count;
+  const Scores found = scores.finish(std::span(input.contexts.values).first(of_first_key), ranks);
+  return scorecard_of(found, scores.detail(), input.classes, input.contexts);
+}
+
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json();
 }
@@ -198,7 +219,8 @@ ExitCode run(std::span<char*> arguments, comm::Communicator& ranks) {
   const Images images(arguments.front());
   TaskConfig config;
   testing::set_options(config, {arguments.begin() + 1, arguments.end()});
-  const std::string text = json_of(scored_by_task(images, config, ranks)).dump();
+  const auto score = images.task() == "classification" ? scored_as_classes : scored_by_task;
+  const std::string text = json_of(score(images, config, ranks)).dump();
   if (ranks.rank() == 0) std::puts(text.c_str());
   return ExitCode::done;
 }
