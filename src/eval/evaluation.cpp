@@ -12,7 +12,7 @@
 #include "cohort/eval/task.h"
 
 #include "eval/scorecard_text.h"
-#include "eval/scored_contexts.h"
+#include "eval/contexts_of_rows.h"
 #include "eval/split_scores.h"
 #include "support/json.h"
 
@@ -126,7 +126,7 @@ Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::Colu
                     augment::Normalisation normalisation, bool bf16, comm::Communicator& ranks,
                     const AskedToStop& asked_to_stop, StoredRows* features) {
   std::optional<SplitScores> scores;
-  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns); });
+  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns, config); });
   const auto take = [&](const PassAnswers& answers) {
     scores->add(answers.logits, answers.rows);
     if (features != nullptr) features->write(answers.rows, answers.features);

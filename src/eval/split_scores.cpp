@@ -2,37 +2,30 @@
 
 #include <utility>
 
-#include "cohort/data/grouping.h"
+#include "eval/classification.h"
 
 namespace cohort::eval {
 namespace {
 
-Evaluation without_scores(const data::Dataset& dataset, const EvaluationColumns& columns) {
-  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
+Evaluation without_scores(const data::Dataset& dataset, const EvaluationColumns& columns,
+                          const ContextNames& contexts) {
   return {dataset.split(),
           columns.label,
           columns.classes.empty() ? dataset.description().values(columns.label) : columns.classes,
-          keys.empty() ? "" : keys.front(),
+          contexts.keys.empty() ? "" : contexts.keys.front().name,
           {}};
-}
-
-std::span<const std::string> context_names(const data::Dataset& dataset, const std::string& key) {
-  if (key.empty()) return {};
-  return dataset.description().context(key).values;
 }
 
 }  // namespace
 
 SplitScores::SplitScores(const data::Dataset& dataset, data::ColumnReader& reader,
-                         const EvaluationColumns& columns)
-    : dataset_(dataset),
-      reader_(reader),
-      evaluation_(without_scores(dataset, columns)),
+                         const EvaluationColumns& columns, const EvalConfig& config)
+    : reader_(reader),
+      contexts_(dataset, columns.context_key, config),
+      evaluation_(without_scores(dataset, columns, contexts_.names())),
       numbers_(dataset.description(), dataset.split(), columns.label, evaluation_.classes),
-      scores_(std::ssize(evaluation_.classes), context_names(dataset, evaluation_.context_key).size(),
-              dataset.rows()) {
-  if (!evaluation_.context_key.empty()) (void)dataset.context_runs(evaluation_.context_key);
-}
+      scores_(std::ssize(evaluation_.classes), contexts_.names().values.size(), dataset.rows(),
+              config.task.threshold) {}
 
 std::vector<std::int32_t> SplitScores::labels(std::span<const std::int64_t> rows) const {
   std::vector<std::int32_t> found;
@@ -45,23 +38,18 @@ std::vector<std::int32_t> SplitScores::labels(std::span<const std::int64_t> rows
   return found;
 }
 
-std::vector<std::int32_t> SplitScores::contexts(std::span<const std::int64_t> rows) const {
-  std::vector<std::int32_t> found;
-  if (evaluation_.context_key.empty()) return found;
-  const data::ContextRuns& runs = dataset_.context_runs(evaluation_.context_key);
-  for (const std::int64_t row : rows) found.push_back(runs.at(row));
-  return found;
-}
-
 void SplitScores::add(const at::Tensor& logits, const at::Tensor& rows) {
   const std::span<const std::int64_t> numbers(rows.const_data_ptr<std::int64_t>(),
                                               static_cast<std::size_t>(rows.size(0)));
-  scores_.add(logits, rows, labels(numbers), contexts(numbers));
+  scores_.add(logits, rows, labels(numbers), contexts_.of(numbers));
 }
 
 Evaluation SplitScores::finish(comm::Communicator& ranks) {
   Evaluation evaluation = std::move(evaluation_);
-  evaluation.scores = scores_.finish(context_names(dataset_, evaluation.context_key), ranks);
+  const ContextNames& contexts = contexts_.names();
+  const std::size_t of_first_key = contexts.keys.empty() ? 0 : contexts.keys.front().count;
+  evaluation.scores = scores_.finish(std::span(contexts.values).first(of_first_key), ranks);
+  evaluation.card = scorecard_of(evaluation.scores, scores_.detail(), evaluation.classes, contexts);
   return evaluation;
 }
 

@@ -1,4 +1,4 @@
-#include "eval/scored_contexts.h"
+#include "eval/contexts_of_rows.h"
 
 #include "cohort/data/grouping.h"
 
