@@ -7,9 +7,11 @@
 namespace cohort::eval {
 
 // Each is defined in a file of its own, src/eval/tasks/<name>.cpp.
+TaskEntry detection();
+TaskEntry segmentation();
 
 std::span<const TaskEntry> tasks() {
-  static const std::vector<TaskEntry> entries{};
+  static const std::vector<TaskEntry> entries{detection(), segmentation()};
   return entries;
 }
 
