@@ -5,6 +5,7 @@ namespace cohort::golden_check {
 const std::map<std::string, Check>& checks() {
   static const std::map<std::string, Check> table{
       {"clip.bpe", check_byte_pair},
+      {"dense.segmentation_scores", check_segmentation_scores},
       {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},
       {"masked.mae", check_mae},
@@ -14,6 +15,8 @@ const std::map<std::string, Check>& checks() {
       {"masked.positions", check_positions},
       {"masked.two_view_losses", check_two_view_losses},
       {"reports.collate", check_collate},
+      {"reports.detection_metrics", check_detection_metrics},
+      {"reports.nms", check_suppression},
       {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},

@@ -13,6 +13,10 @@ using Check = std::function<void(Comparison&)>;
 /// By the kind that a file names in its metadata. A method, loss or model adds its line here.
 const std::map<std::string, Check>& checks();
 
+// detection.cpp
+void check_suppression(Comparison& file);
+void check_detection_metrics(Comparison& file);
+
 // masked.cpp
 void check_masking(Comparison& file);
 void check_positions(Comparison& file);
@@ -24,6 +28,9 @@ void check_mae_finetune(Comparison& file);
 // mae.cpp
 void check_mae(Comparison& file);
 void check_mae_steps(Comparison& file);
+
+// segmentation_scores.cpp
+void check_segmentation_scores(Comparison& file);
 
 // small_data.cpp
 void check_simclr(Comparison& file);

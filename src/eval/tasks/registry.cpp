@@ -7,12 +7,15 @@
 namespace cohort::eval {
 
 // Each is defined in a file of its own, src/eval/tasks/<name>.cpp.
+TaskEntry detection();
 TaskEntry multilabel();
 TaskEntry regression();
 TaskEntry restoration();
+TaskEntry segmentation();
 
 std::span<const TaskEntry> tasks() {
-  static const std::vector<TaskEntry> entries{multilabel(), regression(), restoration()};
+  static const std::vector<TaskEntry> entries{multilabel(), regression(), segmentation(), detection(),
+                                              restoration()};
   return entries;
 }
 
