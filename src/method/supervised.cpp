@@ -1,8 +1,8 @@
-#include <array>
 #include <memory>
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -12,49 +12,14 @@
 #include "cohort/method/conditions.h"
 #include "cohort/method/mixing.h"
 #include "cohort/method/registry.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/encoder.h"
+
+#include "method/supervised_field.h"
 
 namespace cohort::method {
 namespace {
 
 constexpr std::int64_t kNoLabel = -1;
-
-/// How much an image counts by its class.
-enum class ClassWeights {
-  none,      ///< all alike
-  balanced,  ///< N / (K n_k): every class of the training images counts as much as every other
-};
-std::span<const config::EnumName<ClassWeights>> enum_names(ClassWeights) {
-  static constexpr std::array<config::EnumName<ClassWeights>, 2> kNames{
-      {{ClassWeights::none, "none"}, {ClassWeights::balanced, "balanced"}}};
-  return kNames;
-}
-
-struct SupervisedOptions {
-  double label_smoothing = 0.0;
-  double mixup = 0.0, cutmix = 0.0;
-  ClassWeights class_weights = ClassWeights::none;
-
-  template <class Visit>
-  void fields(Visit& visit) {
-    visit("label_smoothing", label_smoothing, "part of the target spread evenly over all classes",
-          config::Range{0.0, 0.99});
-    visit(
-        "mixup", mixup,
-        "images of a group are added to each other, with shares of a Beta distribution with this parameter; "
-        "0: not",
-        config::Range{0.0, 100.0});
-    visit(
-        "cutmix", cutmix,
-        "a box of one image is pasted into another of its group; the parameter as above. With mixup a group "
-        "does the one or the other",
-        config::Range{0.0, 100.0});
-    visit(
-        "class_weights", class_weights,
-        "how much an image counts by its class: none: all alike; balanced: classes count alike, however many "
-        "training images they have");
-  }
-};
 
 /// Cross-entropy of the class head on the cls feature. Rows without a label (-1) take part in context
 /// statistics, not in the loss. Mixed images (mixing.h) have both labels, by their shares. Metrics:
@@ -151,27 +116,45 @@ std::vector<double> balanced_weights(std::span<const std::int64_t> counts) {
 
 std::unique_ptr<Method> make_supervised(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<SupervisedOptions>(erased);
+  if (options.task != SupervisedTask::classification) return make_supervised_field(options, materials);
   std::vector<double> weights;
   if (options.class_weights == ClassWeights::balanced) weights = balanced_weights(materials.label_counts);
   return std::make_unique<Supervised>(materials.encoder("image", materials.classes), options, materials.scope,
                                       weights);
 }
 
-Traits traits_of_supervised(const config::Options& options) {
-  const bool weighs = config::values_of<SupervisedOptions>(options).class_weights == ClassWeights::balanced;
+Traits traits_of_supervised(const config::Options& erased) {
+  const auto& options = config::values_of<SupervisedOptions>(erased);
+  if (options.task != SupervisedTask::classification)
+    return {.task = config::enum_name(options.task), .is_encoder_alone = is_encoder_alone(options)};
+  const bool weighs = options.class_weights == ClassWeights::balanced;
   return {.needs_label = true, .learns_classes = true, .counts_labels = weighs, .is_encoder_alone = true};
+}
+
+std::vector<std::string> fields_of_supervised(const config::Options& options,
+                                              const data::Description& description) {
+  const data::Field* target = target_of(config::values_of<SupervisedOptions>(options), description);
+  return target == nullptr ? std::vector<std::string>() : std::vector<std::string>{target->name};
+}
+
+void check_supervised_options(const config::Options& options, const Surroundings& /*run*/,
+                              const std::string& where) {
+  check_supervised(config::values_of<SupervisedOptions>(options), where);
 }
 
 }  // namespace
 
 Entry supervised() {
   return {.name = "supervised",
-          .sentence = "from labels",
-          .section = "the loss",
+          .sentence = "from labels, flags, numbers or masks",
+          .section = "task, head and loss",
           .options = config::default_options<SupervisedOptions>,
           .traits = traits_of_supervised,
           .make = make_supervised,
-          .options_may_change = true};
+          .fields = fields_of_supervised,
+          .check = check_supervised_options,
+          .options_may_change = true,
+          .fixed_options = SupervisedOptions::kShaping};
 }
 
 }  // namespace cohort::method

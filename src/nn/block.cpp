@@ -44,13 +44,14 @@ std::string_view attention_backend(const at::Tensor& query, const at::Tensor& ke
   }
 }
 
-torch::nn::LayerNorm make_layer_norm(std::int64_t width) {
-  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-6));
+torch::nn::LayerNorm make_layer_norm(std::int64_t width, double epsilon) {
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(epsilon));
 }
 
-Attention::Attention(std::int64_t width, std::int64_t heads)
+Attention::Attention(std::int64_t width, std::int64_t heads, bool qkv_bias)
     : heads_(heads),
-      qkv_(register_module("qkv", torch::nn::Linear(width, 3 * width))),
+      qkv_(register_module("qkv",
+                           torch::nn::Linear(torch::nn::LinearOptions(width, 3 * width).bias(qkv_bias)))),
       proj_(register_module("proj", torch::nn::Linear(width, width))) {}
 
 at::Tensor Attention::forward(const at::Tensor& tokens, std::int64_t kept) {
@@ -91,10 +92,11 @@ std::optional<Draw> LayerScale::first_values_of(const std::string& /*name*/,
 Block::Block(const BlockShape& shape, std::int64_t index)
     : shape_(shape),
       index_(static_cast<std::uint32_t>(index)),
-      norm1_(register_module("norm1", make_layer_norm(shape.width))),
+      norm1_(register_module("norm1", make_layer_norm(shape.width, shape.epsilon))),
       norm2_(nullptr),
-      attention_(register_module("attn", std::make_shared<Attention>(shape.width, shape.heads))) {
-  norm2_ = register_module("norm2", make_layer_norm(shape.width));
+      attention_(
+          register_module("attn", std::make_shared<Attention>(shape.width, shape.heads, shape.qkv_bias))) {
+  norm2_ = register_module("norm2", make_layer_norm(shape.width, shape.epsilon));
   mlp_ = register_module("mlp", std::make_shared<Mlp>(shape.width, shape.hidden, shape.dropout));
   if (shape.layer_scale == 0.0) return;
   scale1_ = register_module("ls1", std::make_shared<LayerScale>(shape.width, shape.layer_scale));

@@ -15,6 +15,8 @@ struct BlockShape {
   std::int64_t width, heads, hidden;
   double dropout, drop_path;
   double layer_scale;  ///< 0: none
+  bool qkv_bias = true;
+  double epsilon = 1e-6;  ///< of the norms
 };
 
 /// Multi-head self-attention, softmax(q k^T / sqrt(D / heads)) v. `tokens` [B, T, D] -> [B, kept, D], the
@@ -22,7 +24,7 @@ struct BlockShape {
 /// k, all of v, heads contiguous in each.
 class Attention final : public torch::nn::Module {
  public:
-  Attention(std::int64_t width, std::int64_t heads);
+  Attention(std::int64_t width, std::int64_t heads, bool qkv_bias);
   at::Tensor forward(const at::Tensor& tokens, std::int64_t kept);
 
   /// All [B, heads, T, D / heads].
@@ -87,7 +89,7 @@ class Block final : public torch::nn::Module {
   std::shared_ptr<LayerScale> scale1_, scale2_;  ///< null without layer_scale
 };
 
-/// Eps 1e-6, over the last dimension.
-torch::nn::LayerNorm make_layer_norm(std::int64_t width);
+/// Over the last dimension.
+torch::nn::LayerNorm make_layer_norm(std::int64_t width, double epsilon = 1e-6);
 
 }  // namespace cohort::nn

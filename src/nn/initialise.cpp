@@ -46,6 +46,8 @@ Draw draw_by_type(const torch::nn::Module& owner, const std::string& name, const
     return draw::constant(name == "weight" ? 1.0 : 0.0);
   if (const auto* convolution = owner.as<torch::nn::Conv2d>()) return kaiming_uniform(convolution->weight);
   if (const auto* convolution = owner.as<torch::nn::Conv3d>()) return kaiming_uniform(convolution->weight);
+  if (const auto* convolution = owner.as<torch::nn::ConvTranspose2d>())
+    return kaiming_uniform(convolution->weight);
   if (owner.as<torch::nn::Linear>() != nullptr && name == "bias") return draw::constant(0.0);
   if (name == "reg_token") return draw::truncated_normal(1e-6);
   COHORT_CHECK(parameter.dim() >= 2, "'{}' of a {}: a vector that no rule knows the first values of", name,

@@ -38,9 +38,19 @@ torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t si
       torch::nn::Conv2dOptions(in, out, size).stride(stride).padding(size / 2).bias(false));
 }
 
-// Channels behind the last stage.
-std::int64_t features_of(const ResNetShape& shape) {
-  return shape.width * 8 * (shape.bottleneck ? 4 : 1);
+// Channels behind a stage, counted from 0.
+std::int64_t features_of(const ResNetShape& shape, std::size_t stage) {
+  return (shape.width << stage) * (shape.bottleneck ? 4 : 1);
+}
+
+EncoderTraits traits_of(const ResNetShape& shape) {
+  EncoderTraits traits{.kind = "residual network",
+                       .width = features_of(shape, shape.depths.size() - 1),
+                       .classes = shape.classes};
+  for (std::size_t stage = 0; stage < shape.depths.size(); ++stage)
+    traits.map_widths.push_back(features_of(shape, stage));
+  if (shape.stem == Stem::imagenet) traits.stem_width = shape.width;
+  return traits;
 }
 
 }  // namespace
@@ -116,9 +126,7 @@ std::vector<std::string> resnet_names() {
   return names;
 }
 
-ResNet::ResNet(const ResNetShape& shape)
-    : shape_(shape),
-      traits_({.kind = "residual network", .width = features_of(shape), .classes = shape.classes}) {
+ResNet::ResNet(const ResNetShape& shape) : shape_(shape), traits_(traits_of(shape)) {
   const bool is_small = shape.stem == Stem::small;
   convolution_ = register_module(
       "conv1", convolution(shape.channels, shape.width, is_small ? 3 : 7, is_small ? 1 : 2).ptr());
@@ -148,8 +156,12 @@ ResNet::ResNet(const ResNetShape& shape, std::uint64_t seed) : ResNet(shape) {
 Encoder::Output ResNet::encode(const at::Tensor& images, const Conditions& conditions, unsigned wanted) {
   begin();
   const ImageGroups groups(conditions);
-  at::Tensor x = begin_stages(groups.gathered(images), conditions, groups.sizes());
+  at::Tensor x = stem_of(groups.gathered(images), conditions, groups.sizes());
   Output output;
+  if (shape_.stem == Stem::imagenet) {
+    if ((wanted & stem) != 0) output.stem = groups.scattered(x);
+    x = at::max_pool2d(x, 3, 2, 1);
+  }
   std::size_t unit = 0;
   std::int64_t stride = shape_.stem == Stem::small ? 1 : 4;
   for (const auto& stage : stages_) {
@@ -169,11 +181,10 @@ Encoder::Output ResNet::encode(const at::Tensor& images, const Conditions& condi
   return output;
 }
 
-at::Tensor ResNet::begin_stages(const at::Tensor& images, const Conditions& conditions,
-                                std::span<const std::int64_t> group_sizes) {
+at::Tensor ResNet::stem_of(const at::Tensor& images, const Conditions& conditions,
+                           std::span<const std::int64_t> group_sizes) {
   const at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(images);
-  const at::Tensor y = at::relu(norm_->forward(x, conditions, group_sizes));
-  return shape_.stem == Stem::small ? y : at::max_pool2d(y, 3, 2, 1);
+  return at::relu(norm_->forward(x, conditions, group_sizes));
 }
 
 std::int64_t ResNet::token_count(std::int64_t /*channels*/, std::int64_t /*height*/,

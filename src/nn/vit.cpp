@@ -90,7 +90,8 @@ EncoderTraits traits_of(const VitShape& shape) {
           .classes = shape.classes,
           .context_keys = shape.context.keys,
           .layers = shape.depth,
-          .other_tokens = tokens_before_patches(shape)};
+          .other_tokens = tokens_before_patches(shape),
+          .map_widths = {shape.embed_dim}};
 }
 
 // Rows of the position table before those of patches.

@@ -55,7 +55,9 @@ bool must_match(std::string_view key) {
     if (known.ends_with('.') ? key.starts_with(known) : key == known) return true;
   }
   const method::Entry* const method = method_of_option(key);
-  return method != nullptr && !method->options_may_change;
+  if (method == nullptr || !method->options_may_change) return method != nullptr;
+  const std::span<const std::string_view> fixed = method->fixed_options;
+  return std::find(fixed.begin(), fixed.end(), key.substr(method->name.size() + 1)) != fixed.end();
 }
 
 /// Says nothing of how training goes on.

@@ -6,6 +6,7 @@ const std::map<std::string, Check>& checks() {
   static const std::map<std::string, Check> table{
       {"clip.bpe", check_byte_pair},
       {"dense.segmentation_scores", check_segmentation_scores},
+      {"dense.mask_transformer", check_mask_transformer},
       {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},
       {"masked.mae", check_mae},
@@ -17,6 +18,9 @@ const std::map<std::string, Check>& checks() {
       {"reports.collate", check_collate},
       {"reports.detection_metrics", check_detection_metrics},
       {"reports.nms", check_suppression},
+      {"reports.seg_linear", check_seg_linear},
+      {"reports.seg_unet", check_seg_unet},
+      {"reports.supervised_multilabel", check_supervised_multilabel},
       {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},

@@ -31,6 +31,13 @@ void check_mae_steps(Comparison& file);
 
 // segmentation_scores.cpp
 void check_segmentation_scores(Comparison& file);
+// dense.cpp
+void check_mask_transformer(Comparison& file);
+
+// segmentation.cpp
+void check_seg_linear(Comparison& file);
+void check_seg_unet(Comparison& file);
+void check_supervised_multilabel(Comparison& file);
 
 // small_data.cpp
 void check_simclr(Comparison& file);

@@ -83,6 +83,8 @@ struct Entry {
   /// Whether a run that goes on from a checkpoint may have other options: they shape no weights, and no step
   /// depends on what an earlier one did with them.
   bool options_may_change = false;
+  /// Of these options those that may not, because shapes of weights depend on them: keys within the section.
+  std::span<const std::string_view> fixed_options{};
 };
 
 /// All methods, in the order of the documents. The first is the default of configurations.

@@ -28,6 +28,8 @@ struct EncoderTraits {
   std::vector<std::string> context_keys{};  ///< of Conditions::context, in this order
   std::int64_t layers = 0;                  ///< whose inputs encode_at() gives; 0: none
   std::int64_t other_tokens = 0;            ///< tokens before those of patches: cls, registers, contexts
+  std::vector<std::int64_t> map_widths{};   ///< channels of Output::maps; empty: there are none
+  std::int64_t stem_width = 0;              ///< channels of Output::stem; 0: there is none
 };
 
 /// Makes features of images: the part of a model that is judged, exported and trained further. Its head, if
@@ -35,7 +37,7 @@ struct EncoderTraits {
 class Encoder : public UnitModel {
  public:
   /// What a caller needs, to be combined with |.
-  enum Wanted : unsigned { pooled = 1, tokens = 2, maps = 4, logits = 8 };
+  enum Wanted : unsigned { pooled = 1, tokens = 2, maps = 4, logits = 8, stem = 16 };
   /// What is not wanted may be undefined.
   struct Output {
     at::Tensor pooled;               ///< [B, D]
@@ -43,6 +45,7 @@ class Encoder : public UnitModel {
     at::Tensor tokens;               ///< [B, T, D], other_tokens first; undefined where there are none
     at::Tensor context;              ///< [B, K, D]: the tokens of contexts; undefined without keys
     std::vector<FeatureMap> maps{};  ///< fine to coarse
+    at::Tensor stem{};               ///< [B, C, h, w], finer than all maps; undefined where there is none
   };
 
   /// A forward pass of `images` [B, c, h, w] f32, normalised, that computes no more than is `wanted`.

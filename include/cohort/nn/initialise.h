@@ -45,8 +45,8 @@ class Initialised {
 /// First values of parameters. Modules that are Initialised say them, the outermost one that knows a
 /// parameter; otherwise
 ///  - LayerNorm, BatchNorm1d: weight 1, bias 0;
-///  - Conv2d, Conv3d: uniform in ±1/sqrt(fan_in), weight and bias (PyTorch's default: Kaiming uniform with a
-///  = sqrt(5));
+///  - Conv2d, Conv3d, ConvTranspose2d: uniform in ±1/sqrt(fan_in), weight and bias (PyTorch's default:
+///  Kaiming uniform with a = sqrt(5); of a transposed one fan_in counts its outputs, as PyTorch has it);
 ///  - biases of Linear: 0; registers: as below, with deviation 1e-6;
 ///  - all others (Linear, tokens, position embedding, dictionary): normal with deviation 0.02, cut at ±2; a
 ///  vector among them is a Bug, since it would rather be a norm's.

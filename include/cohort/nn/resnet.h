@@ -43,8 +43,9 @@ class ResNet final : public Encoder {
 
   /// `images` [B, C, h, w], normalised; images of one group (conditions.group; undefined: all) share the
   /// statistics of batch normalisation in training. Pooled features are the mean of the last map over places;
-  /// maps those of the four stages, of strides 4, 8, 16 and 32 (small stem: 1, 2, 4, 8). No tokens, no
-  /// contexts. Collective in NormScope::all. Errors: BatchNorm.
+  /// maps those of the four stages, of strides 4, 8, 16 and 32 (small stem: 1, 2, 4, 8); the stem is what
+  /// enters the first pooling, of stride 2 (small stem: none). No tokens, no contexts. Collective in
+  /// NormScope::all. Errors: BatchNorm.
   Output encode(const at::Tensor& images, const Conditions& conditions, unsigned wanted) override;
 
   [[nodiscard]] const ResNetShape& shape() const noexcept { return shape_; }
@@ -60,8 +61,8 @@ class ResNet final : public Encoder {
  private:
   [[nodiscard]] int own_layer_of(const std::string& parameter) const override;
 
-  at::Tensor begin_stages(const at::Tensor& images, const Conditions& conditions,
-                          std::span<const std::int64_t> group_sizes);
+  at::Tensor stem_of(const at::Tensor& images, const Conditions& conditions,
+                     std::span<const std::int64_t> group_sizes);
 
   ResNetShape shape_;
   EncoderTraits traits_;
