@@ -109,6 +109,14 @@ std::string place_text(const Axis& axis, double x) {
   return axis.across + " " + format_count(std::llround(x));
 }
 
+/// Many of them: dots of a single path.
+std::string points_svg(const Curve& curve, const Frame& frame) {
+  std::string places;
+  for (const auto& [step, value] : thinned(curve.points))
+    places += fmt::format("M{:.1f} {:.1f}h0", frame.px(step), frame.py(value));
+  return fmt::format("<path class=\"points c{}\" d=\"{}\"/>\n", curve.colour % 8, places);
+}
+
 std::string curve_svg(const Curve& curve, const Frame& frame, const Axis& axis) {
   std::string points;
   for (const auto& [step, value] : thinned(curve.points))
@@ -116,7 +124,8 @@ std::string curve_svg(const Curve& curve, const Frame& frame, const Axis& axis) 
   std::string svg =
       fmt::format("<polyline class=\"curve c{}{}\" points=\"{}\"><title>{}</title></polyline>\n",
                   curve.colour % 8, curve.faint ? " faint" : "", points, escaped(curve.name));
-  if (curve.points.size() > 30 || curve.faint) return svg;
+  if (curve.faint) return svg;
+  if (curve.points.size() > 30) return curve.marked ? svg + points_svg(curve, frame) : svg;
   for (const auto& [step, value] : curve.points) {
     svg += fmt::format(
         "<circle class=\"dot c{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3\"><title>{}, {}: "
@@ -195,6 +204,27 @@ std::string escaped(const std::string& text) {
     }
   }
   return result;
+}
+
+std::string escaped_title(const std::string& title) {
+  std::string html = escaped(title);
+  for (const char* arrow : {" ↑", " ↓"}) {
+    const std::size_t at = html.find(arrow);
+    if (at != std::string::npos) html.replace(at, 1, "&#160;");
+  }
+  return html;
+}
+
+std::string swatch(std::size_t run) {
+  return fmt::format("<i class=\"swatch c{}\"></i>", run % 8);
+}
+
+std::string legend(std::span<const Run> runs) {
+  if (runs.size() < 2) return "";
+  std::string html = "<div class=\"legend\">";
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    html += fmt::format("<span class=\"entry\">{}{}</span>", swatch(i), escaped(runs[i].name));
+  return html + "</div>\n";
 }
 
 std::vector<double> nice_ticks(double low, double high, int count) {

@@ -33,11 +33,11 @@ std::string cell(double count, double images, bool is_right) {
 
 std::string matrix(const Evaluation& evaluation) {
   std::string html = "<table class=\"confusion\"><thead><tr><th class=\"left\">label \\ answer</th>";
-  for (const std::string& name : evaluation.classes) html += fmt::format("<th>{}</th>", escaped(name));
+  for (const std::string& name : evaluation.confused) html += fmt::format("<th>{}</th>", escaped(name));
   html += "<th>images</th></tr></thead><tbody>\n";
-  for (std::size_t label = 0; label < evaluation.classes.size(); ++label) {
+  for (std::size_t label = 0; label < evaluation.confused.size(); ++label) {
     const std::vector<double>& row = evaluation.confusion[label];
-    html += fmt::format("<tr><td class=\"left\">{}</td>", escaped(evaluation.classes[label]));
+    html += fmt::format("<tr><td class=\"left\">{}</td>", escaped(evaluation.confused[label]));
     for (std::size_t answer = 0; answer < row.size(); ++answer)
       html += cell(row[answer], images_of(row), answer == label);
     html += fmt::format("<td>{}</td></tr>\n", count_text(images_of(row)));
@@ -52,8 +52,8 @@ struct Pair {
 
 std::string most_frequent(const Evaluation& evaluation) {
   std::vector<Pair> pairs;
-  for (std::size_t label = 0; label < evaluation.classes.size(); ++label) {
-    for (std::size_t answer = 0; answer < evaluation.classes.size(); ++answer) {
+  for (std::size_t label = 0; label < evaluation.confused.size(); ++label) {
+    for (std::size_t answer = 0; answer < evaluation.confused.size(); ++answer) {
       const double count = evaluation.confusion[label][answer];
       if (answer != label && count > 0) pairs.push_back({label, answer, count});
     }
@@ -67,7 +67,7 @@ std::string most_frequent(const Evaluation& evaluation) {
   for (const Pair& pair : pairs) {
     html += fmt::format(
         "<tr><td class=\"left\">{}</td><td class=\"left\">{}</td><td>{}</td><td>{:.1f} %</td></tr>\n",
-        escaped(evaluation.classes[pair.label]), escaped(evaluation.classes[pair.answer]),
+        escaped(evaluation.confused[pair.label]), escaped(evaluation.confused[pair.answer]),
         count_text(pair.count), 100 * pair.count / images_of(evaluation.confusion[pair.label]));
   }
   return html + "</tbody></table>\n";
@@ -77,13 +77,13 @@ std::string most_frequent(const Evaluation& evaluation) {
 
 std::string confusions(std::span<const Run> runs) {
   std::string cards;
-  for (const std::string& split : splits_of(runs)) {
+  for (const Split& split : splits_of(runs)) {
     for (std::size_t i = 0; i < runs.size(); ++i) {
       const Evaluation* evaluation = runs[i].last(split);
       if (evaluation == nullptr || evaluation->confusion.empty()) continue;
       cards += fmt::format("<section class=\"card\"><h3><i class=\"swatch c{}\"></i>{}</h3><p>{}</p>\n",
-                           i % 8, escaped(runs[i].name), escaped(split));
-      cards += evaluation->classes.size() <= kMostClasses ? matrix(*evaluation) : most_frequent(*evaluation);
+                           i % 8, escaped(runs[i].name), escaped(split.name));
+      cards += evaluation->confused.size() <= kMostClasses ? matrix(*evaluation) : most_frequent(*evaluation);
       cards += "</section>\n";
     }
   }

@@ -11,6 +11,7 @@
 
 #include "confusion.h"
 #include "rank_times.h"
+#include "scorecards.h"
 #include "scores.h"
 #include "style.h"
 #include "svg.h"
@@ -19,19 +20,6 @@ namespace cohort::report {
 namespace {
 
 using Runs = std::span<const Run>;
-
-std::string swatch(std::size_t run) {
-  return fmt::format("<i class=\"swatch c{}\"></i>", run % 8);
-}
-
-std::string legend(Runs runs) {
-  if (runs.size() < 2) return "";
-  std::string html = "<div class=\"legend\">";
-  for (std::size_t i = 0; i < runs.size(); ++i) {
-    html += fmt::format("<span class=\"entry\">{}{}</span>", swatch(i), escaped(runs[i].name));
-  }
-  return html + "</div>\n";
-}
 
 std::string plural(std::int64_t count, const std::string& what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
@@ -118,22 +106,27 @@ std::string unscored(Runs runs) {
          "or a rank of 1: they are all alike (docs/methods.md).</p>\n";
 }
 
-std::string scores(Runs runs) {
-  const std::vector<ScoreRow> rows = score_rows(runs);
-  if (rows.empty()) return "";
-  std::string html =
-      "<h2>Scores</h2>\n<section class=\"card\"><table><thead><tr><th class=\"left\">split</th><th "
-      "class=\"left\">run</th>";
-  for (const std::string& column : score_columns()) html += fmt::format("<th>{}</th>", column);
+std::string score_card(const ScoreTable& table, Runs runs) {
+  std::string html = fmt::format(
+      "<section class=\"card\"><h3>{}</h3><table><thead><tr><th class=\"left\">split</th><th "
+      "class=\"left\">run</th>",
+      escaped(table.task));
+  for (const std::string& column : table.columns) html += fmt::format("<th>{}</th>", escaped_title(column));
   html += "</tr></thead><tbody>\n";
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    html += score_row(rows[i], runs, i == 0 || rows[i].split != rows[i - 1].split);
-  }
-  html +=
-      "</tbody></table></section>\n<p>The last evaluation of each split; images/s of training. Small: 95 % "
-      "intervals, "
-      "bootstrap over images.";
-  return html + (runs.size() > 1 ? " * best of the split.</p>\n" : "</p>\n");
+  for (std::size_t i = 0; i < table.rows.size(); ++i)
+    html += score_row(table.rows[i], runs, i == 0 || table.rows[i].split != table.rows[i - 1].split);
+  return html + "</tbody></table></section>\n";
+}
+
+std::string scores(Runs runs) {
+  std::string html;
+  for (const ScoreTable& table : score_tables(runs)) html += score_card(table, runs);
+  if (html.empty()) return "";
+  return "<h2>Scores</h2>\n" + html +
+         "<p>The last evaluation of each split; images/s of training. ↑: more is better, ↓: less. Small: 95 "
+         "% "
+         "intervals." +
+         (runs.size() > 1 ? " * best of the split.</p>\n" : "</p>\n");
 }
 
 std::string chart(const Axis& axis, std::span<const Curve> curves) {
@@ -169,6 +162,13 @@ std::set<std::string> keys_of_method(Runs runs) {
   return keys;
 }
 
+/// Of what is measured now and then: never smoothed.
+std::vector<Curve> marked_curves(Runs runs, const std::string& key) {
+  std::vector<Curve> curves = plain_curves(runs, key);
+  for (Curve& curve : curves) curve.marked = true;
+  return curves;
+}
+
 std::string training_charts(Runs runs) {
   std::string charts;
   for (const StepKey& known : known_keys()) {
@@ -176,62 +176,55 @@ std::string training_charts(Runs runs) {
         chart(known.axis, known.smooth ? smoothed_curves(runs, known.key) : plain_curves(runs, known.key));
   }
   for (const std::string& key : keys_of_method(runs)) {
-    charts += chart({key, "", false, key.ends_with("accuracy")}, smoothed_curves(runs, key));
+    charts += chart({key, "", false, key.ends_with("accuracy")},
+                    key.starts_with("features: ") ? marked_curves(runs, key) : smoothed_curves(runs, key));
   }
   if (charts.empty()) return "";
   return "<h2>Training</h2>\n" + legend(runs) + "<div class=\"charts\">\n" + charts + "</div>\n";
 }
 
-std::vector<Curve> accuracy_curves(Runs runs, const std::string& split) {
+std::vector<Curve> score_curves(Runs runs, const Split& split, const std::string& score) {
   std::vector<Curve> curves;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    Curve curve{runs[i].name, i, {}, false};
+    Curve curve{runs[i].name, i, {}, false, true};
     for (const Evaluation& evaluation : runs[i].evaluations) {
-      if (evaluation.split != split || std::isnan(evaluation.accuracy)) continue;
-      curve.points.emplace_back(static_cast<double>(evaluation.step), evaluation.accuracy);
+      const Score* found = evaluation.split == split ? evaluation.find(score) : nullptr;
+      if (found == nullptr || std::isnan(found->value)) continue;
+      curve.points.emplace_back(static_cast<double>(evaluation.step), found->value);
     }
     if (!curve.points.empty()) curves.push_back(std::move(curve));
   }
   return curves;
 }
 
+/// The first scores of the first run that was evaluated on the split.
+std::vector<Score> charted_scores(Runs runs, const Split& split) {
+  for (const Run& run : runs) {
+    const Evaluation* last = run.last(split);
+    if (last == nullptr) continue;
+    std::vector<Score> scores = last->scores;
+    scores.resize(std::min(scores.size(), kFirstScores));
+    return scores;
+  }
+  return {};
+}
+
 /// Only where some run was evaluated more than once: a single point is in the table.
 std::string evaluation_charts(Runs runs) {
   std::string charts;
-  for (const std::string& split : splits_of(runs)) {
-    const std::vector<Curve> curves = accuracy_curves(runs, split);
-    const bool has_curve =
-        std::any_of(curves.begin(), curves.end(), [](const Curve& c) { return c.points.size() > 1; });
-    if (has_curve) charts += chart({"accuracy", "on " + split, false, true}, curves);
+  for (const Split& split : splits_of(runs)) {
+    for (const Score& score : charted_scores(runs, split)) {
+      const std::vector<Curve> curves = score_curves(runs, split, score.name);
+      const bool has_curve =
+          std::any_of(curves.begin(), curves.end(), [](const Curve& c) { return c.points.size() > 1; });
+      const std::string where = "on " + split.name + (score.unit.empty() ? "" : ", " + score.unit);
+      if (has_curve)
+        charts += chart({shown_name(score.name) + arrow(score), where, false, is_percentage(score)}, curves);
+    }
   }
   if (charts.empty()) return "";
   return "<h2>Evaluations during training</h2>\n" + legend(runs) + "<div class=\"charts\">\n" + charts +
          "</div>\n";
-}
-
-std::string context_key_of(Runs runs, const std::string& split) {
-  for (const Run& run : runs) {
-    const Evaluation* evaluation = run.last(split);
-    if (evaluation != nullptr && !evaluation->contexts.empty()) return evaluation->context_key;
-  }
-  return "";
-}
-
-std::string context_charts(Runs runs) {
-  std::string html;
-  for (const std::string& split : splits_of(runs)) {
-    const bool has_contexts = std::any_of(runs.begin(), runs.end(), [&](const Run& run) {
-      return run.last(split) != nullptr && !run.last(split)->contexts.empty();
-    });
-    if (!has_contexts) continue;
-    html += fmt::format("<section class=\"card\"><h3>{}</h3><p>by {}</p>\n", escaped(split),
-                        escaped(context_key_of(runs, split)));
-    html += context_bars(runs, split) + "</section>\n";
-  }
-  if (html.empty()) return "";
-  return "<h2>Accuracy per context</h2>\n<p>With 95 % intervals; the lowest accuracy of the first run on "
-         "top.</p>\n" +
-         legend(runs) + html;
 }
 
 std::string views(Runs runs) {
@@ -246,8 +239,9 @@ std::string views(Runs runs) {
   if (html.empty()) return "";
   return "<h2>Views</h2>\n<p>The first images when training last started: a line for each image; for each "
          "view what it "
-         "shows, and beside it what the model got: normalised, black is -2, white 2.</p>\n" +
-         html;
+         "shows, and beside it what the model got: normalised, black is -2, white 2.</p>\n<div "
+         "class=\"charts\">\n" +
+         html + "</div>\n";
 }
 
 std::string pictures(Runs runs) {
@@ -259,7 +253,7 @@ std::string pictures(Runs runs) {
                         data_image(runs[i].pictures, runs[i].pictures_caption));
   }
   if (html.empty()) return "";
-  return "<h2>What the method makes of images</h2>\n" + html;
+  return "<h2>What the method makes of images</h2>\n<div class=\"charts\">\n" + html + "</div>\n";
 }
 
 std::string embeddings(Runs runs) {
@@ -379,8 +373,9 @@ std::string page(Runs runs) {
   html += fmt::format("<h1>{}</h1>\n<p>Cohort report of {} {}</p>\n", title, runs.size(),
                       runs.size() == 1 ? "run" : "runs");
   html += tiles(runs) + scores(runs) + unscored(runs) + training_charts(runs) + views(runs) + pictures(runs) +
-          evaluation_charts(runs) + context_charts(runs) + bad_steps(runs) + confusions(runs) +
-          explanations(runs) + embeddings(runs) + rank_tables(runs) + configurations(runs);
+          evaluation_charts(runs) + context_sections(runs) + class_sections(runs) + curve_sections(runs) +
+          confusions(runs) + case_sections(runs) + bad_steps(runs) + explanations(runs) + embeddings(runs) +
+          rank_tables(runs) + configurations(runs);
   return html + "</main>\n</body>\n</html>\n";
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -13,78 +12,12 @@
 #include "cohort/core/file.h"
 #include "cohort/core/lines.h"
 
+#include "metrics_line.h"
+
 namespace cohort::report {
 namespace {
 
 using nlohmann::json;
-
-/// One line of metrics.jsonl, with its place for messages.
-class Line {
- public:
-  Line(const json& values, std::string place) : values_(values), place_(std::move(place)) {}
-
-  [[nodiscard]] double number(const char* key) const {
-    const json& value = at(key);
-    if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
-    if (!value.is_number()) throw damaged(fmt::format("'{}' is not a number", key));
-    return value.get<double>();
-  }
-  [[nodiscard]] std::int64_t count(const char* key) const {
-    const json& value = at(key);
-    if (!value.is_number_integer()) throw damaged(fmt::format("'{}' is not an integer", key));
-    return value.get<std::int64_t>();
-  }
-  [[nodiscard]] std::string text(const char* key) const {
-    const json& value = at(key);
-    if (!value.is_string()) throw damaged(fmt::format("'{}' is not text", key));
-    return value.get<std::string>();
-  }
-  [[nodiscard]] bool has(const char* key) const { return values_.contains(key); }
-  [[nodiscard]] std::vector<Line> list(const char* key) const {
-    std::vector<Line> lines;
-    const json& value = at(key);
-    if (!value.is_array()) throw damaged(fmt::format("'{}' is not a list", key));
-    for (const json& element : value) lines.emplace_back(element, place_);
-    return lines;
-  }
-  [[nodiscard]] std::vector<std::string> texts(const char* key) const {
-    std::vector<std::string> texts;
-    for (const Line& element : list(key)) {
-      if (!element.values().is_string()) throw damaged(fmt::format("'{}' is not a list of texts", key));
-      texts.push_back(element.values().get<std::string>());
-    }
-    return texts;
-  }
-  /// Exactly `count` of them.
-  [[nodiscard]] std::vector<double> numbers(const char* key, std::size_t count) const {
-    return Line(at(key), place_).elements(key, count);
-  }
-  /// Of a line that is itself such a list.
-  [[nodiscard]] std::vector<double> elements(const char* name, std::size_t count) const {
-    std::vector<double> numbers;
-    if (values_.is_array()) {
-      for (const json& element : values_) {
-        if (element.is_number()) numbers.push_back(element.get<double>());
-      }
-    }
-    if (numbers.size() != count || values_.size() != count)
-      throw damaged(fmt::format("'{}' is not {} numbers", name, count));
-    return numbers;
-  }
-  [[nodiscard]] const json& values() const noexcept { return values_; }
-  [[nodiscard]] DataError damaged(const std::string& reason) const {
-    return DataError({"the metrics are damaged: " + reason, place_, "restore the file, or remove the line"});
-  }
-
- private:
-  [[nodiscard]] const json& at(const char* key) const {
-    if (!values_.is_object() || !values_.contains(key)) throw damaged(fmt::format("'{}' is missing", key));
-    return values_.at(key);
-  }
-
-  const json& values_;
-  std::string place_;
-};
 
 /// A run while its lines are read.
 struct Reading {
@@ -101,58 +34,8 @@ void add_numbers(Reading& reading, const Line& line, const std::string& prefix) 
   }
 }
 
-std::vector<Context> read_contexts(const Line& evaluation) {
-  std::vector<Context> contexts;
-  for (const Line& line : evaluation.list("contexts")) {
-    Context context{line.text("context"), line.count("images"), line.number("accuracy"), line.number("low"),
-                    line.number("high")};
-    const bool is_known =
-        std::isfinite(context.accuracy) && std::isfinite(context.low) && std::isfinite(context.high);
-    if (is_known) contexts.push_back(std::move(context));
-  }
-  return contexts;
-}
-
-Range read_range(const Line& line, const char* key) {
-  const std::vector<double> ends = line.numbers(key, 2);
-  return {ends[0], ends[1]};
-}
-
-/// Of a command that scores them; evaluations of early versions lack them.
-void read_classes(Evaluation& evaluation, const Line& line) {
-  if (line.has("accuracy_interval")) evaluation.accuracy_range = read_range(line, "accuracy_interval");
-  if (line.has("auc_interval")) evaluation.auc_range = read_range(line, "auc_interval");
-  if (!line.has("confusion") || !line.has("classes")) return;
-  evaluation.classes = line.texts("classes");
-  for (const Line& row : line.list("confusion"))
-    evaluation.confusion.push_back(row.elements("confusion", evaluation.classes.size()));
-  if (evaluation.confusion.size() != evaluation.classes.size())
-    throw line.damaged("'confusion' does not have a row for each class");
-}
-
-/// To what is shown of an evaluation that another one follows.
-void strip(Evaluation& evaluation) {
-  const Context* const worst = evaluation.worst();
-  std::vector<Context> kept;
-  if (worst != nullptr) kept.push_back(*worst);
-  evaluation.contexts.swap(kept);
-  std::vector<std::string>().swap(evaluation.classes);
-  std::vector<std::vector<double>>().swap(evaluation.confusion);
-}
-
 void add_evaluation(Run& run, const Line& line) {
-  Evaluation evaluation;
-  evaluation.step = line.count("step");
-  evaluation.split = line.text("split");
-  if (line.has("classifier")) evaluation.split += ", " + line.text("classifier");
-  evaluation.images = line.count("images");
-  evaluation.accuracy = line.number("accuracy");
-  evaluation.balanced_accuracy = line.number("balanced_accuracy");
-  evaluation.majority = line.number("majority");
-  if (line.has("auc")) evaluation.auc = line.number("auc");
-  if (line.has("context_key")) evaluation.context_key = line.text("context_key");
-  if (line.has("contexts")) evaluation.contexts = read_contexts(line);
-  read_classes(evaluation, line);
+  Evaluation evaluation = read_evaluation(line);
   std::erase_if(run.evaluations, [&](const Evaluation& e) {
     return e.step >= evaluation.step && e.split == evaluation.split;
   });
@@ -285,13 +168,6 @@ std::string name_of(const std::filesystem::path& folder) {
 
 }  // namespace
 
-const Context* Evaluation::worst() const noexcept {
-  const auto worst =
-      std::min_element(contexts.begin(), contexts.end(),
-                       [](const Context& a, const Context& b) { return a.accuracy < b.accuracy; });
-  return worst == contexts.end() ? nullptr : &*worst;
-}
-
 std::int64_t Run::steps() const noexcept {
   std::int64_t most = thinned_steps;
   for (const auto& [key, points] : series)
@@ -299,7 +175,7 @@ std::int64_t Run::steps() const noexcept {
   return most;
 }
 
-const Evaluation* Run::last(const std::string& split) const noexcept {
+const Evaluation* Run::last(const Split& split) const noexcept {
   const auto found = std::find_if(evaluations.rbegin(), evaluations.rend(),
                                   [&](const Evaluation& e) { return e.split == split; });
   return found == evaluations.rend() ? nullptr : &*found;
@@ -350,8 +226,8 @@ std::vector<Run> read_runs(std::span<const std::filesystem::path> folders) {
   return runs;
 }
 
-std::vector<std::string> splits_of(std::span<const Run> runs) {
-  std::vector<std::string> splits;
+std::vector<Split> splits_of(std::span<const Run> runs) {
+  std::vector<Split> splits;
   for (const Run& run : runs) {
     for (const Evaluation& evaluation : run.evaluations) {
       if (std::find(splits.begin(), splits.end(), evaluation.split) == splits.end())

@@ -9,38 +9,11 @@
 #include <vector>
 
 #include "embedding.h"
+#include "evaluation.h"
 #include "explanation.h"
 #include "thinned_series.h"
 
 namespace cohort::report {
-
-/// Scores of the images of one context; fractions of 1.
-struct Context {
-  std::string name;
-  std::int64_t images = 0;
-  double accuracy = 0.0;
-  double low = 0.0, high = 0.0;  ///< 95 % interval of the accuracy
-};
-
-/// Ends of a 95 % interval.
-struct Range {
-  double low = 0.0, high = 0.0;
-};
-
-/// One evaluation line. Numbers that the line gives as null are NaN.
-struct Evaluation {
-  std::int64_t step = 0;
-  std::string split;  ///< with the classifier, where it is not the model's head: "test, knn k=20"
-  std::string context_key;
-  std::int64_t images = 0;
-  double accuracy = 0.0, balanced_accuracy = 0.0, majority = 0.0;
-  std::optional<double> auc;
-  std::optional<Range> accuracy_range, auc_range;
-  std::vector<std::string> classes;
-  std::vector<std::vector<double>> confusion;  ///< images by label and answer; empty: not known
-  std::vector<Context> contexts;
-  [[nodiscard]] const Context* worst() const noexcept;  ///< lowest accuracy; null without contexts
-};
 
 /// A line that says where a run began, or went on.
 struct Begin {
@@ -88,8 +61,7 @@ struct Run {
   std::map<std::string, Series> series;
   std::map<std::string, Series> means;  ///< ThinnedSeries::means() of those that were thinned
   std::int64_t thinned_steps = 0;       ///< steps of the longest of these
-  /// In order of steps. What is shown of the last one of a split alone, the others have not: classes, and
-  /// contexts but the worst.
+  /// In order of steps. Those that another one of their split follows have what charts show of them: strip().
   std::vector<Evaluation> evaluations;
   std::string views;                       ///< PNG of what the model saw; empty: none
   std::string pictures;                    ///< PNG of what the method made of images; empty: none
@@ -104,7 +76,7 @@ struct Run {
 
   [[nodiscard]] std::int64_t steps() const noexcept;  ///< steps on record
   /// The last evaluation of a split; null if there is none.
-  [[nodiscard]] const Evaluation* last(const std::string& split) const noexcept;
+  [[nodiscard]] const Evaluation* last(const Split& split) const noexcept;
   /// In training over all ranks: of the whole run, or of the steps so far. Nothing without steps.
   [[nodiscard]] std::optional<double> images_per_second() const;
 };
@@ -115,7 +87,7 @@ Run read_run(const std::filesystem::path& folder);
 /// Several runs; those whose folders have the same name are told apart by their paths.
 std::vector<Run> read_runs(std::span<const std::filesystem::path> folders);
 
-/// All splits of the runs, by Evaluation::split, in order of appearance.
-std::vector<std::string> splits_of(std::span<const Run> runs);
+/// All splits of the runs, in order of appearance.
+std::vector<Split> splits_of(std::span<const Run> runs);
 
 }  // namespace cohort::report

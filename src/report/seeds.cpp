@@ -1,15 +1,16 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/printable.h"
+#include "cohort/core/runs_interval.h"
 #include "cohort/report/report.h"
 
-#include "core/student.h"
 #include "run.h"
+#include "scores.h"
 #include "text_table.h"
 
 namespace cohort::report {
@@ -21,20 +22,6 @@ struct Recipe {
   std::map<std::string, std::string> config;
   std::map<std::string, const Run*> by_seed;
 };
-
-/// A mean and half of its 95 % interval; NaN with one value.
-struct Mean {
-  double value, half;
-};
-
-Mean mean_of(const std::vector<double>& values) {
-  const auto count = static_cast<double>(values.size());
-  double mean = 0, squares = 0;
-  for (const double value : values) mean += value / count;
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  if (values.size() < 2) return {mean, std::nan("")};
-  return {mean, student_quantile(0.05, count - 1) * std::sqrt(squares / (count - 1) / count)};
-}
 
 /// "finetuned" for the run "finetuned-3" of seed 3.
 std::string name_without_seed(const std::string& name, const std::string& seed) {
@@ -86,50 +73,71 @@ std::vector<Recipe> recipes_of(std::span<const Run> runs) {
   return recipes;
 }
 
-/// What is averaged; NaN where a run has none.
+/// What is averaged: a score, or the first one of the worst context.
 struct Measure {
-  const char *name, *below;  // two lines of the heading
-  double (*of)(const Evaluation&);
-  double scale;  // to what is printed
+  Score score;
+  bool of_worst = false;
+
+  [[nodiscard]] std::string title() const {
+    return of_worst ? "worst context" + arrow(score) : shown_title(score);
+  }
+  /// NaN where there is none.
+  [[nodiscard]] double of(const Evaluation& evaluation) const {
+    const Group* worst = evaluation.worst();
+    if (of_worst) return worst == nullptr ? std::nan("") : worst->scores.front().value;
+    const Score* found = evaluation.find(score.name);
+    return found == nullptr ? std::nan("") : found->value;
+  }
 };
 
-constexpr std::array kMeasures{
-    Measure{"accuracy", "", [](const Evaluation& e) { return e.accuracy; }, 100},
-    Measure{"balanced", "accuracy", [](const Evaluation& e) { return e.balanced_accuracy; }, 100},
-    Measure{"AUC", "", [](const Evaluation& e) { return e.auc.value_or(std::nan("")); }, 1},
-    Measure{"worst", "context",
-            [](const Evaluation& e) { return e.worst() == nullptr ? std::nan("") : e.worst()->accuracy; },
-            100}};
+/// In the order of the table of single runs.
+std::vector<Measure> measures_of(std::span<const Run> runs, const std::string& task) {
+  std::vector<const Evaluation*> evaluations;
+  for (const auto& [run, evaluation] : last_evaluations(runs, task)) evaluations.push_back(evaluation);
+  std::vector<Measure> measures;
+  for (const Score& score : scores_of(evaluations)) measures.push_back({score});
+  const bool has_worst = std::any_of(evaluations.begin(), evaluations.end(),
+                                     [](const Evaluation* e) { return e->worst() != nullptr; });
+  const auto at = static_cast<std::ptrdiff_t>(std::min(measures.size(), kFirstScores));
+  if (has_worst && at > 0) measures.insert(measures.begin() + at, Measure{measures.front().score, true});
+  return measures;
+}
 
-std::string text_of(const Mean& mean, const Measure& measure, bool with_sign) {
-  if (std::isnan(mean.value)) return "–";
-  const int digits = measure.scale == 1 ? 3 : 1;
-  const double value = mean.value * measure.scale;
+/// NaN, of which the mean is none, where a run has none.
+std::string text_of(const std::vector<double>& values, const Measure& measure, bool with_sign) {
+  const RunsInterval interval = runs_interval(values);
+  if (std::isnan(interval.mean)) return "–";
+  const bool is_percent = is_percentage(measure.score);
+  const int digits = is_percent ? 1 : 3;
+  const double scale = is_percent ? 100 : 1, value = interval.mean * scale;
   const std::string text =
       with_sign ? fmt::format("{:+.{}f}", value, digits) : fmt::format("{:.{}f}", value, digits);
-  return std::isnan(mean.half) ? text : fmt::format("{} ± {:.{}f}", text, mean.half * measure.scale, digits);
+  const double half = interval.student_half_width;
+  return std::isnan(half) ? text : fmt::format("{} ± {:.{}f}", text, half * scale, digits);
 }
 
 /// Of the runs that were scored on the split.
-std::vector<std::string> recipe_line(const Recipe& recipe, const std::string& split) {
+std::vector<std::string> recipe_line(const Recipe& recipe, const Split& split,
+                                     std::span<const Measure> measures) {
   std::vector<const Evaluation*> evaluations;
   for (const auto& [seed, run] : recipe.by_seed) {
     if (const Evaluation* evaluation = run->last(split)) evaluations.push_back(evaluation);
   }
   if (evaluations.empty()) return {};
-  std::vector<std::string> cells{split, recipe.name, fmt::format("{}", evaluations.size())};
-  for (const Measure& measure : kMeasures) {
+  std::vector<std::string> cells{split.name, recipe.name, fmt::format("{}", evaluations.size())};
+  for (const Measure& measure : measures) {
     std::vector<double> values;
     for (const Evaluation* evaluation : evaluations) values.push_back(measure.of(*evaluation));
-    cells.push_back(text_of(mean_of(values), measure, false));
+    cells.push_back(text_of(values, measure, false));
   }
   return cells;
 }
 
 /// Differences of runs with the same seed, which share initial values and batches.
-std::vector<std::string> difference_line(const Recipe& first, const Recipe& other, const std::string& split) {
-  std::vector<std::string> cells{split, fmt::format("{} - {}", other.name, first.name), ""};
-  for (const Measure& measure : kMeasures) {
+std::vector<std::string> difference_line(const Recipe& first, const Recipe& other, const Split& split,
+                                         std::span<const Measure> measures) {
+  std::vector<std::string> cells{split.name, fmt::format("{} - {}", other.name, first.name), ""};
+  for (const Measure& measure : measures) {
     std::vector<double> values;
     for (const auto& [seed, run] : other.by_seed) {
       const auto partner = first.by_seed.find(seed);
@@ -139,9 +147,31 @@ std::vector<std::string> difference_line(const Recipe& first, const Recipe& othe
     }
     if (values.empty()) return {};
     cells[2] = fmt::format("{}", values.size());
-    cells.push_back(text_of(mean_of(values), measure, true));
+    cells.push_back(text_of(values, measure, true));
   }
   return cells;
+}
+
+std::string table_of_task(std::span<const Run> runs, const std::vector<Recipe>& recipes,
+                          const std::string& task, std::optional<std::size_t> columns) {
+  const std::vector<Measure> measures = measures_of(runs, task);
+  std::vector<std::vector<std::string>> lines{{"split", "recipe", "runs"}, {"", "", ""}};
+  for (const Measure& measure : measures) {
+    const Heading heading = heading_of(measure.title());
+    lines[0].push_back(heading[0]);
+    lines[1].push_back(heading[1]);
+  }
+  std::vector<std::size_t> sections;
+  for (const Split& split : splits_of(runs, task)) {
+    sections.push_back(lines.size());
+    const auto add = [&](std::vector<std::string> line) {
+      if (!line.empty()) lines.push_back(std::move(line));
+    };
+    for (const Recipe& recipe : recipes) add(recipe_line(recipe, split, measures));
+    for (std::size_t i = 1; i < recipes.size(); ++i)
+      add(difference_line(recipes[0], recipes[i], split, measures));
+  }
+  return text_table(lines, sections, columns);
 }
 
 }  // namespace
@@ -149,24 +179,16 @@ std::vector<std::string> difference_line(const Recipe& first, const Recipe& othe
 std::string seed_table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
   const std::vector<Run> runs = read_runs(folders);
   const std::vector<Recipe> recipes = recipes_of(runs);
-  std::vector<std::vector<std::string>> lines{{"split", "recipe", "runs"}, {"", "", ""}};
-  for (const Measure& measure : kMeasures) {
-    lines[0].emplace_back(measure.name);
-    lines[1].emplace_back(measure.below);
+  const std::vector<std::string> tasks = tasks_of(runs);
+  if (tasks.empty()) return "no run has scores\n";
+  std::string text;
+  for (const std::string& task : tasks) {
+    if (tasks.size() > 1) text += printable_name(task) + "\n";
+    text += table_of_task(runs, recipes, task, columns);
   }
-  std::vector<std::size_t> sections;
-  for (const std::string& split : splits_of(runs)) {
-    sections.push_back(lines.size());
-    const auto add = [&](std::vector<std::string> line) {
-      if (!line.empty()) lines.push_back(std::move(line));
-    };
-    for (const Recipe& recipe : recipes) add(recipe_line(recipe, split));
-    for (std::size_t i = 1; i < recipes.size(); ++i) add(difference_line(recipes[0], recipes[i], split));
-  }
-  return text_table(lines, sections, columns) +
+  return text +
          "accuracies in percent; mean ± half of the 95 % interval (Student's t) over seeds; differences "
-         "between runs of "
-         "the same seed\n";
+         "between runs of the same seed\n";
 }
 
 }  // namespace cohort::report

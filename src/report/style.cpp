@@ -35,7 +35,7 @@ td.run span { display: inline-flex; align-items: center; gap: 8px; }
 tr.same td { border-top-color: transparent; }
 td.best { color: var(--best); font-weight: 700; }
 td small { display: block; color: var(--soft); font-size: 11px; font-weight: 400; }
-.card h3 .swatch, main > h3 .swatch { margin-right: 8px; }
+.card h3 .swatch, .card summary .swatch, main > h3 .swatch { margin-right: 8px; }
 .confusion td { white-space: normal; }
 .confusion .right { background: color-mix(in srgb, var(--best) calc(60% * var(--part)), transparent); }
 .confusion .wrong { background: color-mix(in srgb, var(--worst) calc(60% * var(--part)), transparent); }
@@ -45,7 +45,11 @@ td small { display: block; color: var(--soft); font-size: 11px; font-weight: 400
 td.differs { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 13px; text-align: left; white-space: normal;
   overflow-wrap: anywhere; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 14px; }
-.charts > div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px 8px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); gap: 14px; margin-bottom: 16px; }
+.charts > section.card { margin-bottom: 0; }
+td.wraps { white-space: normal; overflow-wrap: anywhere; }
+.plots .legend { gap: 2px 14px; margin: 4px 0 0; font-size: 13px; overflow-wrap: anywhere; }
+.charts > div, .plots > div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px 14px 8px; }
 svg { display: block; width: 100%; height: auto; font-family: inherit; }
 svg text { fill: var(--text); font-size: 12px; }
 svg .title { font-size: 14px; font-weight: 600; }
@@ -59,6 +63,7 @@ svg .faint { stroke-width: 1; opacity: .35; }
 svg .points { fill: none; stroke: currentColor; stroke-width: 5; stroke-linecap: round; opacity: .8; }
 .charts img { display: block; max-width: 100%; height: auto; background: #ffffff; }
 svg .dot { fill: currentColor; }
+svg .points { fill: none; stroke: currentColor; stroke-width: 5; stroke-linecap: round; }
 svg .bar { fill: currentColor; opacity: .62; }
 svg .whisker { stroke: var(--text); stroke-width: 1; fill: none; opacity: .75; }
 svg .value { font-size: 11px; fill: var(--soft); }
@@ -69,7 +74,7 @@ details { margin-top: 8px; }
 summary { cursor: pointer; font-weight: 600; }
 pre { margin: 8px 0 0; padding: 12px; overflow-x: auto; background: var(--page); border-radius: 8px; font: 13px/1.45 ui-monospace,
   "DejaVu Sans Mono", monospace; }
-@media print { body { background: #ffffff; } .charts > div, section.card { break-inside: avoid; } }
+@media print { body { background: #ffffff; } .charts > div, .plots > div, section.card { break-inside: avoid; } }
 )";
 }
 

@@ -10,6 +10,8 @@ namespace cohort::report {
 
 /// Text for HTML and attributes: & < > " ' escaped, control characters removed.
 std::string escaped(const std::string& text);
+/// The same of a title; an arrow stays with the word before it.
+std::string escaped_title(const std::string& title);
 
 /// A curve of run `colour`; drawn faint where it is the unsmoothed one.
 struct Curve {
@@ -17,6 +19,7 @@ struct Curve {
   std::size_t colour = 0;
   Series points;
   bool faint = false;
+  bool marked = false;  ///< each value is a point, however many there are
 };
 
 /// A place of the horizontal axis, and what stands below it.
@@ -49,8 +52,17 @@ std::vector<Curve> smoothed_curves(std::span<const Run> runs, const std::string&
 /// The curves of one key as they are.
 std::vector<Curve> plain_curves(std::span<const Run> runs, const std::string& key);
 
-/// An <svg> with a bar for every context and run: accuracy with its 95 % interval, lowest of the first run on
-/// top.
-std::string context_bars(std::span<const Run> runs, const std::string& split);
+/// How many contexts bars show at most.
+inline constexpr std::size_t kMostContexts = 100;
+
+/// An <svg> with a bar for every run and context of a key, of `most` contexts: the first score with its 95 %
+/// interval, worst of the first run on top.
+std::string context_bars(std::span<const Run> runs, const Split& split, const std::string& key,
+                         std::size_t most = kMostContexts);
+
+/// A square of the colour of run `run`.
+std::string swatch(std::size_t run);
+/// The runs and their colours; empty for a single one.
+std::string legend(std::span<const Run> runs);
 
 }  // namespace cohort::report

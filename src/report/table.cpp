@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "cohort/core/printable.h"
 #include "cohort/report/report.h"
 
 #include "scores.h"
@@ -10,30 +11,38 @@ namespace {
 
 using Texts = std::vector<std::string>;
 
-/// Two heading lines: "balanced accuracy" stands as "balanced" above "accuracy".
-std::vector<Texts> heading() {
-  return {{"split", "run", "images", "accuracy", "balanced", "AUC", "majority", "worst", "images/s"},
-          {"", "", "", "", "accuracy", "", "class", "context", "all ranks"}};
-}
-
-std::string scored_table(std::span<const Run> runs, std::optional<std::size_t> columns) {
-  const std::vector<ScoreRow> rows = score_rows(runs);
-  if (rows.empty()) return "";
-  std::vector<Texts> lines = heading();
-  for (const ScoreRow& row : rows) {
+std::string scored_table(const ScoreTable& table, std::span<const Run> runs,
+                         std::optional<std::size_t> columns) {
+  std::vector<Texts> lines{{"split", "run"}, {"", ""}};
+  for (const std::string& title : table.columns) {
+    const Heading heading = heading_of(title);
+    lines[0].push_back(heading[0]);
+    lines[1].push_back(heading[1]);
+  }
+  bool has_best = false;
+  for (const ScoreRow& row : table.rows) {
     Texts& cells = lines.emplace_back(Texts{row.split, runs[row.run].name});
     // A space where others have a star keeps the digits below each other.
     for (const Cell& cell : row.cells) cells.push_back(cell.text + (cell.best ? "*" : " "));
+    has_best =
+        has_best || std::any_of(row.cells.begin(), row.cells.end(), [](const Cell& c) { return c.best; });
   }
   std::vector<std::size_t> sections;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (i == 0 || rows[i].split != rows[i - 1].split) sections.push_back(i + 2);
+  for (std::size_t i = 0; i < table.rows.size(); ++i) {
+    if (i == 0 || table.rows[i].split != table.rows[i - 1].split) sections.push_back(i + 2);
   }
-  const std::string text = text_table(lines, sections, columns);
-  const bool has_best = std::any_of(rows.begin(), rows.end(), [](const ScoreRow& row) {
-    return std::any_of(row.cells.begin(), row.cells.end(), [](const Cell& cell) { return cell.best; });
-  });
-  return has_best ? text + "* best of the split\n" : text;
+  return text_table(lines, sections, columns) + (has_best ? "* best of the split\n" : "");
+}
+
+/// Under their names where there are several tasks.
+std::string scored_tables(std::span<const Run> runs, std::optional<std::size_t> columns) {
+  const std::vector<ScoreTable> tables = score_tables(runs);
+  std::string text;
+  for (const ScoreTable& table : tables) {
+    if (tables.size() > 1) text += printable_name(table.task) + "\n";
+    text += scored_table(table, runs, columns);
+  }
+  return text;
 }
 
 std::string unscored_table(std::span<const Run> runs, std::optional<std::size_t> columns) {
@@ -55,7 +64,7 @@ std::string unscored_table(std::span<const Run> runs, std::optional<std::size_t>
 
 std::string table(std::span<const std::filesystem::path> folders, std::optional<std::size_t> columns) {
   const std::vector<Run> runs = read_runs(folders);
-  return scored_table(runs, columns) + unscored_table(runs, columns);
+  return scored_tables(runs, columns) + unscored_table(runs, columns);
 }
 
 }  // namespace cohort::report

@@ -31,6 +31,7 @@ void check_mae_steps(Comparison& file);
 
 // segmentation_scores.cpp
 void check_segmentation_scores(Comparison& file);
+
 // dense.cpp
 void check_mask_transformer(Comparison& file);
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "report/plot.h"
+#include "report/scores.h"
 #include "report/svg.h"
 
 namespace cohort::report {
@@ -88,6 +90,52 @@ TEST(LineChart, MarksSayWhatGoesAcross) {
   EXPECT_NE(svg.find("x=\"546.0\" y=\"247.0\" text-anchor=\"middle\">1 MiB</text>"), std::string::npos)
       << svg;
   EXPECT_NE(svg.find("<title>busbw, size 1 MiB: 3</title>"), std::string::npos) << svg;
+}
+
+TEST(Plot, DrawsPointsWhereTheyAre) {
+  const Curve curve{"a<b", 1, {{0, 0}, {0, 0.5}, {1, 1}}};
+
+  const std::string svg = plot({"ROC", "x", "y", true, true}, std::span(&curve, 1));
+
+  EXPECT_NE(svg.find("points=\"52.0,288.0 52.0,159.0 346.0,30.0 \""), std::string::npos) << svg;
+  EXPECT_NE(svg.find("<title>a&lt;b: 1, 1</title>"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("d=\"M52.0 288.0L346.0 30.0\""), std::string::npos) << "chance";
+}
+
+TEST(Plot, AHistogramHasABarForEachPoint) {
+  const Curve curve{"run", 0, {{0.25, 1}, {0.75, 4}}};
+
+  const std::string svg = plot({"", "confidence", "images", false, false, true}, std::span(&curve, 1));
+
+  EXPECT_EQ(svg.find("polyline"), std::string::npos);
+  EXPECT_NE(svg.find("height=\"258.0\"><title>run: 0.75, 4"), std::string::npos) << svg;
+  EXPECT_NE(svg.find("height=\"64.5\"><title>run: 0.25, 1"), std::string::npos) << svg;
+}
+
+TEST(Plot, HugeValuesStayNumbers) {
+  const Curve curve{"run", 0, {{-1e308, -1e308}, {1e308, 1e308}}};
+
+  const std::string svg = plot({"", "x", "y"}, std::span(&curve, 1));
+
+  EXPECT_EQ(svg.find("inf"), std::string::npos) << svg;
+  EXPECT_EQ(svg.find("nan"), std::string::npos) << svg;
+}
+
+TEST(Headings, StandInTwoLinesWithTheArrowAtItsWord) {
+  EXPECT_EQ(heading_of("accuracy ↑"), (Heading{"accuracy ↑", ""}));
+  EXPECT_EQ(heading_of("balanced accuracy ↑"), (Heading{"balanced", "accuracy ↑"}));
+  EXPECT_EQ(heading_of("PSNR ↑, dB"), (Heading{"PSNR ↑", "dB"}));
+  EXPECT_EQ(shown_title({"f1_macro"}), "F1 macro ↑");
+  EXPECT_EQ(shown_title({"tpr_at_fpr_0.01"}), "TPR at FPR 0.01 ↑");
+}
+
+TEST(ShownValue, HasThreeDigitsOrMore) {
+  EXPECT_EQ(shown_value({"accuracy", 0.8125}), "81.2 %");
+  EXPECT_EQ(shown_value({"iou", 0.8125}), "0.812");
+  EXPECT_EQ(shown_value({"psnr", 31.4159}), "31.42");
+  EXPECT_EQ(shown_value({"rank", 1234.5678}), "1234.6");
+  EXPECT_EQ(shown_value({"loss", 1e308}), "1.000e+308");
+  EXPECT_EQ(shown_value({"dice"}), "–");
 }
 
 TEST(SmoothedCurves, OfAConstantIsThatConstant) {

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <sys/stat.h>
 
 #include <gtest/gtest.h>
@@ -73,8 +74,9 @@ TEST(Html, ShowsScoresCurvesContextsAndConfiguration) {
   EXPECT_TRUE(html.starts_with("<!DOCTYPE html>"));
   EXPECT_NE(html.find("<title>contextvit · vit – Cohort report</title>"), std::string::npos);
   for (const char* text :
-       {"training loss", "learning rate", "throughput", "gradient norm", "waiting for data", ">accuracy<",
-        "on test", "812,345", "1 min 58 s", "majority class 67.0 %", "prefers-color-scheme: dark"}) {
+       {"training loss", "learning rate", "throughput", "gradient norm", "waiting for data",
+        ">accuracy&#160;↑<", ">AUC&#160;↑<", ">loss&#160;↓<", "on test", "812,345", "1 min 58 s",
+        "majority class 67.0 %", "prefers-color-scheme: dark"}) {
     EXPECT_NE(html.find(text), std::string::npos) << text;
   }
   EXPECT_EQ(html.find("on unseen"), std::string::npos) << "one evaluation is no curve";
@@ -156,9 +158,122 @@ TEST(Html, ManyContextsAreCutToTheLowest) {
   const std::string html = html_of(folder, {write_run(folder, "run", metrics)});
 
   EXPECT_EQ(count(html, "class=\"bar\""), 100U);
-  EXPECT_NE(html.find("50 contexts of higher accuracy are not shown"), std::string::npos);
+  EXPECT_NE(html.find("50 better contexts are not shown"), std::string::npos);
   EXPECT_LT(html.find(">site_149<"), html.find(">site_148<")) << "the lowest accuracy comes first";
   EXPECT_EQ(html.find(">site_49<"), std::string::npos);
+}
+
+/// A line with everything that a scorecard may hold; `of` curves of each kind.
+std::string scorecard_line(int step, const std::string& task, int of, int contexts) {
+  const auto score = [](const char* name, double value, const char* better) {
+    return fmt::format(R"({{"name":"{}","value":{:.4f},"low":{:.4f},"high":{:.4f},"better":"{}"}})", name,
+                       value, value / 2, (1 + value) / 2, better);
+  };
+  const auto scores = [&](double value) {
+    return "[" + score("iou", value, "higher") + "," + score("boundary_f", value / 2, "higher") + "," +
+           score("surface_distance", 40 - value, "lower").insert(1, R"("unit":"pixels",)") + "," +
+           score("dice", value, "higher") + "]";
+  };
+  const auto groups = [&](const std::string& name, int count) {
+    std::string list;
+    for (int i = 0; i < count; ++i)
+      list += fmt::format(R"({}{{"name":"{}_{}","samples":{},"scores":{}}})", i == 0 ? "" : ",", name, i,
+                          i + 1, scores(0.1 + 0.8 * i / count));
+    return "[" + list + "]";
+  };
+  std::string curves;
+  for (const char* kind : {"roc", "precision_recall", "reliability", "reliability_histogram", "froc"}) {
+    for (int c = 0; c < of; ++c) {
+      std::string points;
+      for (int i = 0; i <= 150; ++i)
+        points += fmt::format("{}[{:.4f},{:.4f}]", i == 0 ? "" : ",", i / 150.0, std::sqrt(i / 150.0));
+      curves +=
+          fmt::format(R"({}{{"kind":"{}","of":"{}","x":"x axis","y":"y axis","points":[{}]}})",
+                      curves.empty() ? "" : ",", kind, of == 1 ? "" : fmt::format("kind {}", c), points);
+    }
+  }
+  return fmt::format(
+             R"({{"kind":"evaluation","step":{},"epoch":1,"task":"{}","split":"test","label":"m","images":1650,"context_key":"site",)"
+             R"("scores":{},"contexts_by":[{{"key":"site","contexts":{}}},{{"key":"year","contexts":{}}}],"class_scores":{},)"
+             R"("curves":[{}],"cases":[{{"row":1234,"score":0.998,"what":"<benign>, said to be malignant"}}]}})",
+             step, task, scores(0.75), groups("site", contexts), groups("year", contexts),
+             groups("class", of), curves) +
+         "\n";
+}
+
+TEST(Html, DrawsWhatScorecardsHold) {
+  const TemporaryFolder folder;
+  const std::string early = scorecard_line(10, "segmentation", 1, 3),
+                    late = scorecard_line(20, "segmentation", 1, 3);
+
+  const std::string html =
+      html_of(folder, {write_run(folder, "a", early + late), write_run(folder, "b", late)});
+
+  EXPECT_EQ(first_imbalance(html), "");
+  for (const char* text :
+       {"<h3>segmentation</h3>", "<th>IoU&#160;↑</th>", "<th>boundary F&#160;↑</th>",
+        "<th>surface distance&#160;↓, pixels</th>", "<th>worst context&#160;↑</th>",
+        "<td class=\"best\">0.750*<small>0.375 … 0.875</small></td>", "<td class=\"best\">site_0 0.100*",
+        "by site", "by year", ">class_0<", "<td class=\"best\">39.25*<small>19.62 … 20.12</small></td>",
+        "&lt;benign&gt;, said to be malignant", ">ROC<", ">precision and recall<", ">reliability histogram<",
+        ">fROC<", "class=\"bar c0\""})
+    EXPECT_NE(html.find(text), std::string::npos) << text;
+  EXPECT_EQ(html.find("majority"), html.find("svg .majority") + 5) << "of classification alone";
+  EXPECT_EQ(count(html, "<svg class=\"plot\""), 5U) << "both runs in each chart";
+  EXPECT_EQ(count(html, "<svg class=\"chart\""), 3U) << "the first scores, of the run that has several";
+  for (const char* text : {"\"nan", "\"inf", " nan", " inf", "-nan", "-inf"})
+    EXPECT_EQ(html.find(text), std::string::npos) << text;
+}
+
+TEST(Html, ManyClassesAreSmallMultiplesOfEight) {
+  const TemporaryFolder folder;
+
+  const std::string html = html_of(folder, {write_run(folder, "a", scorecard_line(20, "multilabel", 11, 1))});
+
+  EXPECT_EQ(count(html, "<svg class=\"plot\""), 5U * 2U);
+  EXPECT_NE(html.find("kind 10</span>"), std::string::npos);
+  EXPECT_EQ(first_imbalance(html), "");
+}
+
+TEST(Html, EachTaskHasItsOwnTable) {
+  const TemporaryFolder folder;
+
+  const std::string html = html_of(folder, {write_run(folder, "a", scorecard_line(20, "segmentation", 1, 1)),
+                                            write_run(folder, "b", evaluation_line(20, "test", 0.75))});
+
+  EXPECT_NE(html.find("<h3>segmentation</h3>"), std::string::npos);
+  EXPECT_NE(html.find("<h3>classification</h3>"), std::string::npos);
+  EXPECT_EQ(html.find("* best"), html.rfind("* best")) << "runs of different tasks are not compared";
+  EXPECT_EQ(count(html, "class=\"best\""), 0U);
+}
+
+TEST(Html, APageOfManyRunsContextsAndClassesStaysBelowFiveMegabytes) {
+  const TemporaryFolder folder;
+  Paths runs;
+  for (int run = 0; run < 4; ++run) {
+    std::string metrics = steps(20'000);
+    for (int step = 1; step <= 1000; ++step) metrics += evaluation_line(step, "valid", 0.5 + step / 4000.0);
+    for (const char* task : {"segmentation", "multilabel", "detection"})
+      metrics += scorecard_line(1000, task, 60, 300);
+    runs.push_back(write_run(folder, fmt::format("run {}", run), metrics));
+  }
+
+  EXPECT_LT(html_of(folder, runs).size(), 5'000'000U);
+}
+
+TEST(Html, EvaluationsAreNeverSmoothedAndAlwaysPoints) {
+  const TemporaryFolder folder;
+  std::string metrics;
+  for (int step = 1; step <= 100; ++step)
+    metrics += evaluation_line(step, "test", step % 2 == 0 ? 0.9 : 0.5) +
+               fmt::format(R"({{"kind":"features","step":{},"epoch":1,"deviation":{}}})"
+                           "\n",
+                           step, step % 2);
+
+  const std::string html = html_of(folder, {write_run(folder, "run", metrics)});
+
+  EXPECT_EQ(count(html, "<path class=\"points c0\""), 4U) << "three scores and the deviation of features";
+  EXPECT_EQ(html.find("faint\" points"), std::string::npos);
 }
 
 TEST(Html, AMissingFolderIsADataError) {

@@ -1,6 +1,7 @@
 #include "report/run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
 
@@ -12,6 +13,10 @@ namespace cohort::report {
 namespace {
 
 using testing::TemporaryFolder;
+
+Split classified(const std::string& split) {
+  return {"classification", split};
+}
 
 class ReadRun : public ::testing::Test {
  protected:
@@ -41,9 +46,9 @@ TEST_F(ReadRun, ReadsSeriesEvaluationsAndEnd) {
   EXPECT_EQ(run.series.at("loss"), (Series{{0, 0.7}, {1, 0.6}}));
   EXPECT_EQ(run.series.at("accuracy").size(), 2U);
   EXPECT_FALSE(run.series.contains("kind"));
-  ASSERT_NE(run.last("test"), nullptr);
-  EXPECT_EQ(run.last("test")->worst()->name, "module_b");
-  EXPECT_EQ(run.last("none"), nullptr);
+  ASSERT_NE(run.last(classified("test")), nullptr);
+  EXPECT_EQ(run.last(classified("test"))->worst()->name, "module_b");
+  EXPECT_EQ(run.last(classified("none")), nullptr);
   EXPECT_EQ(run.end->parameters, 812345);
   EXPECT_EQ(run.images_per_second(), 1812.4);
 }
@@ -55,7 +60,7 @@ TEST_F(ReadRun, StepsRepeatedAfterAResumeReplaceTheFirstOnes) {
 
   EXPECT_EQ(run.series.at("loss"), (Series{{0, 0.7}, {1, 0.61}, {2, 0.51}}));
   EXPECT_EQ(run.evaluations.size(), 1U);
-  EXPECT_EQ(run.last("test")->accuracy, 0.6);
+  EXPECT_EQ(run.last(classified("test"))->find("accuracy")->value, 0.6);
 }
 
 TEST_F(ReadRun, OfALongRunItKeepsAFixedNumberOfPoints) {
@@ -73,9 +78,9 @@ TEST_F(ReadRun, OfALongRunItKeepsAFixedNumberOfPoints) {
   EXPECT_TRUE(std::find(loss.begin(), loss.end(), std::pair{12345.0, 99.0}) != loss.end());
   EXPECT_NEAR(*run.images_per_second(), 800 + kSteps / 2, 5) << "the median";
   ASSERT_EQ(run.evaluations.size(), 2U);
-  EXPECT_EQ(run.evaluations.front().contexts.size(), 1U) << "the worst alone";
-  EXPECT_EQ(run.evaluations.front().worst()->name, "module_b");
-  EXPECT_EQ(run.last("test")->contexts.size(), 2U);
+  EXPECT_TRUE(run.evaluations.front().contexts.empty()) << "contexts are shown of the last one alone";
+  EXPECT_EQ(run.evaluations.front().scores.size(), kFirstScores);
+  EXPECT_EQ(run.last(classified("test"))->contexts.front().groups.size(), 2U);
 }
 
 TEST_F(ReadRun, ARunThatWentOnAfterItsEndHasNotEnded) {
@@ -177,12 +182,13 @@ TEST(RunFiles, JudgementsOfFeaturesStandBesideTheEvaluationsOfTheHead) {
   const report::Run read = read_run(run);
 
   const auto splits = splits_of(std::span(&read, 1));
-  EXPECT_EQ(splits,
-            (std::vector<std::string>{"test, knn k=5", "test", "test, knn k=20", "test, linear probe"}));
-  EXPECT_EQ(read.last("test, knn k=5")->accuracy, 0.6) << "an older judgement does not replace a newer one";
-  EXPECT_EQ(read.evaluations.front().accuracy, 0.55) << "one of the same step does";
-  EXPECT_EQ(read.last("test")->accuracy, 0.7);
-  EXPECT_EQ(read.last("test, linear probe")->accuracy, 0.8);
+  EXPECT_EQ(splits, (std::vector<Split>{classified("test, knn k=5"), classified("test"),
+                                        classified("test, knn k=20"), classified("test, linear probe")}));
+  EXPECT_EQ(read.last(classified("test, knn k=5"))->find("accuracy")->value, 0.6)
+      << "an older judgement does not replace a newer one";
+  EXPECT_EQ(read.evaluations.front().find("accuracy")->value, 0.55) << "one of the same step does";
+  EXPECT_EQ(read.last(classified("test"))->find("accuracy")->value, 0.7);
+  EXPECT_EQ(read.last(classified("test, linear probe"))->find("accuracy")->value, 0.8);
 }
 
 TEST(RunFiles, ConfusionsAndIntervalsAreReadAndDamageIsNamed) {
@@ -197,11 +203,68 @@ TEST(RunFiles, ConfusionsAndIntervalsAreReadAndDamageIsNamed) {
   const report::Run run = read_run(write_run(folder, "good", with(good)));
 
   EXPECT_EQ(run.evaluations.front().confusion, (std::vector<std::vector<double>>{{3, 1}, {2, 4}}));
-  EXPECT_EQ(run.evaluations.front().accuracy_range->high, 0.8);
-  EXPECT_EQ(run.evaluations.front().auc_range->low, 0.5);
+  EXPECT_EQ(run.evaluations.front().find("accuracy")->range->high, 0.8);
+  EXPECT_EQ(run.evaluations.front().find("auc")->range->low, 0.5);
+  EXPECT_FALSE(run.evaluations.front().find("loss")->higher_is_better);
   for (const char* bad : {R"("confusion":[[3,1]])", R"("confusion":[[3,1],[2]])", R"("confusion":[3,1])",
                           R"("accuracy_interval":[0.6])", R"("confusion":[["a",1],[2,3]])"})
     EXPECT_THROW(read_run(write_run(folder, "bad", with(bad))), DataError) << bad;
+}
+
+const std::string kDetections =
+    R"({"kind":"evaluation","step":2,"epoch":1,"task":"detection","split":"test","label":"findings","images":9,)"
+    R"("context_key":"site","scores":[{"name":"map","value":0.5,"low":0.4,"high":0.6,"better":"higher"},)"
+    R"({"name":"distance","value":null,"better":"lower","unit":"pixels"}],)"
+    R"("contexts_by":[{"key":"site","contexts":[)"
+    R"({"name":"a","samples":4,"scores":[{"name":"map","value":0.75,"better":"higher"}]},)"
+    R"({"name":"b","samples":4,"scores":[{"name":"map","value":0.25,"low":0.125,"high":0.5,"better":"higher"}]},)"
+    R"({"name":"c","samples":1,"scores":[{"name":"map","value":null,"better":"higher"}]}]},)"
+    R"({"key":"year","contexts":[{"name":"1","samples":9,"scores":[{"name":"map","value":0.5,"better":"higher"}]}]}],)"
+    R"("class_scores":[{"name":"mass","samples":3,"scores":[{"name":"ap","value":0.5,"better":"higher"}]}],)"
+    R"("curves":[{"kind":"froc","of":"","x":"false positives per image","y":"sensitivity","points":[[0.5,0.25],[4,1]]}],)"
+    R"("cases":[{"row":7,"score":0.998,"what":"no <mass>, said to be one"}]})"
+    "\n";
+
+TEST_F(ReadRun, AnEvaluationOfAnyTaskIsReadWhole) {
+  const report::Run run = read(evaluation_line(1, "test", 0.75) + kDetections);
+
+  const Evaluation* found = run.last({"detection", "test"});
+  ASSERT_NE(found, nullptr);
+  EXPECT_NE(run.last(classified("test")), nullptr) << "of another task";
+  EXPECT_EQ(found->find("map")->range->high, 0.6);
+  EXPECT_TRUE(std::isnan(found->find("distance")->value));
+  EXPECT_FALSE(found->find("distance")->higher_is_better);
+  EXPECT_EQ(found->find("distance")->unit, "pixels");
+  EXPECT_EQ(found->find("accuracy"), nullptr);
+  ASSERT_EQ(found->contexts.size(), 2U);
+  ASSERT_EQ(found->contexts[0].groups.size(), 2U) << "one without a score is left out";
+  EXPECT_EQ(found->worst()->name, "b");
+  EXPECT_EQ(found->worst()->scores.front().range->low, 0.125);
+  EXPECT_EQ(found->classes.front().scores.front().name, "ap");
+  EXPECT_EQ(found->curves.front().points, (Series{{0.5, 0.25}, {4, 1}}));
+  EXPECT_EQ(found->cases.front().row, 7);
+}
+
+TEST_F(ReadRun, OfScoresToldLowTheWorstContextIsTheHighest) {
+  std::string lower = kDetections;
+  for (std::size_t at = 0; (at = lower.find("higher", at)) != std::string::npos;)
+    lower.replace(at, 6, "lower");
+
+  EXPECT_EQ(read(lower).last({"detection", "test"})->worst()->name, "a");
+}
+
+TEST_F(ReadRun, DamagedScorecardsAreNamed) {
+  const auto with = [](const std::string& what, const std::string& instead) {
+    std::string line = kDetections;
+    return line.replace(line.find(what), what.size(), instead);
+  };
+  for (const auto& [line, what] :
+       {std::pair{with("[4,1]", "[4]"), "'points' is not 2 numbers"},
+        std::pair{with(R"("name":"map",)", ""), "'name' is missing"},
+        std::pair{with(R"("value":0.5)", R"("value":"0.5")"), "'value' is not a number"},
+        std::pair{with(R"("row":7)", R"("row":7.5)"), "'row' is not an integer"},
+        std::pair{with(R"("samples":4)", R"("samples":"4")"), "'samples' is not an integer"}})
+    expect_refused(line, std::string("the metrics are damaged: ") + what, 1);
 }
 
 TEST(Run, KnowsWhereTheTimeOfTheRanksWent) {

@@ -25,16 +25,16 @@ TEST(Table, ComparesRunsSplitBySplit) {
 
   EXPECT_EQ(
       table(Paths{contextvit, vit}),
-      R"(┌─────────────┬────────────┬────────┬──────────┬──────────┬────────┬──────────┬──────────────────┬───────────┐
-│ split       │ run        │ images │ accuracy │ balanced │    AUC │ majority │            worst │  images/s │
-│             │            │        │          │ accuracy │        │    class │          context │ all ranks │
-├─────────────┼────────────┼────────┼──────────┼──────────┼────────┼──────────┼──────────────────┼───────────┤
-│ seen        │ contextvit │ 1,650  │  91.0 %  │  89.0 %  │ 0.960  │  67.0 %  │ module_b 66.0 %  │    1,812  │
-│ seen        │ vit        │ 1,650  │  93.0 %* │  91.0 %* │     –  │  67.0 %  │ module_b 68.0 %* │      801  │
-├─────────────┼────────────┼────────┼──────────┼──────────┼────────┼──────────┼──────────────────┼───────────┤
-│ unseen_test │ contextvit │ 1,650  │  80.0 %* │  78.0 %* │ 0.850* │  67.0 %  │ module_b 55.0 %* │    1,812  │
-│ unseen_test │ vit        │ 1,650  │  78.0 %  │  76.0 %  │ 0.830  │  67.0 %  │ module_b 53.0 %  │      801  │
-└─────────────┴────────────┴────────┴──────────┴──────────┴────────┴──────────┴──────────────────┴───────────┘
+      R"(┌─────────────┬────────────┬────────┬────────────┬────────────┬────────┬──────────┬──────────────────┬────────┬───────────┐
+│ split       │ run        │ images │ accuracy ↑ │   balanced │  AUC ↑ │ majority │            worst │ loss ↓ │  images/s │
+│             │            │        │            │ accuracy ↑ │        │    class │        context ↑ │        │ all ranks │
+├─────────────┼────────────┼────────┼────────────┼────────────┼────────┼──────────┼──────────────────┼────────┼───────────┤
+│ seen        │ contextvit │ 1,650  │    91.0 %  │    89.0 %  │ 0.960  │  67.0 %  │ module_b 66.0 %  │ 0.400* │    1,812  │
+│ seen        │ vit        │ 1,650  │    93.0 %* │    91.0 %* │     –  │  67.0 %  │ module_b 68.0 %* │ 0.400* │      801  │
+├─────────────┼────────────┼────────┼────────────┼────────────┼────────┼──────────┼──────────────────┼────────┼───────────┤
+│ unseen_test │ contextvit │ 1,650  │    80.0 %* │    78.0 %* │ 0.850* │  67.0 %  │ module_b 55.0 %* │ 0.400* │    1,812  │
+│ unseen_test │ vit        │ 1,650  │    78.0 %  │    76.0 %  │ 0.830  │  67.0 %  │ module_b 53.0 %  │ 0.400* │      801  │
+└─────────────┴────────────┴────────┴────────────┴────────────┴────────┴──────────┴──────────────────┴────────┴───────────┘
 * best of the split
 )");
 }
@@ -60,8 +60,36 @@ TEST(Table, EqualValuesAreBothBest) {
 
   const std::string text = table(Paths{a, b});
 
-  EXPECT_NE(text.find("│ a   │ 1,650  │  80.0 %* │"), std::string::npos) << text;
-  EXPECT_NE(text.find("│ b   │ 1,650  │  80.0 %* │"), std::string::npos) << text;
+  EXPECT_NE(text.find("│ a   │ 1,650  │    80.0 %* │"), std::string::npos) << text;
+  EXPECT_NE(text.find("│ b   │ 1,650  │    80.0 %* │"), std::string::npos) << text;
+}
+
+TEST(Table, EachTaskHasItsOwnAndOfSomeScoresTheLowestIsBest) {
+  const TemporaryFolder folder;
+  const auto restored = [](const char* psnr, double distance) {
+    return fmt::format(
+        R"({{"kind":"evaluation","step":1,"task":"restoration","split":"test","images":9,"scores":[)"
+        R"({{"name":"psnr","value":{},"better":"higher","unit":"dB"}},{{"name":"distance","value":{},"better":"lower"}}]}})"
+        "\n",
+        psnr, distance);
+  };
+  const Paths runs{write_run(folder, "a", restored("31.25", 0.25)),
+                   write_run(folder, "b", restored("null", 0.5)),
+                   write_run(folder, "c", evaluation_line(3, "test", 0.8))};
+
+  const std::string text = table(runs);
+
+  EXPECT_TRUE(text.starts_with(R"(restoration
+┌───────┬─────┬────────┬────────┬────────────┬───────────┐
+│ split │ run │ images │ PSNR ↑ │ distance ↓ │  images/s │
+│       │     │        │     dB │            │ all ranks │
+├───────┼─────┼────────┼────────┼────────────┼───────────┤
+│ test  │ a   │     9  │ 31.25  │     0.250* │        –  │
+│ test  │ b   │     9  │     –  │     0.500  │        –  │
+└───────┴─────┴────────┴────────┴────────────┴───────────┘
+* best of the split
+classification
+)")) << text;
 }
 
 TEST(Table, OfARunWithoutEvaluationsShowsWhatThereIs) {
