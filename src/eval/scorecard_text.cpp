@@ -45,31 +45,51 @@ bool is_worse(const Score& a, const Score& b) {
   return a.higher_is_better ? a.value < b.value : a.value > b.value;
 }
 
-/// Columns of a table of scores.
+/// Columns of a table: names, then images, then scores.
 struct Layout {
-  std::size_t name, scores;
-  std::size_t width = 12;
+  std::size_t name;
+  std::vector<std::string> headings{};  ///< of scores
+
+  [[nodiscard]] std::size_t width_of(std::size_t score) const {
+    constexpr std::size_t kNumber = 9;
+    return std::max(kNumber, display_width(headings[score]));
+  }
+  [[nodiscard]] std::size_t width() const {
+    constexpr std::size_t kImages = 10;
+    std::size_t sum = name + kImages;
+    for (std::size_t i = 0; i < headings.size(); ++i) sum += 2 + width_of(i);
+    return sum;
+  }
 };
 
-std::string heading(const Layout& layout, const std::string& title, const std::vector<Score>& scores) {
+/// With as many scores as there is room for, one at least.
+Layout layout_of(const std::vector<Score>& scores, std::optional<std::size_t> columns) {
+  constexpr std::size_t kName = 24, kMostScores = 6;
+  Layout layout{kName};
+  for (std::size_t i = 0; i < std::min(kMostScores, scores.size()); ++i)
+    layout.headings.push_back(scores[i].name + (scores[i].higher_is_better ? "" : " ↓"));
+  while (columns && layout.headings.size() > 1 && layout.width() > *columns) layout.headings.pop_back();
+  return layout;
+}
+
+/// `cells`: of the scores.
+std::string line_of(const Layout& layout, const std::string& name, const std::string& images,
+                    const std::vector<std::string>& cells) {
   std::string line =
-      fmt::format("{} {:>9}", left_aligned(printable_name(title, layout.name), layout.name), "images");
-  for (std::size_t i = 0; i < layout.scores; ++i) {
-    const std::string name = scores[i].name + (scores[i].higher_is_better ? "" : " ↓");
-    line += " " + std::string(layout.width - std::min(layout.width, display_width(name)), ' ') + name;
-  }
-  return line + "\n";
+      fmt::format("{} {:>9}", left_aligned(printable_name(name, layout.name), layout.name), images);
+  for (std::size_t i = 0; i < cells.size(); ++i)
+    line += std::string(2 + layout.width_of(i) - display_width(cells[i]), ' ') + cells[i];
+  return line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
 }
 
 std::string group_line(const Layout& layout, const ScoredGroup& group, const std::vector<Score>& columns) {
-  std::string line = fmt::format(
-      "{} {:>9}", left_aligned(printable_name(group.name, layout.name), layout.name), group.samples);
-  for (std::size_t i = 0; i < layout.scores; ++i) {
+  std::vector<std::string> cells;
+  for (std::size_t i = 0; i < layout.headings.size(); ++i) {
     const auto found = std::find_if(group.scores.begin(), group.scores.end(),
                                     [&](const Score& score) { return score.name == columns[i].name; });
-    line += fmt::format(" {:>{}}", found == group.scores.end() ? "" : score_text(*found), layout.width);
+    cells.push_back(found == group.scores.end() ? "" : score_text(*found));
   }
-  return line + "\n";
+  return line_of(layout, group.name, std::to_string(group.samples), cells);
 }
 
 /// Worst first.
@@ -137,13 +157,9 @@ std::string score_text(const Score& score) {
 
 std::string scorecard_table(const std::string& title, const Scorecard& card, bool all,
                             std::optional<std::size_t> columns) {
-  constexpr std::size_t kName = 24, kImages = 10, kMostScores = 6;
-  Layout layout{kName, std::min(kMostScores, card.all.size())};
-  while (columns && layout.scores > 1 &&
-         layout.name + kImages + layout.scores * (layout.width + 1) > *columns)
-    --layout.scores;
-  std::string table =
-      heading(layout, title, card.all) + group_line(layout, {"all", card.samples, card.all}, card.all);
+  const Layout layout = layout_of(card.all, columns);
+  std::string table = line_of(layout, title, "images", layout.headings) +
+                      group_line(layout, {"all", card.samples, card.all}, card.all);
   if (const auto& interval = card.all.front().interval)
     table += fmt::format("{} between {:.4f} and {:.4f} (95 %)\n", card.all.front().name, interval->low,
                          interval->high);
