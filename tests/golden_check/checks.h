@@ -25,6 +25,10 @@ void check_mae_finetune(Comparison& file);
 void check_mae(Comparison& file);
 void check_mae_steps(Comparison& file);
 
+// metrics.cpp
+void check_metrics(Comparison& file);
+void check_supervised_multilabel(Comparison& file);
+
 // small_data.cpp
 void check_simclr(Comparison& file);
 void check_byol(Comparison& file);
