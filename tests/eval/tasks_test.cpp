@@ -296,6 +296,7 @@ TEST(Ranking, HasTheAveragePrecisionOfImagesThatCountSeveralTimes) {
   EXPECT_DOUBLE_EQ(*Ranking(values, positive).average_precision(weights),
                    *Ranking(repeated, of_repeated).average_precision());
   EXPECT_DOUBLE_EQ(*Ranking(values, positive).average_precision(), (1.0 + 0.5) / 2);
+  EXPECT_DOUBLE_EQ(*Ranking(values, positive).average_precision(weights), (1.0 + 2 * 0.5) / 3);
 }
 
 }  // namespace
