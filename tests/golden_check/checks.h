@@ -38,6 +38,9 @@ void check_mask_transformer(Comparison& file);
 // segmentation.cpp
 void check_seg_linear(Comparison& file);
 void check_seg_unet(Comparison& file);
+
+// metrics.cpp
+void check_metrics(Comparison& file);
 void check_supervised_multilabel(Comparison& file);
 
 // small_data.cpp

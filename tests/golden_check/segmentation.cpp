@@ -196,23 +196,4 @@ void check_seg_unet(Comparison& file) {
   compare_by_name(file, "grad.", *head, name_in_resunet, kGradient);
 }
 
-void check_supervised_multilabel(Comparison& file) {
-  const at::Tensor& raw = file.input("in.raw_labels");
-  const at::Tensor flags = raw.eq(1).logical_or_(raw.eq(-1)).to(at::kByte);  // uncertain is yes, blank no
-  const at::Tensor features = leaf(file.float_input("in.h")),
-                   weight = leaf(file.float_input("param.fc.weight")),
-                   bias = leaf(file.float_input("param.fc.bias"));
-  const at::Tensor logits = at::linear(features, weight, bias);
-  const at::Tensor loss = method::flags_cross_entropy(logits, flags) / flags.numel();
-  loss.backward();
-  file.tensor("out.labels", flags.to(at::kLong), kExact);
-  file.tensor("out.probability", logits.sigmoid(), {1e-6});
-  file.tensor("loss", loss, {1e-6});
-  file.tensor("grad_in.h", features.grad(), kLoss);
-  file.tensor("grad.fc.weight", weight.grad(), kLoss);
-  file.tensor("grad.fc.bias", bias.grad(), kLoss);
-  file.number("accuracy", logits.gt(0).eq(flags.eq(1)).to(at::kDouble).mean().item<double>(),
-              file.about().at("accuracy"), {1e-12});
-}
-
 }  // namespace cohort::golden_check

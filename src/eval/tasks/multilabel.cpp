@@ -150,7 +150,7 @@ void Multilabel::add_answers(std::int64_t row, std::span<const double> logits,
     const bool is_set = flags[i] != 0;
     terms[i * FlagCounts::kCounts + FlagCounts::place(is_set, said[i])] = 1;
     loss_.add(flag_loss(logits[i], is_set));
-    const double confidence = said[i] ? probability : 1 - probability;
+    const double confidence = 1 / (1 + std::exp(said[i] ? -logits[i] : logits[i]));
     if (said[i] != is_set && (!error || confidence > error->score))
       error = {confidence, row, static_cast<std::int64_t>(i), said[i] ? 1 : 0};
   }
@@ -255,9 +255,9 @@ std::vector<Case> Multilabel::cases(comm::Communicator& ranks) {
   for (const ExtremeRows::Entry& error : errors_.finish(ranks)) {
     const bool is_said = error.answer != 0;
     cases.push_back({error.row, error.score,
-                     fmt::format("{} {}, said to be {} ({:.3f})", is_said ? "not" : "is",
+                     fmt::format("{}: {}, said to be {} ({:.3f})",
                                  name_or_number(input_.classes, static_cast<std::size_t>(error.label)),
-                                 is_said ? "so" : "not", error.score)});
+                                 is_said ? "no" : "yes", is_said ? "yes" : "no", error.score)});
   }
   return cases;
 }
