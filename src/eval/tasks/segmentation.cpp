@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <boost/math/distributions/students_t.hpp>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
@@ -115,12 +116,12 @@ struct PixelContext {
   std::vector<std::int64_t> pixels;  // [classes, kBoth … kLabelled]
 };
 
-/// ± 1.96 standard errors of a mean.
+/// Of a mean, by Student's distribution.
 std::optional<Interval> interval_of_mean(double sum, double squares, double count) {
   if (count < 2) return std::nullopt;
-  constexpr double kNormal = 1.959963984540054;
   const double mean = sum / count, variance = std::max(0.0, squares - count * mean * mean) / (count - 1);
-  const double half = kNormal * std::sqrt(variance / count);
+  const double half =
+      boost::math::quantile(boost::math::students_t(count - 1), 0.975) * std::sqrt(variance / count);
   return Interval{std::max(0.0, mean - half), std::min(1.0, mean + half)};
 }
 
@@ -149,9 +150,14 @@ class Segmentation final : public Task {
   [[nodiscard]] ScoredGroup context_score(const std::string& name, const PixelContext& context) const;
   [[nodiscard]] ScoredGroup class_score(const PixelSums& sums, std::size_t c) const;
   [[nodiscard]] std::vector<Score> scores_of_all(const PixelSums& sums) const;
+  /// `of`: the score of sums.
   template <class Of>
-  [[nodiscard]] Interval interval(const Of& of) const {
-    return bootstrap_.interval([&](std::span<const double> sums) { return of(PixelSums(sums, first_)); });
+  [[nodiscard]] Score with_interval(const char* name, const PixelSums& sums, const Of& of) const {
+    Score score{.name = name, .value = of(sums)};
+    if (!std::isnan(score.value))
+      score.interval =
+          bootstrap_.interval([&](std::span<const double> drawn) { return of(PixelSums(drawn, first_)); });
+    return score;
   }
 
   TaskInput input_;
@@ -303,20 +309,18 @@ ScoredGroup Segmentation::class_score(const PixelSums& sums, std::size_t c) cons
   ScoredGroup group{input_.classes[c], static_cast<std::int64_t>(sums.of(c, kPositive)), {}};
   for (const ClassScore& score : kClassScores)
     group.scores.push_back({.name = score.name, .value = (sums.*score.of)(c)});
-  group.scores.front().interval = interval([c](const PixelSums& drawn) { return drawn.dice(c); });
+  group.scores.front() =
+      with_interval(kClassScores[0].name, sums, [c](const PixelSums& drawn) { return drawn.dice(c); });
   return group;
 }
 
 std::vector<Score> Segmentation::scores_of_all(const PixelSums& sums) const {
   std::vector<Score> scores;
-  for (const ClassScore& score : kClassScores) {
-    scores.push_back({.name = score.name, .value = sums.mean(score.of)});
-    if (!std::isnan(scores.back().value))
-      scores.back().interval = interval([&](const PixelSums& drawn) { return drawn.mean(score.of); });
-  }
-  scores.push_back({.name = kPixelAccuracy,
-                    .value = sums.pixel_accuracy(),
-                    .interval = interval([](const PixelSums& drawn) { return drawn.pixel_accuracy(); })});
+  for (const ClassScore& score : kClassScores)
+    scores.push_back(
+        with_interval(score.name, sums, [&](const PixelSums& drawn) { return drawn.mean(score.of); }));
+  scores.push_back(
+      with_interval(kPixelAccuracy, sums, [](const PixelSums& drawn) { return drawn.pixel_accuracy(); }));
   return scores;
 }
 
