@@ -114,6 +114,18 @@ struct PixelContext {
   std::int64_t images = 0;
   ExactSum dice, squares;            // of the means over classes of the images' Dice
   std::vector<std::int64_t> pixels;  // [classes, kBoth … kLabelled]
+
+  void add(double of_image, std::span<const ClassPixels> counts) {
+    ++images;
+    dice.add(of_image);
+    squares.add(of_image * of_image);
+    pixels.resize(counts.size() * 3);
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      pixels[c * 3 + kBoth] += counts[c].both;
+      pixels[c * 3 + kAnswered] += counts[c].answered;
+      pixels[c * 3 + kLabelled] += counts[c].labelled;
+    }
+  }
 };
 
 /// Of a mean, by Student's distribution.
@@ -146,7 +158,9 @@ class Segmentation final : public Task {
   void count_image(std::int64_t row, std::span<const std::int32_t> contexts, const PixelClasses& pixels,
                    std::int64_t width, bool is_volume);
   double put_class(std::size_t c, const ClassPixels& pixels, std::span<double> terms) const;
+  static void put_boundaries(std::span<const double> scores, std::span<double> terms);
   void add_contexts(comm::Communicator& ranks, std::size_t begin, std::size_t end);
+  std::vector<ScoredContexts> scored_contexts(comm::Communicator& ranks);
   [[nodiscard]] ScoredGroup context_score(const std::string& name, const PixelContext& context) const;
   [[nodiscard]] ScoredGroup class_score(const PixelSums& sums, std::size_t c) const;
   [[nodiscard]] std::vector<Score> scores_of_all(const PixelSums& sums) const;
@@ -228,6 +242,14 @@ double Segmentation::put_class(std::size_t c, const ClassPixels& pixels, std::sp
   return c < first_ ? 0 : dice / static_cast<double>(classes_ - first_);
 }
 
+void Segmentation::put_boundaries(std::span<const double> scores, std::span<double> terms) {
+  for (std::size_t c = 0; c < scores.size(); ++c) {
+    if (std::isnan(scores[c])) continue;
+    terms[c * kTerms + kBoundary] = scores[c];
+    terms[c * kTerms + kBoundaries] = 1;
+  }
+}
+
 void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> contexts,
                                const PixelClasses& pixels, std::int64_t width, bool is_volume) {
   const auto classes = static_cast<std::int64_t>(classes_);
@@ -238,30 +260,11 @@ void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> c
   double dice = 0;
   for (std::size_t c = 0; c < classes_; ++c)
     dice += put_class(c, counts[c], std::span(terms).subspan(c * kTerms, kTerms));
-  if (!is_volume) {
-    const std::vector<double> boundaries =
-        boundary_f(pixels, width, classes, input_.config.boundary_tolerance);
-    for (std::size_t c = 0; c < classes_; ++c) {
-      if (std::isnan(boundaries[c])) continue;
-      terms[c * kTerms + kBoundary] = boundaries[c];
-      terms[c * kTerms + kBoundaries] = 1;
-    }
-  }
+  if (!is_volume) put_boundaries(boundary_f(pixels, width, classes, input_.config.boundary_tolerance), terms);
   terms.back() = 1;
   for (std::size_t i = 0; i < terms.size(); ++i) sums_[i].add(terms[i]);
   bootstrap_.add(row, terms);
-  for (const std::int32_t value : contexts) {
-    PixelContext& context = contexts_.at(static_cast<std::size_t>(value));
-    context.pixels.resize(classes_ * 3);
-    ++context.images;
-    context.dice.add(dice);
-    context.squares.add(dice * dice);
-    for (std::size_t c = 0; c < classes_; ++c) {
-      context.pixels[c * 3 + kBoth] += counts[c].both;
-      context.pixels[c * 3 + kAnswered] += counts[c].answered;
-      context.pixels[c * 3 + kLabelled] += counts[c].labelled;
-    }
-  }
+  for (const std::int32_t value : contexts) contexts_.at(static_cast<std::size_t>(value)).add(dice, counts);
 }
 
 /// Collective. Those of contexts `begin` … `end` become those of all ranks.
@@ -324,6 +327,23 @@ std::vector<Score> Segmentation::scores_of_all(const PixelSums& sums) const {
   return scores;
 }
 
+/// Collective.
+std::vector<ScoredContexts> Segmentation::scored_contexts(comm::Communicator& ranks) {
+  constexpr std::size_t kTogether = 1024;
+  for (std::size_t begin = 0; begin < contexts_.size(); begin += kTogether)
+    add_contexts(ranks, begin, std::min(contexts_.size(), begin + kTogether));
+  std::vector<ScoredContexts> scored;
+  for (const ContextNames::Key& key : input_.contexts.keys) {
+    ScoredContexts by{key.name, {}};
+    for (std::size_t i = key.first; i < key.first + key.count; ++i) {
+      if (contexts_[i].images > 0)
+        by.groups.push_back(context_score(input_.contexts.values[i], contexts_[i]));
+    }
+    scored.push_back(std::move(by));
+  }
+  return scored;
+}
+
 Scorecard Segmentation::finish(comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (!finite_) refuse_infinite_answers();
@@ -341,17 +361,7 @@ Scorecard Segmentation::finish(comm::Communicator& ranks) {
   card.samples = std::llround(sums.images());
   card.all = scores_of_all(sums);
   for (std::size_t c = 0; c < classes_; ++c) card.classes.push_back(class_score(sums, c));
-  constexpr std::size_t kTogether = 1024;
-  for (std::size_t begin = 0; begin < contexts_.size(); begin += kTogether)
-    add_contexts(ranks, begin, std::min(contexts_.size(), begin + kTogether));
-  for (const ContextNames::Key& key : input_.contexts.keys) {
-    ScoredContexts by{key.name, {}};
-    for (std::size_t i = key.first; i < key.first + key.count; ++i) {
-      if (contexts_[i].images > 0)
-        by.groups.push_back(context_score(input_.contexts.values[i], contexts_[i]));
-    }
-    card.contexts.push_back(std::move(by));
-  }
+  card.contexts = scored_contexts(ranks);
   return card;
 }
 
