@@ -61,30 +61,40 @@ void sort_boxes(std::vector<ToldBox>& told) {
   });
 }
 
+/// Boxes that are taken, [overlaps, boxes].
+using Taken = std::vector<std::vector<bool>>;
+
+/// Lets `told` take a box at every overlap.
+void take_boxes(const Box& told, std::span<const Box> labelled, std::span<const Box> unknown,
+                const BoxMatching& how, Taken& taken, MatchedBox& match) {
+  const std::vector<double> overlaps = overlaps_of(told, labelled, how.rule),
+                            others = overlaps_of(told, unknown, how.rule);
+  const double most = others.empty() ? 0 : *std::max_element(others.begin(), others.end());
+  for (std::size_t t = 0; t < how.overlaps.size(); ++t) {
+    const double wanted = how.overlaps[t];
+    const std::size_t best = best_free(overlaps, taken[t], wanted, how.rule);
+    const std::uint64_t bit = std::uint64_t{1} << t;
+    if (best < labelled.size()) {
+      taken[t][best] = true;
+      match.matched |= bit;
+    } else if (!others.empty() && is_enough(most, wanted, how.rule)) {
+      match.ignored |= bit;
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<MatchedBox> match_boxes(std::vector<ToldBox> told, std::span<const Box> labelled,
                                     std::span<const Box> unknown, const BoxMatching& how) {
   sort_boxes(told);
   if (how.rule == BoxRule::coco) told.resize(std::min(told.size(), kMostBoxes));
-  std::vector<std::vector<bool>> taken(how.overlaps.size(), std::vector<bool>(labelled.size()));
+  Taken taken(how.overlaps.size(), std::vector<bool>(labelled.size()));
   std::vector<bool> found(labelled.size());
   std::vector<MatchedBox> matched;
   for (const ToldBox& one : told) {
     MatchedBox match{.confidence = one.confidence, .place = one.place};
-    const std::vector<double> overlaps = overlaps_of(one.box, labelled, how.rule),
-                              others = overlaps_of(one.box, unknown, how.rule);
-    for (std::size_t t = 0; t < how.overlaps.size(); ++t) {
-      const std::size_t best = best_free(overlaps, taken[t], how.overlaps[t], how.rule);
-      const std::uint64_t bit = std::uint64_t{1} << t;
-      if (best < labelled.size()) {
-        taken[t][best] = true;
-        match.matched |= bit;
-      } else if (std::any_of(others.begin(), others.end(),
-                             [&](double other) { return is_enough(other, how.overlaps[t], how.rule); })) {
-        match.ignored |= bit;
-      }
-    }
+    take_boxes(one.box, labelled, unknown, how, taken, match);
     match.found = find_boxes(one.box, labelled, unknown, found);
     matched.push_back(match);
   }

@@ -74,7 +74,7 @@ class Detection(unittest.TestCase):
 
     def test_they_are_those_of_pycocotools(self):
         overlaps = numpy.linspace(0.5, 0.95, 10)
-        for seed in range(4):
+        for seed in range(2):
             with self.subTest(seed=seed):
                 card = self.check(*draw(31, 3, seed), overlaps)
                 score = card["scores"][0]

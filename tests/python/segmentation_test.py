@@ -128,7 +128,7 @@ class Segmentation(unittest.TestCase):
 
     def test_volumes(self):
         logits, labels = draw((4, 3, 2, 3), 3, seed=3)
-        masks = numpy.where(labels == 255, -1, labels).astype(numpy.int32)
+        masks = numpy.where(labels == 255, -1, labels.astype(numpy.int32))
         card = score_task.score("segmentation", {"logits": logits}, masks, names=NAMES[:3])
         by_class = self.expected(labels, logits.argmax(1), range(3), volume=True)
         self.check(score_task.values(card["scores"]), self.means(by_class))

@@ -140,6 +140,8 @@ class Detection final : public Task {
   using Told = std::vector<std::vector<ToldBox>>;
 
   [[nodiscard]] std::optional<std::size_t> class_of(float number) const;
+  [[nodiscard]] Labelled labelled_boxes(const at::Tensor& boxes) const;
+  [[nodiscard]] Told told_boxes(const at::Tensor& boxes, const at::Tensor& confidence) const;
   void put_image(std::int64_t row, std::span<const std::int32_t> contexts, const Labelled& labelled,
                  Told told);
   void put(std::span<const std::int32_t> contexts, OrderedRecords::Record record);
@@ -235,6 +237,28 @@ std::optional<std::size_t> Detection::class_of(float number) const {
   return c;
 }
 
+/// `boxes` [n, 5].
+Detection::Labelled Detection::labelled_boxes(const at::Tensor& boxes) const {
+  const auto box = boxes.accessor<float, 2>();
+  Labelled labelled(classes_ + 1);
+  for (std::int64_t i = 0; i < box.size(0); ++i)
+    labelled[class_of(box[i][4]).value_or(classes_)].push_back({box[i][0], box[i][1], box[i][2], box[i][3]});
+  return labelled;
+}
+
+/// `boxes` [n, 5], `confidence` [n].
+Detection::Told Detection::told_boxes(const at::Tensor& boxes, const at::Tensor& confidence) const {
+  const auto box = boxes.accessor<float, 2>();
+  const auto sure = confidence.accessor<float, 1>();
+  Told told(classes_);
+  for (std::int64_t i = 0; i < box.size(0); ++i) {
+    const std::optional<std::size_t> c = class_of(box[i][4]);
+    COHORT_CHECK(c, "a box is said to be of class {}", box[i][4]);
+    told[*c].push_back({{box[i][0], box[i][1], box[i][2], box[i][3]}, sure[i], i});
+  }
+  return told;
+}
+
 void Detection::put(std::span<const std::int32_t> contexts, OrderedRecords::Record record) {
   orders_.front().add(record);
   for (std::size_t key = 0; key < contexts.size(); ++key) {
@@ -267,24 +291,13 @@ void Detection::add(const AnsweredImages& images) {
                    target = images.target.values.contiguous(), target_ends = images.target.offsets;
   finite_ = finite_ && boxes.isfinite().all().item<bool>() && confidence.isfinite().all().item<bool>();
   if (!finite_) return;
-  const auto told = boxes.accessor<float, 2>(), known = target.accessor<float, 2>();
-  const auto* sure = confidence.const_data_ptr<float>();
-  const auto *end = ends.const_data_ptr<std::int64_t>(),
-             *known_end = target_ends.const_data_ptr<std::int64_t>();
-  const auto box_of = [](const auto& row) { return method::Box{row[0], row[1], row[2], row[3]}; };
+  const auto* end = ends.const_data_ptr<std::int64_t>();
+  const auto* target_end = target_ends.const_data_ptr<std::int64_t>();
   const std::size_t keys = input_.contexts.keys.size();
-  for (std::size_t i = 0; i < images.rows.size(); ++i) {
-    Labelled labelled(classes_ + 1);
-    Told told_of(classes_);
-    for (std::int64_t j = known_end[i]; j < known_end[i + 1]; ++j)
-      labelled[class_of(known[j][4]).value_or(classes_)].push_back(box_of(known[j]));
-    for (std::int64_t j = end[i]; j < end[i + 1]; ++j) {
-      const std::optional<std::size_t> c = class_of(told[j][4]);
-      COHORT_CHECK(c, "a box is said to be of class {}", told[j][4]);
-      told_of[*c].push_back({box_of(told[j]), sure[j], j - end[i]});
-    }
-    put_image(images.rows[i], images.contexts.subspan(i * keys, keys), labelled, std::move(told_of));
-  }
+  for (std::size_t i = 0; i < images.rows.size(); ++i)
+    put_image(images.rows[i], images.contexts.subspan(i * keys, keys),
+              labelled_boxes(target.slice(0, target_end[i], target_end[i + 1])),
+              told_boxes(boxes.slice(0, end[i], end[i + 1]), confidence.slice(0, end[i], end[i + 1])));
 }
 
 /// Collective. Every value of a key that has images.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <boost/math/distributions/students_t.hpp>
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
@@ -113,14 +114,26 @@ struct PixelContext {
   std::int64_t images = 0;
   ExactSum dice, squares;            // of the means over classes of the images' Dice
   std::vector<std::int64_t> pixels;  // [classes, kBoth … kLabelled]
+
+  void add(double of_image, std::span<const ClassPixels> counts) {
+    ++images;
+    dice.add(of_image);
+    squares.add(of_image * of_image);
+    pixels.resize(counts.size() * 3);
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      pixels[c * 3 + kBoth] += counts[c].both;
+      pixels[c * 3 + kAnswered] += counts[c].answered;
+      pixels[c * 3 + kLabelled] += counts[c].labelled;
+    }
+  }
 };
 
-/// ± 1.96 standard errors of a mean.
+/// Of a mean, by Student's distribution.
 std::optional<Interval> interval_of_mean(double sum, double squares, double count) {
   if (count < 2) return std::nullopt;
-  constexpr double kNormal = 1.959963984540054;
   const double mean = sum / count, variance = std::max(0.0, squares - count * mean * mean) / (count - 1);
-  const double half = kNormal * std::sqrt(variance / count);
+  const double half =
+      boost::math::quantile(boost::math::students_t(count - 1), 0.975) * std::sqrt(variance / count);
   return Interval{std::max(0.0, mean - half), std::min(1.0, mean + half)};
 }
 
@@ -145,13 +158,20 @@ class Segmentation final : public Task {
   void count_image(std::int64_t row, std::span<const std::int32_t> contexts, const PixelClasses& pixels,
                    std::int64_t width, bool is_volume);
   double put_class(std::size_t c, const ClassPixels& pixels, std::span<double> terms) const;
+  static void put_boundaries(std::span<const double> scores, std::span<double> terms);
   void add_contexts(comm::Communicator& ranks, std::size_t begin, std::size_t end);
+  std::vector<ScoredContexts> scored_contexts(comm::Communicator& ranks);
   [[nodiscard]] ScoredGroup context_score(const std::string& name, const PixelContext& context) const;
   [[nodiscard]] ScoredGroup class_score(const PixelSums& sums, std::size_t c) const;
   [[nodiscard]] std::vector<Score> scores_of_all(const PixelSums& sums) const;
+  /// `of`: the score of sums.
   template <class Of>
-  [[nodiscard]] Interval interval(const Of& of) const {
-    return bootstrap_.interval([&](std::span<const double> sums) { return of(PixelSums(sums, first_)); });
+  [[nodiscard]] Score with_interval(const char* name, const PixelSums& sums, const Of& of) const {
+    Score score{.name = name, .value = of(sums)};
+    if (!std::isnan(score.value))
+      score.interval =
+          bootstrap_.interval([&](std::span<const double> drawn) { return of(PixelSums(drawn, first_)); });
+    return score;
   }
 
   TaskInput input_;
@@ -222,6 +242,14 @@ double Segmentation::put_class(std::size_t c, const ClassPixels& pixels, std::sp
   return c < first_ ? 0 : dice / static_cast<double>(classes_ - first_);
 }
 
+void Segmentation::put_boundaries(std::span<const double> scores, std::span<double> terms) {
+  for (std::size_t c = 0; c < scores.size(); ++c) {
+    if (std::isnan(scores[c])) continue;
+    terms[c * kTerms + kBoundary] = scores[c];
+    terms[c * kTerms + kBoundaries] = 1;
+  }
+}
+
 void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> contexts,
                                const PixelClasses& pixels, std::int64_t width, bool is_volume) {
   const auto classes = static_cast<std::int64_t>(classes_);
@@ -232,30 +260,11 @@ void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> c
   double dice = 0;
   for (std::size_t c = 0; c < classes_; ++c)
     dice += put_class(c, counts[c], std::span(terms).subspan(c * kTerms, kTerms));
-  if (!is_volume) {
-    const std::vector<double> boundaries =
-        boundary_f(pixels, width, classes, input_.config.boundary_tolerance);
-    for (std::size_t c = 0; c < classes_; ++c) {
-      if (std::isnan(boundaries[c])) continue;
-      terms[c * kTerms + kBoundary] = boundaries[c];
-      terms[c * kTerms + kBoundaries] = 1;
-    }
-  }
+  if (!is_volume) put_boundaries(boundary_f(pixels, width, classes, input_.config.boundary_tolerance), terms);
   terms.back() = 1;
   for (std::size_t i = 0; i < terms.size(); ++i) sums_[i].add(terms[i]);
   bootstrap_.add(row, terms);
-  for (const std::int32_t value : contexts) {
-    PixelContext& context = contexts_.at(static_cast<std::size_t>(value));
-    context.pixels.resize(classes_ * 3);
-    ++context.images;
-    context.dice.add(dice);
-    context.squares.add(dice * dice);
-    for (std::size_t c = 0; c < classes_; ++c) {
-      context.pixels[c * 3 + kBoth] += counts[c].both;
-      context.pixels[c * 3 + kAnswered] += counts[c].answered;
-      context.pixels[c * 3 + kLabelled] += counts[c].labelled;
-    }
-  }
+  for (const std::int32_t value : contexts) contexts_.at(static_cast<std::size_t>(value)).add(dice, counts);
 }
 
 /// Collective. Those of contexts `begin` … `end` become those of all ranks.
@@ -303,21 +312,36 @@ ScoredGroup Segmentation::class_score(const PixelSums& sums, std::size_t c) cons
   ScoredGroup group{input_.classes[c], static_cast<std::int64_t>(sums.of(c, kPositive)), {}};
   for (const ClassScore& score : kClassScores)
     group.scores.push_back({.name = score.name, .value = (sums.*score.of)(c)});
-  group.scores.front().interval = interval([c](const PixelSums& drawn) { return drawn.dice(c); });
+  group.scores.front() =
+      with_interval(kClassScores[0].name, sums, [c](const PixelSums& drawn) { return drawn.dice(c); });
   return group;
 }
 
 std::vector<Score> Segmentation::scores_of_all(const PixelSums& sums) const {
   std::vector<Score> scores;
-  for (const ClassScore& score : kClassScores) {
-    scores.push_back({.name = score.name, .value = sums.mean(score.of)});
-    if (!std::isnan(scores.back().value))
-      scores.back().interval = interval([&](const PixelSums& drawn) { return drawn.mean(score.of); });
-  }
-  scores.push_back({.name = kPixelAccuracy,
-                    .value = sums.pixel_accuracy(),
-                    .interval = interval([](const PixelSums& drawn) { return drawn.pixel_accuracy(); })});
+  for (const ClassScore& score : kClassScores)
+    scores.push_back(
+        with_interval(score.name, sums, [&](const PixelSums& drawn) { return drawn.mean(score.of); }));
+  scores.push_back(
+      with_interval(kPixelAccuracy, sums, [](const PixelSums& drawn) { return drawn.pixel_accuracy(); }));
   return scores;
+}
+
+/// Collective.
+std::vector<ScoredContexts> Segmentation::scored_contexts(comm::Communicator& ranks) {
+  constexpr std::size_t kTogether = 1024;
+  for (std::size_t begin = 0; begin < contexts_.size(); begin += kTogether)
+    add_contexts(ranks, begin, std::min(contexts_.size(), begin + kTogether));
+  std::vector<ScoredContexts> scored;
+  for (const ContextNames::Key& key : input_.contexts.keys) {
+    ScoredContexts by{key.name, {}};
+    for (std::size_t i = key.first; i < key.first + key.count; ++i) {
+      if (contexts_[i].images > 0)
+        by.groups.push_back(context_score(input_.contexts.values[i], contexts_[i]));
+    }
+    scored.push_back(std::move(by));
+  }
+  return scored;
 }
 
 Scorecard Segmentation::finish(comm::Communicator& ranks) {
@@ -337,17 +361,7 @@ Scorecard Segmentation::finish(comm::Communicator& ranks) {
   card.samples = std::llround(sums.images());
   card.all = scores_of_all(sums);
   for (std::size_t c = 0; c < classes_; ++c) card.classes.push_back(class_score(sums, c));
-  constexpr std::size_t kTogether = 1024;
-  for (std::size_t begin = 0; begin < contexts_.size(); begin += kTogether)
-    add_contexts(ranks, begin, std::min(contexts_.size(), begin + kTogether));
-  for (const ContextNames::Key& key : input_.contexts.keys) {
-    ScoredContexts by{key.name, {}};
-    for (std::size_t i = key.first; i < key.first + key.count; ++i) {
-      if (contexts_[i].images > 0)
-        by.groups.push_back(context_score(input_.contexts.values[i], contexts_[i]));
-    }
-    card.contexts.push_back(std::move(by));
-  }
+  card.contexts = scored_contexts(ranks);
   return card;
 }
 
