@@ -9,11 +9,11 @@
 #include <ATen/ATen.h>
 
 #include "cohort/eval/task.h"
+#include "cohort/method/field_losses.h"
 
 #include "checks.h"
 #include "eval/running_scores.h"
 #include "eval/spilled_rankings.h"
-#include "method/field_losses.h"
 #include "models.h"
 
 namespace cohort::golden_check {

@@ -1,4 +1,4 @@
-// Files of the kinds reports.seg_linear, reports.seg_unet and reports.supervised_multilabel: heads and losses
+// Files of the kinds reports.seg_linear and reports.seg_unet: heads and losses
 // of LoVT's evaluation.
 #include <map>
 #include <memory>
