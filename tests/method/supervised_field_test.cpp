@@ -345,6 +345,8 @@ TEST(SupervisedField, RefusesWhatDoesNotGoTogether) {
                  "supervised.head=fpn is none of supervised.task=multilabel / use linear, mlp");
   expect_refused(refusal({multilabel, "supervised.loss=dice"}), "supervised.loss=dice is none of");
   expect_refused(refusal({multilabel, "supervised.mixup=0.2"}), "supervised.mixup is for classification");
+  expect_refused(refusal({multilabel, "supervised.window=8"}), "other tasks answer whole images");
+  expect_refused(refusal({kSegments, "supervised.window=8", "supervised.stride=9"}), "leaves pixels between");
   expect_refused(refusal({"supervised.target=age"}), "classification learns data.label");
   expect_refused(refusal({multilabel, "supervised.target=finding"}), "did you mean 'findings'?");
   expect_refused(refusal({multilabel, "supervised.target=age"}), "no field 'age' of kind flags");
@@ -358,6 +360,24 @@ TEST(SupervisedField, RefusesWhatDoesNotGoTogether) {
   expect_refused(refusal({kSegments}, two), "names 0 classes");
   two.fields.clear();
   expect_refused(refusal({kSegments}, two), "of which the dataset has none");
+}
+
+// One window of all pixels is the whole image; smaller ones are the mean of what they say.
+TEST(SupervisedField, AnswersByWindows) {
+  const data::Batch all = field_batch();
+  const nn::Conditions seen{.context = all.context, .group = all.group, .sample = all.sample};
+  const auto logits = [&](const std::vector<std::string>& more, const data::Batch& batch) {
+    std::vector<std::string> settings{kSegments};
+    settings.insert(settings.end(), more.begin(), more.end());
+    return make_field_method(settings)->answer(batch, seen).at("logits");
+  };
+  const at::Tensor whole = logits({}, all);
+  EXPECT_LE(relative_difference(logits({"supervised.window=8"}, all), whole), 1e-6);
+  data::Batch upper;
+  upper.views = {all.views[0].narrow(2, 0, 4).narrow(3, 0, 4)};
+  const at::Tensor by_windows = logits({"supervised.window=4", "supervised.stride=4"}, all);
+  EXPECT_LE(relative_difference(by_windows.narrow(2, 0, 4).narrow(3, 0, 4), logits({}, upper)), 1e-6);
+  EXPECT_GT(relative_difference(by_windows, whole), 1e-3);
 }
 
 TEST(SupervisedField, AUnetNeedsImagesThatItCanHalve) {
