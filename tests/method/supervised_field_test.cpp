@@ -81,16 +81,16 @@ void PrintTo(const FieldCase& row, std::ostream* out) {
   *out << row.name;
 }
 
-std::shared_ptr<nn::Encoder> contextual_encoder(std::int64_t classes) {
-  nn::VitShape shape = testing::small_shape({"plate"}, nn::Amortization::mean_linear, {3});
-  shape.classes = classes;
-  shape.drop_path = 0.2;
-  return testing::small_model(shape, /*gain=*/3.0);
-}
-
 std::unique_ptr<method::Method> make_field_method(const std::vector<std::string>& settings,
-                                                  const data::Description& description = described()) {
-  auto method = testing::make_method(settings, {.encoder = contextual_encoder, .description = description});
+                                                  const data::Description& description = described(),
+                                                  double drop_path = 0.2) {
+  const auto encoder = [&](std::int64_t classes) {
+    nn::VitShape shape = testing::small_shape({"plate"}, nn::Amortization::mean_linear, {3});
+    shape.classes = classes;
+    shape.drop_path = drop_path;
+    return testing::small_model(shape, /*gain=*/3.0);
+  };
+  auto method = testing::make_method(settings, {.encoder = encoder, .description = description});
   for (const method::Part& part : method->parts()) {
     if (part.model != method->encoders().front().encoder) nn::initialise(*part.model, 11);
   }
@@ -163,15 +163,7 @@ TEST_P(SupervisedFields, SharesAddUpToTheLossAndGradientsOfAllImages) {
 // Without dropout the outputs of training are the answers, and the loss is the formula of the header.
 TEST_P(SupervisedFields, TheLossIsThatOfTheAnswers) {
   const FieldCase& row = GetParam();
-  const auto make = [](std::int64_t classes) -> std::shared_ptr<nn::Encoder> {
-    nn::VitShape shape = testing::small_shape({"plate"}, nn::Amortization::mean_linear, {3});
-    shape.classes = classes;
-    return testing::small_model(shape, /*gain=*/3.0);
-  };
-  const auto method = testing::make_method(row.settings, {.encoder = make, .description = described()});
-  for (const method::Part& part : method->parts()) {
-    if (part.model != method->encoders().front().encoder) nn::initialise(*part.model, 11);
-  }
+  const auto method = make_field_method(row.settings, described(), /*drop_path=*/0.0);
   const data::Batch all = field_batch();
   const nn::Conditions seen{.context = all.context, .group = all.group, .sample = all.sample};
   const method::Answers answers = method->answer(all, seen);
