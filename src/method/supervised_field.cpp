@@ -1,5 +1,6 @@
 #include "method/supervised_field.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "cohort/core/error.h"
 #include "cohort/method/conditions.h"
 #include "cohort/method/pooled.h"
+#include "cohort/method/windows.h"
 
 namespace cohort::method {
 namespace {
@@ -93,7 +95,12 @@ class FieldLearner {
 
   Answers answer(const data::Batch& batch, const nn::Conditions& conditions) {
     const at::NoGradGuard no_gradients;
-    return {{task_.answer, network_.outputs(batch.views.front(), conditions)}};
+    const at::Tensor& images = batch.views.front();
+    const auto outputs = [&](const at::Tensor& of) { return network_.outputs(of, conditions); };
+    const std::int64_t window = options_.window;
+    if (window == 0) return {{task_.answer, outputs(images)}};
+    const std::int64_t stride = options_.stride > 0 ? options_.stride : std::max<std::int64_t>(window / 2, 1);
+    return {{task_.answer, answer_by_windows(images, {window, window}, {stride, stride}, outputs)}};
   }
 
  private:

@@ -196,6 +196,18 @@ void check_one_of(const std::vector<Value>& known, Value value, const std::strin
                     where, fmt::format("use {}", join(names, ", "))});
 }
 
+void check_windows(const SupervisedOptions& options, const std::string& where) {
+  if (options.window > 0 && options.task != SupervisedTask::segmentation) {
+    throw UsageError(
+        {"supervised.window is for supervised.task=segmentation: other tasks answer whole images", where,
+         "leave it out"});
+  }
+  if (options.stride <= options.window) return;
+  throw UsageError({fmt::format("supervised.stride={} leaves pixels between windows of supervised.window={}",
+                                options.stride, options.window),
+                    where, "choose a stride of at most the window, or 0"});
+}
+
 /// Options that only labels have a meaning for.
 void check_no_option_of_labels(const SupervisedOptions& options, const std::string& where) {
   const auto refuse = [&](bool is_set, std::string_view key) {
@@ -247,6 +259,7 @@ void check_supervised(const SupervisedOptions& options, const std::string& where
                                   options.decoder_heads, options.decoder_width),
                       where, "choose another width or another number of heads"});
   }
+  check_windows(options, where);
   if (options.task != SupervisedTask::classification) return check_no_option_of_labels(options, where);
   if (options.target.empty()) return;
   throw UsageError({"supervised.target is set, but supervised.task=classification learns data.label", where,

@@ -78,6 +78,7 @@ struct SupervisedOptions {
   std::int64_t hidden = 512;
   std::int64_t decoder_width = 512, decoder_depth = 2, decoder_heads = 8;
   std::int64_t pyramid_width = 256;
+  std::int64_t window = 0, stride = 0;
   double label_smoothing = 0.0;
   double mixup = 0.0, cutmix = 0.0;
   ClassWeights class_weights = ClassWeights::none;
@@ -116,6 +117,13 @@ struct SupervisedOptions {
     visit("decoder_depth", decoder_depth, "its blocks", Count{1, 100});
     visit("decoder_heads", decoder_heads, "its attention heads, which divide the width", Count{1, 1 << 10});
     visit("pyramid_width", pyramid_width, "channels of the feature pyramid's levels", Count{1, 1 << 16});
+    visit("window", window,
+          "segmentation answers windows of so many pixels each way, and says of a pixel the mean of those "
+          "that it "
+          "lies in; 0: the whole image at once",
+          Count{0, 1 << 20});
+    visit("stride", stride, "pixels from window to window, at most the window; 0: half a window",
+          Count{0, 1 << 20});
     visit("label_smoothing", label_smoothing, "part of the target spread evenly over all classes",
           config::Range{0.0, 0.99});
     visit(

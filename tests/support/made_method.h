@@ -19,6 +19,7 @@ struct TestMaterials {
   nn::Scope scope = nn::Scope::group;
   std::int64_t classes = 0;
   std::vector<std::int64_t> label_counts{};
+  data::Description description{};
 };
 
 /// A choice as a configuration has it: with a key "method".
@@ -35,10 +36,9 @@ inline std::unique_ptr<method::Method> make_method(const std::vector<std::string
                                                    const TestMaterials& materials) {
   ChosenMethod chosen;
   set_options(chosen, settings);
-  static const data::Description nothing;
   return chosen.choice.entry().make(
       chosen.choice.options(),
-      {.description = nothing,
+      {.description = materials.description,
        .classes = materials.classes,
        .label_counts = materials.label_counts,
        .encoder = [&](std::string_view, std::int64_t classes) { return materials.encoder(classes); },

@@ -96,14 +96,14 @@ TEST(RunConfig, DifferencesInOptionsOfTheChosenMethodCountAsItSays) {
     RunConfig before;
     testing::set_options(before, {"method=" + method});
     RunConfig now = before;
-    testing::set_options(now, {"dino.hidden=7", "supervised.label_smoothing=0.25"});
+    testing::set_options(now, {"dino.hidden=7", "supervised.label_smoothing=0.25", "supervised.hidden=7"});
     return differences(before, now);
   };
   const Differences dino = found("dino"), supervised = found("supervised"), mae = found("mae");
 
   EXPECT_EQ(dino.forbidden, Overrides{"dino.hidden: 2048 -> 7"});
   EXPECT_EQ(dino.allowed, Overrides{});
-  EXPECT_EQ(supervised.forbidden, Overrides{});
+  EXPECT_EQ(supervised.forbidden, Overrides{"supervised.hidden: 512 -> 7"}) << "shapes depend on it";
   EXPECT_EQ(supervised.allowed, Overrides{"supervised.label_smoothing: 0 -> 0.25"});
   EXPECT_EQ(mae.forbidden, Overrides{});
   EXPECT_EQ(mae.allowed, Overrides{});
