@@ -88,10 +88,12 @@ std::vector<std::int64_t> labels_as_answers(Material& material, const at::Tensor
 }
 
 void check_can_err(const Material& material) {
-  if (!material.classes.empty() && !material.label.empty()) return;
-  throw UsageError({material.classes.empty() ? "the model has no head, and errors are of answers"
-                                             : "the dataset has no label that answers could differ from",
-                    "--errors", "explain images with --images or --id"});
+  if (material.classes.empty())
+    throw UsageError({"the model has no head, and errors are of answers", "--errors",
+                      "explain images with --images or --id"});
+  if (material.label.empty())
+    throw UsageError({"the dataset has no label that answers could differ from", "--errors",
+                      "name one (data.label=…), or explain images with --images or --id"});
 }
 
 /// Collective. Of the answers of which the model is most sure, and wrong.
