@@ -7,45 +7,17 @@
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
+#include "cohort/nn/autocast.h"
 #include "cohort/nn/explain.h"
 
-#include "eval/passes.h"
+#include "eval/asked_groups.h"
 
 namespace cohort::eval {
 namespace {
-
-/// A group that has images to explain: their places in it, and among all that are asked for.
-struct AskedGroup {
-  data::Group group;
-  std::vector<std::int64_t> inside, asked;
-};
-
-std::vector<AskedGroup> asked_groups(Passes passes, std::span<const std::int64_t> rows) {
-  std::multimap<std::int64_t, std::int64_t> asked;  // row, place among those asked for
-  for (std::size_t i = 0; i < rows.size(); ++i) asked.emplace(rows[i], static_cast<std::int64_t>(i));
-  std::vector<AskedGroup> groups;
-  for (data::StepPlan pass = passes.next(); !pass.empty(); pass = passes.next()) {
-    for (data::Group& group : pass) {
-      AskedGroup found;
-      for (std::size_t i = 0; i < group.rows.size(); ++i) {
-        const auto [first, last] = asked.equal_range(group.rows[i]);
-        for (auto place = first; place != last; ++place) {
-          found.inside.push_back(static_cast<std::int64_t>(i));
-          found.asked.push_back(place->second);
-        }
-      }
-      if (found.inside.empty()) continue;
-      found.group = std::move(group);
-      groups.push_back(std::move(found));
-    }
-  }
-  return groups;
-}
 
 /// [..., N] on the grid of patches, on the CPU.
 at::Tensor on_grid(const at::Tensor& maps, nn::PatchGrid grid) {
@@ -54,85 +26,112 @@ at::Tensor on_grid(const at::Tensor& maps, nn::PatchGrid grid) {
   return maps.reshape(shape).to(at::kCPU, at::kFloat);
 }
 
-Explanation explain_group(nn::VisionTransformer& model, const data::Batch& batch,
-                          const std::vector<std::int64_t>& inside) {
-  const at::Device device = model.parameters().front().device();
-  const nn::Conditions conditions = evaluation_conditions(batch, device);
-  const at::Tensor& images = batch.views.front();
-  nn::Trail trail = nn::encode_with_trail(model, images.to(device), conditions);
-  const at::Tensor kept = at::tensor(inside, at::kLong).to(device);
+/// `images` [B, C, H, W] of one group, of which those of the places `kept` [n] are explained.
+Explanation explain_transformer(nn::VisionTransformer& model, const at::Tensor& images,
+                                const nn::Conditions& conditions, const at::Tensor& kept,
+                                const nn::ExplainerConfig& how) {
+  const nn::Bf16Scope scope(how.bf16, images.device().type());
+  nn::Trail trail = nn::encode_with_trail(model, images, conditions);
   for (at::Tensor& input : trail.inputs) input = input.index_select(0, kept);
-
-  const nn::PatchGrid grid{images.size(2) / model.shape().patch_size,
-                           images.size(3) / model.shape().patch_size};
-  const at::Tensor attention =
-      nn::attention_weights(model, std::ssize(trail.inputs) - 1, trail.inputs.back());
-  const at::Tensor rollout = nn::attention_rollout(model, trail);
-  const std::int64_t patches = rollout.size(1);
+  const nn::PatchGrid grid = nn::grid_of_maps(model.shape(), images.size(2), images.size(3));
   Explanation explanation;
-  explanation.rollout = on_grid(rollout, grid);
-  explanation.heads = on_grid(attention.select(2, 0).narrow(2, attention.size(3) - patches, patches), grid);
+  explanation.rollout = on_grid(nn::attention_rollout(model, trail), grid);
+  explanation.heads = on_grid(nn::attention_of_answer(model, trail), grid);
   if (!trail.logits.defined()) return explanation;
   explanation.logits = trail.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
-  explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid)), grid);
+  explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid, how.reciprocam)), grid);
   return explanation;
+}
+
+Explanation explain_maps(nn::Encoder& model, const at::Tensor& images, const nn::Conditions& conditions,
+                         const at::Tensor& kept, const nn::ExplainerConfig& how) {
+  const auto explainers = nn::explainers_of(model, how);
+  explainers.front()->see(images, conditions);
+  const nn::Explained found = explainers.front()->explain(images.index_select(0, kept), kept);
+  const nn::PatchGrid grid{found.maps.size(3), found.maps.size(4)};
+  return {.rollout = {},
+          .heads = {},
+          .saliency = on_grid(nn::scaled_maps(found.maps.flatten(2)), grid),
+          .logits = found.logits.to(at::kCPU)};
+}
+
+Explanation explain_group(nn::Encoder& model, const data::Batch& batch, const AskedGroup& group,
+                          const nn::ExplainerConfig& how) {
+  const at::Device device = model.parameters().front().device();
+  const nn::Conditions conditions = evaluation_conditions(batch, device);
+  const at::Tensor images = batch.views.front().to(device),
+                   kept = at::tensor(group.inside, at::kLong).to(device);
+  auto* const transformer = dynamic_cast<nn::VisionTransformer*>(&model);
+  return transformer != nullptr ? explain_transformer(*transformer, images, conditions, kept, how)
+                                : explain_maps(model, images, conditions, kept, how);
+}
+
+/// What a rank found, a part for each group.
+struct Parts {
+  std::vector<std::int64_t> asked;
+  std::vector<at::Tensor> rollout, heads, saliency, logits;
+
+  void add(const AskedGroup& group, const Explanation& found) {
+    asked.insert(asked.end(), group.asked.begin(), group.asked.end());
+    const auto keep = [](std::vector<at::Tensor>& parts, const at::Tensor& part) {
+      if (part.defined()) parts.push_back(part);
+    };
+    keep(rollout, found.rollout);
+    keep(heads, found.heads);
+    keep(saliency, found.saliency);
+    keep(logits, found.logits);
+  }
+};
+
+/// Collective. Those of all ranks, of `dims` sizes a row, in order; undefined where no rank has one.
+at::Tensor of_all_ranks(const std::vector<at::Tensor>& parts, std::int64_t dims, const at::Tensor& order,
+                        comm::Communicator& ranks) {
+  if (ranks.max(std::ssize(parts)) == 0) return {};
+  std::vector<std::int64_t> row_shape;
+  for (std::int64_t dim = 1; dim <= dims; ++dim)
+    row_shape.push_back(ranks.max(parts.empty() ? 0 : parts.front().size(dim)));
+  return in_order(parts, row_shape, order, ranks);
+}
+
+DealtGroups dealt_groups_of(const data::Dataset& dataset, std::span<const std::int64_t> rows,
+                            const std::string& group_by, const EvalConfig& config,
+                            comm::Communicator& ranks) {
+  std::multimap<std::int64_t, std::int64_t> asked;  // row, place among those asked for
+  for (std::size_t i = 0; i < rows.size(); ++i) asked.emplace(rows[i], static_cast<std::int64_t>(i));
+  const auto places = [asked = std::move(asked)](std::int64_t row) {
+    std::vector<std::int64_t> found;
+    const auto [first, last] = asked.equal_range(row);
+    for (auto place = first; place != last; ++place) found.push_back(place->second);
+    return found;
+  };
+  return {AskedGroups(Passes(dataset, group_by, config), places), ranks.rank(), ranks.size()};
 }
 
 }  // namespace
 
-Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
-                    std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
-                    augment::Normalisation normalisation, comm::Communicator& ranks) {
+Explanation explain(nn::Encoder& model, const data::Dataset& dataset, std::span<const std::int64_t> rows,
+                    const std::string& group_by, const EvalConfig& config,
+                    augment::Normalisation normalisation, comm::Communicator& ranks,
+                    const nn::ExplainerConfig& how) {
   COHORT_CHECK(!model.runner().is_collective() && !rows.empty(), "the model and images to explain");
   const at::NoGradGuard no_gradients;
-  std::vector<std::int64_t> asked;
-  std::vector<at::Tensor> rollout, heads, saliency, logits;
+  Parts parts;
   comm::together(ranks, [&] {
-    const data::BatchColumns columns{model.shape().context.keys, ""};
+    const data::BatchColumns columns{model.traits().context_keys, ""};
     for (const std::string& key : columns.context_keys) (void)dataset.context_runs(key);
     const auto view = augment::evaluation_view(dataset.description(), normalisation);
-    const std::vector<AskedGroup> groups = asked_groups(Passes(dataset, group_by, config), rows);
+    DealtGroups groups = dealt_groups_of(dataset, rows, group_by, config, ranks);
     Workers alone(1);
-    for (std::size_t i = 0; i < groups.size(); ++i) {
-      if (i % static_cast<std::size_t>(ranks.size()) != static_cast<std::size_t>(ranks.rank())) continue;
-      const data::Batch batch =
-          data::make_batch(dataset, std::span(&groups[i].group, 1), columns, *view, alone);
-      const Explanation found = explain_group(model, batch, groups[i].inside);
-      asked.insert(asked.end(), groups[i].asked.begin(), groups[i].asked.end());
-      rollout.push_back(found.rollout);
-      heads.push_back(found.heads);
-      if (!found.logits.defined()) continue;
-      saliency.push_back(found.saliency);
-      logits.push_back(found.logits);
+    while (const auto group = groups.next()) {
+      const data::Batch batch = data::make_batch(dataset, std::span(&group->group, 1), columns, *view, alone);
+      parts.add(*group, explain_group(model, batch, *group, how));
     }
   });
-  const nn::VitShape& shape = model.shape();
-  const data::ImageLayout& layout = dataset.description().images;
-  const std::int64_t high = layout.height / shape.patch_size, wide = layout.width / shape.patch_size,
-                     tokens = model.token_count(layout.channels, layout.height, layout.width) / (high * wide);
-  const at::Tensor order = ranks.gather_rows(at::tensor(asked, at::kLong));
-  Explanation all;
-  all.rollout = in_order(rollout, {tokens, high, wide}, order, ranks);
-  all.heads = in_order(heads, {shape.heads, tokens, high, wide}, order, ranks);
-  if (shape.classes == 0) return all;
-  all.saliency = in_order(saliency, {shape.classes, tokens, high, wide}, order, ranks);
-  all.logits = in_order(logits, {shape.classes}, order, ranks);
-  return all;
-}
-
-nn::VisionTransformer& explainable(nn::Encoder& model) {
-  auto* const transformer = dynamic_cast<nn::VisionTransformer*>(&model);
-  if (transformer == nullptr) {
-    throw UsageError(
-        {fmt::format("a {} has no attention to show", model.traits().kind), "model.name",
-         "cohort explain is for vision transformers: look at its features with cohort knn, probe "
-         "or extract"});
-  }
-  if (transformer->shape().pooling != nn::Pooling::cls) {
-    throw UsageError({"the model answers by the mean of its patches, where no attention leads to the answer",
-                      "model.pooling", "cohort explain is for models of model.pooling=cls"});
-  }
-  return *transformer;
+  const at::Tensor order = ranks.gather_rows(at::tensor(parts.asked, at::kLong));
+  return {.rollout = of_all_ranks(parts.rollout, 3, order, ranks),
+          .heads = of_all_ranks(parts.heads, 4, order, ranks),
+          .saliency = of_all_ranks(parts.saliency, 4, order, ranks),
+          .logits = of_all_ranks(parts.logits, 1, order, ranks)};
 }
 
 namespace {

@@ -25,19 +25,24 @@ constexpr std::array<std::array<float, 3>, 5> kColours{{{0.03F, 0.02F, 0.13F},
                                                         {0.98F, 0.58F, 0.10F},
                                                         {1.0F, 0.97F, 0.65F}}};
 
-/// [3, H, W], 0 … 1.
-at::Tensor shown(const at::Tensor& image, const data::Description& description) {
-  const std::int64_t channels = image.size(0) < 3 ? 1 : 3;
-  at::Tensor values = image.narrow(0, 0, channels).to(at::kFloat);
+/// `channels` of them from `first` on, [3, H, W], 0 … 1.
+at::Tensor shown_channels(const at::Tensor& image, const data::Description& description, std::int64_t first,
+                          std::int64_t channels) {
+  at::Tensor values = image.narrow(0, first, channels).to(at::kFloat);
   if (description.images.type == data::PixelType::u8) {
     values = values / 255;
   } else {
     const auto statistics = [&](const std::vector<double>& of) {
-      return at::tensor(std::vector<double>(of.begin(), of.begin() + channels), at::kFloat).view({-1, 1, 1});
+      return at::tensor(std::vector<double>(of.begin() + first, of.begin() + first + channels), at::kFloat)
+          .view({-1, 1, 1});
     };
     values = 0.5 + (values - statistics(description.mean)) / (4 * statistics(description.deviation));
   }
   return values.clamp(0, 1).expand({3, -1, -1});
+}
+
+at::Tensor shown(const at::Tensor& image, const data::Description& description) {
+  return shown_channels(image, description, 0, image.size(0) < 3 ? 1 : 3);
 }
 
 at::Tensor enlarged(const at::Tensor& picture) {
@@ -60,10 +65,16 @@ at::Tensor coloured(const at::Tensor& values) {
   return colours;
 }
 
+/// Maps on their common range, 0 … 1.
+at::Tensor scaled(const at::Tensor& maps) {
+  const at::Tensor low = maps.min(), range = (maps.max() - low).clamp_min(1e-12);
+  return (maps - low) / range;
+}
+
+/// `map` 0 … 1.
 at::Tensor overlay(const at::Tensor& picture, const at::Tensor& map) {
-  const at::Tensor low = map.min(), range = (map.max() - low).clamp_min(1e-12);
   const at::Tensor smooth =
-      at::upsample_bilinear2d(((map - low) / range).view({1, 1, map.size(0), map.size(1)}),
+      at::upsample_bilinear2d(map.reshape({1, 1, map.size(0), map.size(1)}),
                               {picture.size(1), picture.size(2)}, /*align_corners=*/false);
   return picture.mean(0, true) * (1 - kMapOpacity) + coloured(smooth.squeeze(0).squeeze(0)) * kMapOpacity;
 }
@@ -110,7 +121,24 @@ std::string picture_strip(std::span<const at::Tensor> images, const data::Descri
 std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
                       const data::Description& description) {
   std::vector<at::Tensor> pictures{enlarged(shown(image, description))};
-  for (const at::Tensor& map : maps) pictures.push_back(overlay(pictures.front(), map));
+  for (const at::Tensor& map : maps) pictures.push_back(overlay(pictures.front(), scaled(map)));
+  return png_of(strip(pictures));
+}
+
+std::string explained_strip(const at::Tensor& image, const at::Tensor& map,
+                            const data::Description& description) {
+  const at::Tensor picture = enlarged(shown(image, description)), values = scaled(map);
+  const at::Tensor places = at::upsample_nearest2d(values.reshape({1, 1, map.size(0), map.size(1)}),
+                                                   {picture.size(1), picture.size(2)});
+  return png_of(strip({picture, coloured(places.squeeze(0).squeeze(0)), overlay(picture, values)}));
+}
+
+std::string channel_strip(const at::Tensor& image, const at::Tensor& maps,
+                          const data::Description& description) {
+  const at::Tensor values = scaled(maps);
+  std::vector<at::Tensor> pictures;
+  for (std::int64_t c = 0; c < maps.size(0); ++c)
+    pictures.push_back(overlay(enlarged(shown_channels(image, description, c, 1)), values[c]));
   return png_of(strip(pictures));
 }
 

@@ -181,6 +181,13 @@ Encoder::Output ResNet::encode(const at::Tensor& images, const Conditions& condi
   return output;
 }
 
+at::Tensor ResNet::logits_from(std::size_t stages, at::Tensor map) {
+  COHORT_CHECK(head_ != nullptr && stages <= kStages, "logits behind stage {}", stages);
+  for (std::size_t s = stages; s < kStages; ++s)
+    for (const auto& block : stages_.at(s)) map = block->forward(map, {}, {});
+  return linear(*head_->as<torch::nn::Linear>(), map.mean({2, 3}));
+}
+
 at::Tensor ResNet::stem_of(const at::Tensor& images, const Conditions& conditions,
                            std::span<const std::int64_t> group_sizes) {
   const at::Tensor x = convolution_->as<torch::nn::Conv2d>()->forward(images);

@@ -71,8 +71,21 @@ class Pictures {
   std::uint64_t left_ = kMostPictures;
 };
 
+ExplainedChannels read_channels(Pictures& pictures, const json& channels) {
+  return {caption(channels.at("names").get<std::vector<std::string>>()),
+          pictures.read(channels.at("attention")),
+          channels.contains("saliency") ? pictures.read(channels.at("saliency")) : ""};
+}
+
 ExplainedImage read_image(Pictures& pictures, const json& image) {
-  ExplainedImage read{image_caption(image), pictures.read(image.at("maps")), "", {}};
+  ExplainedImage read{.caption = image_caption(image),
+                      .maps = pictures.read(image.at("maps")),
+                      .sheet = {},
+                      .channels = {},
+                      .nearest_pictures = {},
+                      .nearest = {}};
+  if (image.contains("sheet")) read.sheet = pictures.read(image.at("sheet"));
+  if (image.contains("channels")) read.channels = read_channels(pictures, image.at("channels"));
   if (!image.contains("nearest_pictures")) return read;
   read.nearest_pictures = pictures.read(image.at("nearest_pictures"));
   for (const json& near : image.at("nearest"))
@@ -92,9 +105,31 @@ ContextMap read_map(const json& map) {
   return read;
 }
 
+std::string channels_html(const ExplainedChannels& channels) {
+  std::string html = data_image(channels.attention, "attention in each channel: " + channels.names);
+  if (!channels.saliency.empty())
+    html += data_image(channels.saliency, "saliency of the answer in each channel: " + channels.names);
+  return html + fmt::format("<p>by channel, on one scale: {}{}</p>\n", escaped(channels.names),
+                            channels.saliency.empty() ? "; attention"
+                                                      : "; attention above, saliency of the answer below");
+}
+
+/// Image, saliency and both of each image, several in a row.
+std::string contact_sheet(const std::vector<ExplainedImage>& images) {
+  std::string figures;
+  for (const ExplainedImage& image : images) {
+    if (image.sheet.empty()) continue;
+    figures += "<figure>" + data_image(image.sheet, "the image, its map, and the image under it") +
+               fmt::format("<figcaption>{}</figcaption></figure>\n", escaped(image.caption));
+  }
+  if (figures.empty()) return "";
+  return "<section class=\"card explained\"><div class=\"sheet\">\n" + figures + "</div></section>\n";
+}
+
 std::string image_html(const ExplainedImage& image, const std::string& columns) {
   std::string html = fmt::format("<section class=\"card explained\"><h3>{}</h3>\n", escaped(image.caption));
   html += data_image(image.maps, columns) + fmt::format("<p>{}</p>\n", escaped(columns));
+  if (image.channels) html += channels_html(*image.channels);
   if (image.nearest_pictures.empty()) return html + "</section>\n";
   html += data_image(image.nearest_pictures, "the image and the most similar training images");
   html += "<details><summary>the image, then the most similar training images</summary><ol>\n";
@@ -172,6 +207,7 @@ std::optional<Explanation> read_explanation(const fs::path& run) {
     if (content.contains("context_tokens")) {
       for (const json& map : content.at("context_tokens")) explanation.contexts.push_back(read_map(map));
     }
+    if (content.contains("scores")) explanation.scores = read_map_scores(content.at("scores"));
     return explanation;
   } catch (const json::exception& error) {
     throw DataError({fmt::format("the explanation is damaged: {}", error.what()), file.string(),
@@ -186,7 +222,7 @@ std::string read_png(const fs::path& file) {
 }
 
 std::string explanation_html(const Explanation& explanation) {
-  std::string html;
+  std::string html = map_scores_html(explanation.scores) + contact_sheet(explanation.images);
   const std::string columns = join(explanation.columns, " · ");
   for (const ExplainedImage& image : explanation.images) html += image_html(image, columns);
   for (const ContextMap& map : explanation.contexts) html += map_html(map);

@@ -4,11 +4,21 @@
 #include <string>
 #include <vector>
 
+#include "map_scores.h"
+
 namespace cohort::report {
 
+/// Of a model with a token for each channel.
+struct ExplainedChannels {
+  std::string names;                ///< "DNA · actin"
+  std::string attention, saliency;  ///< PNG; no head: none of saliency
+};
+
 struct ExplainedImage {
-  std::string caption;               ///< "id · module module_03 · defective, answered functional (0.61)"
-  std::string maps;                  ///< PNG
+  std::string caption;  ///< "id · module module_03 · defective, answered functional (0.61)"
+  std::string maps;     ///< PNG
+  std::string sheet;    ///< PNG: image, map, overlay; empty: none, without a head
+  std::optional<ExplainedChannels> channels;
   std::string nearest_pictures;      ///< PNG; empty: none
   std::vector<std::string> nearest;  ///< captions
 };
@@ -31,6 +41,7 @@ struct Explanation {
   std::vector<std::string> columns;  ///< of the maps
   std::vector<ExplainedImage> images;
   std::vector<ContextMap> contexts;
+  std::vector<MapScores> scores;  ///< of --score, a method each
 };
 
 /// Nothing when there is none. Throws DataError when it is damaged, or a picture is missing.

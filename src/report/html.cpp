@@ -283,7 +283,7 @@ std::string explanations(Runs runs) {
   if (html.empty()) return "";
   return "<h2>What the model looks at</h2>\n<p>Bright: much. Rollout: attention through all blocks; "
          "attention, heads: of "
-         "cls in the last block; saliency: ViT-ReciproCAM.</p>\n" +
+         "what answers in the last block; saliency: ViT-ReciproCAM, of residual networks Recipro-CAM.</p>\n" +
          html;
 }
 

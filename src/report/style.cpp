@@ -41,6 +41,9 @@ td small { display: block; color: var(--soft); font-size: 11px; font-weight: 400
 .confusion .wrong { background: color-mix(in srgb, var(--worst) calc(60% * var(--part)), transparent); }
 .explained img { display: block; max-width: 100%; height: auto; margin: 8px 0 2px; }
 .explained p, .explained summary { font-size: 13px; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 14px; }
+.sheet figure { margin: 0; }
+.sheet figcaption { font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
 .scatter { max-width: 760px; }
 td.differs { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 13px; text-align: left; white-space: normal;
   overflow-wrap: anywhere; }

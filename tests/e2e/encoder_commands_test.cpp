@@ -75,8 +75,23 @@ TEST_F(EncoderCommands, FinetuneStartsFromItsWeights) {
   EXPECT_TRUE(outcome.says("resnet18: width 32")) << outcome.output;
 }
 
+TEST_F(EncoderCommands, ExplanationsAndTheirScoresAreTheSameOnAnyNumberOfRanks) {
+  const auto on = [&](int ranks) {
+    const std::string folder = fmt::format("explained_{}", ranks);
+    const Outcome outcome = run(
+        ranks, fmt::format("explain --run {} --split test --images 2 --neighbours 0 --score adcc,deletion "
+                           "--score-images 5 --steps 8 --out {}",
+                           run_folder(), place(folder)));
+    expect_done(outcome);
+    EXPECT_TRUE(outcome.says("adcc_of_means")) << outcome.output;
+    return written(folder + "/explain.json") + written(folder + "/scores.jsonl") +
+           written(folder + "/maps.safetensors");
+  };
+  EXPECT_EQ(on(1), on(3));
+}
+
 TEST_F(EncoderCommands, WhatItCannotDoIsSaidOnce) {
-  expect_refused("explain --run " + run_folder(), "a residual network has no attention to show");
+  expect_refused("explain --block 5 --run " + run_folder(), "the model has no stage 5 from the end");
   const std::string extract =
       fmt::format("extract --run {} --split test --out {} ", run_folder(), place("t.h5"));
   expect_refused(extract + "--layer 1", "a residual network has no tokens");

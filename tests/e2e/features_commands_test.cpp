@@ -180,6 +180,24 @@ TEST_F(FeatureCommands, FinetuneTakesModelAndBackboneOfTheRun) {
   EXPECT_EQ(second.exit_code, 0) << "without contexts: " << second.output;
   const Outcome bare = run(2, "explain --images 1 --neighbours 0 --run " + plain);
   EXPECT_EQ(bare.exit_code, 0) << "neither neighbours nor contexts: " << bare.output;
+  const auto errors_on = [&](int ranks) {
+    const Outcome outcome =
+        run(ranks, fmt::format("explain --errors 4 --neighbours 0 --score insertion --steps 4 "
+                               "--score-images 3 --overwrite --run {}{}",
+                               plain, out("errors")));
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    return written("errors/explain.json") + written("errors/scores.jsonl");
+  };
+  const std::string errors = errors_on(1);
+  EXPECT_EQ(errors, errors_on(2));
+  const auto explained = nlohmann::json::parse(errors.substr(0, errors.find("\n}\n") + 3));
+  double last = 1.0;
+  for (const auto& image : explained.at("images")) {
+    EXPECT_NE(image.at("label"), image.at("answer"));
+    EXPECT_LE(image.at("probability").get<double>(), last + 1e-6);
+    last = image.at("probability").get<double>();
+  }
+  EXPECT_EQ(explained.at("scores").size(), 2U) << "reciprocam and rollout";
 
   const Outcome nothing = run(2, fmt::format("finetune {} --from {}", config, folder_->path().string()));
   EXPECT_EQ(nothing.exit_code, 3) << nothing.output;
@@ -237,6 +255,15 @@ TEST_F(FeatureCommands, WhatCannotBeDoneIsSaidOnce) {
   const Outcome image = run(2, "explain --run " + run_folder() + " --id nobody");
   EXPECT_EQ(image.exit_code, 2) << image.output;
   EXPECT_EQ(image.occurrences("has no image 'nobody'"), 1) << image.output;
+
+  const Outcome score = run(2, "explain --score adcc --run " + run_folder());
+  EXPECT_EQ(score.exit_code, 2) << score.output;
+  EXPECT_EQ(score.occurrences("the model has no head, and scores are of the maps of an answer"), 1)
+      << score.output;
+
+  const Outcome errors = run(2, "explain --errors 3 --run " + run_folder());
+  EXPECT_EQ(errors.exit_code, 2) << errors.output;
+  EXPECT_EQ(errors.occurrences("the model has no head, and errors are of answers"), 1) << errors.output;
 }
 
 }  // namespace

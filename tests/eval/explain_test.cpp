@@ -12,6 +12,7 @@
 #include "cohort/data/image_codec.h"
 #include "cohort/eval/picture.h"
 #include "cohort/nn/explain.h"
+#include "cohort/nn/resnet.h"
 
 #include "support/ranks.h"
 #include "support/small_model.h"
@@ -83,6 +84,28 @@ TEST_F(ExplainTest, MapsAreOfTheImageInItsGroup) {
   EXPECT_TRUE(at::allclose(explanation.heads[0].flatten(1), attention[1].select(1, 0).narrow(1, 2, 4)));
   const at::Tensor saliency = nn::scaled_maps(nn::reciprocam(model, trail, grid));
   EXPECT_TRUE(at::allclose(explanation.saliency[0].flatten(1), saliency[1], 1e-4, 1e-5));
+}
+
+TEST_F(ExplainTest, AResidualNetworkHasSaliencyAlone) {
+  nn::ResNetShape shape = *nn::resnet_shape("resnet18");
+  shape.channels = 1;
+  shape.width = 4;
+  shape.classes = 2;
+  shape.stem = nn::Stem::small;
+  nn::ResNet model(shape, 5);
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  const auto explained = [&](comm::Communicator& ranks) {
+    return explain(model, dataset(), std::vector<std::int64_t>{20, 1, 0}, "site", groups_of_three(),
+                   augment::Normalisation::dataset, ranks, {.reciprocam = {.block = 2}});
+  };
+
+  const Explanation explanation = explained(world);
+
+  EXPECT_FALSE(explanation.rollout.defined());
+  EXPECT_FALSE(explanation.heads.defined());
+  EXPECT_EQ(explanation.saliency.sizes(), (std::vector<std::int64_t>{3, 2, 1, 2, 2}));
+  EXPECT_TRUE(at::equal(explanation.saliency, explained(alone).saliency));
+  EXPECT_TRUE(at::equal(explanation.logits, explained(alone).logits));
 }
 
 TEST_F(ExplainTest, AModelWithoutAHeadHasAttentionAlone) {
@@ -220,6 +243,33 @@ TEST(Pictures, ViewsStandBesideWhatTheyShow) {
 
   EXPECT_TRUE(sheet.narrow(2, 0, 112).eq(51).all().item<bool>());
   EXPECT_TRUE(sheet.narrow(2, 116, 112).eq(255).all().item<bool>());
+}
+
+TEST(Pictures, AnExplainedImageStandsBesideItsMapAndBoth) {
+  const data::Description description = testing::tiny_description();
+  const at::Tensor map = at::tensor({0.0, 0.0, 0.0, 1.0}, at::kFloat).view({2, 2});
+
+  const at::Tensor strip = decoded(explained_strip(at::full({1, 8, 8}, 51.0), map, description), 112, 344);
+
+  EXPECT_TRUE(strip.narrow(2, 0, 112).eq(51).all().item<bool>());
+  const at::Tensor places = strip.narrow(2, 116, 112);
+  EXPECT_TRUE(
+      at::equal(places.narrow(1, 0, 56), places.narrow(1, 0, 1).narrow(2, 0, 1).expand({3, 56, 112})));
+  EXPECT_GT(places[1][111][111].item<int>(), places[1][0][0].item<int>() + 80);
+  EXPECT_GT(strip[1][111][343].item<int>(), strip[1][0][232].item<int>() + 40);
+}
+
+TEST(Pictures, ChannelsStandBesideEachOtherUnderMapsOfOneScale) {
+  data::Description description = testing::tiny_description();
+  description.images.channels = 2;
+  const at::Tensor image = at::stack({at::full({8, 8}, 51.0), at::full({8, 8}, 204.0)}),
+                   maps = at::tensor({0.0, 1.0}, at::kFloat).view({2, 1, 1});
+
+  const at::Tensor strip = decoded(channel_strip(image, maps, description), 112, 228);
+
+  // 0.4 of the gray and 0.6 of the colour of 0, and of 1.
+  EXPECT_NEAR(strip[0][50][50].item<double>(), 0.4 * 51 + 0.6 * 0.03 * 255, 1.0);
+  EXPECT_NEAR(strip[0][50][166].item<double>(), 0.4 * 204 + 0.6 * 255, 1.0);
 }
 
 TEST(Pictures, MapsAreBrightWhereTheyAreHigh) {

@@ -1,5 +1,6 @@
 #include "cohort/nn/explain.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -71,41 +72,62 @@ Module& module_of(const VisionTransformer& model, const std::string& name) {
 }
 
 /// w_n [N, N], row by row of the definition.
-at::Tensor masks(PatchMask mask, std::int64_t patches) {
+at::Tensor masks(const ReciprocamConfig& config, std::int64_t patches) {
   at::Tensor weights = at::zeros({patches, patches});
   for (std::int64_t n = 0; n < patches; ++n) {
     for (std::int64_t m = 0; m < patches; ++m) {
       const auto row = [](std::int64_t patch) { return patch % kGrid.count() / kGrid.columns; };
       const auto down = std::abs(row(n) - row(m)), right = std::abs(n % kGrid.columns - m % kGrid.columns);
-      const bool near = n / kGrid.count() == m / kGrid.count() && down <= 1 && right <= 1;
-      if (mask == PatchMask::delta)
+      const bool same_channel = n / kGrid.count() == m / kGrid.count();
+      if (config.mask == PlaceMask::delta)
         weights[n][m] = n == m ? 1.0 : 0.0;
-      else if (near)
+      else if (config.mask == PlaceMask::square)
+        weights[n][m] = same_channel && 2 * std::max(down, right) < config.side ? 1.0 : 0.0;
+      else if (same_channel && down <= 1 && right <= 1)
         weights[n][m] = (2.0 - static_cast<double>(down)) * (2.0 - static_cast<double>(right)) / 16;
     }
   }
   return weights;
 }
 
-/// One pass through the last block for every patch, with all tokens.
+/// Behind block `layer`: the context tokens of the whole image, where they are made anew.
+at::Tensor next_contexts(const Setting& setting, const at::Tensor& tokens, std::int64_t layer) {
+  const std::int64_t keys = std::ssize(setting.shape.context.keys), first = 1 + setting.shape.registers;
+  if (keys == 0 || layer + 1 == setting.shape.depth) return tokens;
+  at::Tensor changed = tokens.clone();
+  changed.narrow(1, first, keys)
+      .copy_(setting.trail.inputs[static_cast<std::size_t>(layer) + 1].narrow(1, first, keys));
+  return changed;
+}
+
+/// A pass from the masked block on for every patch, with all tokens.
 at::Tensor by_definition(const Setting& setting, const ReciprocamConfig& config) {
-  const at::Tensor& tokens = setting.trail.inputs.back();
+  const std::int64_t target = setting.shape.depth - config.block;
+  const at::Tensor& tokens = setting.trail.inputs[static_cast<std::size_t>(target)];
   const std::int64_t others = 1 + setting.shape.registers + std::ssize(setting.shape.context.keys),
-                     patches = tokens.size(1) - others, last = setting.shape.depth - 1;
-  auto& block = module_of<Block>(*setting.model, "blocks." + std::to_string(last));
-  const at::Tensor weights = masks(config.mask, patches);
+                     patches = tokens.size(1) - others;
+  const auto block_of = [&](std::int64_t layer) -> Block& {
+    return module_of<Block>(*setting.model, "blocks." + std::to_string(layer));
+  };
+  const at::Tensor weights = masks(config, patches);
   std::vector<at::Tensor> scores;
   for (std::int64_t n = 0; n < patches; ++n) {
-    const at::Tensor weight = at::cat({at::ones({others}), weights[n]}).view({1, -1, 1});
-    const at::Tensor normalised = block.normalise(tokens) * weight,
+    const at::Tensor auxiliary = at::full({others}, config.keep_auxiliary ? 1.0 : 0.0);
+    const at::Tensor weight = at::cat({auxiliary, weights[n]}).view({1, -1, 1});
+    const at::Tensor normalised = block_of(target).normalise(tokens) * weight,
                      stream = config.residual == MaskedResidual::block ? tokens * weight : normalised;
-    const at::Tensor out =
-        block.finish(stream, block.attention().forward(normalised, normalised.size(1)), {});
-    const at::Tensor cls =
-        module_of<torch::nn::LayerNormImpl>(*setting.model, "norm").forward(out).select(1, 0);
-    scores.push_back(module_of<torch::nn::LinearImpl>(*setting.model, "head").forward(cls));
+    at::Tensor out = block_of(target).finish(
+        stream, block_of(target).attention().forward(normalised, normalised.size(1)), {});
+    for (std::int64_t layer = target + 1; layer < setting.shape.depth; ++layer)
+      out = block_of(layer).forward(next_contexts(setting, out, layer - 1), {}, out.size(1));
+    const bool is_mean = setting.shape.pooling == Pooling::mean;
+    const at::Tensor pooled = is_mean ? out.narrow(1, others, patches).mean(1) : out.select(1, 0);
+    const at::Tensor features =
+        module_of<torch::nn::LayerNormImpl>(*setting.model, is_mean ? "fc_norm" : "norm").forward(pooled);
+    scores.push_back(module_of<torch::nn::LinearImpl>(*setting.model, "head").forward(features));
   }
-  return at::stack(scores, 2);
+  const at::Tensor all = at::stack(scores, 2);
+  return config.score == MapScore::softmax ? all.softmax(1) : all;
 }
 
 TEST(Explain, TheTrailLeavesTheOutputAndTheModelAsTheyWere) {
@@ -165,10 +187,104 @@ TEST_P(Reciprocam, IsWhatOnePassForEachPatchGives) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Masks, Reciprocam,
-                         ::testing::Values(ReciprocamConfig{PatchMask::delta, MaskedResidual::block},
-                                           ReciprocamConfig{PatchMask::gaussian, MaskedResidual::block},
-                                           ReciprocamConfig{PatchMask::gaussian, MaskedResidual::norm}));
+TEST_P(Reciprocam, IsTheSameOfMaskedCopiesInChunks) {
+  const c10::NoGradGuard no_gradients;
+  for (const VitShape& shape : {with_registers(explained_shape()), with_context(explained_shape()),
+                                with_channels(explained_shape())}) {
+    const Setting setting = setting_of(shape);
+    ReciprocamConfig config = GetParam();
+    config.chunk = 7;
+
+    const at::Tensor maps = reciprocam_by_copies(*setting.model, setting.trail, kGrid, config);
+
+    EXPECT_LT(relative_difference(maps, reciprocam(*setting.model, setting.trail, kGrid, config)), 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Masks, Reciprocam,
+    ::testing::Values(ReciprocamConfig{.mask = PlaceMask::delta}, ReciprocamConfig{},
+                      ReciprocamConfig{.residual = MaskedResidual::norm},
+                      ReciprocamConfig{.mask = PlaceMask::square, .side = 5},
+                      ReciprocamConfig{.keep_auxiliary = false}, ReciprocamConfig{.score = MapScore::softmax},
+                      ReciprocamConfig{.block = 2},
+                      ReciprocamConfig{.mask = PlaceMask::delta, .keep_auxiliary = false, .block = 3}));
+
+TEST(Explain, TheMeanOfPatchesAnswersByMaskedCopies) {
+  const c10::NoGradGuard no_gradients;
+  VitShape shape = with_registers(explained_shape());
+  shape.pooling = Pooling::mean;
+  const Setting setting = setting_of(shape);
+
+  const at::Tensor maps = reciprocam(*setting.model, setting.trail, kGrid);
+
+  EXPECT_LT(relative_difference(maps, by_definition(setting, {})), 1e-5);
+}
+
+TEST(Explain, RolloutOfAMeanIsThatOfItsPatches) {
+  VitShape shape = with_registers(explained_shape());
+  shape.pooling = Pooling::mean;
+  const Setting setting = setting_of(shape);
+  const c10::NoGradGuard no_gradients;
+  at::Tensor product = at::eye(27).unsqueeze(0);
+  for (std::int64_t layer = 0; layer < 3; ++layer) {
+    const at::Tensor attention =
+        attention_weights(*setting.model, layer, setting.trail.inputs[static_cast<std::size_t>(layer)])
+            .mean(1);
+    product = ((attention + at::eye(27)) / 2).matmul(product);
+  }
+
+  const at::Tensor rollout = attention_rollout(*setting.model, setting.trail);
+
+  EXPECT_LT(relative_difference(rollout, product.narrow(1, 3, 24).mean(1).narrow(1, 3, 24)), 1e-5);
+  const at::Tensor last = attention_weights(*setting.model, 2, setting.trail.inputs[2]);
+  EXPECT_LT(relative_difference(attention_of_answer(*setting.model, setting.trail),
+                                last.narrow(2, 3, 24).mean(2).narrow(2, 3, 24)),
+            1e-5);
+}
+
+// Rows of the classifier that change their places.
+TEST(Explain, ClassesThatChangePlacesTakeTheirMapsAlong) {
+  const c10::NoGradGuard no_gradients;
+  const Setting setting = setting_of(explained_shape());
+  const at::Tensor before = reciprocam(*setting.model, setting.trail, kGrid), order = indices({2, 0, 1});
+  const auto parameters = setting.model->named_parameters();
+  for (const char* name : {"head.weight", "head.bias"})
+    parameters[name].copy_(parameters[name].index_select(0, order));
+
+  EXPECT_TRUE(at::equal(reciprocam(*setting.model, setting.trail, kGrid), before.index_select(1, order)));
+}
+
+TEST(Explain, AConstantHeadGivesMapsOfZeros) {
+  const c10::NoGradGuard no_gradients;
+  const Setting setting = setting_of(explained_shape());
+  setting.model->named_parameters()["head.weight"].zero_();
+
+  const at::Tensor maps = scaled_maps(reciprocam(*setting.model, setting.trail, kGrid));
+
+  EXPECT_TRUE(maps.eq(0).all().item<bool>());
+}
+
+// The context tokens of an image are those of its group, whatever becomes of its pixels.
+TEST(Explain, AChangedImageKeepsTheContextThatItHad) {
+  const c10::NoGradGuard no_gradients;
+  for (const VitShape& shape : {explained_shape(), with_context(explained_shape()),
+                                with_context(with_registers(explained_shape()))}) {
+    const Setting setting = setting_of(shape);
+    const at::Tensor images = normal_values({2, 1, 16, 24}), from = indices({1, 0, 1});
+
+    const Trail again =
+        encode_beside(*setting.model, images.index_select(0, from), setting.conditions, setting.trail, from);
+    const Trail zeros = encode_beside(*setting.model, at::zeros({1, 1, 16, 24}), setting.conditions,
+                                      setting.trail, indices({1}));
+
+    EXPECT_LT(relative_difference(again.logits, setting.trail.logits.index_select(0, from)), 1e-5);
+    const std::int64_t keys = std::ssize(shape.context.keys), first = 1 + shape.registers;
+    for (std::size_t layer = 0; layer < 3 && keys > 0; ++layer)
+      EXPECT_TRUE(at::equal(zeros.inputs[layer].narrow(1, first, keys),
+                            setting.trail.inputs[layer].narrow(0, 1, 1).narrow(1, first, keys)));
+  }
+}
 
 // Without queries attention is uniform and without an MLP nothing follows: what reaches the final norm is a
 // constant plus W_o W_v z_n / T.
@@ -196,7 +312,7 @@ TEST(Explain, UniformAttentionGivesALinearMapBeforeTheFinalNorm) {
       at::layer_norm(constant + linear, {24}, parameters["norm.weight"], parameters["norm.bias"], 1e-6);
   const at::Tensor expected = features.matmul(parameters["head.weight"].t()) + parameters["head.bias"];
 
-  const at::Tensor maps = reciprocam(*setting.model, setting.trail, kGrid, {.mask = PatchMask::delta});
+  const at::Tensor maps = reciprocam(*setting.model, setting.trail, kGrid, {.mask = PlaceMask::delta});
 
   EXPECT_LT(relative_difference(maps, expected.transpose(1, 2)), 1e-5);
 }

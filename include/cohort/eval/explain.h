@@ -11,29 +11,28 @@
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
 #include "cohort/eval/predict.h"
-#include "cohort/nn/vit.h"
+#include "cohort/nn/explainer.h"
 
 namespace cohort::eval {
 
 /// What a model looks at in n images. Maps are [..., M, h, w] on the grid of patches, M the tokens of a patch
-/// (ChannelViT: a channel each, else 1); all fp32 on the CPU.
+/// (ChannelViT: a channel each, else 1), of a residual network on the places of its map; all fp32 on the CPU.
 struct Explanation {
-  at::Tensor rollout;   ///< [n, M, h, w], attention rollout
-  at::Tensor heads;     ///< [n, heads, M, h, w]: what cls attends to in the last block
-  at::Tensor saliency;  ///< [n, classes, M, h, w], ViT-ReciproCAM, 0 … 1; undefined without a head
-  at::Tensor logits;    ///< [n, classes]; undefined without a head
+  at::Tensor rollout;   ///< [n, M, h, w], attention rollout; undefined without attention, as heads
+  at::Tensor heads;     ///< [n, heads, M, h, w]: what the answer is made from attends to in the last block
+  at::Tensor saliency;  ///< [n, classes, M, h, w], ViT-ReciproCAM or Recipro-CAM, 0 … 1; undefined without a
+                        ///< head
+  at::Tensor logits;  ///< [n, classes]; undefined without a head
 };
 
-/// The model as one that can be explained. Throws UsageError when it is none: it has no attention, or does
-/// not answer by its cls token.
-nn::VisionTransformer& explainable(nn::Encoder& model);
-
 /// Collective. Maps of the images `rows` of the dataset, in that order, each with the context token of its
-/// evaluation group (predict_passes()). Groups are dealt to ranks: the same bits on any number of them. fp32.
-/// Every parameter of the model is whole on this rank. Throws UsageError or DataError.
-Explanation explain(nn::VisionTransformer& model, const data::Dataset& dataset,
-                    std::span<const std::int64_t> rows, const std::string& group_by, const EvalConfig& config,
-                    augment::Normalisation normalisation, comm::Communicator& ranks);
+/// evaluation group (predict_passes()). Groups are dealt to ranks: the same bits on any number of them. fp32
+/// unless `how` says otherwise. Every parameter of the model is whole on this rank. Throws UsageError or
+/// DataError. Precondition: nn::check_explainable().
+Explanation explain(nn::Encoder& model, const data::Dataset& dataset, std::span<const std::int64_t> rows,
+                    const std::string& group_by, const EvalConfig& config,
+                    augment::Normalisation normalisation, comm::Communicator& ranks,
+                    const nn::ExplainerConfig& how = {});
 
 /// Images of a bank that are most similar to each query, best first.
 struct Similar {

@@ -17,6 +17,15 @@ std::string picture_strip(std::span<const at::Tensor> images, const data::Descri
 std::string map_strip(const at::Tensor& image, std::span<const at::Tensor> maps,
                       const data::Description& description);
 
+/// PNG of the image, the map [h, w] by itself, and the image under it.
+std::string explained_strip(const at::Tensor& image, const at::Tensor& map,
+                            const data::Description& description);
+
+/// PNG of each channel of the image [C, H, W], in gray, under its map of `maps` [C, h, w], which are scaled
+/// to the range of all of them.
+std::string channel_strip(const at::Tensor& image, const at::Tensor& maps,
+                          const data::Description& description);
+
 /// PNG of views as a model gets them: a line for each of the first images, a column for each view. `views`:
 /// V × [B, C, h, w] normalised, of any sizes; black is -2, white 2.
 std::string view_sheet(std::span<const at::Tensor> views);

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -48,6 +49,11 @@ class ResNet final : public Encoder {
   /// NormScope::all. Errors: BatchNorm.
   Output encode(const at::Tensor& images, const Conditions& conditions, unsigned wanted) override;
 
+  static constexpr std::size_t kStages = 4;
+  /// What the stages behind the first `stages` ones, the mean and the head make of a map [B, C, h, w] that
+  /// comes out of these: [B, classes]. For what looks into it: evaluation, and units run by the model itself.
+  at::Tensor logits_from(std::size_t stages, at::Tensor map);
+
   [[nodiscard]] const ResNetShape& shape() const noexcept { return shape_; }
   [[nodiscard]] const EncoderTraits& traits() const noexcept override { return traits_; }
   [[nodiscard]] std::int64_t token_count(std::int64_t channels, std::int64_t height,
@@ -68,7 +74,7 @@ class ResNet final : public Encoder {
   EncoderTraits traits_;
   std::shared_ptr<torch::nn::Module> convolution_, head_;  ///< Conv2d, Linear; no head: null
   std::shared_ptr<BatchNorm> norm_;
-  std::array<std::vector<std::shared_ptr<ResidualBlock>>, 4> stages_;
+  std::array<std::vector<std::shared_ptr<ResidualBlock>>, kStages> stages_;
 };
 
 }  // namespace cohort::nn

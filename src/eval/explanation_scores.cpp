@@ -1,0 +1,297 @@
+#include "cohort/eval/explanation_scores.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "cohort/core/count_progress.h"
+#include "cohort/core/error.h"
+#include "cohort/core/text.h"
+#include "cohort/data/batch.h"
+#include "cohort/data/grouping.h"
+
+#include "eval/answers.h"
+#include "eval/asked_groups.h"
+#include "eval/explanation_tally.h"
+#include "eval/saliency.h"
+
+namespace cohort::eval {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+ContextNames context_names_of(const data::Dataset& dataset, const std::string& group_by,
+                              const EvalConfig& eval) {
+  std::vector<std::string> keys = eval.contexts;
+  if (keys.empty()) keys = data::grouping_keys(group_by);
+  if (eval.contexts.empty() && keys.size() > 1) keys.resize(1);
+  ContextNames names;
+  for (const std::string& key : keys) {
+    const std::vector<std::string>& values = dataset.description().context(key).values;
+    names.keys.push_back({key, names.values.size(), values.size()});
+    names.values.insert(names.values.end(), values.begin(), values.end());
+    (void)dataset.context_runs(key);
+  }
+  return names;
+}
+
+std::vector<std::int32_t> contexts_of_row(const data::Dataset& dataset, const ContextNames& names,
+                                          std::int64_t row) {
+  std::vector<std::int32_t> contexts;
+  for (const ContextNames::Key& key : names.keys)
+    contexts.push_back(static_cast<std::int32_t>(key.first) + dataset.context_runs(key.name).at(row));
+  return contexts;
+}
+
+/// The field of the pointing game; null: none is asked for.
+const data::Field* region_field(const data::Description& description, const std::string& name) {
+  if (name.empty()) return nullptr;
+  const data::Field& field = description.field(name);
+  const bool has_regions = field.kind == data::FieldKind::mask || field.kind == data::FieldKind::boxes;
+  if (has_regions && field.of.empty()) return &field;
+  throw UsageError({fmt::format("the field '{}' has no regions of the images to point at", name), "--region",
+                    "name one of kind mask or boxes: cohort-data inspect lists them"});
+}
+
+/// The map [h, w], 0 … 1, of class `answer`: of several tokens at a place their sum.
+at::Tensor map_of_class(const at::Tensor& maps, std::int64_t answer) {
+  const at::Tensor map = maps[maps.size(0) == 1 ? 0 : answer].sum(0).to(at::kCPU);
+  return nn::scaled_maps(map.flatten()).view(map.sizes());
+}
+
+/// An image of the group that an explainer has seen, and the class that is explained.
+struct Subject {
+  nn::Explainer& explainer;
+  const at::Tensor& image;  // [C, H, W], on the CPU
+  std::int64_t place;       // in its group
+  at::Device device;
+  std::int64_t answer = 0;
+
+  [[nodiscard]] at::Tensor from(std::int64_t count) const {
+    return at::full({count}, place, at::TensorOptions(at::kLong).device(device));
+  }
+  [[nodiscard]] nn::Explained explain(const at::Tensor& changed) const {
+    return explainer.explain(changed.unsqueeze(0).to(device), from(1));
+  }
+  /// Probabilities of the answer, [n], of changed images [n, C, H, W].
+  [[nodiscard]] at::Tensor probabilities(const at::Tensor& changed) const {
+    return probability(explainer.logits(changed.to(device), from(changed.size(0))));
+  }
+  [[nodiscard]] at::Tensor probability(const at::Tensor& logits) const {
+    return logits.to(at::kCPU, at::kDouble).softmax(1).select(1, answer);
+  }
+};
+
+/// Probabilities of the answer while pixels of `into` take the place of those of `from`.
+std::vector<double> curve_between(const Subject& subject, const PixelOrder& order, const at::Tensor& from,
+                                  const at::Tensor& into, std::int64_t steps, std::int64_t chunk) {
+  std::vector<double> curve;
+  for (std::int64_t first = 0; first <= steps; first += chunk) {
+    std::vector<at::Tensor> changed;
+    for (std::int64_t step = first; step <= std::min(steps, first + chunk - 1); ++step)
+      changed.push_back(order.replaced(from, into, step * order.size() / steps));
+    const at::Tensor probabilities = subject.probabilities(at::stack(changed));
+    const auto* values = probabilities.const_data_ptr<double>();
+    curve.insert(curve.end(), values, values + probabilities.numel());
+  }
+  return curve;
+}
+
+at::Tensor baseline_of(const at::Tensor& image, CurveBaseline baseline) {
+  return baseline == CurveBaseline::zero ? at::zeros_like(image) : blurred(image);
+}
+
+void add_adcc(const Subject& subject, const at::Tensor& map, const at::Tensor& saliency, double before,
+              std::vector<double>& values) {
+  const nn::Explained masked = subject.explain(subject.image * saliency);
+  const double drop = average_drop(before, subject.probability(masked.logits)[0].item<double>()),
+               alike = coherency(map, map_of_class(masked.maps[0], subject.answer)), large = complexity(map);
+  values.insert(values.end(), {adcc(drop, alike, large), drop, alike, large});
+}
+
+/// What the regions of images are read from.
+struct Regions {
+  const data::Field* field = nullptr;
+  const std::vector<std::string>& classes;
+
+  void add(const data::Batch& batch, std::int64_t place, std::int64_t answer, const PixelOrder& order,
+           const at::Tensor& saliency, std::vector<double>& values) const {
+    if (field == nullptr) return;
+    const std::optional<at::Tensor> region =
+        region_of(*field, batch.columns.at(field->name + "/0"), place, saliency.size(0), saliency.size(1),
+                  classes.at(static_cast<std::size_t>(answer)));
+    values.push_back(!region ? kNone : order.begins_in(*region) ? 1.0 : 0.0);
+    values.push_back(region ? region_iou(saliency, *region) : kNone);
+  }
+};
+
+/// What is made of the images of a rank: one after the other, so that ranks can meet between them.
+class ImageScorer {
+ public:
+  ImageScorer(nn::Encoder& model, const nn::ExplainerConfig& how, const ScoredExplanations& what,
+              const ExplanationScoreConfig& config, std::unique_ptr<data::ViewMaker> view, DealtGroups groups)
+      : explainers_(nn::explainers_of(model, how)),
+        what_(what),
+        config_(config),
+        device_(model.parameters().front().device()),
+        columns_{model.traits().context_keys, ""},
+        regions_{region_field(what.dataset.description(), config.region), what.classes},
+        view_(std::move(view)),
+        groups_(std::move(groups)) {
+    if (regions_.field != nullptr) columns_.fields = {regions_.field->name};
+    for (const std::string& key : columns_.context_keys) (void)what.dataset.context_runs(key);
+  }
+
+  [[nodiscard]] const auto& explainers() const { return explainers_; }
+  /// The next image: calls use(method, place among those scored, row, scores) for each explainer.
+  template <class Use>
+  void next(const Use& use) {
+    if (!group_ || image_ == group_->inside.size()) begin_group();
+    const std::int64_t place = group_->inside[image_], asked = group_->asked[image_];
+    ++image_;
+    for (std::size_t method = 0; method < explainers_.size(); ++method)
+      use(method, asked, group_->group.rows[static_cast<std::size_t>(place)],
+          scored(*explainers_[method], place));
+  }
+
+ private:
+  void begin_group() {
+    group_ = groups_.next();
+    image_ = 0;
+    COHORT_CHECK(group_.has_value(), "a group of images to score");
+    batch_ = data::make_batch(what_.dataset, std::span(&group_->group, 1), columns_, *view_, alone_);
+    const nn::Conditions conditions = evaluation_conditions(batch_, device_);
+    for (const auto& explainer : explainers_) explainer->see(batch_.views.front().to(device_), conditions);
+  }
+
+  [[nodiscard]] ScoredImage scored(nn::Explainer& explainer, std::int64_t place) const {
+    const at::Tensor image = batch_.views.front()[place];
+    Subject subject{explainer, image, place, device_};
+    const nn::Explained seen = subject.explain(image);
+    if (!seen.logits.isfinite().all().item<bool>()) refuse_infinite_answers();
+    subject.answer = seen.logits[0].argmax().item<std::int64_t>();
+    const at::Tensor map = map_of_class(seen.maps[0], subject.answer),
+                     saliency = as_large_as(map, image.size(1), image.size(2));
+    const PixelOrder order(saliency);
+    ScoredImage scores;
+    if (config_.adcc)
+      add_adcc(subject, map, saliency, subject.probability(seen.logits)[0].item<double>(), scores.values);
+    const std::int64_t steps = std::min(config_.steps, order.size());
+    if (config_.insertion) {
+      const at::Tensor start = baseline_of(image, config_.baseline.value_or(CurveBaseline::blurred));
+      scores.insertion = curve_between(subject, order, start, image, steps, config_.chunk);
+      scores.values.push_back(area_under(scores.insertion));
+    }
+    if (config_.deletion) {
+      const at::Tensor end = baseline_of(image, config_.baseline.value_or(CurveBaseline::zero));
+      scores.deletion = curve_between(subject, order, image, end, steps, config_.chunk);
+      scores.values.push_back(area_under(scores.deletion));
+    }
+    regions_.add(batch_, place, subject.answer, order, saliency, scores.values);
+    return scores;
+  }
+
+  std::vector<std::unique_ptr<nn::Explainer>> explainers_;
+  const ScoredExplanations& what_;
+  const ExplanationScoreConfig& config_;
+  at::Device device_;
+  data::BatchColumns columns_;
+  Regions regions_;
+  std::unique_ptr<data::ViewMaker> view_;
+  DealtGroups groups_;
+  Workers alone_{1};
+  std::optional<AskedGroup> group_;
+  std::size_t image_ = 0;
+  data::Batch batch_;
+};
+
+DealtGroups dealt_groups(const ScoredExplanations& what, const EvalConfig& eval, comm::Communicator& ranks) {
+  const auto places = [images = what.images](std::int64_t row) {
+    const std::optional<std::int64_t> image = images.image(row);
+    return image ? std::vector<std::int64_t>{*image} : std::vector<std::int64_t>();
+  };
+  return {AskedGroups(Passes(what.dataset, what.group_by, eval), places), ranks.rank(), ranks.size()};
+}
+
+std::int64_t images_of(DealtGroups groups) {
+  std::int64_t images = 0;
+  while (const auto group = groups.next()) images += std::ssize(group->inside);
+  return images;
+}
+
+std::int64_t points_of_curves(const data::ImageLayout& images, const ExplanationScoreConfig& config) {
+  return std::min(config.steps, images.height * images.width) + 1;
+}
+
+at::Tensor stored_values(const std::vector<double>& values) {
+  return at::tensor(values, at::kDouble).to(at::kFloat).unsqueeze(0);
+}
+
+}  // namespace
+
+std::span<const config::EnumName<CurveBaseline>> enum_names(CurveBaseline) {
+  static constexpr std::array<config::EnumName<CurveBaseline>, 2> names{
+      {{CurveBaseline::blurred, "blurred"}, {CurveBaseline::zero, "zero"}}};
+  return names;
+}
+
+std::optional<std::int64_t> SpreadRows::image(std::int64_t wanted) const noexcept {
+  // The first image whose row is not before the wanted one.
+  const std::int64_t ahead = 2 * count * wanted - rows;
+  const std::int64_t first = ahead <= 0 ? 0 : (ahead + 2 * rows - 1) / (2 * rows);
+  if (first >= count || row(first) != wanted) return std::nullopt;
+  return first;
+}
+
+std::vector<ExplanationScores> score_explanations(nn::Encoder& model, const nn::ExplainerConfig& how,
+                                                  const ScoredExplanations& what, const EvalConfig& eval,
+                                                  augment::Normalisation normalisation,
+                                                  const ExplanationScoreConfig& config,
+                                                  comm::Communicator& ranks) {
+  COHORT_CHECK(!model.runner().is_collective() && model.traits().classes > 0, "a model with a head");
+  const at::NoGradGuard no_gradients;
+  const data::Description& description = what.dataset.description();
+  std::unique_ptr<ImageScorer> scorer;
+  ContextNames contexts;
+  std::int64_t mine = 0;
+  comm::together(ranks, [&] {
+    contexts = context_names_of(what.dataset, what.group_by, eval);
+    const DealtGroups groups = dealt_groups(what, eval, ranks);
+    mine = images_of(groups);
+    scorer = std::make_unique<ImageScorer>(model, how, what, config,
+                                           augment::evaluation_view(description, normalisation), groups);
+  });
+  std::vector<std::string> names;
+  for (const ImageScore& score : image_scores(config)) names.push_back(score.name);
+  std::vector<ExplanationTally> tallies;
+  std::vector<ExplanationScores> all;
+  for (const auto& explainer : scorer->explainers()) {
+    tallies.emplace_back(config, contexts.values.size(), points_of_curves(description.images, config));
+    all.push_back(
+        {std::string(explainer->name()), names, {}, StoredRows(what.images.count, std::ssize(names), ranks)});
+  }
+  const auto use = [&](std::size_t method, std::int64_t image, std::int64_t row, const ScoredImage& scores) {
+    tallies[method].add(scores, contexts_of_row(what.dataset, contexts, row));
+    all[method].images.write(at::full({1}, image, at::kLong), stored_values(scores.values));
+  };
+  std::optional<CountProgress> progress;
+  if (ranks.rank() == 0) progress.emplace("scoring explanations", what.images.count, ranks.size());
+  const std::int64_t most = ranks.max(mine);
+  for (std::int64_t i = 0; i < most; ++i) {  // ranks meet, so that none waits long for another
+    comm::together(ranks, [&] {
+      if (i < mine) scorer->next(use);
+    });
+    if (progress && i < mine) progress->show(i + 1, mine);
+  }
+  progress.reset();
+  for (std::size_t method = 0; method < all.size(); ++method)
+    all[method].scorecard = tallies[method].finish(contexts, ranks);
+  return all;
+}
+
+}  // namespace cohort::eval
