@@ -126,7 +126,7 @@ TEST_F(BestCheckpoint, TheLearningRateOfAPlateauIsTheSameWhereverTheRunWasKilled
   ASSERT_EQ(train(calm), ExitCode::done);
   const std::vector<double> rates = rates_of(calm.run_dir);
   ASSERT_EQ(rates.size(), 24U);
-  EXPECT_EQ(rates[3], 2e-2);   // behind the warm-up there is no cosine
+  EXPECT_EQ(rates[3], 2e-2);  // behind the warm-up there is no cosine
   EXPECT_EQ(rates.back(), 1e-3);
   const std::set<double> different(rates.begin() + 3, rates.end());
   EXPECT_EQ(different, (std::set<double>{1e-3, 1.25e-3, 5e-3, 2e-2}));
