@@ -14,6 +14,8 @@ const std::map<std::string, Check>& checks() {
       {"masked.positions", check_positions},
       {"masked.two_view_losses", check_two_view_losses},
       {"reports.collate", check_collate},
+      {"reports.runs_interval", check_runs_interval},
+      {"reports.schedules", check_schedules},
       {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},
