@@ -12,7 +12,7 @@
 namespace cohort::train {
 namespace {
 
-constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 
 /// "..r": r for each evaluation behind which the rate falls.
 std::string course_of(Plateau& plateau, const std::vector<double>& values) {
@@ -38,12 +38,12 @@ TEST(Plateau, ALittleBetterIsNotBetter) {
 }
 
 TEST(Plateau, WhatIsNoNumberIsNotBetter) {
-  EXPECT_EQ(course_of({.patience = 1}, false, {kNone, kNone, 0.1, kNone, kNone}), ".r..r");
+  EXPECT_EQ(course_of({.patience = 1}, false, {kNoNumber, kNoNumber, 0.1, kNoNumber, kNoNumber}), ".r..r");
 }
 
 // Its buffer is all that it knows: one that is given its values goes on in the same way, whenever that is.
 TEST(Plateau, GoesOnFromItsBuffer) {
-  const std::vector<double> values{0.1, 0.3, 0.3, 0.1 + 0.2, kNone, 0.31, 0.2, 0.2, 0.2, 0.2};
+  const std::vector<double> values{0.1, 0.3, 0.3, 0.1 + 0.2, kNoNumber, 0.31, 0.2, 0.2, 0.2, 0.2};
   Plateau whole({.patience = 1}, 1, false);
   const std::string expected = course_of(whole, values);
   ASSERT_EQ(expected, "...r...r.r");
