@@ -12,6 +12,7 @@
 #include "cohort/data/image_codec.h"
 
 #include "data_prep/convert.h"
+#include "data_prep/folds.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -349,6 +350,20 @@ ExitCode run(const RearrangeOptions& options, comm::Communicator& ranks) {
   });
   return convert(rearrangement->source, common, ranks);
 }
+
+}  // namespace
+
+void write_fold(const std::filesystem::path& dataset, const DivisionOptions& division,
+                const std::filesystem::path& out, comm::Communicator& ranks) {
+  RearrangeOptions options;
+  options.datasets = {dataset};
+  options.common.codec.clear();
+  options.common.division = division;
+  options.common.out = out;
+  static_cast<void>(run(options, ranks));
+}
+
+namespace {
 
 void add_options(CLI::App& command, RearrangeOptions& options) {
   ConvertOptions& common = options.common;

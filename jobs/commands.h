@@ -27,6 +27,7 @@ void add_explain(CLI::App& app, Job& job);
 void add_export(CLI::App& app, Job& job);
 void add_train(CLI::App& app, Job& job);
 void add_finetune(CLI::App& app, Job& job);
+void add_downstream(CLI::App& app, Job& job);
 void add_eval(CLI::App& app, Job& job);
 void add_predict(CLI::App& app, Job& job);
 void add_extract(CLI::App& app, Job& job);

@@ -1,4 +1,4 @@
-#include "cohort/eval/probe.h"
+#include "probe.h"
 
 #include <algorithm>
 #include <memory>
@@ -13,18 +13,10 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
-#include "features.h"
 #include "new_file.h"
 
 namespace cohort::jobs {
 namespace {
-
-struct ProbeOptions {
-  FeatureOptions features;
-  eval::ProbeConfig config;
-  std::string kind = "linear", select_on, save;
-  bool raw = false;
-};
 
 /// A classifier, and the share of right answers in each test split.
 struct Candidate {
@@ -148,6 +140,8 @@ void save_probe(const std::string& file, const eval::Probe& probe) {
   checkpoint::write_safetensors(file, content);
 }
 
+}  // namespace
+
 ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   refuse_existing({options.features.out, options.save}, options.features.overwrites, ranks);
   const auto owners = train::own_runs_of(
@@ -181,8 +175,6 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   present(evaluations, options.features, options.kind + "_probe.jsonl", judged.step, ranks);
   return ExitCode::done;
 }
-
-}  // namespace
 
 void add_probe(CLI::App& app, Job& job) {
   const auto options = std::make_shared<ProbeOptions>();

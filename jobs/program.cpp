@@ -52,9 +52,9 @@ int run_program(int argc, char** argv) {
                              command_line::endings_of_training()});
   app.require_subcommand(1);
   Job job;
-  for (const auto add :
-       {add_train, add_finetune, add_eval, add_predict, add_extract, add_knn, add_probe, add_explain, add_embed,
-        add_export, add_checkpoint, add_report, add_submit, add_status, add_doctor, add_configs, add_docs})
+  for (const auto add : {add_train, add_finetune, add_downstream, add_eval, add_predict, add_extract, add_knn,
+                         add_probe, add_explain, add_embed, add_export, add_checkpoint, add_report,
+                         add_submit, add_status, add_doctor, add_configs, add_docs})
     add(app, job);
   const std::span<char*> arguments(argv, static_cast<std::size_t>(argc));
   job.rest = words_for_others(argc, arguments);

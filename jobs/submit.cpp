@@ -21,6 +21,7 @@
 #include "job_records.h"
 #include "site.h"
 #include "slurm.h"
+#include "slurm_options.h"
 #include "slurm_script.h"
 #include "sweep.h"
 
@@ -30,11 +31,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SubmitOptions {
-  std::string config, site, time, after;
+  std::string config, after;
   std::vector<std::string> overrides, array, stages{"train"}, rest;
-  Resources resources;
-  std::int64_t ranks_per_node = 0, cpus_per_rank = 0;  ///< 0: chosen
-  bool dry_run = false;
+  SlurmOptions slurm;
 };
 
 const std::vector<std::string> kStages{"convert", "verify", "train", "probe", "report"};
@@ -67,28 +66,6 @@ std::vector<PlannedRun> plan_runs(const SubmitOptions& options, const fs::path& 
     runs.push_back({own, train::load_run_config(options.config, all)});
   }
   return runs;
-}
-
-Resources choose_resources(const SubmitOptions& options, const SiteConfig& site) {
-  Resources chosen = options.resources;
-  chosen.time = parse_slurm_time(options.time);
-  chosen.ranks_per_node =
-      options.ranks_per_node > 0 ? options.ranks_per_node : std::max<std::int64_t>(1, chosen.gpus_per_node);
-  chosen.cpus_per_rank = options.cpus_per_rank > 0
-                             ? options.cpus_per_rank
-                             : std::max<std::int64_t>(1, site.cpus_per_node / chosen.ranks_per_node);
-  return chosen;
-}
-
-void check_device(const train::RunConfig& config, const Resources& resources) {
-  if (config.device == train::Device::cuda && resources.gpus_per_node == 0) {
-    throw UsageError({"device is cuda, but the job asks for no GPUs", "--gpus-per-node",
-                      "give --gpus-per-node, or device=cpu"});
-  }
-  if (config.device == train::Device::cpu && resources.gpus_per_node > 0) {
-    throw UsageError({"the job asks for GPUs, but device is cpu", "--gpus-per-node",
-                      "set device=auto, or leave out --gpus-per-node"});
-  }
 }
 
 /// What would end, or go on for ever, only once the job has begun.
@@ -143,40 +120,23 @@ fs::path place_of_copy(const fs::path& folder, const std::string& text) {
 }
 
 Plan make_plan(const SubmitOptions& options) {
-  const fs::path site = site_file(options.site);
+  const fs::path site = site_file(options.slurm.site);
   const train::RunConfig config = train::load_run_config(options.config, options.overrides);
   Plan plan{options, site, load_site(site), config.run_dir, {}, {}, !options.array.empty()};
   plan.config_text = train::dump_run_config(config);
   plan.config_file = place_of_copy(plan.base / "slurm", plan.config_text);
   plan.runs = plan_runs(options, plan.base);
-  plan.resources = choose_resources(options, plan.site);
+  plan.resources = choose_resources(options.slurm, plan.site);
   const bool trains = has_stage(options, "train"), computes = trains || has_stage(options, "probe");
   for (const PlannedRun& run : plan.runs) {
-    if (computes) check_device(run.config, plan.resources);
+    if (computes) check_device(run.config.device, plan.resources);
     if (trains) check_training(run.config, plan.resources);
   }
-  if (trains && !options.dry_run) check_no_job(plan);
+  if (trains && !options.slurm.dry_run) check_no_job(plan);
   return plan;
 }
 
 // ---- the script of a stage
-
-constexpr std::string_view kThisProgram = "cohort";
-
-/// Where no site says it, this program is the running one, whatever it is called, and others lie beside it.
-fs::path program(const SiteConfig& site, std::string_view name) {
-  if (!site.programs.empty()) return site.programs / name;
-  const fs::path self = fs::read_symlink("/proc/self/exe");
-  return name == kThisProgram ? self : self.parent_path() / name;
-}
-
-/// The signal by which the program is asked to stop. mpirun ends itself at TERM, so that it comes last.
-std::string stop_signal(const train::RunConfig& config) {
-  for (const std::string& name : config.train.stop.signals) {
-    if (name != "TERM") return name;
-  }
-  return "TERM";
-}
 
 void join_words(std::vector<std::string>& words, const std::vector<std::string>& more) {
   words.insert(words.end(), more.begin(), more.end());
@@ -184,7 +144,7 @@ void join_words(std::vector<std::string>& words, const std::vector<std::string>&
 
 void plan_training(JobScript& script, const Plan& plan) {
   const train::RunConfig& config = plan.runs.front().config;
-  script.command = {program(plan.site, kThisProgram).string(), "train", plan.config_file.string()};
+  script.command = {program_of(plan.site, "cohort").string(), "train", plan.config_file.string()};
   // A job that holds GPUs must not quietly leave them alone.
   if (config.device == train::Device::automatic && plan.resources.gpus_per_node > 0)
     script.command.emplace_back("device=cuda");
@@ -194,13 +154,13 @@ void plan_training(JobScript& script, const Plan& plan) {
 }
 
 void plan_probe(JobScript& script, const Plan& plan) {
-  script.command = {program(plan.site, kThisProgram).string(), "probe"};
+  script.command = {program_of(plan.site, "cohort").string(), "probe"};
   for (const PlannedRun& run : plan.runs)
     script.runs.push_back({run.config.run_dir, {"--run", run.config.run_dir.string()}});
 }
 
 void plan_report(JobScript& script, const Plan& plan) {
-  script.command = {program(plan.site, kThisProgram).string(), "report", "--out",
+  script.command = {program_of(plan.site, "cohort").string(), "report", "--out",
                     (plan.base / "report.html").string(), "--overwrite"};
   for (const PlannedRun& run : plan.runs) script.command.push_back(run.config.run_dir.string());
   script.resources.nodes = script.resources.ranks_per_node = 1;
@@ -215,9 +175,9 @@ JobScript plan_stage(const std::string& stage, const Plan& plan) {
   if (stage == "train") plan_training(script, plan);
   if (stage == "probe") plan_probe(script, plan);
   if (stage == "report") plan_report(script, plan);
-  if (stage == "convert") script.command = {program(plan.site, "cohort-data").string(), "convert"};
+  if (stage == "convert") script.command = {program_of(plan.site, "cohort-data").string(), "convert"};
   if (stage == "verify")
-    script.command = {program(plan.site, "cohort-data").string(), "verify",
+    script.command = {program_of(plan.site, "cohort-data").string(), "verify",
                       plan.runs.front().config.data.path.string()};
   script.array = plan.array && !script.runs.empty();
   if (script.runs.empty()) script.runs.push_back({plan.base, {}});
@@ -230,58 +190,15 @@ JobScript plan_stage(const std::string& stage, const Plan& plan) {
 
 // ---- from script to job
 
-void make_script_folder(const Plan& plan) {
-  refuse_no_folder(plan.base / "slurm");
-  make_writable_folder(plan.base / "slurm");
-}
-
-/// With what it takes to run it, and unreadable for others: the environment may hold what is nobody else's
-/// business.
-fs::path write_script(const std::string& stage, const std::string& text, const Plan& plan) {
-  const fs::path file = plan.base / "slurm" / (stage + ".sbatch");
-  make_script_folder(plan);
-  write_file_atomically(file, text);
-  fs::permissions(file, fs::perms::owner_all);
-  return file;
-}
-
 void write_copy(const Plan& plan) {
-  make_script_folder(plan);
+  make_script_folder(plan.base);
   write_file_atomically(plan.config_file, plan.config_text);
   fmt::print("config: {}\n", plan.config_file.string());
-}
-
-std::string log_of(const JobScript& script, const std::string& job) {
-  std::string name = script.log;
-  for (const auto& [pattern, value] :
-       {std::pair<std::string, std::string>{"%A", job}, {"%j", job}, {"%a", "N"}, {"%%", "%"}}) {
-    if (const std::size_t at = name.rfind(pattern); at != std::string::npos)
-      name.replace(at, pattern.size(), value);
-  }
-  return name;
 }
 
 void record_job(const std::string& stage, const std::string& job, const JobScript& script) {
   for (std::size_t i = 0; i < script.runs.size(); ++i)
     add_job_record(script.runs[i].folder, {script.array ? fmt::format("{}_{}", job, i) : job, stage});
-}
-
-std::string counted(std::int64_t count, const std::string& what) {
-  return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
-}
-
-void describe(const std::string& stage, const JobScript& script, const SiteConfig& site) {
-  const Resources& resources = script.resources;
-  const std::string elements = script.array ? ", " + counted(std::ssize(script.runs), "element") : "",
-                    gpus = resources.gpus_per_node > 0 ? counted(resources.gpus_per_node, "GPU") + " a node, "
-                                                       : "",
-                    ranks = fmt::format(
-                        "{}, {} each by {}, {} a rank (OMP_NUM_THREADS={}, bound to cores), ",
-                        counted(resources.nodes, "node"), counted(resources.ranks_per_node, "rank"),
-                        config::enum_name(site.launcher), counted(resources.cpus_per_rank, "processor"),
-                        resources.cpus_per_rank);
-  fmt::print("{}{}: {}{}{}\n", stage, elements, script.launched ? ranks : "one process, ", gpus,
-             slurm_time(resources.time));
 }
 
 std::vector<std::string> dependency(const std::string& job) {
@@ -297,7 +214,7 @@ ExitCode dry_run(const Plan& plan) {
 
 ExitCode submit(const SubmitOptions& options) {
   const Plan plan = make_plan(options);
-  if (options.dry_run) return dry_run(plan);
+  if (options.slurm.dry_run) return dry_run(plan);
   fmt::print("site: {}\n",
              plan.site_file.empty() ? "the defaults, as there is no site file" : plan.site_file.string());
   struct Written {
@@ -308,8 +225,8 @@ ExitCode submit(const SubmitOptions& options) {
   if (has_stage(options, "train")) write_copy(plan);
   for (const std::string& stage : options.stages) {
     JobScript script = plan_stage(stage, plan);
-    const fs::path file = write_script(stage, batch_script(script, plan.site), plan);
-    describe(stage, script, plan.site);
+    const fs::path file = write_script(plan.base, stage, batch_script(script, plan.site));
+    describe_script(stage, script, plan.site);
     fmt::print("  script: {}\n  check:  {}\n", file.string(), check_script(file, {}));
     written.push_back({std::move(script), file});
   }
@@ -346,20 +263,7 @@ void add_submit(CLI::App& app, Job& job) {
       ->required();
   command->add_option("OVERRIDE", options->overrides,
                       "KEY=VALUE, replaces an option of the file: optimizer.lr=1e-3");
-  const auto few = CLI::Range(1, 1'000'000);
-  command->add_option("--time", options->time, "of the job: 12h, or as Slurm writes it: 12:00:00")
-      ->required();
-  command->add_option("--nodes", options->resources.nodes, "nodes; without it one")->check(few);
-  command
-      ->add_option("--ranks-per-node", options->ranks_per_node,
-                   "ranks on each node; without it one for each GPU, or one")
-      ->check(few);
-  command
-      ->add_option(
-          "--cpus-per-rank", options->cpus_per_rank,
-          "processors, and threads, of each rank; without it the site's cpus_per_node shared out, or one")
-      ->check(few);
-  command->add_option("--gpus-per-node", options->resources.gpus_per_node, "GPUs of each node")->check(few);
+  add_resource_options(*command, options->slurm).required();
   command
       ->add_option(
           "--array", options->array,
@@ -376,10 +280,6 @@ void add_submit(CLI::App& app, Job& job) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::IsMember(kStages));
-  command->add_option("--site", options->site,
-                      "settings of the cluster (slurm/site.yaml is a template); without it $COHORT_SITE, or "
-                      "~/.config/cohort/site.yaml");
-  command->add_flag("--dry-run", options->dry_run, "print the script; write and submit nothing");
   command->callback([options, &job] {
     options->rest = job.rest;
     job.program = "cohort submit";

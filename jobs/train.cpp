@@ -6,20 +6,18 @@
 
 #include <fmt/format.h>
 
-#include "cohort/checkpoint/export.h"
 #include "cohort/checkpoint/store.h"
 #include "cohort/config/load.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/terminal.h"
-#include "cohort/core/text.h"
 #include "cohort/report/report.h"
-#include "cohort/train/model.h"
 #include "cohort/train/run_config.h"
 #include "cohort/train/run_owner.h"
 #include "cohort/train/trainer.h"
 
 #include "commands.h"
+#include "finetune.h"
 #include "trained_model.h"
 
 namespace cohort::jobs {
@@ -56,27 +54,9 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
   });
 }
 
-/// Shapes, not what happens in training alone.
-bool is_of_model(const std::string& key) {
-  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling"}) {
-    if (key == other) return false;
-  }
-  if (key.starts_with("model.") && key.ends_with(".batch_norm")) return false;
-  return key.starts_with("model.") || key.starts_with("context.");
-}
-
 /// The configuration with the model of the run to fine-tune; what the command line says comes last.
 train::RunConfig config_to_finetune(const TrainOptions& options) {
-  train::ConfigFile of_run(config_of_run(options.from), {});
-  std::vector<std::string> assignments;
-  for (const config::Field& field : of_run.fields.list()) {
-    const bool are_chosen = field.key == "data.channels" && !of_run.values.data.channels.empty();
-    // Features of cls tokens may be fine-tuned to a mean of patches, not the other way round.
-    const bool is_open = field.key == "model.pooling" && of_run.values.model.pooling == nn::Pooling::cls;
-    if ((!is_of_model(field.key) && !are_chosen) || is_open) continue;
-    const std::string value = join(field.get(), ",");
-    assignments.push_back(field.key + "=" + (field.is_list ? "[" + value + "]" : value));
-  }
+  std::vector<std::string> assignments = model_of_run(options.from);
   assignments.insert(assignments.end(), options.overrides.begin(), options.overrides.end());
   train::RunConfig config = train::load_run_config(options.config, assignments);
   config.model.weights = config.run_dir / "start.safetensors";
@@ -104,8 +84,7 @@ void export_start(const TrainOptions& options, const train::RunConfig& config, c
   const checkpoint::Store store(checkpoints, ranks);
   const std::int64_t step = chosen_step(options.step, store, options.from);
   make_writable_folder(config.run_dir);
-  checkpoint::export_safetensors(
-      {checkpoints, step}, train::encoder_prefix(store.contents(step), options.part), config.model.weights);
+  export_encoder(store, {checkpoints, step}, options.part, config.model.weights);
 }
 
 ExitCode train_model(const TrainOptions& options, comm::Communicator& ranks) {

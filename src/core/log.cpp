@@ -95,6 +95,7 @@ void start_log_file(const std::filesystem::path& file) {
   if (log_rank != 0) return;
   auto sink = std::make_shared<LogFile>(file);
   sink->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
+  logger().sinks().resize(1);  // of an earlier file
   logger().sinks().push_back(std::move(sink));
 }
 

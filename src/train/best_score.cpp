@@ -128,8 +128,11 @@ BestScore::BestScore(const RunConfig& config, std::span<const std::string> names
       stopping_(config.train.early_stopping),
       values_(at::zeros({kValues})) {
   begin();
-  if (by_.empty() && stopping_.patience > 0) {
-    throw UsageError({"train.early_stopping.patience is set, but no score to go by", "checkpoint.best_by",
+  const bool stops = stopping_.patience > 0;
+  if (by_.empty() && (stops || config.schedule.plateau.patience > 0)) {
+    throw UsageError({fmt::format("{}.patience is set, but no score to go by",
+                                  stops ? "train.early_stopping" : "schedule.plateau"),
+                      "checkpoint.best_by",
                       names.empty() ? "this run makes no evaluation" : "set checkpoint.best_by=" + names[0]});
   }
   if (by_.empty() || std::find(names.begin(), names.end(), by_) != names.end()) return;

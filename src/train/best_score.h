@@ -36,10 +36,13 @@ std::optional<double> score_named(const std::string& name, const Judgement& judg
 /// better, nor is one that is as good as the best. What it knows is a buffer of the checkpoints.
 class BestScore {
  public:
-  /// Throws UsageError: best_by is none of `names`; early stopping without it.
+  /// Throws UsageError: best_by is none of `names`; early stopping or a plateau without it.
   BestScore(const RunConfig& config, std::span<const std::string> names, const TaskScores& by_task);
 
   [[nodiscard]] bool is_used() const noexcept { return !by_.empty(); }
+  [[nodiscard]] bool lower_is_better() const noexcept { return lower_is_better_; }
+  /// Which score it is: 48 bits of a checksum.
+  [[nodiscard]] std::uint64_t identity() const noexcept { return score_; }
   /// Whether a checkpoint is to be kept of an evaluation with this score.
   [[nodiscard]] bool is_best(double score) const noexcept;
   /// Whether the run is to end behind an evaluation with this score.
@@ -62,7 +65,7 @@ class BestScore {
 
   std::string by_;
   bool lower_is_better_;
-  std::uint64_t score_;  // which one: 48 bits of a checksum
+  std::uint64_t score_;
   EarlyStoppingConfig stopping_;
   at::Tensor values_;
 };

@@ -75,9 +75,9 @@ double Engine::clip_gradients() {
   return optimizer_->clip_gradients();
 }
 
-double Engine::update(const method::Step& step, double gradient_norm) {
+double Engine::update(const method::Step& step, double gradient_norm, std::int64_t reductions) {
   const TraceSpan span(TraceKind::optimizer, "update");
-  const double lr = learning_rate(config_, step.step, step.total_steps, steps_per_epoch_);
+  const double lr = learning_rate(config_, step.step, step.total_steps, steps_per_epoch_, reductions);
   optimizer_->step(lr, weight_decay(config_, step), gradient_norm);
   trained_->model.parameters_changed();
   return lr;

@@ -34,8 +34,8 @@ class Engine {
   void finish_backward();
   /// L2 norm of all gradients before clipping.
   double clip_gradients();
-  /// Moves the trained part. Returns the learning rate.
-  double update(const method::Step& step, double gradient_norm);
+  /// Moves the trained part. Returns the learning rate. `reductions`: Plateau's.
+  double update(const method::Step& step, double gradient_norm, std::int64_t reductions = 0);
   /// After update(): running statistics move, the other parts follow the trained one, then
   /// Method::after_step().
   void after_step(const method::Step& step);

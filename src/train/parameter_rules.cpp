@@ -8,6 +8,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/nn/unit_model.h"
 
 namespace cohort::train {
@@ -39,12 +40,36 @@ std::string key_of(const nn::ParameterRule& configured) {
   return configured.lr_scale ? "optimizer.lr_of" : "optimizer.no_weight_decay";
 }
 
+bool is_encoder(const nn::ParameterRule& configured) {
+  return configured.pattern == "encoder" && configured.trained;
+}
+
+/// Names in the trained part of what the method's first encoder there has besides its head.
+Names encoder_parameters(method::Method& method) {
+  const std::vector<method::Part> parts = method.parts();
+  const method::Part& trained = method::trained_part(parts);
+  std::set<const void*> found;
+  for (const method::NamedEncoder& each : method.encoders()) {
+    if (each.part != trained.name || !found.empty()) continue;
+    const std::string_view head = each.encoder->head();
+    for (const auto& parameter : each.encoder->named_parameters()) {
+      if (head.empty() || !parameter.key().starts_with(head))
+        found.insert(parameter.value().unsafeGetTensorImpl());
+    }
+  }
+  Names names;
+  for (const auto& parameter : trained.model->named_parameters()) {
+    if (found.contains(parameter.value().unsafeGetTensorImpl())) names.push_back(parameter.key());
+  }
+  return names;
+}
+
 void check_patterns(const method::Method& method, const shard::OptimizerConfig& config, const Names& names) {
   for (const nn::ParameterRule& rule : method.rules())
     COHORT_CHECK(matches_any(rule.pattern, names),
                  "a rule of the method for '{}', which no parameter is called", rule.pattern);
   for (const nn::ParameterRule& rule : shard::configured_rules(config)) {
-    if (matches_any(rule.pattern, names)) continue;
+    if (is_encoder(rule) || matches_any(rule.pattern, names)) continue;
     throw UsageError({fmt::format("no parameter is called '{}'", rule.pattern), key_of(rule),
                       did_you_mean(rule.pattern, patterns_for(names))});
   }
@@ -67,10 +92,17 @@ bool freeze_some(const nn::UnitModel& model, const std::vector<nn::ParameterRule
 
 }  // namespace
 
-std::vector<nn::ParameterRule> parameter_rules(const method::Method& method,
+std::vector<nn::ParameterRule> parameter_rules(method::Method& method,
                                                const shard::OptimizerConfig& config) {
   std::vector<nn::ParameterRule> rules = method.rules();
-  for (nn::ParameterRule& rule : shard::configured_rules(config)) rules.push_back(std::move(rule));
+  for (nn::ParameterRule& rule : shard::configured_rules(config)) {
+    if (is_encoder(rule)) {
+      for (const std::string& name : encoder_parameters(method))
+        rules.push_back({.pattern = name, .trained = false});
+    } else {
+      rules.push_back(std::move(rule));
+    }
+  }
   return rules;
 }
 

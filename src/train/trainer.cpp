@@ -18,6 +18,7 @@
 #include "cohort/core/file.h"
 #include "cohort/core/host.h"
 #include "cohort/core/log.h"
+#include "cohort/core/printable.h"
 #include "cohort/core/trace.h"
 #include "cohort/eval/picture.h"
 #include "cohort/nn/autocast.h"
@@ -32,6 +33,7 @@
 #include "train/learning_rate.h"
 #include "train/numerics.h"
 #include "train/parts.h"
+#include "train/plateau.h"
 #include "train/rank_times.h"
 #include "train/run_end.h"
 #include "train/run_folder.h"
@@ -111,6 +113,7 @@ struct Trainer::Impl {
   RunFolder folder{config.run_dir};
   std::unique_ptr<Parts> parts;
   BestScore best;  // refuses a name before anything is removed
+  Plateau plateau;
   std::int64_t total_steps;
   Material material;
   std::string trained_on;  // material.signature as checkpoints carry it
@@ -134,6 +137,7 @@ Trainer::Impl::Impl(const RunConfig& run_config, comm::Communicator& all_ranks, 
       ranks(all_ranks),
       parts(make_parts(config, ranks)),
       best(config, parts->score_names(config), parts->task_scores(config)),
+      plateau(config.schedule.plateau, best.identity(), best.lower_is_better()),
       total_steps(planned_steps(config, parts->data.steps_per_epoch())),
       material(material_of(config, parts->data)),
       trained_on(data::signature_text(material.signature)),
@@ -157,13 +161,15 @@ void Trainer::Impl::restore() {
   load_state(store, start.step, state(start.checkpoints == folder.checkpoints()), ranks);
   guard.restored();
   best.restored();
+  plateau.restored();
 }
 
-// The best evaluation is one of this run alone, and a step that is undone does not undo it.
+// The best evaluation and plateaus are those of this run alone, and a step that is undone does not undo them.
 TrainingState Trainer::Impl::state(bool with_best) {
   TrainingState state = engine.state();
   if (guard.norms().defined()) state.optional.push_back({"/numerics/gradient_norms", guard.norms()});
   if (with_best && best.is_used()) state.optional.push_back(best.buffer());
+  if (with_best && plateau.is_used()) state.optional.push_back(plateau.buffer());
   return state;
 }
 
@@ -258,7 +264,7 @@ void Trainer::Impl::train_step(BatchFeeder& feeder, std::int64_t step) {
     answer(trouble, batch, where, totals, norm);
     return stages.end_step();
   }
-  const double lr = engine.update(where, norm);
+  const double lr = engine.update(where, norm, plateau.reductions());
   guard.passed(norm);
   stages.enter(step + 1, Stage::ema);
   engine.after_step(where);
@@ -419,6 +425,9 @@ Verdict Trainer::Impl::weigh(const Judgement& judgement, std::int64_t steps_done
               checkpoint::Store(folder.checkpoints(), ranks), record, ranks);
   }
   best.note(score, steps_done);
+  if (plateau.is_used() && plateau.note(score))
+    log_info(fmt::format("{} no longer gets better: the learning rate falls, for the {}. time",
+                         printable(config.checkpoint.best_by), plateau.reductions()));
   return is_last && steps_done < total_steps ? Verdict::over : Verdict::go_on;
 }
 

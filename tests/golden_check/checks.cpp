@@ -21,6 +21,8 @@ const std::map<std::string, Check>& checks() {
       {"reports.seg_linear", check_seg_linear},
       {"reports.seg_unet", check_seg_unet},
       {"reports.supervised_multilabel", check_supervised_multilabel},
+      {"reports.runs_interval", check_runs_interval},
+      {"reports.schedules", check_schedules},
       {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},

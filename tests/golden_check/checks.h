@@ -52,6 +52,10 @@ void check_resnet(Comparison& file);
 void check_deit(Comparison& file);
 void check_pos_resize(Comparison& file);
 
+// studies.cpp
+void check_runs_interval(Comparison& file);
+void check_schedules(Comparison& file);
+
 // text.cpp
 void check_byte_pair(Comparison& file);
 void check_collate(Comparison& file);

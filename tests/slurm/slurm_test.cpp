@@ -227,6 +227,22 @@ TEST_F(SlurmCluster, AJobThatLosesANodeGoesOn) {
   expect_undisturbed(folder);
 }
 
+TEST_F(SlurmCluster, AStudyIsArraysOfRunsAndATable) {
+  const fs::path tests = COHORT_TEST_DATA, out = run("study");
+  const Outcome outcome = spawn(
+      fmt::format(
+          "{} downstream {} --from random --modes finetuned --runs 2 --lr-search 1e-3,1e-4 --out {} --submit "
+          "--time 10min --set data.path={} --set train.max_steps=4 --set eval.splits=[test] --set "
+          "checkpoint.best_by=test/loss",
+          COHORT_PROGRAM, (tests / ".." / "configs" / "tests" / "nuclei.yaml").string(), out.string(),
+          (tests / "data" / "nuclei").string()),
+      60);
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+  for (const char* stage : {": prepare", ": search", ": runs", ": table"}) EXPECT_TRUE(outcome.says(stage));
+  EXPECT_TRUE(wait_for([&] { return fs::exists(out / "table.md"); })) << logs();
+  EXPECT_EQ(content(out / "table.md").find("Not all runs"), std::string::npos) << content(out / "table.md");
+}
+
 // The variable is srun's. Both steps have it, since without it ranks of two nodes crash in MPI_Init now and
 // then; the processes of the first do not see it.
 TEST_F(SlurmCluster, TheDoctorWantsBarriersThatHoldRanksBack) {

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -107,6 +108,41 @@ TEST_F(BestCheckpoint, IsKeptAndTheRunEndsEarly) {
   const RunConfig calm = run("calm", 3);
   ASSERT_EQ(train(calm), ExitCode::done);
   EXPECT_EQ(course(longer), course(calm));
+}
+
+std::vector<double> rates_of(const fs::path& run) {
+  std::vector<double> rates;
+  for (const auto& line : lines_of(run, "step")) rates.push_back(line.at("lr"));
+  return rates;
+}
+
+// With the checkpoint of each of some steps as the newest, before and behind the evaluations that lower it.
+TEST_F(BestCheckpoint, TheLearningRateOfAPlateauIsTheSameWhereverTheRunWasKilled) {
+  RunConfig calm = run("calm", 0);
+  calm.train.max_steps = 24;
+  calm.schedule.plateau = {.patience = 1, .factor = 0.25, .min_lr = 1e-3};
+  calm.checkpoint.every_steps = 1;
+  calm.checkpoint.keep_last = 99;
+  ASSERT_EQ(train(calm), ExitCode::done);
+  const std::vector<double> rates = rates_of(calm.run_dir);
+  ASSERT_EQ(rates.size(), 24U);
+  EXPECT_EQ(rates[3], 2e-2);  // behind the warm-up there is no cosine
+  EXPECT_EQ(rates.back(), 1e-3);
+  const std::set<double> different(rates.begin() + 3, rates.end());
+  EXPECT_EQ(different, (std::set<double>{1e-3, 1.25e-3, 5e-3, 2e-2}));
+  for (const std::int64_t step : {5, 10, 12, 13, 18, 20}) {
+    SCOPED_TRACE(step);
+    RunConfig killed = calm;
+    killed.run_dir += fmt::format("_{}", step);
+    on_first_rank([&] {
+      fs::copy(calm.run_dir, killed.run_dir, fs::copy_options::recursive);
+      for (std::int64_t later = step + 1; later <= 24; ++later) fs::remove_all(store(killed).path_of(later));
+    });
+    ASSERT_EQ(train(killed), ExitCode::done);
+    EXPECT_EQ(rates_of(killed.run_dir), rates);
+    expect_same_weights(calm.run_dir / "weights.safetensors", killed.run_dir / "weights.safetensors");
+    world.barrier();
+  }
 }
 
 // As if the run had been killed with the checkpoint of each of its steps as the newest, before or after

@@ -334,5 +334,16 @@ TEST_F(RuledRun, DoesNotGoOnWithOtherFrozenParameters) {
   EXPECT_EQ(refusal(run), "");
 }
 
+TEST(Rules, TheWordEncoderFreezesAllButTheHead) {
+  auto world = test::world();
+  testing::SharedFolder folder{world};
+  testing::write_tiny_dataset(folder.path() / "tiny", world);
+  RunConfig config = tiny_run(folder.path(), "frozen");
+  config.optimizer.frozen = {"encoder"};
+  Trainer trainer(config, world);
+  for (const auto& parameter : trainer.model().named_parameters())
+    EXPECT_EQ(parameter.value().requires_grad(), parameter.key().starts_with("head.")) << parameter.key();
+}
+
 }  // namespace
 }  // namespace cohort::train

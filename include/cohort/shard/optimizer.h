@@ -57,8 +57,8 @@ struct OptimizerConfig {
     visit("clip_norm", clip_norm, "largest norm of gradients; 0: no clipping", config::Range{0.0, 1e6});
     visit("clip", clip, "whether clip_norm bounds all gradients together or those of each parameter");
     visit("frozen", frozen,
-          "parameters that keep their first values, as patterns of their names (docs/optimizers.md); "
-          "[blocks.0.*]");
+          "parameters that keep their first values, as patterns of their names (docs/optimizers.md), "
+          "[blocks.0.*]; encoder: all but those of the head");
     visit("lr_of", lr_of, "factors of the learning rate of parameters, as PATTERN=FACTOR; [\"head.*=10\"]");
     visit("no_weight_decay", no_weight_decay,
           "parameters without weight decay, besides vectors and biases, as patterns; [cls_token, pos_embed]");
