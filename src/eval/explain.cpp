@@ -15,6 +15,7 @@
 #include "cohort/nn/explain.h"
 
 #include "eval/passes.h"
+#include "eval/unit_rows.h"
 
 namespace cohort::eval {
 namespace {
@@ -134,14 +135,6 @@ nn::VisionTransformer& explainable(nn::Encoder& model) {
   }
   return *transformer;
 }
-
-namespace {
-
-at::Tensor unit_rows(const at::Tensor& rows) {
-  return rows / rows.norm(2, 1, true).clamp_min(1e-12);
-}
-
-}  // namespace
 
 SimilarImages::SimilarImages(const at::Tensor& queries, std::int64_t k, at::Tensor own)
     : queries_(unit_rows(queries)),
