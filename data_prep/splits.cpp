@@ -1,12 +1,12 @@
 #include "data_prep/splits.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <cmath>
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -123,22 +123,23 @@ void for_chosen(const Divisible& images, const Use& use) {
 /// By class, at random within it. A number has the first bits of an image's place above the image, so that
 /// both take 8 bytes: where these bits are alike, places are computed again.
 std::vector<std::uint64_t> drawn_images(const Divisible& images, std::int64_t count, std::uint64_t seed) {
-  const std::uint64_t image_bits = std::bit_ceil(static_cast<std::uint64_t>(images.ids.size()) + 1) - 1;
+  constexpr std::uint64_t kImage = (std::uint64_t{1} << 36) - 1;
+  COHORT_CHECK(std::cmp_less_equal(images.ids.size(), kImage), "{} images to divide", images.ids.size());
   std::vector<std::uint64_t> drawn;
   drawn.reserve(static_cast<std::size_t>(count));
   for_chosen(images, [&](std::int64_t i) {
-    drawn.push_back((random_place(images.ids[i], seed) & ~image_bits) | static_cast<std::uint64_t>(i));
+    drawn.push_back((random_place(images.ids[i], seed) & ~kImage) | static_cast<std::uint64_t>(i));
   });
-  const auto image_of = [&](std::uint64_t number) { return static_cast<std::int64_t>(number & image_bits); };
+  const auto image_of = [&](std::uint64_t number) { return static_cast<std::int64_t>(number & kImage); };
   std::sort(drawn.begin(), drawn.end(), [&](std::uint64_t a, std::uint64_t b) {
     const std::size_t left = class_of(images, image_of(a)), right = class_of(images, image_of(b));
     if (left != right) return left < right;
-    if (((a ^ b) & ~image_bits) != 0) return a < b;
+    if (((a ^ b) & ~kImage) != 0) return a < b;
     const std::string_view id = images.ids[image_of(a)], other = images.ids[image_of(b)];
     const std::uint64_t place = random_place(id, seed), other_place = random_place(other, seed);
     return place != other_place ? place < other_place : id < other;
   });
-  for (std::uint64_t& number : drawn) number &= image_bits;
+  for (std::uint64_t& number : drawn) number &= kImage;
   return drawn;
 }
 

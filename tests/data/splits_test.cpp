@@ -124,9 +124,9 @@ std::vector<std::int32_t> divided_by_whole_places(const std::vector<std::string>
 }
 
 TEST(Divide, DrawsByClassThenPlace) {
-  const auto ids = names(4000);
+  const auto ids = names(200'000);  // of which some have places that begin alike
   std::vector<std::int32_t> classes;
-  for (std::int32_t i = 0; i < 4000; ++i) classes.push_back(i * i % 3);
+  for (std::int32_t i = 0; i < 200'000; ++i) classes.push_back(i % 7 % 3);
   const data::PackedTexts packed_ids = ids;
   const Divisible images{
       .ids = packed_ids, .label = "kind", .classes = packed(classes), .class_names = names(3, "class")};
