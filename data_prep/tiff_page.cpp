@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "cohort/core/read_at.h"
+
 namespace cohort::data_prep {
 namespace {
 
