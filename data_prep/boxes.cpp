@@ -90,7 +90,7 @@ FieldSource instance_boxes(const std::string& text, const std::vector<FieldSourc
                     [read](const data::Field&, std::int64_t index, const ImageChange& change) {
                       return box_values(read.boxes(index), change);
                     }};
-  boxes.content = checksum(std::as_bytes(std::span(text)));
+  boxes.content = [sum = checksum(std::as_bytes(std::span(text)))] { return sum; };
   return boxes;
 }
 

@@ -1,12 +1,15 @@
 #include "data_prep/coco.h"
 
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <numeric>
 #include <optional>
 #include <set>
+#include <span>
 #include <stdexcept>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 
@@ -99,7 +102,9 @@ struct OpenReference {
 /// Takes each entry of the three lists as soon as it was read, and drops it.
 class CocoReader {
  public:
-  CocoReader(CocoFile& file, const std::vector<std::string>& facts) : file_(file), facts_(facts) {}
+  CocoReader(CocoFile& file, const std::vector<std::string>& facts) : file_(file), facts_(facts) {
+    file_.facts.resize(facts.size());
+  }
 
   void read() {
     static_cast<void>(open_file(file_.path));  // refuses what is no file
@@ -158,10 +163,8 @@ class CocoReader {
   void add_image(const Json& entry) {
     constexpr std::int64_t kMostSide = 1 << 20;
     const std::string where = here();
-    CocoImage image{coco_text(entry, "file_name", where),
-                    coco_integer(entry, "height", where),
-                    coco_integer(entry, "width", where),
-                    {}};
+    CocoImage image{coco_text(entry, "file_name", where), coco_integer(entry, "height", where),
+                    coco_integer(entry, "width", where)};
     for (const std::int64_t side : {image.height, image.width}) {
       if (side < 1 || side > kMostSide) refuse_coco(fmt::format("{} is no size of an image", side), where);
     }
@@ -171,9 +174,9 @@ class CocoReader {
     for (const auto& [key, value] : entry.items()) {
       if (value.is_primitive()) file_.keys.insert(key);
     }
-    for (const std::string& fact : facts_) {
-      const auto found = entry.find(fact);
-      image.facts.push_back(found != entry.end() && found->is_primitive() ? fact_text(*found) : "");
+    for (std::size_t fact = 0; fact < facts_.size(); ++fact) {
+      const auto found = entry.find(facts_[fact]);
+      file_.facts[fact].push_back(found != entry.end() && found->is_primitive() ? fact_text(*found) : "");
     }
     file_.images.push_back(std::move(image));
   }
@@ -280,6 +283,34 @@ std::vector<RunLengths> regions_of(const Json& entry, const CocoImage& image, co
   return regions;
 }
 
+/// How many there are, and their bytes.
+template <class Value>
+void append_values(std::string& text, std::span<const Value> values) {
+  static_assert(std::is_trivially_copyable_v<Value>);
+  const std::size_t count = values.size();
+  const auto append = [&](const void* from, std::size_t bytes) {
+    text.append(static_cast<const char*>(from), bytes);
+  };
+  append(&count, sizeof count);
+  append(values.data(), values.size_bytes());
+}
+
+template <class Value>
+std::vector<Value> taken_values(std::string_view& text) {
+  std::size_t count = 0;
+  COHORT_CHECK(text.size() >= sizeof count, "{} bytes of a COCO file", text.size());
+  std::memcpy(&count, text.data(), sizeof count);
+  text.remove_prefix(sizeof count);
+  COHORT_CHECK(text.size() / sizeof(Value) >= count, "{} bytes for {} values", text.size(), count);
+  std::vector<Value> values(count);
+  if (count > 0) std::memcpy(values.data(), text.data(), count * sizeof(Value));
+  text.remove_prefix(count * sizeof(Value));
+  return values;
+}
+
+/// Height and width of an image, and the length of its name.
+using Entry = std::array<std::int64_t, 3>;
+
 Json read_entry(std::istream& stream, const CocoFile::Place& place, const std::string& where) {
   std::string text(static_cast<std::size_t>(place.bytes), '\0');
   stream.seekg(place.offset);
@@ -296,6 +327,45 @@ CocoFile read_coco(const std::filesystem::path& file, const std::vector<std::str
   coco.path = file;
   CocoReader(coco, facts).read();
   return coco;
+}
+
+std::string packed_coco(const CocoFile& file) {
+  std::string names, text;
+  std::vector<Entry> entries;
+  for (const CocoImage& image : file.images) {
+    names += image.file;
+    entries.push_back({image.height, image.width, std::ssize(image.file)});
+  }
+  const std::string categories =
+      Json{file.categories, std::vector(file.type_of.begin(), file.type_of.end())}.dump();
+  append_values(text, std::span<const char>(file.path.native()));
+  append_values(text, std::span<const char>(categories));
+  append_values(text, std::span<const char>(names));
+  append_values(text, std::span<const Entry>(entries));
+  append_values(text, std::span<const CocoFile::Place>(file.annotations));
+  append_values(text, std::span<const std::size_t>(file.first));
+  append_values(text, std::span<const std::int32_t>(file.crowds));
+  return text;
+}
+
+CocoFile unpacked_coco(std::string_view packed) {
+  CocoFile file;
+  const std::vector<char> path = taken_values<char>(packed), text = taken_values<char>(packed),
+                          names = taken_values<char>(packed);
+  file.path = std::string(path.begin(), path.end());
+  const Json categories = Json::parse(text);
+  categories.at(0).get_to(file.categories);
+  for (const auto& [id, type] : categories.at(1).get<std::vector<std::pair<std::int64_t, std::int64_t>>>())
+    file.type_of.emplace(id, type);
+  auto name = names.begin();
+  for (const auto& [height, width, length] : taken_values<Entry>(packed)) {
+    file.images.push_back({std::string(name, name + length), height, width});
+    name += length;
+  }
+  file.annotations = taken_values<CocoFile::Place>(packed);
+  file.first = taken_values<std::size_t>(packed);
+  file.crowds = taken_values<std::int32_t>(packed);
+  return file;
 }
 
 std::vector<CocoObject> read_coco_objects(const CocoFile& file, std::size_t image, bool with_regions) {

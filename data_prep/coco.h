@@ -5,9 +5,11 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data_prep/run_lengths.h"
+#include "data_prep/texts.h"
 
 namespace cohort::data_prep {
 
@@ -15,7 +17,6 @@ namespace cohort::data_prep {
 struct CocoImage {
   std::string file;  ///< file_name
   std::int64_t height = 0, width = 0;
-  std::vector<std::string> facts;  ///< values of the keys that were asked for; empty: it has no such key
 };
 
 /// What a COCO file holds (cocodataset.org, "Data format", "Object Detection"), but for the annotations,
@@ -33,10 +34,16 @@ struct CocoFile {
   std::vector<std::size_t> first;                ///< of each image, and behind the last
   std::vector<std::int32_t> crowds;              ///< numbers of annotations that are groups: iscrowd
   std::set<std::string> keys;                    ///< of images whose values are no lists or objects
+  std::vector<Categories>
+      facts;  ///< of the keys that were asked for, one an image; empty: it has no such key
 };
 
 /// Reads entry by entry: no more than one is in memory. `facts`: keys of images to keep. Throws DataError.
 CocoFile read_coco(const std::filesystem::path& file, const std::vector<std::string>& facts);
+
+/// As bytes, for another rank of the same program: without facts and keys, which one rank alone needs.
+std::string packed_coco(const CocoFile& file);
+CocoFile unpacked_coco(std::string_view packed);
 
 /// An annotation.
 struct CocoObject {

@@ -59,9 +59,10 @@ std::uint64_t fingerprint(const Plan& plan, const Source& source, std::uint64_t 
   for (const auto& context : description.contexts) add(context.name + "\n" + join(context.values, "\n"));
   for (std::size_t i = 0; i < description.fields.size(); ++i) {
     const data::Field& field = description.fields[i];
+    const auto& content = source.fields[i].content;
     add(fmt::format("field {} {} {} {}\n{}\n{}\n{}", field.name, data::field_kind_name(field.kind),
                     data::value_type_name(field.type), data::codec_name(field.codec), field.of,
-                    join(field.names, "\n"), checksum_text(source.fields[i].content)));
+                    join(field.names, "\n"), checksum_text(content ? content() : 0)));
     sum.update(std::as_bytes(std::span(field.shape)));
   }
   for (const auto& split : description.splits) add(split.name);
@@ -84,7 +85,8 @@ std::uint64_t files_fingerprint(const Source& source, comm::Communicator& ranks)
   std::uint64_t sum = 0;
   if (source.path) sum += fingerprint_of(std::ssize(source.ids), source.path, ranks);
   for (const FieldSource& field : source.fields) {
-    if (field.path) sum = 31 * sum + fingerprint_of(std::ssize(source.ids), field.path, ranks);
+    const bool is_mask = field.field.kind == data::FieldKind::mask;
+    if (field.path) sum = 31 * sum + fingerprint_of(std::ssize(source.ids), field.path, ranks, is_mask);
   }
   if (source.archives.empty()) return sum;
   const auto archive = [&](std::int64_t i) { return source.archives[static_cast<std::size_t>(i)]; };

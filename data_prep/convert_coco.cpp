@@ -1,6 +1,7 @@
 // cohort-data convert coco: images with the boxes, and the masks, of COCO's JSON files.
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -21,6 +22,7 @@ struct CocoOptions {
   std::vector<std::string> files;             // "FILE" or "FILE=SPLIT"
   std::vector<std::filesystem::path> images;  // none: beside the files; one, or one for each file
   std::string masks;                          // class, instance; empty: none
+  bool prefix_ids = false;
   FieldOptions fields;
   FactOptions facts{.by = "file_name"};
   ConvertOptions common;
@@ -44,14 +46,20 @@ class CocoImages {
  public:
   /// Collective.
   CocoImages(const CocoOptions& options, comm::Communicator& ranks) : options_(options) {
+    facts_ = wanted_facts(options_.facts, options_.common);
+    comm::together(ranks, [&] { check_folders(); });
+    for (const std::string& text : options.files) add_file(text, ranks);
     comm::together(ranks, [&] {
-      read_files();
-      read_facts(source, options.facts, options.common,
-                 [this](const std::string& name, const std::string& option) { return fact(name, option); });
+      add_images();
+      read_facts(
+          source, options.facts, options.common,
+          [this](const std::string& name, const std::string& option) { return fact(name, option); }, ranks);
       const bool has_splits = files_.size() > 1 || options.files.front() != files_.front().path;
       if (source.splits.empty() && has_splits) source.splits = splits_of_files();
       add_fields();
-      if (ranks.rank() == 0 && !options.common.skips_damaged()) check_files();
+      if (ranks.rank() != 0) return;
+      check_ids();
+      if (!options.common.skips_damaged()) check_files();
     });
     source.path = [this](std::int64_t i) { return path(i); };
     source.image = [this](std::int64_t i) {
@@ -70,26 +78,61 @@ class CocoImages {
     std::size_t file, image;
   };
 
-  void read_files() {
+  void check_folders() const {
     if (options_.images.size() > 1 && options_.images.size() != options_.files.size())
       throw UsageError(
           {fmt::format("{} folders are named for {} files", options_.images.size(), options_.files.size()),
            "--images", "name one for all files, or one for each in their order"});
-    facts_ = wanted_facts(options_.facts, options_.common);
-    for (const std::string& text : options_.files) {
+  }
+
+  /// Collective. One rank parses the file.
+  void add_file(const std::string& text, comm::Communicator& ranks) {
+    const bool is_first = ranks.rank() == 0;
+    CocoFile read;
+    std::string packed;
+    comm::together(ranks, [&] {
       auto [file, split] = file_and_split(text);
       splits_.push_back(std::move(split));
-      files_.push_back(read_coco(file, facts_));
-      check_categories(files_.back(), files_.front());
       source.archives.push_back(file);
-      for (const std::int32_t number : files_.back().crowds)
+      if (!is_first) return;
+      read = read_coco(file, facts_);
+      if (ranks.size() > 1) packed = packed_coco(read);
+    });
+    packed = ranks.broadcast_text(std::move(packed));
+    comm::together(ranks, [&] {
+      files_.push_back(is_first ? std::move(read) : unpacked_coco(packed));
+      check_categories(files_.back(), files_.front());
+    });
+  }
+
+  void add_images() {
+    for (std::size_t file = 0; file < files_.size(); ++file) {
+      for (const std::int32_t number : files_[file].crowds)
         source.left_out.add("crowds (iscrowd), which are no boxes", fmt::format("annotations[{}]", number));
-      for (std::size_t i = 0; i < files_.back().images.size(); ++i) {
-        rows_.push_back({files_.size() - 1, i});
-        source.ids.push_back(files_.back().images[i].file);
-      }
+      for (std::size_t i = 0; i < files_[file].images.size(); ++i) rows_.push_back({file, i});
     }
+    source.ids = {std::ssize(rows_), [this](std::int64_t i) {
+                    return (options_.prefix_ids ? splits_[row(i).file] + "/" : "") + image(i).file;
+                  }};
     source.where = files_.front().path.string();
+  }
+
+  /// Throws DataError for two images with one id.
+  void check_ids() const {
+    const std::optional<std::string> twice = data::repeated_text(source.ids.packed());
+    if (!twice) return;
+    std::vector<Row> rows;
+    for (std::size_t i = 0; i < rows_.size() && rows.size() < 2; ++i) {
+      if (source.ids[i] == *twice) rows.push_back(rows_[i]);
+    }
+    const auto place = [&](const Row& row) {
+      return fmt::format("{}, images[{}]", files_[row.file].path.string(), row.image);
+    };
+    throw DataError({fmt::format("two images are called '{}'", *twice),
+                     place(rows.front()) + " and " + place(rows.back()),
+                     rows.front().file == rows.back().file || options_.prefix_ids
+                         ? "remove one of them, or rename it"
+                         : "tell them apart by the names of their splits: --prefix-ids"});
   }
 
   [[nodiscard]] const Row& row(std::int64_t index) const { return rows_[static_cast<std::size_t>(index)]; }
@@ -115,21 +158,18 @@ class CocoImages {
     }
   }
 
-  [[nodiscard]] std::vector<std::string> splits_of_files() const {
-    std::vector<std::string> splits;
-    for (const Row& each : rows_) splits.push_back(splits_[each.file]);
-    return splits;
+  [[nodiscard]] Categories splits_of_files() const {
+    return {std::ssize(rows_), [this](std::int64_t i) { return splits_[row(i).file]; }};
   }
 
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name, const std::string& option) const {
+  [[nodiscard]] Categories fact(const std::string& name, const std::string& option) const {
     std::set<std::string> known;
     for (const CocoFile& file : files_) known.insert(file.keys.begin(), file.keys.end());
     check_fact(name, {known.begin(), known.end()}, option);
     const auto place =
         static_cast<std::size_t>(std::find(facts_.begin(), facts_.end(), name) - facts_.begin());
-    std::vector<std::string> values;
-    for (std::int64_t i = 0; i < std::ssize(rows_); ++i) values.push_back(image(i).facts[place]);
-    return values;
+    return {std::ssize(rows_),
+            [this, place](std::int64_t i) { return files_[row(i).file].facts[place][row(i).image]; }};
   }
 
   void add_fields() {
@@ -258,6 +298,9 @@ void add_convert_coco(CLI::App& convert, Action& action) {
           "field `mask`, drawn of the segmentations: the class of each pixel, 0 the background, or the "
           "number of the box that it belongs to, from 1")
       ->check(CLI::IsMember({"class", "instance"}));
+  command.add_flag(
+      "--prefix-ids", options->prefix_ids,
+      "put the name of its split before the id of each image, where files have images of one name");
   options->fields.add_codecs_to(command);
   options->facts.add_to(command, "fact");
   finish_convert<CocoOptions>(command, action, options, convert_coco);

@@ -67,7 +67,7 @@ class DicomFiles {
     };
     source.image = [this](std::int64_t i) { return image(frames_[static_cast<std::size_t>(i)]); };
     source.content = checksum_of(fmt::format("window {} type {}", options.window, options.type));
-    comm::together(ranks, [&] { read_facts(source, options.facts, options.common, facts()); });
+    comm::together(ranks, [&] { read_facts(source, options.facts, options.common, facts(), ranks); });
   }
   DicomFiles(const DicomFiles&) = delete;
   DicomFiles& operator=(const DicomFiles&) = delete;
@@ -78,11 +78,13 @@ class DicomFiles {
   [[nodiscard]] std::filesystem::path path(std::size_t file) const { return options_.root / paths_[file]; }
 
   void read_headers(comm::Communicator& ranks) {
-    const std::vector<std::string> headers = shared_texts(
-        std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); });
+    const bool is_first = ranks.rank() == 0;
+    share_texts(
+        std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); },
+        [&](std::int64_t i, const std::string& header) {
+          add(static_cast<std::size_t>(i), nlohmann::json::parse(header), is_first);
+        });
     comm::together(ranks, [&] {
-      for (std::size_t file = 0; file < paths_.size(); ++file)
-        add(file, nlohmann::json::parse(headers[file]));
       if (source.ids.empty())
         throw DataError({"no DICOM file has an image", source.where, "check the path and the options"});
     });
@@ -102,30 +104,30 @@ class DicomFiles {
     return text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 
-  void add(std::size_t file, const nlohmann::json& header) {
+  /// `has_facts`: facts are kept here.
+  void add(std::size_t file, const nlohmann::json& header, bool has_facts) {
     if (header.is_string()) return source.left_out.add("DICOM files that cannot be read", paths_[file]);
     const auto frames = header.front().get<std::int64_t>();
     if (frames == 0) return source.left_out.add("DICOM files without an image", paths_[file]);
     for (std::int64_t frame = 0; frame < frames; ++frame) {
       source.ids.push_back(frames == 1 ? paths_[file] : fmt::format("{}_{:06}", paths_[file], frame));
       frames_.push_back({file, frame});
-      for (std::size_t tag = 0; tag < tags_.size(); ++tag)
+      for (std::size_t tag = 0; tag < tags_.size() && has_facts; ++tag)
         found_[tags_[tag]].push_back(header[tag + 1].get<std::string>());
     }
   }
 
   [[nodiscard]] Facts facts() const {
-    return [this](const std::string& name, const std::string& option) {
+    return [this](const std::string& name, const std::string& option) -> Categories {
       if (name == kFile) return files_of_frames();
       check_tag(name, option);
       return found_.at(name);
     };
   }
 
-  [[nodiscard]] std::vector<std::string> files_of_frames() const {
-    std::vector<std::string> files;
-    for (const Frame& frame : frames_) files.push_back(paths_[frame.file]);
-    return files;
+  [[nodiscard]] Categories files_of_frames() const {
+    return {std::ssize(frames_),
+            [this](std::int64_t i) { return paths_[frames_[static_cast<std::size_t>(i)].file]; }};
   }
 
   [[nodiscard]] Image image(const Frame& frame) {
@@ -138,7 +140,7 @@ class DicomFiles {
   DicomValues values_;
   std::vector<std::string> tags_, paths_;
   std::vector<Frame> frames_;
-  std::map<std::string, std::vector<std::string>> found_;  // of a tag, one an image
+  std::map<std::string, Categories> found_;  // of a tag, one an image, on the first rank
   std::optional<DicomFile> open_;
   std::size_t open_file_ = 0;
 };

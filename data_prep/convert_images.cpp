@@ -234,7 +234,8 @@ void check_said_once(const Level& level, const Source& source) {
 
 /// What files of OME-TIFF, a table and then the folders say of the images.
 void read_all_facts(Source& source, const ImagesOptions& options, const std::string& layout,
-                    const OmeImages* ome) {
+                    const OmeImages* ome, const comm::Communicator& ranks) {
+  if (ranks.rank() != 0) return;  // it alone needs them
   const auto fact = [&](const std::string& name, const std::string& option) -> Categories {
     check_fact(name, facts_of_images(), option);
     if (ome != nullptr) return ome->fact(name);
@@ -244,7 +245,7 @@ void read_all_facts(Source& source, const ImagesOptions& options, const std::str
               return is_file ? ids[static_cast<std::size_t>(i)] : std::string();
             }};
   };
-  read_facts(source, options.facts, options.common, fact);
+  read_facts(source, options.facts, options.common, fact, ranks);
   const std::vector<Level> levels = parse_layout(layout);
   const bool has_split =
       std::any_of(levels.begin(), levels.end(), [](const Level& level) { return level.kind == "split"; });
@@ -270,7 +271,7 @@ ExitCode run(const ImagesOptions& options, comm::Communicator& ranks) {
   Source source = ome ? std::move(ome->source) : source_of_files(options.root, paths, options.axes);
   paths = {};  // the source has them, packed
   source.left_out = std::move(left_out);
-  comm::together(ranks, [&] { read_all_facts(source, options, layout, ome ? &*ome : nullptr); });
+  comm::together(ranks, [&] { read_all_facts(source, options, layout, ome ? &*ome : nullptr, ranks); });
   source.fields = folder_fields(options.fields, options.common, source.ids, ranks);
   comm::together(ranks, [&] { add_instance_boxes(source.fields, options.fields, options.common); });
   return convert(source, options.common, ranks);

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <optional>
 #include <span>
-#include <unordered_map>
 
 #include <fmt/format.h>
 
@@ -89,15 +88,16 @@ void check_files(const Texts& files, const ManifestOptions& options, const std::
   }
 }
 
-/// What a table says of an image, to be compared.
-std::vector<std::string> facts_of(const Source& source, std::size_t index) {
-  std::vector<std::string> facts;
-  if (!source.splits.empty()) facts.push_back(source.splits[index]);
+/// The checksum of what a table says of an image, to be compared.
+std::uint64_t facts_of(const Source& source, std::size_t index) {
+  std::string facts;
+  const auto add = [&](const Categories& values) { facts += values[index] + '\0'; };
+  if (!source.splits.empty()) add(source.splits);
   for (const auto* columns : {&source.labels, &source.contexts}) {
-    for (const Column& column : *columns) facts.push_back(column.values[index]);
+    for (const Column& column : *columns) add(column.values);
   }
-  if (!source.groups.values.empty()) facts.push_back(source.groups.values[index]);
-  return facts;
+  if (!source.groups.values.empty()) add(source.groups.values);
+  return checksum(std::as_bytes(std::span(facts)));
 }
 
 std::string plain_path(const Texts& files, std::size_t index) {
@@ -125,15 +125,22 @@ std::vector<std::uint64_t> repeated_paths(const Texts& files) {
 /// of their own. Else throws DataError.
 void check_contradictions(const Source& source, const Texts& files, const LargeTable& table, bool have_ids) {
   const std::vector<std::uint64_t> repeated = repeated_paths(files);
-  std::unordered_map<std::string, std::size_t> first_of;
+  struct First {
+    std::int64_t line = -1;
+    std::uint64_t facts = 0;
+  };
+  std::vector<First> first_lines(repeated.size());  // lines are read once, one after another
   for (std::size_t i = 0; i < files.size() && !repeated.empty(); ++i) {
     const std::string file = plain_path(files, i);
     const std::uint64_t sum = checksum(std::as_bytes(std::span(file)));
-    if (!std::binary_search(repeated.begin(), repeated.end(), sum)) continue;
-    const auto [first, is_new] = first_of.emplace(file, i);
-    if (is_new || facts_of(source, first->second) == facts_of(source, i)) continue;
-    const std::string places = fmt::format("{} and {}", table.place(static_cast<std::int64_t>(first->second)),
-                                           table.place(static_cast<std::int64_t>(i)));
+    const auto found = std::lower_bound(repeated.begin(), repeated.end(), sum);
+    if (found == repeated.end() || *found != sum) continue;
+    First& first = first_lines[static_cast<std::size_t>(found - repeated.begin())];
+    const std::uint64_t facts = facts_of(source, i);
+    if (first.line < 0) first = {static_cast<std::int64_t>(i), facts};
+    if (first.facts == facts || plain_path(files, static_cast<std::size_t>(first.line)) != file) continue;
+    const std::string places =
+        fmt::format("{} and {}", table.place(first.line), table.place(static_cast<std::int64_t>(i)));
     if (have_ids)
       return log_warning(fmt::format("lines with ids of their own say different things of one file: {}, {}",
                                      printable(files[i]), printable(places)));

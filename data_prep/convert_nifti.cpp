@@ -61,8 +61,12 @@ class NiftiFiles {
     source.where = options.root.string();
     const bool skips = options.common.skips_damaged();
     paths_ = files_below(options.root, "NIfTI file (.nii, .nii.gz)", is_nifti, skips, source.left_out, ranks);
-    const std::vector<std::string> headers = shared_texts(
-        std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); });
+    const bool is_first = ranks.rank() == 0;
+    share_texts(
+        std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); },
+        [&](std::int64_t i, const std::string& header) {
+          add(static_cast<std::size_t>(i), nlohmann::json::parse(header), is_first);
+        });
     for (std::size_t file = 0; file < paths_.size(); ++file) source.archives.push_back(path(file));
     source.content = checksum_of("axis " + options.axis + (options.volumes ? ", volumes" : ""));
     source.place = [this](std::int64_t i) {
@@ -70,12 +74,11 @@ class NiftiFiles {
     };
     source.image = [this](std::int64_t i) { return read(slices_[static_cast<std::size_t>(i)]); };
     comm::together(ranks, [&] {
-      for (std::size_t file = 0; file < paths_.size(); ++file)
-        add(file, nlohmann::json::parse(headers[file]));
       if (source.ids.empty()) throw DataError({"no NIfTI file can be read", source.where, "check the files"});
       add_fields();
-      read_facts(source, options.facts, options.common,
-                 [this](const std::string& name, const std::string& option) { return fact(name, option); });
+      read_facts(
+          source, options.facts, options.common,
+          [this](const std::string& name, const std::string& option) { return fact(name, option); }, ranks);
     });
   }
   NiftiFiles(const NiftiFiles&) = delete;
@@ -100,10 +103,13 @@ class NiftiFiles {
     return "null";
   }
 
-  void add(std::size_t file, const nlohmann::json& header) {
+  /// `has_facts`: facts are kept here.
+  void add(std::size_t file, const nlohmann::json& header, bool has_facts) {
     if (header.is_null()) return source.left_out.add("NIfTI files that cannot be read", paths_[file]);
-    facts_[file] = facts_of_path(paths_[file]);
-    facts_[file]["spacing"] = header[2].get<std::string>();
+    if (has_facts) {
+      facts_[file] = facts_of_path(paths_[file]);
+      facts_[file]["spacing"] = header[2].get<std::string>();
+    }
     const auto slices = header[0].get<std::int64_t>(), volumes = header[1].get<std::int64_t>();
     for (std::int64_t volume = 0; volume < volumes; ++volume) {
       const std::string id = paths_[file] + (volumes > 1 ? fmt::format("_t{:04}", volume) : "");
@@ -140,7 +146,7 @@ class NiftiFiles {
     for (FieldSource& field : nifti_places(files, axis)) source.fields.push_back(std::move(field));
   }
 
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name, const std::string& option) const {
+  [[nodiscard]] Categories fact(const std::string& name, const std::string& option) const {
     std::vector<std::string> known{"time"};
     if (!options_.volumes) known.emplace_back("slice");
     for (const auto& [file, facts] : facts_) {
@@ -149,16 +155,16 @@ class NiftiFiles {
     std::sort(known.begin(), known.end());
     known.erase(std::unique(known.begin(), known.end()), known.end());
     check_fact(name, known, option);
-    std::vector<std::string> values;
-    for (const NiftiSlice& slice : slices_) {
-      const auto& facts = facts_.at(slice.file);
-      const auto found = facts.find(name);
-      values.push_back(name == "slice"        ? std::to_string(slice.index)
-                       : name == "time"       ? std::to_string(slice.volume)
-                       : found == facts.end() ? ""
-                                              : found->second);
-    }
-    return values;
+    return {std::ssize(slices_),
+            [this, name](std::int64_t i) { return fact_of(slices_[static_cast<std::size_t>(i)], name); }};
+  }
+
+  [[nodiscard]] std::string fact_of(const NiftiSlice& slice, const std::string& name) const {
+    if (name == "slice") return std::to_string(slice.index);
+    if (name == "time") return std::to_string(slice.volume);
+    const auto& facts = facts_.at(slice.file);
+    const auto found = facts.find(name);
+    return found == facts.end() ? "" : found->second;
   }
 
   [[nodiscard]] Image read(const NiftiSlice& slice) {
@@ -169,7 +175,7 @@ class NiftiFiles {
 
   const NiftiOptions& options_;
   std::vector<std::string> paths_;
-  std::map<std::size_t, std::map<std::string, std::string>> facts_;  // by file
+  std::map<std::size_t, std::map<std::string, std::string>> facts_;  // by file, on the first rank
   std::vector<NiftiSlice> slices_;
   std::optional<NiftiFile> open_;
   std::size_t open_file_ = 0;

@@ -84,7 +84,7 @@ ExitCode run(const NpzOptions& options, comm::Communicator& ranks) {
   std::optional<Stack> images;
   Source source;
   comm::together(ranks, [&] {
-    const Npz npz(options.file);
+    const Npz npz(options.file, ranks.rank() == 0);
     images.emplace(npz.large_array(options.images), options.axes);
     source = read_source(options, npz, images->count());
   });

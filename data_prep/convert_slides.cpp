@@ -96,22 +96,25 @@ class Slides {
   Slides(const SlidesOptions& options, comm::Communicator& ranks)
       : options_(options), properties_(wanted_properties()) {
     source.where = options.files.front().string();
-    const std::vector<std::string> found = shared_texts(
-        std::ssize(options.files), ranks, [&](std::int64_t i) { return look(static_cast<std::size_t>(i)); });
+    const bool is_first = ranks.rank() == 0;
+    share_texts(
+        std::ssize(options.files), ranks, [&](std::int64_t i) { return look(static_cast<std::size_t>(i)); },
+        [&](std::int64_t i, const std::string& found) {
+          add(static_cast<std::size_t>(i), nlohmann::json::parse(found), is_first);
+        });
     source.archives = options.files;
     source.content = checksum_of(fmt::format("tile {} level {} microns {} tissue {}", options.tile,
                                              options.level, options.microns, options.tissue));
     source.place = [this](std::int64_t i) { return file_of(tiles_[static_cast<std::size_t>(i)]).string(); };
     source.image = [this](std::int64_t i) { return read(tiles_[static_cast<std::size_t>(i)]); };
     comm::together(ranks, [&] {
-      for (std::size_t slide = 0; slide < found.size(); ++slide)
-        add(slide, nlohmann::json::parse(found[slide]));
       if (source.ids.empty()) {
         throw DataError({"there is no tile with enough tissue", source.where,
                          "choose less --tissue (0: all tiles), smaller --tile or another level"});
       }
-      read_facts(source, options.facts, options.common,
-                 [this](const std::string& name, const std::string&) { return fact(name); });
+      read_facts(
+          source, options.facts, options.common,
+          [this](const std::string& name, const std::string&) { return fact(name); }, ranks);
     });
   }
   Slides(const Slides&) = delete;
@@ -149,30 +152,33 @@ class Slides {
     return known.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 
-  void add(std::size_t slide, const nlohmann::json& known) {
+  /// `has_facts`: facts are kept here.
+  void add(std::size_t slide, const nlohmann::json& known, bool has_facts) {
     const std::string name = options_.files[slide].stem().string();
     if (known.is_null()) return source.left_out.add("slides that cannot be read", name);
     if (known["tiles"].empty()) return source.left_out.add("slides without a tile with enough tissue", name);
-    known_.emplace(slide, known["properties"]);
+    if (has_facts) known_.emplace(slide, known["properties"]);
     for (const nlohmann::json& tile : known["tiles"]) {
       tiles_.push_back({slide, tile[0].get<std::int64_t>(), tile[1].get<std::int64_t>()});
       source.ids.push_back(fmt::format("{}_x{}_y{}", name, tiles_.back().x, tiles_.back().y));
     }
   }
 
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name) const {
-    std::vector<std::string> values;
-    for (const Tile& tile : tiles_) {
-      values.push_back(name == "slide" ? file_of(tile).stem().string()
-                       : name == "x"   ? std::to_string(tile.x)
-                       : name == "y"   ? std::to_string(tile.y)
-                                       : known_.at(tile.slide).value(name, ""));
-    }
-    const bool is_known =
-        std::any_of(values.begin(), values.end(), [](const std::string& v) { return !v.empty(); });
-    if (!is_known)
+  [[nodiscard]] Categories fact(const std::string& name) const {
+    const bool is_property = std::any_of(known_.begin(), known_.end(), [&](const auto& slide) {
+      return !slide.second.value(name, std::string()).empty();
+    });
+    if (!is_property)
       check_fact(name, {"slide", "x", "y", "openslide.vendor"}, "--context, --label, --split, --by");
-    return values;
+    return {std::ssize(tiles_),
+            [this, name](std::int64_t i) { return fact_of(tiles_[static_cast<std::size_t>(i)], name); }};
+  }
+
+  [[nodiscard]] std::string fact_of(const Tile& tile, const std::string& name) const {
+    if (name == "slide") return file_of(tile).stem().string();
+    if (name == "x") return std::to_string(tile.x);
+    if (name == "y") return std::to_string(tile.y);
+    return known_.at(tile.slide).value(name, "");
   }
 
   [[nodiscard]] Image read(const Tile& tile) {

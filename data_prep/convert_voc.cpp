@@ -72,12 +72,18 @@ class VocFolder {
     };
     source.file = [this](std::int64_t i) { return read_file(path(i)); };
     source.place = [this](std::int64_t i) { return path(i).string(); };
-    const std::vector<std::string> headers =
-        shared_texts(std::ssize(images_), ranks, [this](std::int64_t i) { return header(i); });
+    wanted_ = wanted_facts(options.facts, options.common);
+    std::vector<VocImage> kept;
+    std::set<std::string> classes;
+    const bool is_first = ranks.rank() == 0;
+    share_texts(
+        std::ssize(images_), ranks, [this](std::int64_t i) { return header(i); },
+        [&](std::int64_t i, const std::string& header) { take(i, header, is_first, kept, classes); });
     comm::together(ranks, [&] {
-      take(headers);
-      read_facts(source, options.facts, options.common,
-                 [this](const std::string& name, const std::string& option) { return fact(name, option); });
+      keep(std::move(kept), classes);
+      read_facts(
+          source, options.facts, options.common,
+          [this](const std::string& name, const std::string& option) { return fact(name, option); }, ranks);
       add_fields();
     });
   }
@@ -153,39 +159,39 @@ class VocFolder {
                      annotation(index).string(), "restore it, or remove its annotation"});
   }
 
-  void take(const std::vector<std::string>& headers) {
-    std::vector<VocImage> kept;
-    std::vector<std::string> classes;
-    const std::vector<std::string> wanted = wanted_facts(options_.facts, options_.common);
-    for (std::size_t i = 0; i < headers.size(); ++i) {
-      const nlohmann::json header = nlohmann::json::parse(headers[i]);
-      VocImage image = images_[i];
-      if (header.is_null()) {
-        source.left_out.add("annotations that cannot be read, or have no image", image.name);
-        continue;
-      }
-      for (std::int64_t n = 0; n < header["difficult"].get<std::int64_t>(); ++n)
-        source.left_out.add("difficult objects", image.name);
-      header["image"].get_to(image.image);
-      header["height"].get_to(image.height);
-      header["width"].get_to(image.width);
-      for (const auto& name : header["classes"]) classes.push_back(name.get<std::string>());
+  /// `has_facts`: facts are kept here.
+  void take(std::int64_t index, const std::string& text, bool has_facts, std::vector<VocImage>& kept,
+            std::set<std::string>& classes) {
+    const nlohmann::json header = nlohmann::json::parse(text);
+    VocImage image = images_[static_cast<std::size_t>(index)];
+    if (header.is_null())
+      return source.left_out.add("annotations that cannot be read, or have no image", image.name);
+    for (std::int64_t n = 0; n < header["difficult"].get<std::int64_t>(); ++n)
+      source.left_out.add("difficult objects", image.name);
+    header["image"].get_to(image.image);
+    header["height"].get_to(image.height);
+    header["width"].get_to(image.width);
+    for (const auto& name : header["classes"]) classes.insert(name.get<std::string>());
+    if (has_facts) {
       for (const auto& [fact, value] : header["facts"].items()) known_.insert(fact);
-      for (const std::string& fact : wanted) found_[fact].push_back(header["facts"].value(fact, ""));
-      kept.push_back(std::move(image));
+      for (const std::string& fact : wanted_) found_[fact].push_back(header["facts"].value(fact, ""));
     }
+    kept.push_back(std::move(image));
+  }
+
+  void keep(std::vector<VocImage> kept, const std::set<std::string>& classes) {
     if (kept.empty())
       throw DataError({"no annotation can be read", source.where, "check the path and the annotations"});
     images_ = std::move(kept);
     classes_ = options_.common.classes_of("boxes", 1);
-    if (classes_.empty()) classes_ = distinct(classes);
-    for (const VocImage& image : images_) {
-      source.ids.push_back(image.image);
-      if (!image.split.empty()) source.splits.push_back(image.split);
-    }
+    if (classes_.empty()) classes_ = distinct({classes.begin(), classes.end()});
+    const std::int64_t count = std::ssize(images_);
+    source.ids = {count, [this](std::int64_t i) { return image(i).image; }};
+    if (!images_.front().split.empty())
+      source.splits = {count, [this](std::int64_t i) { return image(i).split; }};
   }
 
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name, const std::string& option) const {
+  [[nodiscard]] Categories fact(const std::string& name, const std::string& option) const {
     check_fact(name, {known_.begin(), known_.end()}, option);
     return found_.at(name);
   }
@@ -232,8 +238,9 @@ class VocFolder {
   const VocOptions& options_;
   std::vector<VocImage> images_;
   std::vector<std::string> classes_;
-  std::set<std::string> known_{"name"};                    // facts
-  std::map<std::string, std::vector<std::string>> found_;  // of a fact, one an image
+  std::vector<std::string> wanted_;          // facts
+  std::set<std::string> known_{"name"};      // facts, on the first rank
+  std::map<std::string, Categories> found_;  // of a fact, one an image, on the first rank
 };
 
 ExitCode convert_voc(const VocOptions& options, comm::Communicator& ranks) {

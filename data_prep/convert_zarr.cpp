@@ -1,6 +1,7 @@
 // cohort-data convert zarr: OME-Zarr 0.4 and 0.5 (ngff.openmicroscopy.org): plates, images, series of
 // bioformats2raw; and plain zarr arrays.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -12,6 +13,7 @@
 
 #include "data_prep/convert.h"
 #include "data_prep/facts.h"
+#include "data_prep/ome_images.h"
 #include "data_prep/planes.h"
 #include "data_prep/zarr.h"
 
@@ -20,9 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-const std::vector<std::string> kFacts{"file", "image", "plate", "row",  "column",
-                                      "well", "field", "time",  "plane"};
 
 struct ZarrOptions {
   std::vector<fs::path> stores;
@@ -43,6 +42,7 @@ struct OmeImage {
   std::map<std::string, std::string> facts;
   std::vector<std::string> channels{};
   std::vector<std::int64_t> shape{};
+  std::int64_t value_bytes = 1;
 
   [[nodiscard]] std::size_t axis(const std::string& name) const {
     return static_cast<std::size_t>(std::find(axes.begin(), axes.end(), name) - axes.begin());
@@ -168,7 +168,9 @@ class StoreWalk {
   }
 
   void add(OmeImage image) {
-    image.shape = ZarrArray(image.array).metadata().shape;
+    const ZarrArray array(image.array);
+    image.shape = array.metadata().shape;
+    image.value_bytes = array.metadata().value_bytes();
     const std::size_t count = image.axes.size();
     const bool is_image = count >= 2 && count == image.shape.size() && image.axes[count - 2] == "y" &&
                           image.axes[count - 1] == "x";
@@ -197,7 +199,9 @@ struct Piece {
 
 class Stores {
  public:
-  explicit Stores(const ZarrOptions& options) : options_(options), images_(StoreWalk(options).images) {
+  /// `ranks`: facts are kept on the first of them. Not collective.
+  Stores(const ZarrOptions& options, const comm::Communicator& ranks)
+      : options_(options), images_(StoreWalk(options).images) {
     source.where = options.stores.front().string();
     for (std::size_t image = 0; image < images_.size(); ++image) add_times(image);
     if (source.ids.empty())
@@ -211,8 +215,9 @@ class Stores {
       return images_[pieces_[static_cast<std::size_t>(i)].image].array.string();
     };
     source.image = [this](std::int64_t i) { return read(pieces_[static_cast<std::size_t>(i)]); };
-    read_facts(source, options.facts, options.common,
-               [this](const std::string& name, const std::string& option) { return fact(name, option); });
+    read_facts(
+        source, options.facts, options.common,
+        [this](const std::string& name, const std::string& option) { return fact(name, option); }, ranks);
   }
   Stores(const Stores&) = delete;
   Stores& operator=(const Stores&) = delete;
@@ -220,7 +225,26 @@ class Stores {
   Source source;
 
  private:
+  /// What metadata claim is not worth any memory.
+  void check_claims(const OmeImage& image) const {
+    const auto size = [&](const char* axis) { return static_cast<double>(image.size(axis)); };
+    const double tile = static_cast<double>(options_.tile), height = tile > 0 ? tile : size("y"),
+                 width = tile > 0 ? tile : size("x");
+    const double bytes = static_cast<double>(image.value_bytes) * size("c") * height * width;
+    if (bytes > static_cast<double>(kMostChunkBytes))
+      refuse_store(
+          fmt::format("one of its images has {:.0f} bytes, more than 2 GiB", bytes), image.array,
+          "cut it with --tile, choose a coarser --level, or leave it out: its metadata may be damaged");
+    constexpr double kMostImages = 1e8;
+    const double images = size("t") * (options_.planes == "each" ? size("z") : 1) *
+                          std::floor(size("y") / height) * std::floor(size("x") / width);
+    if (images > kMostImages)
+      refuse_store(fmt::format("it has {:.0f} images, more than 100,000,000", images), image.array,
+                   "choose larger --tile, or leave it out: its metadata may be damaged");
+  }
+
   void add_times(std::size_t image) {
+    check_claims(images_[image]);
     for (std::int64_t time = 0; time < images_[image].size("t"); ++time) {
       for (const std::int64_t plane :
            planes_of(images_[image].size("z"), options_.planes, images_[image].array.string()))
@@ -252,20 +276,18 @@ class Stores {
     pieces_.push_back(piece);
   }
 
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name, const std::string& option) const {
-    check_fact(name, kFacts, option);
-    std::vector<std::string> values;
-    for (const Piece& piece : pieces_) {
-      const auto& facts = images_[piece.image].facts;
-      const auto found = facts.find(name);
-      if (name == "time")
-        values.push_back(std::to_string(piece.time));
-      else if (name == "plane")
-        values.push_back(piece.plane < 0 ? options_.planes : std::to_string(piece.plane));
-      else
-        values.push_back(found == facts.end() ? "" : found->second);
-    }
-    return values;
+  [[nodiscard]] Categories fact(const std::string& name, const std::string& option) const {
+    check_fact(name, facts_of_images(), option);
+    return {std::ssize(pieces_),
+            [this, name](std::int64_t i) { return fact_of(pieces_[static_cast<std::size_t>(i)], name); }};
+  }
+
+  [[nodiscard]] std::string fact_of(const Piece& piece, const std::string& name) const {
+    if (name == "time") return std::to_string(piece.time);
+    if (name == "plane") return piece.plane < 0 ? options_.planes : std::to_string(piece.plane);
+    const auto& facts = images_[piece.image].facts;
+    const auto found = facts.find(name);
+    return found == facts.end() ? "" : found->second;
   }
 
   /// Where `piece` begins; its planes from `plane` on.
@@ -323,7 +345,7 @@ class Stores {
 
 ExitCode convert_stores(const ZarrOptions& options, comm::Communicator& ranks) {
   std::optional<Stores> stores;
-  comm::together(ranks, [&] { stores.emplace(options); });
+  comm::together(ranks, [&] { stores.emplace(options, ranks); });
   return convert(stores->source, options.common, ranks);
 }
 

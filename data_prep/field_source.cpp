@@ -223,8 +223,8 @@ FieldSource field_of_cells(FieldKind kind, const std::string& name, std::vector<
   const bool needs_image = kind == FieldKind::image || kind == FieldKind::vector;
   const bool has_files =
       kind == FieldKind::image || cells.are_files || kind == FieldKind::boxes || kind == FieldKind::points;
-  const std::uint64_t content = checksum_of(cells);
   const auto reader = std::make_shared<const Reader>(Reader{kind, field, std::move(cells)});
+  const auto content = [reader] { return checksum_of(reader->cells); };
   const auto file = [reader](std::int64_t index) { return reader->path(index); };
   if (kind == FieldKind::mask) {
     FieldSource masks = field_of_masks(

@@ -25,10 +25,10 @@ struct FieldSource {
       values;
   /// The field with type and shape as an image has them. May be empty. Throws DataError.
   std::function<data::Field(std::int64_t index, const ImageChange& change)> shaped{};
-  /// The file that values are read from, and what tells apart values that are in none: as of Source. May be
-  /// empty.
+  /// The file that values are read from, and what tells apart values that are in none, asked on one rank: as
+  /// of Source. May be empty.
   std::function<std::filesystem::path(std::int64_t index)> path{};
-  std::uint64_t content = 0;
+  std::function<std::uint64_t()> content{};
   /// What is to be said of the values that were read last; null: nothing ever.
   std::shared_ptr<const Remarks> remarks{};
 };

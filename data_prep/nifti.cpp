@@ -90,8 +90,22 @@ struct NiftiFile::Data {
     if (!is_number(image->datatype))
       refuse_nifti(fmt::format("values of type {} are no numbers", nifti_datatype_to_string(image->datatype)),
                    file);
-    if (image->sform_code > 0 || image->qform_code > 0) find_axes();
     is_packed = nifti_is_gzfile(file.c_str()) != 0;
+    check_size();
+    if (image->sform_code > 0 || image->qform_code > 0) find_axes();
+  }
+
+  /// A header that claims more than its file can hold is not worth the memory.
+  void check_size() const {
+    constexpr double kMostRatio = 1032;  // of deflate
+    double bytes = image->nbyper;
+    for (std::int64_t i = 1; i <= std::min<std::int64_t>(image->dim[0], 7); ++i)
+      bytes *= static_cast<double>(std::max<std::int64_t>(1, image->dim[i]));
+    const auto there = static_cast<double>(std::filesystem::file_size(image->iname));
+    if (bytes <= there * (is_packed ? kMostRatio : 1)) return;
+    refuse_nifti(fmt::format("its header claims {:.0f} bytes of values, which its {:.0f} bytes cannot hold",
+                             bytes, there),
+                 file);
   }
 
   void find_axes() {

@@ -8,9 +8,8 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/read_at.h"
 #include "cohort/core/text.h"
-
-#include "data_prep/read_at.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -137,7 +136,7 @@ void LargeArray::read(std::uint64_t at, std::span<std::byte> out) const {
 
 LargeArray Npz::large_array(const std::string& name) const {
   const std::string found = entry(name), where = fmt::format("{}: {}", file_.string(), name);
-  const std::optional<std::uint64_t> at = zip_.stored_at(found);
+  const std::optional<std::uint64_t> at = zip_.stored_at(found, is_checked_);
   if (!at) return {array(name), nullptr, 0};
   constexpr std::uint64_t kMostHeader = 1 << 16;
   const std::uint64_t size = zip_.entries().at(found).size;

@@ -45,7 +45,10 @@ class LargeArray {
 /// order.
 class Npz {
  public:
-  explicit Npz(const std::filesystem::path& file) : zip_(Zip::open(file)), file_(file) {}
+  /// `is_checked`: checksums of arrays that stay in the file are compared, which reads them whole: by one of
+  /// several ranks.
+  explicit Npz(const std::filesystem::path& file, bool is_checked = true)
+      : zip_(Zip::open(file)), file_(file), is_checked_(is_checked) {}
   /// Throws DataError: no such array ("did you mean"), another type or order.
   [[nodiscard]] Array array(const std::string& name) const;
   /// The same, for one with a row for each image.
@@ -57,6 +60,7 @@ class Npz {
   [[nodiscard]] std::string entry(const std::string& name) const;
   Zip zip_;
   std::filesystem::path file_;
+  bool is_checked_;
 };
 
 /// Throws DataError unless the array has one dimension and holds integers, booleans or texts.

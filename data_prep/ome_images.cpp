@@ -66,10 +66,13 @@ OmeImages::OmeImages(std::filesystem::path root, std::vector<std::string> paths,
 }
 
 void OmeImages::read_headers(comm::Communicator& ranks, LeftOut& left_out) {
-  const std::vector<std::string> headers = shared_texts(
-      std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); });
+  const bool is_first = ranks.rank() == 0;
+  share_texts(
+      std::ssize(paths_), ranks, [&](std::int64_t i) { return header(static_cast<std::size_t>(i)); },
+      [&](std::int64_t i, const std::string& header) {
+        add_file(static_cast<std::size_t>(i), header, is_first, left_out);
+      });
   comm::together(ranks, [&] {
-    for (std::size_t file = 0; file < paths_.size(); ++file) add_file(file, headers[file], left_out);
     if (rows_.empty())
       throw DataError({"no file of the folder has an image", source.where, "check the path and the options"});
   });
@@ -90,7 +93,7 @@ std::string OmeImages::header(std::size_t file) const {
   return header.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-void OmeImages::add_file(std::size_t file, const std::string& header, LeftOut& left_out) {
+void OmeImages::add_file(std::size_t file, const std::string& header, bool has_facts, LeftOut& left_out) {
   if (header.empty()) return add({file, -1, 0, 0}, paths_[file]);
   const nlohmann::json all = nlohmann::json::parse(header);
   if (all.is_string()) return left_out.add("files of OME-TIFF that cannot be read", paths_[file]);
@@ -101,7 +104,8 @@ void OmeImages::add_file(std::size_t file, const std::string& header, LeftOut& l
                  there.get<std::string>());
   for (const nlohmann::json& series : all.at("own")) {
     const auto index = series.at("number").get<std::int64_t>();
-    if (const auto known = series.at("facts").get<Known>(); !known.empty()) facts_[{file, index}] = known;
+    if (auto known = series.at("facts").get<Known>(); has_facts && !known.empty())
+      facts_[{file, index}] = std::move(known);
     keep_channels(series.at("channels").get<std::vector<std::string>>(), file);
     const std::string id = count == 1 ? paths_[file] : fmt::format("{}/{}", paths_[file], index);
     const auto times = series.at("times").get<std::int64_t>();
@@ -132,23 +136,20 @@ void OmeImages::keep_channels(const std::vector<std::string>& channels, std::siz
                    path(file).string(), "if they are the same in the same order, name them with --channels"});
 }
 
-std::vector<std::string> OmeImages::fact(const std::string& name) const {
-  std::vector<std::string> values;
-  for (const Row& row : rows_) {
-    const auto known = facts_.find({row.file, row.series});
-    const bool is_series = row.series >= 0;
-    if (name == "file")
-      values.push_back(paths_[row.file]);
-    else if (name == "image")
-      values.push_back(is_series ? std::to_string(row.series) : "");
-    else if (name == "time")
-      values.push_back(is_series ? std::to_string(row.time) : "");
-    else if (name == "plane")
-      values.push_back(row.plane < 0 ? options_.planes : (is_series ? std::to_string(row.plane) : ""));
-    else
-      values.push_back(known != facts_.end() && known->second.contains(name) ? known->second.at(name) : "");
-  }
-  return values;
+Categories OmeImages::fact(const std::string& name) const {
+  return {std::ssize(rows_),
+          [this, name](std::int64_t i) { return fact_of(rows_[static_cast<std::size_t>(i)], name); }};
+}
+
+std::string OmeImages::fact_of(const Row& row, const std::string& name) const {
+  if (name == "file") return paths_[row.file];
+  if (row.plane < 0 && name == "plane") return options_.planes;
+  if (row.series < 0) return "";
+  if (name == "image") return std::to_string(row.series);
+  if (name == "time") return std::to_string(row.time);
+  if (name == "plane") return std::to_string(row.plane);
+  const auto known = facts_.find({row.file, row.series});
+  return known != facts_.end() && known->second.contains(name) ? known->second.at(name) : "";
 }
 
 Image OmeImages::read(const Row& row) {

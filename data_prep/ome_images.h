@@ -40,8 +40,8 @@ class OmeImages {
   Source source;  ///< refers to this
   /// The path of the file that an image is in.
   [[nodiscard]] const std::string& file_of(std::size_t image) const { return paths_[rows_[image].file]; }
-  /// One of facts_of_images(), one an image.
-  [[nodiscard]] std::vector<std::string> fact(const std::string& name) const;
+  /// One of facts_of_images(), one an image. On the first rank.
+  [[nodiscard]] Categories fact(const std::string& name) const;
 
  private:
   /// series: -1: the file is not OME-TIFF; plane: -1: all of them.
@@ -52,18 +52,21 @@ class OmeImages {
   using Known = std::map<std::string, std::string>;
 
   void read_headers(comm::Communicator& ranks, LeftOut& left_out);
-  void add_file(std::size_t file, const std::string& header, LeftOut& left_out);
+  /// `has_facts`: facts are kept here.
+  void add_file(std::size_t file, const std::string& header, bool has_facts, LeftOut& left_out);
   void add(const Row& row, std::string id);
   void keep_channels(const std::vector<std::string>& channels, std::size_t file);
   [[nodiscard]] std::filesystem::path path(std::size_t file) const { return root_ / paths_[file]; }
   [[nodiscard]] std::string header(std::size_t file) const;
   [[nodiscard]] Image read(const Row& row);
+  [[nodiscard]] std::string fact_of(const Row& row, const std::string& name) const;
 
   std::filesystem::path root_;
   std::vector<std::string> paths_;
   OmeOptions options_;
   std::vector<Row> rows_;
-  std::map<std::pair<std::size_t, std::int64_t>, Known> facts_;  // of series that a plate has
+  std::map<std::pair<std::size_t, std::int64_t>, Known>
+      facts_;                               // of series that a plate has, on the first rank
   std::optional<std::size_t> first_named_;  // file whose channels all others have to have
   std::optional<OmeTiff> open_;
   std::size_t open_file_ = 0;

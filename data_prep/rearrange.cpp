@@ -36,7 +36,7 @@ struct StoredImage {
 class SplitColumns {
  public:
   SplitColumns(const fs::path& folder, const data::Dataset& split)
-      : reader_(folder, split.description(), split.split()), split_(&split) {}
+      : reader_(folder, split.description(), split.split(), kHeld), split_(&split) {}
 
   /// Empty: the image has none, or the split no such label.
   [[nodiscard]] std::string label(const std::string& name, std::int64_t row) {
@@ -58,6 +58,8 @@ class SplitColumns {
   }
 
  private:
+  static constexpr std::int64_t kHeld = std::int64_t{1} << 20;  // rows are read one after another
+
   struct Block {
     std::int64_t first = -1;
     std::vector<std::int32_t> values;

@@ -6,6 +6,7 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -89,20 +90,20 @@ std::size_t neediest(std::size_t parts, const EmptyParts& empty, std::int64_t le
 }
 
 /// The class of an image from 0; images without one are a class behind the others.
-std::size_t class_of(const Divisible& images, std::size_t image) {
-  if (images.classes.empty()) return 0;
+std::size_t class_of(const Divisible& images, std::int64_t image) {
+  if (images.classes.size() == 0) return 0;
   const std::int32_t value = images.classes[image];
   return value < 0 ? images.class_names.size() : static_cast<std::size_t>(value);
 }
 
 std::size_t class_count(const Divisible& images) {
-  return images.classes.empty() ? 1 : images.class_names.size() + 1;
+  return images.classes.size() == 0 ? 1 : images.class_names.size() + 1;
 }
 
 /// `counts`: of each class, how many images or groups it has.
 void check_classes(const Divisible& images, const std::vector<std::int64_t>& counts, const char* unit,
                    std::span<const Part> parts) {
-  if (images.classes.empty()) return;
+  if (images.classes.size() == 0) return;
   for (std::size_t i = 0; i < images.class_names.size(); ++i) {
     if (counts[i] > 0 && counts[i] < std::ssize(parts))
       refuse_few(fmt::format("class '{}' of '{}' has {} {}", images.class_names[i], images.label,
@@ -111,36 +112,49 @@ void check_classes(const Divisible& images, const std::vector<std::int64_t>& cou
   }
 }
 
-struct Drawn {
-  std::size_t of_class;
-  std::uint64_t place;
-  std::size_t image;
-};
+/// Calls use(image) for those that are to be divided.
+template <class Use>
+void for_chosen(const Divisible& images, const Use& use) {
+  for (std::int64_t i = 0; i < images.ids.size(); ++i) {
+    if (images.is_chosen(i)) use(i);
+  }
+}
 
-/// By class, at random within it.
-std::vector<Drawn> drawn_images(const Divisible& images, std::uint64_t seed) {
-  std::vector<Drawn> drawn;
-  drawn.reserve(images.ids.size());
-  for (std::size_t i = 0; i < images.ids.size(); ++i)
-    drawn.push_back({class_of(images, i), random_place(images.ids[i], seed), i});
-  std::sort(drawn.begin(), drawn.end(), [&](const Drawn& a, const Drawn& b) {
-    if (a.of_class != b.of_class) return a.of_class < b.of_class;
-    return a.place != b.place ? a.place < b.place : images.ids[a.image] < images.ids[b.image];
+/// By class, at random within it. A number has the first bits of an image's place above the image, so that
+/// both take 8 bytes: where these bits are alike, places are computed again.
+std::vector<std::uint64_t> drawn_images(const Divisible& images, std::int64_t count, std::uint64_t seed) {
+  constexpr std::uint64_t kImage = (std::uint64_t{1} << 36) - 1;
+  COHORT_CHECK(std::cmp_less_equal(images.ids.size(), kImage), "{} images to divide", images.ids.size());
+  std::vector<std::uint64_t> drawn;
+  drawn.reserve(static_cast<std::size_t>(count));
+  for_chosen(images, [&](std::int64_t i) {
+    drawn.push_back((random_place(images.ids[i], seed) & ~kImage) | static_cast<std::uint64_t>(i));
   });
+  const auto image_of = [&](std::uint64_t number) { return static_cast<std::int64_t>(number & kImage); };
+  std::sort(drawn.begin(), drawn.end(), [&](std::uint64_t a, std::uint64_t b) {
+    const std::size_t left = class_of(images, image_of(a)), right = class_of(images, image_of(b));
+    if (left != right) return left < right;
+    if (((a ^ b) & ~kImage) != 0) return a < b;
+    const std::string_view id = images.ids[image_of(a)], other = images.ids[image_of(b)];
+    const std::uint64_t place = random_place(id, seed), other_place = random_place(other, seed);
+    return place != other_place ? place < other_place : id < other;
+  });
+  for (std::uint64_t& number : drawn) number &= kImage;
   return drawn;
 }
 
-std::vector<std::int32_t> divide_images(const Divisible& images, std::span<const Part> parts,
-                                        std::uint64_t seed) {
+data::PackedIndices divide_images(const Divisible& images, std::span<const Part> parts, std::uint64_t seed) {
   std::vector<std::int64_t> counts(class_count(images), 0);
-  for (std::size_t i = 0; i < images.ids.size(); ++i) ++counts[class_of(images, i)];
+  for_chosen(images, [&](std::int64_t i) { ++counts[class_of(images, i)]; });
+  const std::int64_t chosen = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  if (chosen < std::ssize(parts)) refuse_few(fmt::format("there are {} images", chosen), std::ssize(parts));
   check_classes(images, counts, "images", parts);
-  std::vector<std::int32_t> part_of(images.ids.size());
+  data::PackedIndices part_of(images.ids.size(), -1);
   // One for all classes: what rounding takes from a part in one class it gets back in the next.
   Shares shares(parts);
-  const std::vector<Drawn> drawn = drawn_images(images, seed);
+  const std::vector<std::uint64_t> drawn = drawn_images(images, chosen, seed);
   for (std::size_t first = 0; first < drawn.size();) {
-    const std::int64_t count = counts[drawn[first].of_class];
+    const std::int64_t count = counts[class_of(images, static_cast<std::int64_t>(drawn[first]))];
     shares.expect(count);
     EmptyParts empty(parts.size());
     for (std::int64_t left = count; left > 0; --left) {
@@ -148,7 +162,7 @@ std::vector<std::int32_t> divide_images(const Divisible& images, std::span<const
           neediest(parts.size(), empty, left, [&](std::size_t p) { return shares.missing(p); });
       shares.add(part, 1);
       empty.fill(part);
-      part_of[drawn[first++].image] = static_cast<std::int32_t>(part);
+      part_of.set(static_cast<std::int64_t>(drawn[first++]), static_cast<std::int32_t>(part));
     }
   }
   return part_of;
@@ -156,17 +170,18 @@ std::vector<std::int32_t> divide_images(const Divisible& images, std::span<const
 
 /// Images by group: those of group g are list[first[g]] … list[first[g + 1] - 1].
 struct GroupLists {
-  std::vector<std::size_t> first, list;
+  std::vector<std::size_t> first;
+  std::vector<std::int64_t> list;
 
-  explicit GroupLists(const Divisible& images)
-      : first(images.group_names.size() + 1, 0), list(images.groups.size()) {
-    for (const std::int32_t group : images.groups) ++first[static_cast<std::size_t>(group) + 1];
+  explicit GroupLists(const Divisible& images) : first(images.group_names.size() + 1, 0) {
+    const auto group_of = [&](std::int64_t i) { return static_cast<std::size_t>(images.groups[i]); };
+    for_chosen(images, [&](std::int64_t i) { ++first[group_of(i) + 1]; });
     std::partial_sum(first.begin(), first.end(), first.begin());
+    list.resize(first.back());
     std::vector<std::size_t> next(first.begin(), first.end() - 1);
-    for (std::size_t i = 0; i < list.size(); ++i)
-      list[next[static_cast<std::size_t>(images.groups[i])]++] = i;
+    for_chosen(images, [&](std::int64_t i) { list[next[group_of(i)]++] = i; });
   }
-  [[nodiscard]] std::span<const std::size_t> of(std::size_t group) const {
+  [[nodiscard]] std::span<const std::int64_t> of(std::size_t group) const {
     return std::span(list).subspan(first[group], first[group + 1] - first[group]);
   }
 };
@@ -188,9 +203,9 @@ std::vector<std::size_t> drawn_groups(const Divisible& images, const GroupLists&
 
 /// Of each class that `list` has images of, how many.
 std::map<std::size_t, std::int64_t> images_by_class(const Divisible& images,
-                                                    std::span<const std::size_t> list) {
+                                                    std::span<const std::int64_t> list) {
   std::map<std::size_t, std::int64_t> counts;
-  for (const std::size_t image : list) ++counts[class_of(images, image)];
+  for (const std::int64_t image : list) ++counts[class_of(images, image)];
   return counts;
 }
 
@@ -211,8 +226,7 @@ ClassCounts count_classes(const Divisible& images, const GroupLists& lists) {
   return counts;
 }
 
-std::vector<std::int32_t> divide_groups(const Divisible& images, std::span<const Part> parts,
-                                        std::uint64_t seed) {
+data::PackedIndices divide_groups(const Divisible& images, std::span<const Part> parts, std::uint64_t seed) {
   const GroupLists lists(images);
   const std::vector<std::size_t> order = drawn_groups(images, lists, seed);
   if (order.size() < parts.size())
@@ -222,7 +236,7 @@ std::vector<std::int32_t> divide_groups(const Divisible& images, std::span<const
   std::vector<Shares> shares(counts.images.size(), Shares(parts));
   for (std::size_t c = 0; c < shares.size(); ++c) shares[c].expect(counts.images[c]);
   EmptyParts empty(parts.size());
-  std::vector<std::int32_t> part_of(images.ids.size());
+  data::PackedIndices part_of(images.ids.size(), -1);
   auto left = std::ssize(order);
   for (const std::size_t group : order) {
     const std::map<std::size_t, std::int64_t> of_group = images_by_class(images, lists.of(group));
@@ -238,7 +252,7 @@ std::vector<std::int32_t> divide_groups(const Divisible& images, std::span<const
     const std::size_t part = neediest(parts.size(), empty, left--, missing);
     empty.fill(part);
     for (const auto& [c, count] : of_group) shares[c].add(part, count);
-    for (const std::size_t image : lists.of(group)) part_of[image] = static_cast<std::int32_t>(part);
+    for (const std::int64_t image : lists.of(group)) part_of.set(image, static_cast<std::int32_t>(part));
   }
   return part_of;
 }
@@ -313,11 +327,8 @@ std::vector<Part> parts_of(const std::string& fractions) {
                     "--fractions", "for example train=0.8,val=0.1,test=0.1"});
 }
 
-std::vector<std::int32_t> divide(const Divisible& images, std::span<const Part> parts, std::uint64_t seed) {
-  if (!images.group.empty()) return divide_groups(images, parts, seed);
-  if (std::ssize(images.ids) < std::ssize(parts))
-    refuse_few(fmt::format("there are {} images", images.ids.size()), std::ssize(parts));
-  return divide_images(images, parts, seed);
+data::PackedIndices divide(const Divisible& images, std::span<const Part> parts, std::uint64_t seed) {
+  return images.group.empty() ? divide_images(images, parts, seed) : divide_groups(images, parts, seed);
 }
 
 }  // namespace cohort::data_prep

@@ -3,10 +3,11 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+
+#include "cohort/data/row_table.h"
 
 namespace cohort::data_prep {
 
@@ -34,26 +35,32 @@ struct Part {
 /// Of "train=0.8,val=0.1,test=0.1"; weights are billionths and add up to 10^9. Throws UsageError.
 std::vector<Part> parts_of(const std::string& fractions);
 
-/// What is known of the images that are to be divided.
+/// Images, and what is known of them: columns have a value for each.
 struct Divisible {
-  std::vector<std::string_view> ids;    ///< one an image, all different
-  std::string label{};                  ///< by whose classes it is stratified; empty: not
-  std::vector<std::int32_t> classes{};  ///< one an image, -1: none, which counts as a class; empty: not
+  const data::PackedTexts& ids;   ///< all different
+  std::vector<bool> chosen{};     ///< those that are to be divided; empty: all
+  std::string label{};            ///< by whose classes it is stratified; empty: not
+  data::PackedIndices classes{};  ///< -1: none, which counts as a class; empty: not
   std::vector<std::string> class_names{};
-  std::string group{};                 ///< the key or column that groups; empty: none
-  std::vector<std::int32_t> groups{};  ///< one an image, index into group_names
+  std::string group{};           ///< the key or column that groups; empty: none
+  data::PackedIndices groups{};  ///< index into group_names
   std::vector<std::string> group_names{};
+
+  [[nodiscard]] bool is_chosen(std::int64_t image) const {
+    return chosen.empty() || chosen[static_cast<std::size_t>(image)];
+  }
 };
 
-/// The part of every image: random, but a function of the seed and of ids (grouped: names of groups) alone,
-/// whatever the order of the images.
+/// The part of every chosen image, -1 of the others: random, but a function of the seed and of ids (grouped:
+/// names of groups) alone, whatever the order of the images.
 ///
 /// Images by themselves: each part has the number that its weight asks for, within one; stratified, each
 /// class within two of its share, and at least one image of it in each part, which may cost others one.
 /// Grouped: all images of a group are in one part; one group after the other, in random order, goes where
 /// most images are missing (stratified: counted class by class), and each part gets one at least.
 ///
-/// Throws UsageError with the counts: fewer images or groups than parts, or (stratified) of a class.
-std::vector<std::int32_t> divide(const Divisible& images, std::span<const Part> parts, std::uint64_t seed);
+/// Takes 8 bytes for each chosen image while it draws. Throws UsageError with the counts: fewer images or
+/// groups than parts, or (stratified) of a class.
+data::PackedIndices divide(const Divisible& images, std::span<const Part> parts, std::uint64_t seed);
 
 }  // namespace cohort::data_prep

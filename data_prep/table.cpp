@@ -17,10 +17,10 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/printable.h"
+#include "cohort/core/read_at.h"
 #include "cohort/core/text.h"
 
 #include "data_prep/parquet.h"
-#include "data_prep/read_at.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -242,15 +242,13 @@ class LineStream {
     window_.erase(0, std::exchange(at_, 0));
     const std::size_t kept = window_.size(), wanted = std::max(kBlock, kept);
     window_.resize(kept + wanted);
-    ssize_t count = 0;
-    do {
-      count = ::pread(source_.get(), window_.data() + kept, wanted, static_cast<off_t>(before_ + kept));
-    } while (count < 0 && errno == EINTR);
-    if (count < 0)
+    const std::size_t count =
+        read_at(source_, before_ + kept, std::as_writable_bytes(std::span(window_).subspan(kept)));
+    if (count < wanted && errno != 0)
       throw DataError(
           {fmt::format("the table cannot be read: {}", std::strerror(errno)), file_, disk_remedy(errno)});
-    window_.resize(kept + static_cast<std::size_t>(count));
-    ended_ = count == 0;
+    window_.resize(kept + count);
+    ended_ = count < wanted;
   }
 
   std::string file_;

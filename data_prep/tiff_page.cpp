@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "data_prep/read_at.h"
+#include "cohort/core/read_at.h"
 
 namespace cohort::data_prep {
 namespace {
@@ -135,7 +135,7 @@ tsize_t TiffFile::read_at(std::size_t offset, std::span<std::byte> out) const {
     std::memcpy(out.data(), content_.data() + offset, out.size());
     return std::ssize(out);
   }
-  return static_cast<tsize_t>(data_prep::read_at(file_, offset, out));
+  return static_cast<tsize_t>(cohort::read_at(file_, offset, out));
 }
 
 tsize_t TiffFile::read(thandle_t file, void* out, tsize_t count) {

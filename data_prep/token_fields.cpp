@@ -89,8 +89,9 @@ void add_fields_of(const Reader& reader, const data::Tokenization& made, const F
                                           return by_sentence ? texts.report(index).ids : texts.whole(index);
                                         });
   tokens.field.tokenization = made;
-  tokens.content = checksum_of(fmt::format("{} {} {} {}", made.tokenizer, checksum_text(made.vocabulary),
-                                           made.maximal_length, by_sentence));
+  const std::string made_by = fmt::format("{} {} {} {}", made.tokenizer, checksum_text(made.vocabulary),
+                                          made.maximal_length, by_sentence);
+  tokens.content = [sum = checksum_of(made_by)] { return sum; };
   tokens.remarks = reader->remarks;
   fields.push_back(std::move(tokens));
   if (by_sentence)

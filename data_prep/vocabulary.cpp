@@ -110,22 +110,21 @@ std::vector<std::int32_t> indices(const std::vector<std::string>& column,
   return all;
 }
 
-std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context, const data::PackedTexts& ids,
-                                   const HoldOut& rule) {
-  std::vector<std::int64_t> order(context.size());
+data::PackedIndices hold_out(const data::PackedIndices& context, const data::PackedTexts& ids,
+                             const HoldOut& rule) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(context.size()));
   std::iota(order.begin(), order.end(), std::int64_t{0});
   std::sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) { return ids[a] < ids[b]; });
   const auto is_held_out = [](std::int64_t index, std::int64_t every) {
     return every > 0 && index % every == 0;
   };
   std::map<std::int32_t, std::int64_t> seen;
-  std::vector<std::int32_t> split(context.size());
+  data::PackedIndices split(context.size(), 0);
   for (const std::int64_t image : order) {
-    const auto i = static_cast<std::size_t>(image);
-    if (is_held_out(context[i], rule.contexts)) {
-      split[i] = 2;
-    } else {
-      split[i] = is_held_out(seen[context[i]]++, rule.images) ? 1 : 0;
+    if (is_held_out(context[image], rule.contexts)) {
+      split.set(image, 2);
+    } else if (is_held_out(seen[context[image]]++, rule.images)) {
+      split.set(image, 1);
     }
   }
   return split;

@@ -28,7 +28,7 @@ struct HoldOut {
 };
 
 /// train, seen_test (images held out) or unseen_test (contexts held out) for every image, 0, 1 or 2.
-std::vector<std::int32_t> hold_out(const std::vector<std::int32_t>& context, const data::PackedTexts& ids,
-                                   const HoldOut& rule);
+data::PackedIndices hold_out(const data::PackedIndices& context, const data::PackedTexts& ids,
+                             const HoldOut& rule);
 
 }  // namespace cohort::data_prep

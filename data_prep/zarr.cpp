@@ -190,10 +190,12 @@ std::optional<std::string> ZarrArray::packed_chunk(const Place& place) {
 std::vector<std::byte> ZarrArray::load(const Place& place) {
   const std::optional<std::string> packed = packed_chunk(place);
   if (!packed) return {};
-  std::vector<std::byte> values(static_cast<std::size_t>(metadata_.chunk_bytes()));
   const std::string where = metadata_.shards ? folder_.string() : file_of(place).string();
   const ZarrPacking& packing = metadata_.packing;
   const std::string_view bytes = packing.has_checksum ? checked_bytes(*packed, where) : *packed;
+  if (packing.codec.empty() && std::ssize(bytes) != metadata_.chunk_bytes())
+    refuse_zarr("a chunk is damaged", where);
+  std::vector<std::byte> values(static_cast<std::size_t>(metadata_.chunk_bytes()));
   if (!unpack(packing.codec, bytes, values, where)) refuse_zarr("a chunk is damaged", where);
   if (metadata_.is_big_endian) swap_bytes(values, metadata_.value_bytes());
   return values;

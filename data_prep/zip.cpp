@@ -166,11 +166,12 @@ const Zip::Entry& Zip::entry(const std::string& name) const {
   return found->second;
 }
 
-std::optional<std::uint64_t> Zip::stored_at(const std::string& name) const {
+std::optional<std::uint64_t> Zip::stored_at(const std::string& name, bool is_checked) const {
   const Entry& entry = this->entry(name);
   if (entry.method != 0) return std::nullopt;
   std::ifstream stream(file_, std::ios::binary);
   const std::uint64_t start = start_of(stream, entry, file_);
+  if (!is_checked) return start;
   constexpr std::uint64_t kPiece = 1 << 20;
   uLong sum = 0;
   for (std::uint64_t at = 0; at < entry.size; at += kPiece) {

@@ -23,9 +23,9 @@ class Zip {
   [[nodiscard]] const std::map<std::string, Entry>& entries() const noexcept { return entries_; }
   /// Unpacked. Throws DataError: no such entry, encrypted, unknown method, wrong checksum.
   [[nodiscard]] std::string read(const std::string& name) const;
-  /// Where in the file the content of an entry begins that is stored as it is, its checksum compared;
-  /// nothing: it is packed. Throws as read().
-  [[nodiscard]] std::optional<std::uint64_t> stored_at(const std::string& name) const;
+  /// Where in the file the content of an entry begins that is stored as it is, its checksum compared where
+  /// `is_checked`; nothing: it is packed. Throws as read().
+  [[nodiscard]] std::optional<std::uint64_t> stored_at(const std::string& name, bool is_checked) const;
 
  private:
   explicit Zip(std::filesystem::path file) : file_(std::move(file)) {}

@@ -20,6 +20,7 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/read_at.h"
 
 #include "file_mapping.h"
 
@@ -78,8 +79,8 @@ class Reader {
   }
 
   void read_bytes(void* target, std::uint64_t count, std::uint64_t offset) const {
-    const ssize_t read = ::pread(descriptor_.get(), target, count, static_cast<off_t>(offset));
-    if (read != static_cast<ssize_t>(count)) refuse("the file ended while it was read");
+    if (read_at(descriptor_, offset, {static_cast<std::byte*>(target), count}) != count)
+      refuse("the file ended while it was read");
   }
 
   nlohmann::json read_header() {

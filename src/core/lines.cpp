@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/read_at.h"
 #include "cohort/core/text.h"
 
 namespace cohort {
@@ -32,13 +33,9 @@ void check_line(std::size_t bytes, const std::filesystem::path& file) {
 /// Up to `count` bytes at `offset`; fewer at the end of the file.
 std::size_t read_some(const FileDescriptor& from, char* out, std::size_t count, std::uint64_t offset,
                       const std::filesystem::path& file) {
-  for (std::size_t done = 0;;) {
-    const ssize_t got = ::pread(from.get(), out + done, count - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) refuse_line_read(file, errno);
-    done += static_cast<std::size_t>(got);
-    if (got == 0 || done == count) return done;
-  }
+  const std::size_t got = read_at(from, offset, std::as_writable_bytes(std::span(out, count)));
+  if (got < count && errno != 0) refuse_line_read(file, errno);
+  return got;
 }
 
 }  // namespace

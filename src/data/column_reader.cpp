@@ -24,20 +24,17 @@ ColumnReader::ColumnReader(std::filesystem::path folder, Description description
 
 ColumnReader::ColumnReader(const Dataset& dataset) : description_(dataset.description()), whole_(&dataset) {}
 
-/// `values_of(shard)`: those of all its rows.
-template <class Value, class ValuesOf>
-std::vector<Value> ColumnReader::rows(std::int64_t first, std::int64_t count, const ValuesOf& values_of) {
+template <class Use>
+void ColumnReader::for_shards(std::int64_t first, std::int64_t count, const Use& use) const {
   COHORT_CHECK(first >= 0 && count >= 0 && first + count <= row_count(), "rows {} to {} of {}", first,
                first + count, row_count());
-  std::vector<Value> all;
-  while (std::ssize(all) < count) {
-    const std::int64_t row = first + std::ssize(all);
+  const std::int64_t end = first + count;
+  for (std::int64_t row = first; row < end;) {
     const auto behind = std::upper_bound(starts_.begin(), starts_.end(), row);
-    const std::vector<Value>& values = values_of(static_cast<std::size_t>(behind - starts_.begin() - 1));
-    const std::int64_t at = row - *(behind - 1), here = std::min(count - std::ssize(all), *behind - row);
-    all.insert(all.end(), values.begin() + at, values.begin() + at + here);
+    const std::int64_t here = std::min(end, *behind) - row;
+    use(static_cast<std::size_t>(behind - starts_.begin() - 1), row - *(behind - 1), here);
+    row += here;
   }
-  return all;
 }
 
 const std::vector<std::string>& ColumnReader::ids_of(std::size_t shard) {
@@ -48,16 +45,17 @@ const std::vector<std::string>& ColumnReader::ids_of(std::size_t shard) {
   return ids_->values;
 }
 
-const std::vector<std::int32_t>& ColumnReader::column_of(std::size_t shard, const std::string& name,
-                                                         const Values& values) {
+const PackedIndices& ColumnReader::column_of(std::size_t shard, const std::string& name,
+                                             const Values& values) {
   const std::pair key(shard, values.path);
   auto found = columns_.find(key);
   if (found == columns_.end()) {
     const std::int64_t rows = entries_[shard].rows;
     while (!columns_.empty() && held_ + rows > most_held_) forget_oldest();
-    Column column{ShardReader::column(folder_, entries_[shard], values.path)};
-    check(column.values, values.lowest, values.known, name);
-    found = columns_.emplace(key, std::move(column)).first;
+    const std::vector<std::int32_t> column = ShardReader::column(folder_, entries_[shard], values.path);
+    check(column, values.lowest, values.known, name);
+    found = columns_.try_emplace(key).first;
+    for (const std::int32_t value : column) found->second.values.add(value);
     held_ += rows;
   }
   found->second.used = ++uses_;
@@ -68,7 +66,7 @@ void ColumnReader::forget_oldest() {
   const auto oldest = std::min_element(columns_.begin(), columns_.end(), [](const auto& a, const auto& b) {
     return a.second.used < b.second.used;
   });
-  held_ -= std::ssize(oldest->second.values);
+  held_ -= oldest->second.values.size();
   columns_.erase(oldest);
 }
 
@@ -84,26 +82,38 @@ void ColumnReader::check(const std::vector<std::int32_t>& column, std::int32_t l
 
 std::vector<std::string> ColumnReader::ids(std::int64_t first, std::int64_t count) {
   if (whole_ != nullptr) return {whole_->ids().begin() + first, whole_->ids().begin() + first + count};
-  return rows<std::string>(
-      first, count, [&](std::size_t shard) -> const auto& { return ids_of(shard); });
+  std::vector<std::string> all;
+  for_shards(first, count, [&](std::size_t shard, std::int64_t begin, std::int64_t rows) {
+    const std::vector<std::string>& ids = ids_of(shard);
+    all.insert(all.end(), ids.begin() + begin, ids.begin() + begin + rows);
+  });
+  return all;
+}
+
+std::vector<std::int32_t> ColumnReader::values(std::int64_t first, std::int64_t count,
+                                               const std::string& name, const Values& values) {
+  std::vector<std::int32_t> all;
+  for_shards(first, count, [&](std::size_t shard, std::int64_t begin, std::int64_t rows) {
+    const PackedIndices& column = column_of(shard, name, values);
+    for (std::int64_t i = begin; i < begin + rows; ++i) all.push_back(column[i]);
+  });
+  return all;
 }
 
 std::vector<std::int32_t> ColumnReader::contexts(const std::string& key, std::int64_t first,
                                                  std::int64_t count) {
   if (whole_ != nullptr)
     return {whole_->contexts(key).begin() + first, whole_->contexts(key).begin() + first + count};
-  const Values values{shard_format::context_path(key), 0, description_.context(key).values.size()};
-  return rows<std::int32_t>(
-      first, count, [&](std::size_t shard) -> const auto& { return column_of(shard, key, values); });
+  return values(first, count, key,
+                {shard_format::context_path(key), 0, description_.context(key).values.size()});
 }
 
 std::vector<std::int32_t> ColumnReader::labels(const std::string& name, std::int64_t first,
                                                std::int64_t count) {
   if (whole_ != nullptr)
     return {whole_->labels(name).begin() + first, whole_->labels(name).begin() + first + count};
-  const Values values{shard_format::label_path(name), -1, description_.label(name).classes.size()};
-  return rows<std::int32_t>(
-      first, count, [&](std::size_t shard) -> const auto& { return column_of(shard, name, values); });
+  return values(first, count, name,
+                {shard_format::label_path(name), -1, description_.label(name).classes.size()});
 }
 
 std::vector<std::int32_t> ColumnReader::column(const std::string& name, std::int64_t first,
@@ -118,7 +128,7 @@ std::int64_t ColumnReader::row_count() const noexcept {
 
 std::vector<std::int64_t> count_values(ColumnReader& reader, const std::string& column,
                                        comm::Communicator& ranks) {
-  constexpr std::int64_t kRows = 65536;  // read at once
+  constexpr std::int64_t kRows = 8192;  // read at once
   at::Tensor counts;
   comm::together(ranks, [&] {
     counts = at::zeros({std::ssize(reader.description().values(column))}, at::kLong);

@@ -93,6 +93,13 @@ std::string problem_of_names(const Field& field) {
   return "";
 }
 
+std::string problem_of_reference(const Field& field) {
+  const bool has_one = field.kind == FieldKind::mask || field.kind == FieldKind::boxes ||
+                       field.kind == FieldKind::points || field.kind == FieldKind::tokens;
+  if (field.of.empty() || has_one) return "";
+  return fmt::format("is of another field, which no field of kind {} is", field_kind_name(field.kind));
+}
+
 std::string problem_of_tokenization(const Field& field) {
   if (!field.tokenization) return "";
   if (field.kind != FieldKind::tokens)
@@ -209,8 +216,9 @@ std::string problem_of(const Field& field) {
   if (!can_keep(field.codec, field))
     return fmt::format("has codec {}, which cannot keep kind {} of type {}", codec_name(field.codec), kind,
                        value_type_name(field.type));
-  const std::string names = problem_of_names(field);
-  return names.empty() ? problem_of_tokenization(field) : names;
+  if (std::string problem = problem_of_names(field); !problem.empty()) return problem;
+  if (std::string problem = problem_of_reference(field); !problem.empty()) return problem;
+  return problem_of_tokenization(field);
 }
 
 std::string problem_of_values(const Field& field, std::span<const std::byte> values) {

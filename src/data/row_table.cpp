@@ -87,9 +87,12 @@ std::optional<std::string> repeated_text(const PackedTexts& texts) {
   return twice == doubtful.end() ? std::nullopt : std::optional<std::string>(*twice);
 }
 
+PackedIndices::PackedIndices(std::int64_t count, std::int32_t value) {
+  while (size_ < count) add(value);
+}
+
 void PackedIndices::widen(Block& block, std::size_t width) {
   std::vector<std::uint8_t> bytes(block.bytes.size() / block.width * width);
-  bytes.reserve(kIndicesOfBlock * width);
   for (std::size_t i = 0; i < bytes.size() / width; ++i)
     put(&bytes[i * width], width, get(&block.bytes[i * block.width], block.width));
   block.bytes = std::move(bytes);
@@ -97,7 +100,7 @@ void PackedIndices::widen(Block& block, std::size_t width) {
 }
 
 void PackedIndices::add(std::int32_t value) {
-  if (size_ % kIndicesOfBlock == 0) blocks_.emplace_back().bytes.reserve(kIndicesOfBlock);
+  if (size_ % kIndicesOfBlock == 0) blocks_.emplace_back();
   Block& block = blocks_.back();
   block.bytes.resize(block.bytes.size() + block.width);
   set(size_++, value);

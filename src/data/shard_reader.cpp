@@ -12,6 +12,7 @@
 #include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
+#include "cohort/core/read_at.h"
 #include "cohort/data/image_codec.h"
 
 #include "data/field_codec.h"
@@ -134,9 +135,8 @@ struct ShardReader::Impl {
   ImageLayout layout;
   Codec codec = Codec::raw;
   FileDescriptor descriptor;
-  std::vector<std::uint64_t> checksums;  // of every row
-  std::vector<std::uint64_t> offsets;    // [N + 1] of the encoded images
-  std::uint64_t images_offset = 0;
+  std::uint64_t checksums = 0, offsets = 0;  // where those of rows begin; offsets: of encoded images, [N + 1]
+  std::uint64_t images_offset = 0, images_bytes = 0;
   std::uint64_t ids_offset = 0;
   std::size_t id_bytes = 0;
   std::vector<StoredField> fields;
@@ -146,12 +146,11 @@ struct ShardReader::Impl {
   [[nodiscard]] std::uint64_t open_numbers(const hdf5::File& file, const std::string& name,
                                            std::int64_t count) const;
   [[nodiscard]] std::uint64_t number_at(std::uint64_t start, std::int64_t index) const;
+  [[nodiscard]] std::vector<std::uint64_t> offsets_of_all() const;
   void read_stored(const StoredField& stored, std::int64_t row, std::vector<std::byte>& bytes) const;
   void open_images(const hdf5::File& file);
   void open_encoded(const hdf5::File& file);
   void open_ids(const hdf5::File& file);
-  [[nodiscard]] std::vector<std::uint64_t> numbers(const hdf5::File& file, const std::string& name,
-                                                   std::int64_t count) const;
   void read_raw(std::int64_t row, std::span<std::byte> out) const;
   void read_stored(std::int64_t row, std::vector<std::byte>& stored) const;
   void read_encoded(std::int64_t row, std::span<std::byte> out) const;
@@ -171,16 +170,19 @@ void ShardReader::Impl::open_images(const hdf5::File& file) {
   }
   const auto bytes = static_cast<std::uint64_t>(entry.rows) * static_cast<std::uint64_t>(layout.bytes());
   images_offset = offset_of(images, shard_format::kImages, bytes, entry, path);
+  images_bytes = bytes;
 }
 
 void ShardReader::Impl::open_encoded(const hdf5::File& file) {
-  offsets = numbers(file, shard_format::kOffsets, entry.rows + 1);
+  offsets = open_numbers(file, shard_format::kOffsets, entry.rows + 1);
+  const std::vector<std::uint64_t> ends = offsets_of_all();
   const hdf5::Dataset encoded = open_column(file, shard_format::kEncoded, path);
-  check_shape(encoded, shard_format::kEncoded, {static_cast<std::int64_t>(offsets.back())}, path);
-  if (offsets.front() != 0 || !std::is_sorted(offsets.begin(), offsets.end()))
+  check_shape(encoded, shard_format::kEncoded, {static_cast<std::int64_t>(ends.back())}, path);
+  if (ends.front() != 0 || !std::is_sorted(ends.begin(), ends.end()))
     damaged("/offset does not begin at 0 and ascend", path);
   if (H5Tequal(type_of(encoded, path).get(), H5T_STD_U8LE) <= 0) damaged("/encoded is not of type u8", path);
-  images_offset = offset_of(encoded, shard_format::kEncoded, offsets.back(), entry, path);
+  images_bytes = ends.back();
+  images_offset = offset_of(encoded, shard_format::kEncoded, images_bytes, entry, path);
 }
 
 void ShardReader::Impl::open_ids(const hdf5::File& file) {
@@ -197,14 +199,10 @@ void ShardReader::Impl::open_ids(const hdf5::File& file) {
       offset_of(ids, shard_format::kIds, static_cast<std::uint64_t>(entry.rows) * id_bytes, entry, path);
 }
 
-std::vector<std::uint64_t> ShardReader::Impl::numbers(const hdf5::File& file, const std::string& name,
-                                                      std::int64_t count) const {
-  const hdf5::Dataset dataset = open_column(file, name, path);
-  check_shape(dataset, name, {count}, path);
-  std::vector<std::uint64_t> values(static_cast<std::size_t>(count));
-  hdf5::check_hdf5(H5Dread(dataset.get(), H5T_NATIVE_UINT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
-                   "H5Dread", fmt::format("{}: {}", path.string(), name), kVerify);
-  return values;
+std::vector<std::uint64_t> ShardReader::Impl::offsets_of_all() const {
+  std::vector<std::uint64_t> all(static_cast<std::size_t>(entry.rows) + 1);
+  read_at(offsets, std::as_writable_bytes(std::span(all)));
+  return all;
 }
 
 std::uint64_t ShardReader::Impl::open_numbers(const hdf5::File& file, const std::string& name,
@@ -263,14 +261,9 @@ void ShardReader::Impl::read_stored(const StoredField& stored, std::int64_t row,
 }
 
 void ShardReader::Impl::read_at(std::uint64_t offset, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    const ssize_t count = ::pread(descriptor.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) refused("read", errno, path);
-    if (count == 0) damaged("the shard ends too early: it became shorter since it was opened", path);
-    out = out.subspan(static_cast<std::size_t>(count));
-    offset += static_cast<std::uint64_t>(count);
-  }
+  if (cohort::read_at(descriptor, offset, out) == out.size()) return;
+  if (errno != 0) refused("read", errno, path);
+  damaged("the shard ends too early: it became shorter since it was opened", path);
 }
 
 std::string ShardReader::Impl::id(std::int64_t row) const {
@@ -280,7 +273,7 @@ std::string ShardReader::Impl::id(std::int64_t row) const {
 }
 
 void ShardReader::Impl::check_row(std::int64_t row, std::span<const std::byte> stored) const {
-  if (checksum(stored) == checksums[static_cast<std::size_t>(row)]) return;
+  if (checksum(stored) == number_at(checksums, row)) return;
   damaged(fmt::format("row {} ('{}') is damaged: its checksum does not match", row, id(row)), path);
 }
 
@@ -292,8 +285,10 @@ void ShardReader::Impl::read_raw(std::int64_t row, std::span<std::byte> out) con
 void ShardReader::Impl::read_stored(std::int64_t row, std::vector<std::byte>& stored) const {
   const auto number = static_cast<std::uint64_t>(row), bytes = static_cast<std::uint64_t>(layout.bytes());
   const bool raw = codec == Codec::raw;
-  const std::uint64_t begin = raw ? number * bytes : offsets[number],
-                      end = raw ? begin + bytes : offsets[number + 1];
+  const std::uint64_t begin = raw ? number * bytes : number_at(offsets, row),
+                      end = raw ? begin + bytes : number_at(offsets, row + 1);
+  if (begin > end || end > images_bytes)
+    damaged(fmt::format("row {} ('{}') is damaged: it ends beyond the images", row, id(row)), path);
   stored.resize(end - begin);
   read_at(images_offset + begin, stored);
   check_row(row, stored);
@@ -317,14 +312,14 @@ ShardReader ShardReader::open(const std::filesystem::path& folder, const ShardEn
   impl->layout = layout;
   impl->codec = codec;
   check_size(impl->path, entry);
+  impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!impl->descriptor) refused("opened", errno, impl->path);
   const hdf5::Lock lock;
   const hdf5::File file = open_shard(impl->path);
   codec == Codec::raw ? impl->open_images(file) : impl->open_encoded(file);
   impl->open_ids(file);
   for (const Field& field : fields) impl->open_field(file, field);
-  impl->checksums = impl->numbers(file, shard_format::kChecksums, entry.rows);
-  impl->descriptor = FileDescriptor(::open(impl->path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!impl->descriptor) refused("opened", errno, impl->path);
+  impl->checksums = impl->open_numbers(file, shard_format::kChecksums, entry.rows);
   return ShardReader(std::move(impl));
 }
 

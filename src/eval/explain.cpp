@@ -15,6 +15,7 @@
 #include "cohort/nn/explain.h"
 
 #include "eval/asked_groups.h"
+#include "eval/unit_rows.h"
 
 namespace cohort::eval {
 namespace {
@@ -133,14 +134,6 @@ Explanation explain(nn::Encoder& model, const data::Dataset& dataset, std::span<
           .saliency = of_all_ranks(parts.saliency, 4, order, ranks),
           .logits = of_all_ranks(parts.logits, 1, order, ranks)};
 }
-
-namespace {
-
-at::Tensor unit_rows(const at::Tensor& rows) {
-  return rows / rows.norm(2, 1, true).clamp_min(1e-12);
-}
-
-}  // namespace
 
 SimilarImages::SimilarImages(const at::Tensor& queries, std::int64_t k, at::Tensor own)
     : queries_(unit_rows(queries)),

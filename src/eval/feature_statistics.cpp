@@ -7,6 +7,8 @@
 
 #include "cohort/core/error.h"
 
+#include "eval/unit_rows.h"
+
 namespace cohort::eval {
 namespace {
 
@@ -33,7 +35,7 @@ FeatureStatistics feature_statistics(std::int64_t images, const FeaturesOf& feat
       square_sum = at::zeros_like(sum);
     }
     squares.addmm_(rows.t(), rows);
-    const at::Tensor unit = rows / rows.norm(2, 1, true).clamp_min(1e-12);
+    const at::Tensor unit = unit_rows(rows);
     sum.add_(unit.sum(0));
     square_sum.add_(unit.square().sum(0));
   }

@@ -20,6 +20,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
 #include "cohort/core/log.h"
+#include "cohort/core/read_at.h"
 #include "cohort/core/text.h"
 #include "cohort/eval/feature_file.h"
 
@@ -40,7 +41,7 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr std::int64_t kRows = 65536;                      // of a column, written together
+constexpr std::int64_t kRows = 8192;                       // of a column, written together
 constexpr std::size_t kPiece = std::size_t{16} << 20;      // of one transfer: MPI-IO counts bytes in an int
 constexpr std::size_t kUnsynced = std::size_t{256} << 20;  // that a kill may cost
 constexpr std::chrono::seconds kBetweenSyncs{1};
@@ -89,14 +90,9 @@ std::filesystem::path folder_with(const std::filesystem::path& file) {
 
 void read_back(const FileDescriptor& from, std::uint64_t offset, std::span<std::byte> out,
                const std::filesystem::path& file) {
-  while (!out.empty()) {
-    const ssize_t count = ::pread(from.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count == 0) errno = EIO;  // it became shorter
-    if (count <= 0) refuse_features("read the features back", file);
-    out = out.subspan(static_cast<std::size_t>(count));
-    offset += static_cast<std::uint64_t>(count);
-  }
+  if (read_at(from, offset, out) == out.size()) return;
+  if (errno == 0) errno = EIO;  // it became shorter
+  refuse_features("read the features back", file);
 }
 
 Bytes bytes_of(const at::Tensor& values) {

@@ -9,6 +9,7 @@
 
 #include "eval/labelled.h"
 #include "eval/split_scores.h"
+#include "eval/unit_rows.h"
 
 namespace cohort::eval {
 namespace {
@@ -16,11 +17,6 @@ namespace {
 constexpr std::int64_t kQueryBlock = 1024, kBankBlock = 8192;  // similarities of one pair of blocks: 32 MiB
 constexpr double kNotThere = -1e30;                            // a similarity whose votes are 0
 constexpr double kLeastShare = 1e-12;                          // of a class without votes
-
-/// Rows of length 1.
-at::Tensor normalised(const at::Tensor& rows) {
-  return rows / rows.norm(2, 1, true).clamp_min(1e-12);
-}
 
 /// Queries of this rank, and their most similar images so far: similarities and labels, [n, k], best first.
 struct Asking {
@@ -30,7 +26,7 @@ struct Asking {
 
 Asking asking(std::int64_t first, const at::Tensor& features) {
   const std::int64_t count = features.size(0);
-  return {at::arange(first, first + count), normalised(features), at::empty({count, 0}),
+  return {at::arange(first, first + count), unit_rows(features), at::empty({count, 0}),
           at::empty({count, 0}, at::kLong)};
 }
 
@@ -84,7 +80,7 @@ std::int64_t find_nearest(const LabelledRows& bank, bool own, std::int64_t k, st
   LabelledBlocks blocks(bank, kBankBlock, ranks);
   std::int64_t labelled = 0;
   for (Labelled block = blocks.next(); block.rows.numel() > 0; block = blocks.next()) {
-    block.features = normalised(block.features);
+    block.features = unit_rows(block.features);
     labelled += block.rows.numel();
     for (Asking& query : queries) look_at(block, own, k, query);
   }

@@ -5,6 +5,8 @@
 
 #include <ATen/ATen.h>
 
+#include "cohort/core/memory.h"
+
 namespace cohort::eval {
 namespace {
 
@@ -34,6 +36,7 @@ Labelled part(const Labelled& all, std::int64_t first, std::int64_t count) {
 }  // namespace
 
 Labelled LabelledBlocks::next() {
+  return_freed_memory();
   Labelled found = std::move(waiting_);
   if (!found.rows.defined()) found = known_of(at::empty({0, all_.features.width()}), {}, 0);
   while (found.rows.numel() < size_ && next_ < all_.features.rows()) {

@@ -19,7 +19,9 @@ class LabelledBlocks {
  public:
   LabelledBlocks(const LabelledRows& all, std::int64_t size, comm::Communicator& ranks)
       : all_(all), size_(size), ranks_(ranks) {}
-  /// Collective. The next `size` images, fewer of the last ones; none behind them. Throws what labels do.
+  /// Collective. The next `size` images, fewer of the last ones; none behind them. Memory that was freed
+  /// since goes back to the system: gaps that blocks have left do not hold the next ones
+  /// (return_freed_memory()). Throws what labels do.
   Labelled next();
 
  private:

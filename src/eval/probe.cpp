@@ -49,7 +49,7 @@ class Examples {
   }
 
  private:
-  static constexpr std::int64_t kBlock = 65536;
+  static constexpr std::int64_t kBlock = 8192;
 
   /// `is_mine`: this rank writes their places.
   void add_block(const LabelsOf& labels, std::int64_t first, bool is_mine) {

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/read_at.h"
 
 namespace cohort::eval {
 namespace {
@@ -48,13 +49,7 @@ void TemporaryFile::write(std::uint64_t offset, std::span<const std::byte> bytes
 }
 
 void TemporaryFile::read(std::uint64_t offset, std::span<std::byte> out) const {
-  while (!out.empty()) {
-    const ssize_t count = ::pread(file_.get(), out.data(), out.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) refuse("read", count < 0 ? errno : EIO);
-    out = out.subspan(static_cast<std::size_t>(count));
-    offset += static_cast<std::uint64_t>(count);
-  }
+  if (read_at(file_, offset, out) != out.size()) refuse("read", errno != 0 ? errno : EIO);
 }
 
 }  // namespace cohort::eval

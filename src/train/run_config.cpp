@@ -218,15 +218,17 @@ namespace {
 constexpr std::string_view kTables = "augment/";
 constexpr std::string_view kDefault = "default", kCommandLine = "command line";  // config::Field::origin
 
+/// A name stands before a file that is called like it, which may lie in the folder by chance: ./NAME is the
+/// file.
 std::filesystem::path file_of_preset(const std::string& preset, const std::string& where) {
-  std::error_code ignored;
-  if (std::filesystem::is_regular_file(preset, ignored)) return preset;
   std::vector<std::string> names = augment::preset_names();
   for (const config::Recipe& recipe : config::recipes()) {
     if (!recipe.name.starts_with(kTables)) continue;
     names.push_back(recipe.name.substr(kTables.size()));
     if (names.back() == preset) return recipe.file;
   }
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(preset, ignored)) return preset;
   throw UsageError({fmt::format("augment.preset is '{}', which is neither a preset nor a file", preset),
                     where, did_you_mean(preset, names)});
 }

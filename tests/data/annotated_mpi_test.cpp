@@ -135,6 +135,26 @@ TEST_F(Annotated, CocoFilesAreSplits) {
   EXPECT_FALSE(std::filesystem::exists(path("e/dataset.json")));
 }
 
+TEST_F(Annotated, CocoImagesOfOneNameAreToldApartByTheirSplits) {
+  make_photos();
+  write("a.json", fmt::format(kCoco, "0.png", "cat", 1));
+  write("b.json", fmt::format(kCoco, "0.png", "cat", 1));
+  const std::string both =
+      "convert coco {0}/a.json=train {0}/b.json=val --images {0}/photos/north/cat --images "
+      "{0}/photos/south/dog";
+  const std::string text = refused_convert(both + " --out {0}/d");
+  EXPECT_NE(text.find("two images are called '0.png'"), std::string::npos) << text;
+  EXPECT_NE(text.find("a.json, images[0] and "), std::string::npos) << text;
+  EXPECT_NE(text.find("b.json, images[0]"), std::string::npos) << text;
+  EXPECT_NE(text.find("--prefix-ids"), std::string::npos) << text;
+  EXPECT_EQ(convert(both + " --prefix-ids --out {0}/d"), ExitCode::done);
+  EXPECT_EQ(dataset("train").ids(), (std::vector<std::string>{"train/0.png"}));
+  EXPECT_EQ(dataset("val").ids(), (std::vector<std::string>{"val/0.png"}));
+  std::vector<std::byte> pixels(24);
+  dataset("val").read(0, pixels);
+  EXPECT_EQ(pixels, std::vector<std::byte>(24, std::byte{100}));  // the 10th photo: south/dog/0.png
+}
+
 TEST_F(Annotated, CocoBoxesOutsideEndTheConversionOrAreLeftOut) {
   make_photos();
   write("bad.json", fmt::format(kCoco, "north/cat/0.png", "cat", 5.5));

@@ -13,6 +13,7 @@
 
 #include "data_prep/boxes.h"
 #include "data_prep/coco.h"
+#include "data_prep/fingerprint.h"
 #include "data_prep/npz.h"
 #include "data_prep/voc.h"
 #include "support/temporary_folder.h"
@@ -117,7 +118,8 @@ TEST(Coco, ListsStandInAnyOrderAndKeysOfImagesAreFacts) {
   EXPECT_EQ(file.type_of.at(3), 1);
   ASSERT_EQ(file.images.size(), 4U);
   EXPECT_EQ(file.images[1].file, "b/1.png");
-  EXPECT_EQ(file.images[1].facts, (std::vector<std::string>{"", "P1", "1"}));
+  for (std::size_t fact = 0; fact < 3; ++fact)
+    EXPECT_EQ(file.facts[fact][1], (std::vector<std::string>{"", "P1", "1"})[fact]);
   EXPECT_TRUE(file.keys.contains("flickr_url"));
   EXPECT_EQ(file.crowds, (std::vector<std::int32_t>{6, 16, 26, 36, 46, 56}));
   EXPECT_EQ(file.first.back(), 60U);
@@ -126,6 +128,34 @@ TEST(Coco, ListsStandInAnyOrderAndKeysOfImagesAreFacts) {
     const CocoFile::Place &before = file.annotations[i - 1], &here = file.annotations[i];
     EXPECT_LT(std::pair(before.image, before.number), std::pair(here.image, here.number));
   }
+}
+
+TEST(Coco, ComesToAnotherRankAsItWas) {
+  const testing::TemporaryFolder folder;
+  const std::string name = std::string("a\0b", 3) + "\xC3\xA9.png";
+  const std::filesystem::path text =
+      folder.write("c.json", R"({"images":[{"id":7,"file_name":"a\u0000b\u00e9.png","height":4,"width":6},
+{"id":1,"file_name":"","height":1,"width":2}],"categories":[{"id":-5,"name":"x"},{"id":4,"name":"y"}],
+"annotations":[]})");
+  for (const std::filesystem::path& path : {kAnnotated / "coco" / "cells.json", text}) {
+    const CocoFile whole = read_coco(path, {"plate"}), again = unpacked_coco(packed_coco(whole));
+    EXPECT_EQ(again.path, whole.path);
+    EXPECT_EQ(again.categories, whole.categories);
+    EXPECT_EQ(again.type_of, whole.type_of);
+    EXPECT_EQ(again.first, whole.first);
+    EXPECT_EQ(again.crowds, whole.crowds);
+    ASSERT_EQ(again.images.size(), whole.images.size());
+    for (std::size_t image = 0; image < whole.images.size(); ++image) {
+      EXPECT_EQ(again.images[image].file, whole.images[image].file);
+      EXPECT_EQ(again.images[image].height, whole.images[image].height);
+      EXPECT_EQ(again.images[image].width, whole.images[image].width);
+      const auto objects = read_coco_objects(again, image, true),
+                 expected = read_coco_objects(whole, image, true);
+      ASSERT_EQ(objects.size(), expected.size());
+      for (std::size_t i = 0; i < objects.size(); ++i) EXPECT_EQ(objects[i].box, expected[i].box);
+    }
+  }
+  EXPECT_EQ(unpacked_coco(packed_coco(read_coco(text, {}))).images[0].file, name);
 }
 
 class CocoText : public ::testing::Test {
@@ -231,6 +261,17 @@ TEST(Boxes, OfInstancesEncloseTheirPixels) {
     ASSERT_EQ(boxes_of_instances(mask, nullptr), plain) << round;
     ASSERT_EQ(boxes_of_instances(mask, &classes), typed) << round;
   }
+}
+
+/// Their numbers were read otherwise before: a dataset of that time is another one.
+TEST(Masks, OfFewBitsHaveAnotherFingerprint) {
+  for (const char* name : {"bits1", "bits2", "bits4"}) {
+    const std::filesystem::path file = kAnnotated / (std::string(name) + ".png");
+    EXPECT_NE(fingerprint_of(file, true), fingerprint_of(file)) << name;
+  }
+  for (const std::filesystem::path& file :
+       {kAnnotated / "voc" / "SegmentationClass" / "2007_000027.png", kAnnotated / "expected.npz"})
+    EXPECT_EQ(fingerprint_of(file, true), fingerprint_of(file)) << file;
 }
 
 TEST(Masks, OfPalettesAndFewBitsHoldTheirNumbers) {

@@ -57,6 +57,9 @@ TEST(Field, SaysWhatContradicts) {
             "has 1 names for 2 values");
   EXPECT_EQ(problem({"t", FieldKind::text, ValueType::u8, {-1}, Codec::raw, "", {"a"}}),
             "has names, which no field of kind text has");
+  EXPECT_EQ(problem({"n", FieldKind::numbers, ValueType::f32, {1}, Codec::raw, "i", {"a"}}),
+            "is of another field, which no field of kind numbers is");
+  EXPECT_EQ(problem({"m", FieldKind::mask, ValueType::u8, {4, 5}, Codec::raw, "i"}), "");
   EXPECT_EQ(problem({"i", FieldKind::image, ValueType::u8, {1 << 20, 1 << 20, 1 << 20}}),
             "asks for rows of more than 4294967296 bytes");
   const Tokenization made{"byte-pair", 1, 9, 4};

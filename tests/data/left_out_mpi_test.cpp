@@ -244,6 +244,42 @@ TEST_F(Others, JpegFilesThatAreKeptStayWithTheirIdsWhereOthersAreSkipped) {
     EXPECT_NEAR(first_value("d", row), 60.0F * static_cast<float>(row + 1), 2.0F);
 }
 
+TEST_F(Others, TablesAreJoinedInAnyOrder) {
+  make_photos();
+  std::string table = "kind,name,site\n";
+  for (int i = 11; i >= 0; --i)
+    table += fmt::format("k{},{}/{}/{}.png,s{}\n", i % 5, i < 6 ? "north" : "south",
+                         i % 6 < 3 ? "cat" : "dog", i % 3, i / 4);
+  const std::string again = "k0,north/cat/0.png,s0\n";
+  write("t.csv", table + "k1,zebra.png,s9\n" + again + "k2,ant.png,s8\n");
+  const std::string join =
+      "convert images {0}/photos --layout none --table {0}/t.csv --key name --label kind --context site ";
+  const std::string text = printed(join + "--out {0}/d");
+  if (world_.rank() == 0) {
+    EXPECT_NE(text.find("2 lines of the table without a file: ant.png, zebra.png\n"), std::string::npos)
+        << text;
+  }
+  const data::Dataset dataset = data::Dataset::open(path("d"), "train");
+  EXPECT_EQ(dataset.description().context("site").values, (std::vector<std::string>{"s0", "s1", "s2"}));
+  for (int i = 0; i < 12; ++i) {  // in order of contexts, then of ids: as they were numbered
+    EXPECT_EQ(dataset.description()
+                  .labels[0]
+                  .classes[static_cast<std::size_t>(dataset.labels("kind")[static_cast<std::size_t>(i)])],
+              fmt::format("k{}", i % 5));
+    EXPECT_EQ(dataset.contexts("site")[static_cast<std::size_t>(i)], i / 4);
+  }
+  write("t.csv", table + again + "k3,north/cat/1.png,s0\nk4,north/cat/0.png,s0\n");
+  const std::string message = refused(join + "--out {0}/e");
+  EXPECT_NE(message.find("two lines contradict each other about 'north/cat/1.png' in column 'kind'"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("t.csv:12 and "), std::string::npos) << message;
+  EXPECT_NE(message.find("t.csv:15"), std::string::npos) << message;
+  write("t.csv", "name,kind,site\nnorth/cat/0.png,a,b\n");
+  EXPECT_NE(refused(join + "--out {0}/e").find("the table has no line for 'north/cat/1.png'"),
+            std::string::npos);
+}
+
 TEST_F(Others, ALineThatContradictsAnotherIsRefusedWithBoth) {
   make_photos();
   write("list.csv",

@@ -55,10 +55,17 @@ TEST(Vocabulary, DoubtsAreSaid) {
 }
 
 TEST(HoldOut, EveryNthContextAndEveryNthImageOfTheOthers) {
-  const std::vector<std::int32_t> context{0, 0, 0, 1, 1, 1, 1, 0};
+  data::PackedIndices context;
+  for (const std::int32_t value : {0, 0, 0, 1, 1, 1, 1, 0}) context.add(value);
   const std::vector<std::string> ids{"h", "b", "c", "d", "e", "f", "g", "a"};  // context 0 in order: a b c h
-  EXPECT_EQ(hold_out(context, ids, {2, 2}), (std::vector<std::int32_t>{2, 2, 2, 1, 0, 1, 0, 2}));
-  EXPECT_EQ(hold_out(context, ids, {0, 0}), std::vector<std::int32_t>(8, 0));
+  const auto splits = [&](const HoldOut& rule) {
+    const data::PackedIndices of_image = hold_out(context, ids, rule);
+    std::vector<std::int32_t> all;
+    for (std::int64_t i = 0; i < of_image.size(); ++i) all.push_back(of_image[i]);
+    return all;
+  };
+  EXPECT_EQ(splits({2, 2}), (std::vector<std::int32_t>{2, 2, 2, 1, 0, 1, 0, 2}));
+  EXPECT_EQ(splits({0, 0}), std::vector<std::int32_t>(8, 0));
 }
 
 Source three_images() {

@@ -61,6 +61,28 @@ TEST_F(Readers, ZarrAsksForWhatIsNotSaid) {
             std::string::npos);
 }
 
+TEST_F(Readers, ZarrThatClaimsTerabytesIsRefusedBeforeTheyAreTaken) {
+  const auto array = [](const std::string& shape, const std::string& chunks) {
+    return fmt::format(R"({{"zarr_format": 2, "shape": [{}], "chunks": [{}], "dtype": "|u1", "fill_value": 0,
+"order": "C", "filters": null, "compressor": null}})",
+                       shape, chunks);
+  };
+  write("large.zarr/.zarray", array("2000000000, 2000000000", "8, 8"));
+  EXPECT_NE(
+      refused("convert zarr {0}/large.zarr --out {0}/d").find("one of its images has 4000000000000000000"),
+      std::string::npos);
+  EXPECT_NE(refused("convert zarr {0}/large.zarr --tile 8 --out {0}/d")
+                .find("it has 62500000000000000 images, more than 100,000,000"),
+            std::string::npos);
+  write("many.zarr/.zarray", array("2000000000, 1, 2000000000, 8, 8", "1, 1, 1, 8, 8"));
+  EXPECT_NE(
+      refused("convert zarr {0}/many.zarr --planes each --out {0}/d").find("it has 4000000000000000000"),
+      std::string::npos);
+  write("chunk.zarr/.zarray", array("8, 8", "32768, 65536"));
+  write("chunk.zarr/0.0", "few");
+  EXPECT_NE(refused("convert zarr {0}/chunk.zarr --out {0}/d").find("a chunk is damaged"), std::string::npos);
+}
+
 TEST_F(Readers, ZarrDoesNotLeaveItsStore) {
   write("s.zarr/.zattrs", R"({"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "../other/0"}]}]})");
   EXPECT_NE(refused("convert zarr {0}/s.zarr --out {0}/d").find("'../other/0' is no path in it"),

@@ -1,5 +1,6 @@
 // Files of single fields against what Python's readers give of them: readers.py made both.
 #include <algorithm>
+#include <cstring>
 #include <functional>
 
 #include <fmt/format.h>
@@ -305,6 +306,26 @@ TEST(Nifti, SpacingIsThatOfTheTurnedAxes) {
   EXPECT_NEAR(nifti.spacing()[0], 3, 1e-5);
   EXPECT_NEAR(nifti.spacing()[1], 2, 1e-2);
   EXPECT_NEAR(nifti.spacing()[2], 1, 1e-2);
+}
+
+/// A copy whose header, of version 2, claims `extent` columns.
+std::string after_claiming(std::int64_t extent) {
+  const testing::TemporaryFolder folder;
+  const fs::path file = folder.path() / "a.nii";
+  std::string content =
+      read_file(kReaders / "nifti" / "sub-01" / "ses-2" / "anat" / "sub-01_ses-2_run-1_bold.nii");
+  constexpr std::size_t kFirstExtent = 24;
+  std::memcpy(&content[kFirstExtent], &extent, sizeof extent);
+  write_file_atomically(file, content);
+  return refusal_of([&] { NiftiFile{file}; });
+}
+
+TEST(Nifti, AHeaderThatClaimsMoreThanTheFileHoldsIsRefused) {
+  for (const std::int64_t extent : {1000, 1 << 30}) {
+    const std::string text = after_claiming(extent);
+    EXPECT_NE(text.find("NIfTI: its header claims"), std::string::npos) << text;
+  }
+  EXPECT_NE(after_claiming(std::int64_t{1} << 60).find("NIfTI: its header"), std::string::npos);
 }
 
 TEST(Nifti, VolumesAreTheirSlicesAndTheAffineSaysWhereTheyLie) {

@@ -217,6 +217,23 @@ TEST_P(EncodedShard, OffsetsThatDoNotAscendAreNamed) {
   EXPECT_NE(refusal().find("/offset does not begin at 0 and ascend"), std::string::npos) << refusal();
 }
 
+TEST_P(EncodedShard, OffsetsThatChangeWhileTheShardIsOpenAreNamed) {
+  const ShardReader reader = open();
+  std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+  reader.read(2, image);
+  std::vector<std::uint64_t> offsets(kRows + 1, std::uint64_t{1} << 40);
+  offsets[0] = 0;
+  change("/offset", offsets, H5T_NATIVE_UINT64);
+
+  try {
+    reader.read(2, image);
+    FAIL() << "a row of nowhere was read";
+  } catch (const DataError& error) {
+    EXPECT_NE(error.text().what.find("row 2 ('image--') is damaged"), std::string::npos) << error.what();
+  }
+  EXPECT_THROW(reader.read(0, image), DataError) << "an image of a terabyte";
+}
+
 INSTANTIATE_TEST_SUITE_P(AllTypes, EncodedShard,
                          ::testing::Values(PixelType::u8, PixelType::u16, PixelType::f32),
                          [](const auto& type) { return std::string(pixel_type_name(type.param)); });

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "cohort/core/checksum.h"
 #include "cohort/core/error.h"
+#include "cohort/core/random.h"
 
 #include "data_prep/convert.h"
 
@@ -23,10 +26,32 @@ std::vector<std::string> names(std::int64_t count, const char* what = "image") {
   return all;
 }
 
+std::vector<std::int32_t> unpacked(const data::PackedIndices& indices) {
+  std::vector<std::int32_t> all;
+  for (std::int64_t i = 0; i < indices.size(); ++i) all.push_back(indices[i]);
+  return all;
+}
+
+data::PackedIndices packed(const std::vector<std::int32_t>& values) {
+  data::PackedIndices all;
+  for (const std::int32_t value : values) all.add(value);
+  return all;
+}
+
+std::vector<std::int32_t> reversed(const data::PackedIndices& indices) {
+  std::vector<std::int32_t> all = unpacked(indices);
+  std::reverse(all.begin(), all.end());
+  return all;
+}
+
 Counts sizes(const std::vector<std::int32_t>& part_of, std::size_t parts) {
   Counts counts(parts, 0);
   for (const std::int32_t part : part_of) ++counts[static_cast<std::size_t>(part)];
   return counts;
+}
+
+Counts sizes(const data::PackedIndices& part_of, std::size_t parts) {
+  return sizes(unpacked(part_of), parts);
 }
 
 template <class Action>
@@ -56,65 +81,107 @@ TEST(Fractions, AddUpToOne) {
 
 TEST(Divide, SizesAreThoseOfTheFractions) {
   for (const std::int64_t count : {10, 37, 1000}) {
-    const auto ids = names(count);
-    const Counts found = sizes(divide({.ids = {ids.begin(), ids.end()}}, kParts, 0), 3);
+    const data::PackedTexts ids = names(count);
+    const Counts found = sizes(divide({.ids = ids}, kParts, 0), 3);
     for (std::size_t part = 0; part < 3; ++part)
       EXPECT_NEAR(static_cast<double>(found[part]), static_cast<double>(count * kParts[part].weight) / 1e9, 1)
           << count;
   }
-  const auto ids = names(1000);
-  EXPECT_EQ(sizes(divide({.ids = {ids.begin(), ids.end()}}, kParts, 0), 3), (Counts{800, 100, 100}));
+  const data::PackedTexts ids = names(1000);
+  EXPECT_EQ(sizes(divide({.ids = ids}, kParts, 0), 3), (Counts{800, 100, 100}));
 }
 
 TEST(Divide, DependsOnSeedAndIdsAndNotOnTheirOrder) {
-  const auto ids = names(200);
-  const auto part_of = divide({.ids = {ids.begin(), ids.end()}}, kParts, 7);
-  std::vector<std::string> turned(ids.rbegin(), ids.rend());
-  auto again = divide({.ids = {turned.begin(), turned.end()}}, kParts, 7);
-  std::reverse(again.begin(), again.end());
-  EXPECT_EQ(part_of, again);
-  EXPECT_NE(part_of, divide({.ids = {ids.begin(), ids.end()}}, kParts, 8));
+  const data::PackedTexts ids = names(200);
+  const auto part_of = unpacked(divide({.ids = ids}, kParts, 7));
+  std::vector<std::string> backwards = names(200);
+  std::reverse(backwards.begin(), backwards.end());
+  const data::PackedTexts turned = backwards;
+  EXPECT_EQ(part_of, reversed(divide({.ids = turned}, kParts, 7)));
+  EXPECT_NE(part_of, unpacked(divide({.ids = ids}, kParts, 8)));
   // Random: the first half of the names has about half of the images of each part.
   const Counts half = sizes({part_of.begin(), part_of.begin() + 100}, 3);
   EXPECT_GT(half[1] + half[2], 8);
   EXPECT_LT(half[1] + half[2], 32);
 }
 
+/// The order that images are drawn in, from numbers that have room for a place and an image.
+std::vector<std::int32_t> divided_by_whole_places(const std::vector<std::string>& ids,
+                                                  const std::vector<std::int32_t>& classes,
+                                                  std::uint64_t seed) {
+  std::vector<std::tuple<std::int32_t, std::uint64_t, std::string, std::size_t>> drawn;
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::uint64_t sum = checksum(std::as_bytes(std::span(ids[i])));
+    RandomStream stream({.seed = seed, .purpose = Purpose::split, .sample = static_cast<std::int64_t>(sum)});
+    const std::uint64_t high = stream();
+    drawn.emplace_back(classes[i], high << 32U | stream(), ids[i], i);
+  }
+  std::sort(drawn.begin(), drawn.end());
+  std::vector<std::int32_t> part_of(ids.size());
+  for (std::size_t place = 0; place < drawn.size(); ++place)  // halves: one after the other
+    part_of[std::get<3>(drawn[place])] = static_cast<std::int32_t>(place % 2);
+  return part_of;
+}
+
+TEST(Divide, DrawsByClassThenPlace) {
+  const auto ids = names(200'000);  // of which some have places that begin alike
+  std::vector<std::int32_t> classes;
+  for (std::int32_t i = 0; i < 200'000; ++i) classes.push_back(i % 7 % 3);
+  const data::PackedTexts packed_ids = ids;
+  const Divisible images{
+      .ids = packed_ids, .label = "kind", .classes = packed(classes), .class_names = names(3, "class")};
+  for (const std::uint64_t seed : {0, 1, 9})
+    EXPECT_EQ(unpacked(divide(images, std::vector<Part>(2), seed)),
+              divided_by_whole_places(ids, classes, seed));
+}
+
+TEST(Divide, ImagesThatAreNotChosenHaveNoPartAndNoInfluence) {
+  const data::PackedTexts all = names(300), some = names(100);
+  std::vector<bool> chosen(300, false);
+  std::fill(chosen.begin(), chosen.begin() + 100, true);
+  const auto part_of = unpacked(divide({.ids = all, .chosen = chosen}, kParts, 5));
+  EXPECT_EQ(std::vector(part_of.begin(), part_of.begin() + 100), unpacked(divide({.ids = some}, kParts, 5)));
+  EXPECT_EQ(std::vector(part_of.begin() + 100, part_of.end()), std::vector<std::int32_t>(200, -1));
+}
+
 TEST(Divide, GroupsOfManyClassesDoNotDependOnTheOrderOfImagesEither) {
-  const auto ids = names(630);
-  std::vector<std::string> turned(ids.rbegin(), ids.rend());
-  Divisible images{.ids = {ids.begin(), ids.end()},
+  const data::PackedTexts ids = names(630);
+  std::vector<std::string> backwards = names(630);
+  std::reverse(backwards.begin(), backwards.end());
+  const data::PackedTexts turned = backwards;
+  Divisible images{.ids = ids,
                    .label = "grade",
                    .class_names = names(7, "grade"),
                    .group = "patient",
                    .group_names = names(90, "patient")};
   for (std::int32_t i = 0; i < 630; ++i) {
-    images.groups.push_back(i % 90);
-    images.classes.push_back(i / 90 * (i + 1) % 7);  // uneven, with many parts that lack as much as others
+    images.groups.add(i % 90);
+    images.classes.add(i / 90 * (i + 1) % 7);  // uneven, with many parts that lack as much as others
   }
-  Divisible others = images;
-  others.ids = {turned.begin(), turned.end()};
-  std::reverse(others.groups.begin(), others.groups.end());
-  std::reverse(others.classes.begin(), others.classes.end());
+  const Divisible others{.ids = turned,
+                         .label = images.label,
+                         .classes = packed(reversed(images.classes)),
+                         .class_names = images.class_names,
+                         .group = images.group,
+                         .groups = packed(reversed(images.groups)),
+                         .group_names = images.group_names};
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    auto again = divide(others, std::vector<Part>(7), seed);
-    std::reverse(again.begin(), again.end());
-    EXPECT_EQ(divide(images, std::vector<Part>(7), seed), again) << seed;
+    const auto again = reversed(divide(others, std::vector<Part>(7), seed));
+    EXPECT_EQ(unpacked(divide(images, std::vector<Part>(7), seed)), again) << seed;
   }
 }
 
 TEST(Divide, StratifiedPartsHaveTheClassesInRatio) {
-  const auto ids = names(3000);
-  Divisible images{.ids = {ids.begin(), ids.end()}, .label = "grade", .class_names = {"a", "b", "c"}};
-  for (std::int32_t i = 0; i < 3000; ++i)
-    images.classes.push_back(i < 2500 ? 0 : i < 2987 ? 1 : i < 2997 ? 2 : -1);
+  const data::PackedTexts ids = names(3000);
+  Divisible images{.ids = ids, .label = "grade", .class_names = {"a", "b", "c"}};
+  for (std::int32_t i = 0; i < 3000; ++i) images.classes.add(i < 2500 ? 0 : i < 2987 ? 1 : i < 2997 ? 2 : -1);
   const auto part_of = divide(images, kParts, 1);
   const Counts found = sizes(part_of, 3);
   for (std::size_t part = 0; part < 3; ++part)
     EXPECT_NEAR(static_cast<double>(found[part]), static_cast<double>(kParts[part].weight) * 3e-6, 2)
         << "two small classes are in each";
   std::map<std::int32_t, Counts> of_class;
-  for (std::size_t i = 0; i < ids.size(); ++i) {
+  for (std::int64_t i = 0; i < ids.size(); ++i) {
     Counts& counts = of_class.try_emplace(images.classes[i], Counts(3, 0)).first->second;
     ++counts[static_cast<std::size_t>(part_of[i])];
   }
@@ -125,21 +192,20 @@ TEST(Divide, StratifiedPartsHaveTheClassesInRatio) {
 }
 
 TEST(Divide, ManySmallClassesDoNotMoveTheWhole) {
-  const auto ids = names(28'000);
-  Divisible images{.ids = {ids.begin(), ids.end()}, .label = "kind", .class_names = names(1000, "class")};
-  for (std::int32_t i = 0; i < 28'000; ++i) images.classes.push_back(i % 1000);
+  const data::PackedTexts ids = names(28'000);
+  Divisible images{.ids = ids, .label = "kind", .class_names = names(1000, "class")};
+  for (std::int32_t i = 0; i < 28'000; ++i) images.classes.add(i % 1000);
   const Counts found = sizes(divide(images, parts_of("train=0.85,val=0.1,test=0.05"), 0), 3);
   EXPECT_EQ(found, (Counts{23'800, 2'800, 1'400}));
 }
 
 TEST(Divide, GroupsStayWhole) {
-  const auto ids = names(1000);
-  Divisible images{.ids = {ids.begin(), ids.end()}, .group = "patient", .group_names = names(90, "patient")};
-  for (std::int32_t i = 0; i < 1000; ++i)
-    images.groups.push_back(i * i % 89 % 50);  // of uneven sizes; some empty
+  const data::PackedTexts ids = names(1000);
+  Divisible images{.ids = ids, .group = "patient", .group_names = names(90, "patient")};
+  for (std::int32_t i = 0; i < 1000; ++i) images.groups.add(i * i % 89 % 50);  // of uneven sizes; some empty
   const auto part_of = divide(images, kParts, 3);
   std::map<std::int32_t, std::int32_t> part_of_group;
-  for (std::size_t i = 0; i < ids.size(); ++i)
+  for (std::int64_t i = 0; i < ids.size(); ++i)
     EXPECT_EQ(part_of_group.emplace(images.groups[i], part_of[i]).first->second, part_of[i]);
   const Counts of_group = sizes(images.groups, 90), found = sizes(part_of, 3);
   const auto largest = static_cast<double>(*std::max_element(of_group.begin(), of_group.end()));
@@ -148,52 +214,50 @@ TEST(Divide, GroupsStayWhole) {
 }
 
 TEST(Divide, StratifiedGroupsHaveTheClassesAboutInRatio) {
-  const auto ids = names(2000);
-  Divisible images{.ids = {ids.begin(), ids.end()},
+  const data::PackedTexts ids = names(2000);
+  Divisible images{.ids = ids,
                    .label = "grade",
                    .class_names = {"usual", "rare"},
                    .group = "patient",
                    .group_names = names(200, "patient")};
   for (std::int32_t i = 0; i < 2000; ++i) {
-    images.groups.push_back(i % 200);
-    images.classes.push_back(i % 200 < 20 ? 1 : 0);  // a patient has one class
+    images.groups.add(i % 200);
+    images.classes.add(i % 200 < 20 ? 1 : 0);  // a patient has one class
   }
   const std::vector<Part> folds(5);
   const auto fold_of = divide(images, folds, 0);
   std::vector<Counts> of_fold(5, Counts(2, 0));
-  for (std::size_t i = 0; i < ids.size(); ++i)
+  for (std::int64_t i = 0; i < ids.size(); ++i)
     ++of_fold[static_cast<std::size_t>(fold_of[i])][static_cast<std::size_t>(images.classes[i])];
   for (const Counts& counts : of_fold) EXPECT_EQ(counts, (Counts{360, 40}));
 }
 
 TEST(Divide, TooFewAreRefusedWithTheirNumber) {
-  const auto ids = names(20);
-  Divisible images{.ids = {ids.begin(), ids.end()}, .label = "grade", .class_names = {"usual", "rare"}};
-  images.classes.assign(20, 0);
-  images.classes[3] = images.classes[4] = 1;
+  const data::PackedTexts ids = names(20);
+  Divisible images{.ids = ids, .label = "grade", .class_names = {"usual", "rare"}};
+  images.classes = data::PackedIndices(20, 0);
+  images.classes.set(3, 1);
+  images.classes.set(4, 1);
   EXPECT_NE(refusal([&] {
               divide(images, kParts, 0);
             }).find("class 'rare' of 'grade' has 2 images, too few for 3 splits"),
             std::string::npos);
   images.group = "patient";
   images.group_names = {"p", "q"};
-  images.groups.assign(20, 0);
-  images.groups[3] = 1;
+  images.groups = data::PackedIndices(20, 0);
+  images.groups.set(3, 1);
   EXPECT_NE(refusal([&] {
               divide(images, kParts, 0);
             }).find("there are 2 values of 'patient', too few for 3 splits"),
             std::string::npos);
-  const auto two = names(2);
-  EXPECT_NE(refusal([&] {
-              divide({.ids = {two.begin(), two.end()}}, kParts, 0);
-            }).find("there are 2 images"),
-            std::string::npos);
+  const data::PackedTexts two = names(2);
+  EXPECT_NE(refusal([&] { divide({.ids = two}, kParts, 0); }).find("there are 2 images"), std::string::npos);
 }
 
 TEST(Divide, EveryPartGetsAGroup) {
-  const auto ids = names(100);
-  Divisible images{.ids = {ids.begin(), ids.end()}, .group = "slide", .group_names = names(5, "slide")};
-  for (std::int32_t i = 0; i < 100; ++i) images.groups.push_back(i % 5);
+  const data::PackedTexts ids = names(100);
+  Divisible images{.ids = ids, .group = "slide", .group_names = names(5, "slide")};
+  for (std::int32_t i = 0; i < 100; ++i) images.groups.add(i % 5);
   for (std::uint64_t seed = 0; seed < 20; ++seed)
     EXPECT_EQ(sizes(divide(images, kParts, seed), 3), (Counts{60, 20, 20})) << seed;
 }

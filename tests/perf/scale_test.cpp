@@ -4,8 +4,10 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -37,23 +39,32 @@ class Scale : public ::testing::Test {
     return found;
   }
 
+  /// `most`: bytes of each command that a row may take over all ranks.
+  void expect_slopes(const std::string& rows, const std::map<std::string, double>& most) {
+    std::vector<std::string> commands;
+    for (const auto& [command, bytes] : most) commands.push_back(command);
+    const Outcome outcome =
+        run(fmt::format("--rows {} --json --commands '{}'", rows, fmt::join(commands, ",")));
+
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    const auto lines = lines_of(outcome);
+    ASSERT_EQ(lines.size(), most.size()) << outcome.output;
+    for (const auto& [command, bytes] : most) {
+      EXPECT_LT(lines.at(command).at("all_ranks_B_row"), bytes) << command << "\n" << outcome.output;
+      EXPECT_GT(lines.at(command).at("least_rows_MiB"), 10) << command;
+    }
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  }
+
   testing::TemporaryFolder folder_;
 };
 
 TEST_F(Scale, MemoryOfDataCommandsHardlyGrowsWithRows) {
-  const std::map<std::string, double> most{
-      {"convert manifest", 70}, {"inspect", 20}, {"verify", 20}, {"train", 60}};
-  const Outcome outcome =
-      run("--rows 20000,420000 --json --commands 'convert manifest,inspect,verify,train'");
+  expect_slopes("20000,420000", {{"convert manifest", 70}, {"inspect", 20}, {"verify", 20}, {"train", 60}});
+}
 
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-  const auto lines = lines_of(outcome);
-  ASSERT_EQ(lines.size(), most.size()) << outcome.output;
-  for (const auto& [command, bytes] : most) {
-    EXPECT_LT(lines.at(command).at("all_ranks_B_row"), bytes) << command << "\n" << outcome.output;
-    EXPECT_GT(lines.at(command).at("least_rows_MiB"), 10) << command;
-  }
-  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+TEST_F(Scale, NorDoesThatOfCommandsThatReadThemAgain) {
+  expect_slopes("20000,220000", {{"split", 55}, {"merge", 50}, {"knn", 60}, {"probe", 50}});
 }
 
 TEST_F(Scale, SaysWhichCommandFailed) {

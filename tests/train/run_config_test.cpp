@@ -238,6 +238,22 @@ TEST_F(PresetOfAFile, GivesWhatTheConfigurationLeavesOpen) {
   EXPECT_EQ(plain.augment.preset, table_.string());
 }
 
+TEST_F(PresetOfAFile, ANameStandsBeforeAFileThatIsCalledLikeIt) {
+  const auto recipes = config::recipes();
+  const auto table = std::find_if(recipes.begin(), recipes.end(),
+                                  [](const auto& recipe) { return recipe.name == "augment/simclr"; });
+  ASSERT_NE(table, recipes.end());
+  const RunConfig known = loaded("method: dino\n", {"augment.preset=" + table->file.string()});
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(table_.parent_path());
+  std::filesystem::copy_file(table_, "simclr");
+  const RunConfig by_name = loaded("method: dino\n", {"augment.preset=simclr"}),
+                  by_file = loaded("method: dino\n", {"augment.preset=./simclr"});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(by_name.augment.policy.global, known.augment.policy.global);
+  EXPECT_EQ(by_file.augment.policy.global, (std::vector<std::string>{"crop area=[0.4, 1]", "flip"}));
+}
+
 TEST_F(PresetOfAFile, IsKeptByTheRun) {
   const RunConfig plain = loaded("method: dino\n", {"augment.preset=" + table_.string()});
   std::filesystem::remove(table_);

@@ -10,6 +10,7 @@
 
 #include "cohort/comm/communicator.h"
 #include "cohort/data/dataset.h"
+#include "cohort/data/row_table.h"
 
 namespace cohort::data {
 
@@ -19,7 +20,7 @@ namespace cohort::data {
 /// One thread.
 class ColumnReader {
  public:
-  static constexpr std::int64_t kMostHeld = std::int64_t{16} << 20;  ///< 64 MiB
+  static constexpr std::int64_t kMostHeld = std::int64_t{16} << 20;  ///< of 1, 2 or 4 bytes: 16 to 64 MiB
 
   /// Of the dataset in `folder`; holds `most_held` values of labels and contexts, or those of one shard.
   /// Throws UsageError: no such split.
@@ -46,7 +47,7 @@ class ColumnReader {
   };
   /// A label or context of a shard.
   struct Column {
-    std::vector<std::int32_t> values;
+    PackedIndices values;
     std::int64_t used = 0;  // when
   };
   const std::vector<std::string>& ids_of(std::size_t shard);
@@ -56,11 +57,13 @@ class ColumnReader {
     std::int32_t lowest;
     std::size_t known;
   };
-  const std::vector<std::int32_t>& column_of(std::size_t shard, const std::string& name,
-                                             const Values& values);
+  const PackedIndices& column_of(std::size_t shard, const std::string& name, const Values& values);
   void forget_oldest();
-  template <class Value, class ValuesOf>
-  std::vector<Value> rows(std::int64_t first, std::int64_t count, const ValuesOf& values_of);
+  std::vector<std::int32_t> values(std::int64_t first, std::int64_t count, const std::string& name,
+                                   const Values& values);
+  /// Calls use(shard, first, rows) for each stretch of the rows in one shard: `first` there.
+  template <class Use>
+  void for_shards(std::int64_t first, std::int64_t count, const Use& use) const;
   void check(const std::vector<std::int32_t>& column, std::int32_t lowest, std::size_t known,
              const std::string& name) const;
 

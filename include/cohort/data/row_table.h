@@ -39,6 +39,8 @@ std::optional<std::string> repeated_text(const PackedTexts& texts);
 /// Many numbers from -1 on, mostly small ones: each takes 1, 2 or 4 bytes, as those around it need.
 class PackedIndices {
  public:
+  PackedIndices() = default;
+  PackedIndices(std::int64_t count, std::int32_t value);  ///< of one value
   void add(std::int32_t value);
   void set(std::int64_t index, std::int32_t value);
   [[nodiscard]] std::int64_t size() const noexcept { return size_; }
