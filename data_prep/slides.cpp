@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 
 #ifdef COHORT_OPENSLIDE
 #include <openslide.h>
@@ -13,6 +14,7 @@
 
 #include "data_prep/image_file.h"
 #include "data_prep/readers.h"
+#include "data_prep/slide_tiles.h"
 
 namespace cohort::data_prep {
 
@@ -28,6 +30,16 @@ std::uint8_t over(std::uint32_t pixel, int shift, std::uint32_t background) {
   const std::uint32_t colour = (pixel >> shift) & 255U, behind = (background >> shift) & 255U;
   const std::uint32_t clear = 255U - (pixel >> 24U);
   return static_cast<std::uint8_t>(std::min(255U, colour + (clear * behind + 127U) / 255U));
+}
+
+/// The channels of pixels of OpenSlide, one after the other. Most regions hide the background.
+void separate(const std::vector<std::uint32_t>& pixels, std::uint32_t background, std::byte* out) {
+  const bool hides =
+      std::all_of(pixels.begin(), pixels.end(), [](std::uint32_t pixel) { return pixel >> 24U == 255U; });
+  for (const int shift : {16, 8, 0}) {
+    for (const std::uint32_t pixel : pixels)
+      *out++ = static_cast<std::byte>(hides ? pixel >> shift : over(pixel, shift, background));
+  }
 }
 
 }  // namespace
@@ -55,9 +67,37 @@ struct Slide::Handle {
     refuse_slide(text, file);
   }
 
+  /// Null: nothing but OpenSlide reads the level.
+  SlideTiles* tiles_of(const Level& level, std::size_t number) {
+    const auto [found, is_new] = tiles.try_emplace(number);
+    const char* vendor = openslide_get_property_value(slide, OPENSLIDE_PROPERTY_NAME_VENDOR);
+    if (!is_new || vendor == nullptr) return found->second.get();
+    try {
+      found->second = std::make_unique<SlideTiles>(file, vendor, level.height, level.width);
+    } catch (const TiffProblem&) {  // null
+    }
+    return found->second.get();
+  }
+
+  /// Nothing: OpenSlide has to read it, or to say what is wrong with it.
+  std::optional<Image> stored_region(const Level& level, std::size_t number, std::int64_t x, std::int64_t y,
+                                     std::int64_t height, std::int64_t width) {
+    const double column = static_cast<double>(x) / level.downsample,
+                 row = static_cast<double>(y) / level.downsample;
+    const bool is_between_pixels = column != std::floor(column) || row != std::floor(row);
+    SlideTiles* stored = is_between_pixels ? nullptr : tiles_of(level, number);
+    if (stored == nullptr) return std::nullopt;
+    try {
+      return stored->region(static_cast<std::int64_t>(row), static_cast<std::int64_t>(column), height, width);
+    } catch (const TiffProblem&) {
+      return std::nullopt;
+    }
+  }
+
   std::filesystem::path file;
   openslide_t* slide;
   std::uint32_t background = 0xFFFFFF;
+  std::map<std::size_t, std::unique_ptr<SlideTiles>> tiles;  // by level
 };
 
 Slide::Slide(const std::filesystem::path& file) : handle_(std::make_unique<Handle>(file)) {
@@ -84,15 +124,14 @@ std::optional<double> Slide::microns_per_pixel() const {
 Image Slide::region(std::size_t level, std::int64_t x, std::int64_t y, std::int64_t height,
                     std::int64_t width) const {
   if (handle_->slide == nullptr) refuse_slide("a part of it was damaged", handle_->file);
+  std::optional<Image> stored = handle_->stored_region(levels_[level], level, x, y, height, width);
+  if (stored) return *std::move(stored);
   std::vector<std::uint32_t> pixels(static_cast<std::size_t>(height * width));
   openslide_read_region(handle_->slide, pixels.data(), x, y, static_cast<int>(level), width, height);
   handle_->check();
   Image image{{data::PixelType::u8, 3, height, width}, {}};
-  image.pixels.reserve(3 * pixels.size());
-  for (const int shift : {16, 8, 0}) {
-    for (const std::uint32_t pixel : pixels)
-      image.pixels.push_back(static_cast<std::byte>(over(pixel, shift, handle_->background)));
-  }
+  image.pixels.resize(3 * pixels.size());
+  separate(pixels, handle_->background, image.pixels.data());
   return image;
 }
 #else

@@ -35,13 +35,13 @@ std::string xml_text(const std::string& text) {
   return escaped;
 }
 
-eval::RunsInterval mean_of_runs(const GroupResult& result) {
+RunsInterval mean_of_runs(const GroupResult& result) {
   std::vector<double> values;
   for (const auto& [place, value] : result.scores) values.push_back(value);
-  return eval::runs_interval(values);
+  return runs_interval(values);
 }
 
-double end_of_interval(const eval::RunsInterval& interval) {
+double end_of_interval(const RunsInterval& interval) {
   return std::max(0.0, interval.mean) + (interval.runs > 1 ? interval.half_width : 0.0);
 }
 
@@ -60,7 +60,7 @@ std::string bar_svg(const Study& study, const GroupResult& result, double top, d
   const double middle = top + kRow / 2 - 1;
   std::string svg = fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", kLeft - 8,
                                 middle + 4, xml_text(study.encoders[encoder].name));
-  const eval::RunsInterval interval = mean_of_runs(result);
+  const RunsInterval interval = mean_of_runs(result);
   if (interval.runs == 0)
     return svg +
            fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">no run has ended</text>\n", kLeft + 4, middle + 4);

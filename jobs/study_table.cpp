@@ -14,10 +14,10 @@ namespace {
 using Texts = std::vector<std::string>;
 using Column = std::pair<std::size_t, StudyMode>;  // a task and a mode
 
-eval::RunsInterval interval_of(const GroupResult& result) {
+RunsInterval interval_of(const GroupResult& result) {
   std::vector<double> values;
   for (const auto& [place, value] : result.scores) values.push_back(value);
-  return eval::runs_interval(values);
+  return runs_interval(values);
 }
 
 std::int64_t planned_runs(const Study& study) {
@@ -58,7 +58,7 @@ std::optional<std::size_t> best_encoder(const Study& study, const std::vector<Gr
 }
 
 /// "0.912 ± 0.004"; `sign`: "+" for differences.
-std::string interval_text(const eval::RunsInterval& interval, const std::string& plus_minus, bool is_signed) {
+std::string interval_text(const RunsInterval& interval, const std::string& plus_minus, bool is_signed) {
   if (interval.runs == 0) return "–";
   const std::string mean =
       is_signed ? fmt::format("{:+.4f}", interval.mean) : fmt::format("{:.4f}", interval.mean);
@@ -133,7 +133,7 @@ std::vector<Texts> score_lines(const Study& study, const std::vector<GroupResult
     for (const Column& column : columns_of(study)) {
       const GroupResult* result = result_of(results, encoder, column);
       const std::string text =
-          interval_text(result == nullptr ? eval::RunsInterval{} : interval_of(*result), plus_minus, false);
+          interval_text(result == nullptr ? RunsInterval{} : interval_of(*result), plus_minus, false);
       cells.push_back(best_encoder(study, results, column) == encoder ? emphasised(text) : text);
     }
   }
@@ -190,7 +190,7 @@ std::vector<Difference> differences_of(const Study& study, const std::vector<Gro
           if (partner != second->scores.end()) values.push_back(value - partner->second);
         }
         if (!values.empty())
-          differences.push_back({column.first, column.second, a, b, eval::runs_interval(values)});
+          differences.push_back({column.first, column.second, a, b, runs_interval(values)});
       }
     }
   }
@@ -203,7 +203,7 @@ std::string scores_csv(const Study& study, const std::vector<GroupResult>& resul
   for (const GroupResult& result : results) {
     const StudyEncoder& encoder = study.encoders[result.group.encoder];
     const StudyTask& task = study.tasks[result.group.task];
-    const eval::RunsInterval interval = interval_of(result);
+    const RunsInterval interval = interval_of(result);
     text += csv_line({task.name, mode_name(result.group.mode), encoder.name, encoder.contexts, task.score,
                       result.rate, fmt::format("{}", interval.runs), csv_number(interval.mean),
                       csv_number(interval.deviation), csv_number(interval.half_width)});

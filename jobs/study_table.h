@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "cohort/eval/runs_interval.h"
+#include "cohort/core/runs_interval.h"
 
 #include "study.h"
 
@@ -28,7 +28,7 @@ struct Difference {
   std::size_t task;
   StudyMode mode;
   std::size_t first, second;  ///< encoders
-  eval::RunsInterval interval;
+  RunsInterval interval;
   /// Whether the mean lies beyond its interval; of one run alone it does not.
   [[nodiscard]] bool is_clear() const;
 };

@@ -36,7 +36,7 @@ struct FeatureOptions {
 constexpr std::int64_t kShardRows = 100'000;  // of the dataset that features are of
 constexpr std::int64_t kPassRows = 128;       // of a forward pass
 
-/// Collective. As many images of one pixel: one shard, which the dataset names as often as it takes.
+/// Collective. As many images of one pixel: one shard, under as many names as it takes.
 data::Dataset make_images(const fs::path& folder, std::int64_t images, comm::Communicator& ranks) {
   data::Description description;
   description.name = "features";
@@ -54,8 +54,12 @@ data::Dataset make_images(const fs::path& folder, std::int64_t images, comm::Com
     if (ranks.rank() != 0) return;
     data::Description written = data::Description::read(folder);
     std::vector<data::ShardEntry>& shards = written.splits.front().shards;
-    const data::ShardEntry shard = shards.front();
-    shards.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, images / kShardRows)), shard);
+    const data::ShardEntry first = shards.front();
+    for (std::int64_t i = 1; i < images / kShardRows; ++i) {
+      shards.push_back(first);
+      shards.back().file = fmt::format("all-{:05}.h5", i);
+      fs::create_hard_link(folder / first.file, folder / shards.back().file);
+    }
     written.write(folder);
   });
   const auto no_labels = [](const data::Description&) { return std::vector<std::string>(); };

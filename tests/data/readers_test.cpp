@@ -1,10 +1,12 @@
 // Files of single fields against what Python's readers give of them: readers.py made both.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <functional>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <tiffio.h>
 
 #include "cohort/core/error.h"
 #include "cohort/core/file.h"
@@ -13,6 +15,7 @@
 #include "data_prep/dicom.h"
 #include "data_prep/nifti.h"
 #include "data_prep/npz.h"
+#include "data_prep/slide_tiles.h"
 #include "data_prep/slides.h"
 #include "data_prep/zarr.h"
 #include "support/temporary_folder.h"
@@ -220,6 +223,100 @@ TEST(Slides, RegionsAreThoseOfOpenSlide) {
   EXPECT_EQ(slide.property("aperio.ScanScope ID"), "S1");
   expect_same(slide.region(0, 90, 50, 40, 48), expected("slide_region"));
   expect_same(slide.region(1, 80, 40, 20, 30), expected("slide_level"));
+}
+
+/// A level of an Aperio slide in tiles of 32 x 48 pixels; the last ones reach beyond it.
+struct SlideFile {
+  std::uint16_t compression, photometric = PHOTOMETRIC_RGB;
+  bool has_hole = false;
+  std::int64_t height = 75, width = 130;
+};
+
+fs::path write_slide(const testing::TemporaryFolder& folder, const SlideFile& slide) {
+  const fs::path path = folder.path() / "a.svs";
+  TIFF* tiff = TIFFOpen(path.c_str(), "w");
+  TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, static_cast<std::uint32_t>(slide.height));
+  TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, static_cast<std::uint32_t>(slide.width));
+  TIFFSetField(tiff, TIFFTAG_TILELENGTH, 32);
+  TIFFSetField(tiff, TIFFTAG_TILEWIDTH, 48);
+  TIFFSetField(tiff, TIFFTAG_BITSPERSAMPLE, 8);
+  TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, 3);
+  TIFFSetField(tiff, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG);
+  TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, slide.photometric);
+  TIFFSetField(tiff, TIFFTAG_COMPRESSION, slide.compression);
+  TIFFSetField(tiff, TIFFTAG_IMAGEDESCRIPTION, "Aperio Image Library v11|AppMag = 20|MPP = 0.5");
+  if (slide.photometric == PHOTOMETRIC_YCBCR) {
+    TIFFSetField(tiff, TIFFTAG_YCBCRSUBSAMPLING, 2, 2);
+    TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+  }
+  std::vector<std::uint8_t> tile(static_cast<std::size_t>(TIFFTileSize(tiff)));
+  for (std::uint32_t number = 0; number < TIFFNumberOfTiles(tiff); ++number) {
+    if (slide.has_hole && number == 4) continue;
+    for (std::size_t i = 0; i < tile.size(); ++i)
+      tile[i] = static_cast<std::uint8_t>(100 + 40 * (i % 3) + i / 48 % 40 + number * 7 % 13);
+    TIFFWriteEncodedTile(tiff, number, tile.data(), static_cast<tmsize_t>(tile.size()));
+  }
+  TIFFClose(tiff);
+  return path;
+}
+
+/// The same part of a larger image.
+Image cut_out(const Image& whole, std::int64_t y, std::int64_t x, std::int64_t height, std::int64_t width) {
+  Image part{{PixelType::u8, 3, height, width}, {}};
+  for (std::int64_t row = 0; row < 3 * height; ++row) {
+    const std::int64_t from =
+        (row / height * whole.layout.height + y + row % height) * whole.layout.width + x;
+    part.pixels.insert(part.pixels.end(), whole.pixels.begin() + from, whole.pixels.begin() + from + width);
+  }
+  return part;
+}
+
+// OpenSlide itself reads what reaches beyond a level, and all of a level that has a hole.
+TEST(Slides, StoredTilesGiveThePixelsOfOpenSlide) {
+  for (const SlideFile& file :
+       {SlideFile{COMPRESSION_JPEG}, SlideFile{COMPRESSION_JPEG, PHOTOMETRIC_YCBCR},
+        SlideFile{COMPRESSION_LZW}, SlideFile{COMPRESSION_JPEG, PHOTOMETRIC_RGB, true}}) {
+    const testing::TemporaryFolder folder;
+    const Slide slide(write_slide(folder, file));
+    const Image whole = slide.region(0, 0, 0, file.height + 1, file.width + 1);
+    for (const auto& [y, x, height, width] :
+         {std::array<std::int64_t, 4>{0, 0, 75, 130}, {31, 47, 2, 2}, {10, 20, 60, 100}, {64, 96, 11, 34}}) {
+      const Image read = slide.region(0, x, y, height, width);
+      EXPECT_EQ(read.pixels, cut_out(whole, y, x, height, width).pixels)
+          << file.compression << ' ' << file.photometric << ' ' << y << ' ' << x;
+    }
+  }
+}
+
+TEST(Slides, OnlyPlainTilesOfRgbAreReadPastOpenSlide) {
+  const testing::TemporaryFolder folder;
+  const auto refusal = [&](const SlideFile& file, const char* vendor, std::int64_t height) -> std::string {
+    try {
+      SlideTiles(write_slide(folder, file), vendor, height, 130);
+    } catch (const TiffProblem& problem) {
+      return problem.what();
+    }
+    return "it was accepted";
+  };
+  EXPECT_EQ(refusal({COMPRESSION_JPEG}, "aperio", 75), "it was accepted");
+  EXPECT_EQ(refusal({COMPRESSION_JPEG}, "generic-tiff", 75), "it was accepted");
+  EXPECT_EQ(refusal({COMPRESSION_JPEG}, "ventana", 75), "its tiles may lie anywhere");
+  EXPECT_EQ(refusal({COMPRESSION_JPEG}, "aperio", 74), "no page has this size");
+  EXPECT_EQ(refusal({COMPRESSION_LZW, PHOTOMETRIC_CIELAB}, "aperio", 75), "its tiles are not of RGB");
+  EXPECT_EQ(refusal({COMPRESSION_JPEG, PHOTOMETRIC_RGB, true}, "aperio", 75), "its tiles are not of RGB");
+}
+
+// What libtiff finds damaged OpenSlide reads, or refuses.
+TEST(Slides, ADamagedTileIsRefusedAsByOpenSlide) {
+  const testing::TemporaryFolder folder;
+  const fs::path path = write_slide(folder, {COMPRESSION_LZW});
+  std::string content = read_file(path);
+  content.replace(8, 40, std::string(40, '\xff'));  // where the first tile lies
+  folder.write("a.svs", content);
+  EXPECT_NE(refusal_of([&] {
+              static_cast<void>(Slide(path).region(0, 0, 0, 20, 20));
+            }).find("the slide cannot be read: "),
+            std::string::npos);
 }
 
 TEST(Slides, TissueIsWhatHasColour) {

@@ -28,6 +28,27 @@ void fill(std::int64_t row, std::span<std::byte> out) {
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = pixel(row, i);
 }
 
+void expect_same(const std::vector<Moments>& channels, const std::vector<Moments>& expected) {
+  ASSERT_EQ(channels.size(), expected.size());
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    EXPECT_EQ(channels[c].count, expected[c].count) << c;
+    EXPECT_EQ(channels[c].mean, expected[c].mean) << c;
+    EXPECT_EQ(channels[c].squares, expected[c].squares) << c;
+  }
+}
+
+/// Of a channel of one image: plain sums in the order of its pixels.
+Moments plain_moments(const auto* values, std::int64_t count) {
+  Moments moments{static_cast<double>(count), 0, 0};
+  for (std::int64_t i = 0; i < count; ++i) moments.mean += static_cast<double>(values[i]);
+  moments.mean /= moments.count;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double distance = static_cast<double>(values[i]) - moments.mean;
+    moments.squares += distance * distance;
+  }
+  return moments;
+}
+
 class Shard : public ::testing::TestWithParam<PixelType> {
  protected:
   explicit Shard(Codec codec = Codec::raw) {
@@ -106,6 +127,34 @@ TEST_P(Shard, EqualContentGivesEqualBytes) {
   EXPECT_EQ(read_file(path()), first);
   EXPECT_EQ(again.entry.checksum, checksum(std::as_bytes(std::span(first))));
   EXPECT_EQ(again.entry.bytes, first.size());
+}
+
+TEST_P(Shard, RowsAreReadInTheOrderOfTheirList) {
+  std::vector<std::int64_t> asked;
+  write([&](std::int64_t row, std::span<std::byte> out) {
+    asked.push_back(row);
+    fill(row, out);
+  });
+  EXPECT_EQ(asked, (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+}
+
+TEST_P(Shard, MomentsAreThoseOfPlainSumsInTheOrderOfTheFile) {
+  const auto finite = [](std::int64_t row, std::span<std::byte> out) {  // as numbers of 32 bits, too
+    fill(row, out);
+    for (std::byte& value : out) value &= std::byte{0x3F};
+  };
+  for (const std::int64_t channels : {1, 3, 5}) {
+    description_.images = {GetParam(), channels, 7, 9};
+    std::vector<std::byte> image(static_cast<std::size_t>(description_.images.bytes()));
+    std::vector<Moments> expected(static_cast<std::size_t>(channels));
+    for (const std::int64_t row : {4, 3, 2, 1, 0}) {
+      finite(row, image);
+      visit_pixels(GetParam(), image.data(), [&](const auto* values) {
+        for (std::size_t c = 0; c < expected.size(); ++c) expected[c].add(plain_moments(values + c * 63, 63));
+      });
+    }
+    expect_same(write(finite).channels, expected);
+  }
 }
 
 TEST_P(Shard, ADamagedPixelNamesFileRowAndId) {

@@ -2,7 +2,7 @@
 #include <string>
 #include <vector>
 
-#include "cohort/eval/runs_interval.h"
+#include "cohort/core/runs_interval.h"
 
 #include "checks.h"
 #include "train/learning_rate.h"
@@ -33,7 +33,7 @@ void check_runs_interval(Comparison& file) {
   const Tolerance tolerance{0.0, file.about().at("tolerance").get<double>()};
   for (const auto& of : file.about().at("cases")) {
     const auto values = of.at("values").get<std::vector<double>>();
-    const eval::RunsInterval interval = eval::runs_interval(values);
+    const RunsInterval interval = runs_interval(values);
     file.number("mean", interval.mean, of.at("mean"), tolerance);
     file.number("deviation", interval.deviation, of.at("std"), tolerance);
     file.number("half width", interval.half_width, of.at("half_width"), tolerance);
