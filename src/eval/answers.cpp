@@ -4,23 +4,20 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
 
 namespace cohort::eval {
-namespace {
 
-/// E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927; z of 95 %.
 Interval wilson(std::int64_t correct, std::int64_t count) {
-  constexpr double z = 1.959963984540054;
+  constexpr double z = 1.959963984540054;  // of 95 %
   const auto n = static_cast<double>(count);
   const double p = static_cast<double>(correct) / n;
   const double centre = (p + z * z / (2 * n)) / (1 + z * z / n);
   const double half = z / (1 + z * z / n) * std::sqrt(p * (1 - p) / n + z * z / (4 * n * n));
   return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
 }
-
-}  // namespace
 
 std::vector<Answer> answers_of(const at::Tensor& logits, const at::Tensor& log_probability,
                                std::span<const std::int32_t> labels, std::span<const std::int32_t> contexts) {
@@ -61,6 +58,22 @@ void refuse_infinite_answers() {
 void refuse_no_labels() {
   throw DataError({"no image has a label, so that there is nothing to score", "the evaluated split",
                    "choose another split (eval.splits) or label column (data.label)"});
+}
+
+void refuse_unscored(bool finite, std::int64_t samples, const std::string& target,
+                     comm::Communicator& ranks) {
+  const bool all_finite = ranks.sum(std::int64_t{finite ? 0 : 1}) == 0;
+  comm::together(ranks, [&] {
+    if (!all_finite) refuse_infinite_answers();
+    if (samples > 0) return;
+    throw DataError(
+        {fmt::format("no image has a known value of '{}', so that there is nothing to score", target),
+         "the evaluated split", "choose another split (eval.splits) or field"});
+  });
+}
+
+std::string name_or_number(const std::vector<std::string>& names, std::size_t i) {
+  return i < names.size() ? names[i] : std::to_string(i);
 }
 
 }  // namespace cohort::eval

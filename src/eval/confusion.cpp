@@ -26,6 +26,12 @@ std::vector<std::int64_t> Confusion::of_labels() const {
   return images;
 }
 
+FlagCounts Confusion::counts_of(std::int64_t of) const {
+  const std::int64_t right = at(of, of), missed = labels_of(of) - right, wrong = answers_of(of) - right;
+  return {static_cast<double>(right), static_cast<double>(wrong), static_cast<double>(missed),
+          static_cast<double>(images_ - right - missed - wrong)};
+}
+
 std::int64_t Confusion::at(std::int64_t label, std::int64_t answer) const {
   return counts_[static_cast<std::size_t>(label * classes_ + answer)];
 }

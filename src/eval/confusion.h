@@ -4,6 +4,8 @@
 
 #include "cohort/eval/scores.h"
 
+#include "eval/flag_counts.h"
+
 namespace cohort::eval {
 
 /// How often each label (rows) got each answer (columns).
@@ -16,6 +18,8 @@ class Confusion {
   void put(Scores& scores) const;
   /// How many images have each label.
   [[nodiscard]] std::vector<std::int64_t> of_labels() const;
+  /// Of class `of` against the rest.
+  [[nodiscard]] FlagCounts counts_of(std::int64_t of) const;
   /// Recall averaged over the classes that occur as labels.
   [[nodiscard]] double balanced_accuracy() const;
   /// Accuracy of always answering the most frequent label.

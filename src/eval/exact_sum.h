@@ -11,7 +11,8 @@ namespace cohort::eval {
 /// rounded one by one.
 class ExactSum {
  public:
-  static constexpr std::size_t kParts = 8;  ///< of 32 bits, which may be added up as numbers of 64
+  static constexpr std::size_t kParts = 8;            ///< of 32 bits, which may be added up as numbers of 64
+  static constexpr int kUnit = 64, kCoarseUnit = 22;  ///< of the first half of parts 2⁻⁶⁴, of the other 2⁻²²
 
   void add(double value) noexcept {
     if (std::abs(value) < kFine)
@@ -46,7 +47,6 @@ class ExactSum {
 
  private:
   __extension__ using Wide = __int128;
-  static constexpr int kUnit = 64, kCoarseUnit = 22;
   static constexpr double kFine = 0x1p30, kCoarse = 0x1p72;  // 2³³ of them have room
 
   static void put(Wide value, std::span<std::int64_t> parts) noexcept {

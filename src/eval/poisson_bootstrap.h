@@ -26,6 +26,10 @@ class PoissonBootstrap {
   void add(std::int64_t row, std::span<const double> terms);
   /// Collective, once.
   void add_up(comm::Communicator& ranks);
+  /// [sums] of one sample. After add_up().
+  [[nodiscard]] std::span<const ExactSum> sums_of(std::size_t sample) const {
+    return std::span(totals_).subspan(sample * sums_, sums_);
+  }
   /// Percentiles 2.5 and 97.5 of `score(sums)`; samples in which it is not finite are left out. After
   /// add_up().
   [[nodiscard]] Interval interval(const std::function<double(std::span<const double> sums)>& score) const;

@@ -29,18 +29,29 @@ Ranking::Ranking(std::span<const double> values, std::span<const bool> positive)
 
 std::optional<double> Ranking::area(std::span<const std::int32_t> weights) const {
   double negatives = 0, positives = 0, won = 0;  // pairs in which the positive one has the larger value
-  double tied_negatives = 0, tied_positives = 0;
-  for (const Place& place : order_) {
-    const double weight = weights.empty() ? 1 : weights[static_cast<std::size_t>(place.image)];
-    (place.positive ? tied_positives : tied_negatives) += weight;
-    if (!place.ends_tie) continue;
+  for_each_tie(weights, [&](double tied_positives, double tied_negatives) {
     won += tied_positives * (negatives + tied_negatives / 2);
     negatives += tied_negatives;
     positives += tied_positives;
-    tied_negatives = tied_positives = 0;
-  }
+  });
   if (positives == 0 || negatives == 0) return std::nullopt;
   return won / (positives * negatives);
+}
+
+std::optional<double> Ranking::average_precision(std::span<const std::int32_t> weights) const {
+  double positives = 0, negatives = 0, precision = 0;  // from the tie on; at every positive image
+  for_each_tie(weights, [&](double tied_positives, double tied_negatives) {
+    positives += tied_positives;
+    negatives += tied_negatives;
+  });
+  const double all = positives;
+  if (all == 0) return std::nullopt;
+  for_each_tie(weights, [&](double tied_positives, double tied_negatives) {
+    if (tied_positives > 0) precision += tied_positives * positives / (positives + negatives);
+    positives -= tied_positives;
+    negatives -= tied_negatives;
+  });
+  return precision / all;
 }
 
 BootstrapIntervals bootstrap(std::span<const std::int64_t> right, const Ranking* ranking) {

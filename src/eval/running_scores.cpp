@@ -12,6 +12,7 @@
 
 #include "eval/confusion.h"
 #include "eval/ranking.h"
+#include "eval/ranking_curves.h"
 
 namespace cohort::eval {
 namespace {
@@ -30,14 +31,16 @@ at::Tensor tensor_of(const std::vector<std::int64_t>& values) {
 
 }  // namespace
 
-RunningScores::RunningScores(std::int64_t classes, std::size_t contexts, std::int64_t images)
+RunningScores::RunningScores(std::int64_t classes, std::size_t contexts, std::int64_t images,
+                             double threshold)
     : classes_(classes),
+      threshold_(threshold),
       resampled_(images <= kResampled),
       confusion_(static_cast<std::size_t>(classes * classes)),
       contexts_(contexts),
       rankings_(classes == 2 ? 1 : classes) {}
 
-void RunningScores::count(const Answer& answer, std::int64_t row) {
+void RunningScores::count(const Answer& answer, std::int64_t row, std::span<const std::int32_t> contexts) {
   const bool right = answer.predicted == answer.label;
   const auto add_to = [&](Tally& tally) {
     ++tally.images;
@@ -47,7 +50,12 @@ void RunningScores::count(const Answer& answer, std::int64_t row) {
   ++confusion_[static_cast<std::size_t>(answer.label * classes_ + answer.predicted)];
   loss_.add(answer.loss);
   add_to(bins_.at(confidence_bin(answer.confidence, kBins)));
-  if (!contexts_.empty()) add_to(contexts_.at(static_cast<std::size_t>(answer.context)));
+  for (const std::int32_t context : contexts) add_to(contexts_.at(static_cast<std::size_t>(context)));
+  if (!right) errors_.add({answer.confidence, row, answer.label, answer.predicted});
+  if (classes_ == 2) {
+    const bool said = 1 / (1 + std::exp(-answer.margin)) >= threshold_;
+    ++at_threshold_.at(static_cast<std::size_t>(2 * answer.label + (said ? 1 : 0)));
+  }
   if (!resampled_) return;
   rows_.push_back(row);
   right_.push_back(right ? 1 : 0);
@@ -64,13 +72,14 @@ void RunningScores::add(const at::Tensor& logits, const at::Tensor& rows,
   finite_ = finite_ && values.isfinite().all().item<bool>();
   if (!finite_) return;
   const at::Tensor log_probability = values.log_softmax(1);
-  const std::vector<Answer> answers = answers_of(values, log_probability, labels, contexts);
+  const std::vector<Answer> answers = answers_of(values, log_probability, labels, {});
+  const std::size_t keys = labels.empty() ? 0 : contexts.size() / labels.size();
   const auto* row = rows.const_data_ptr<std::int64_t>();
   std::vector<std::int64_t> known;
   std::vector<std::int32_t> known_labels;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] < 0) continue;
-    count(answers[known.size()], row[i]);
+    count(answers[known.size()], row[i], contexts.subspan(i * keys, keys));
     known.push_back(static_cast<std::int64_t>(i));
     known_labels.push_back(labels[i]);
   }
@@ -96,6 +105,7 @@ void RunningScores::add_up(comm::Communicator& ranks) {
     all.insert(all.end(), {tally->images, tally->correct});
     put(tally->confidence);
   }
+  all.insert(all.end(), at_threshold_.begin(), at_threshold_.end());
   all.push_back(finite_ ? 0 : 1);
   const at::Tensor sums = tensor_of(all);
   ranks.all_reduce(sums).wait();
@@ -112,19 +122,26 @@ void RunningScores::add_up(comm::Communicator& ranks) {
     tally->correct = *next++;
     take(tally->confidence);
   }
+  for (std::int64_t& value : at_threshold_) value = *next++;
   finite_ = *next == 0;
 }
 
 /// Collective. Of two classes by their margin, of more the mean over those that occur, each against the rest.
 std::optional<Area> RunningScores::area_of(const std::vector<std::int64_t>& of_class, std::int64_t images,
                                            comm::Communicator& ranks) {
-  if (classes_ == 2) return rankings_.area(0, 1, of_class[1], of_class[0], ranks);
+  if (classes_ == 2) {
+    detail_.areas = {rankings_.area(0, 1, of_class[1], of_class[0], ranks)};
+    return detail_.areas.front();
+  }
+  const std::vector<std::size_t> drawn = drawn_classes(of_class);
   double sum = 0;
   std::int64_t occurring = 0;
   for (std::int32_t c = 0; c < classes_; ++c) {
     const std::int64_t positives = of_class[static_cast<std::size_t>(c)];
-    const auto area = rankings_.area(c, c, positives, images - positives, ranks);
+    auto& area = detail_.areas.emplace_back(rankings_.area(c, c, positives, images - positives, ranks));
     if (!area) continue;
+    if (!std::binary_search(drawn.begin(), drawn.end(), static_cast<std::size_t>(c)))
+      area->roc = area->precision_recall = {};
     sum += area->area;
     ++occurring;
   }
@@ -160,6 +177,20 @@ void RunningScores::add_intervals(Scores& scores, const std::optional<Area>& are
   scores.auc_interval = intervals.area;
 }
 
+/// Collective. But for areas.
+void RunningScores::add_detail(comm::Communicator& ranks) {
+  for (const Tally& bin : bins_) {
+    const double images = std::max(1.0, static_cast<double>(bin.images));
+    detail_.bins.push_back({bin.images, bin.correct, bin.confidence.value() / images});
+  }
+  for (const Tally& tally : contexts_)
+    detail_.contexts.push_back(
+        tally.images == 0 ? ContextScore{}
+                          : context_score("", tally.images, tally.correct, tally.confidence.value()));
+  detail_.at_threshold = {{{at_threshold_[0], at_threshold_[1]}, {at_threshold_[2], at_threshold_[3]}}};
+  detail_.errors = errors_.finish(ranks);
+}
+
 Scores RunningScores::finish(std::span<const std::string> context_names, comm::Communicator& ranks) {
   add_up(ranks);
   Scores scores;
@@ -184,11 +215,11 @@ Scores RunningScores::finish(std::span<const std::string> context_names, comm::C
   const std::optional<Area> area = area_of(confusion.of_labels(), scores.images, ranks);
   if (area) scores.auc = area->area;
   add_intervals(scores, area, ranks);
-  for (std::size_t i = 0; i < contexts_.size(); ++i) {
-    const Tally& tally = contexts_[i];
-    if (tally.images > 0)
-      scores.contexts.push_back(
-          context_score(context_names[i], tally.images, tally.correct, tally.confidence.value()));
+  add_detail(ranks);
+  for (std::size_t i = 0; i < context_names.size(); ++i) {
+    if (detail_.contexts[i].images == 0) continue;
+    scores.contexts.push_back(detail_.contexts[i]);
+    scores.contexts.back().context = context_names[i];
   }
   return scores;
 }

@@ -39,6 +39,16 @@ std::int64_t equal_ones(const std::vector<std::uint64_t>& keys, std::size_t from
   return static_cast<std::int64_t>(end - from);
 }
 
+/// `values` [rows, columns], row by row, are appended column by column.
+template <class Value>
+void append_columns(const std::vector<Value>& values, std::size_t columns, Spill& spill) {
+  std::vector<Value> column(values.size() / columns);
+  for (std::size_t c = 0; c < columns; ++c) {
+    for (std::size_t row = 0; row < column.size(); ++row) column[row] = values[row * columns + c];
+    spill.append(std::as_bytes(std::span(column)));
+  }
+}
+
 /// Of a mean of places among `others`, seen from `count` images: sum of squares of twice the places, mean
 /// place.
 double variance(double squares, double mean, std::int64_t count, std::int64_t others) {
@@ -78,17 +88,12 @@ void SpilledRankings::add(const at::Tensor& values, std::span<const std::int32_t
   if (keys_.size() * sizeof(std::uint64_t) >= kChunk) flush();
 }
 
-/// Labels, then the numbers column by column.
+/// Labels, then the numbers, both column by column.
 void SpilledRankings::flush() {
   if (labels_.empty()) return;
-  const auto rows = std::ssize(labels_);
-  chunks_.push_back({spill_.append(std::as_bytes(std::span(labels_))), rows});
-  std::vector<std::uint64_t> column(labels_.size());
-  for (std::int64_t c = 0; c < columns_; ++c) {
-    for (std::int64_t row = 0; row < rows; ++row)
-      column[static_cast<std::size_t>(row)] = keys_[static_cast<std::size_t>(row * columns_ + c)];
-    spill_.append(std::as_bytes(std::span(column)));
-  }
+  chunks_.push_back({spill_.append({}), std::ssize(labels_) / label_columns()});
+  append_columns(labels_, static_cast<std::size_t>(label_columns()), spill_);
+  append_columns(keys_, static_cast<std::size_t>(columns_), spill_);
   labels_.clear();
   keys_.clear();
 }
@@ -101,16 +106,33 @@ void SpilledRankings::for_each(const Question& ask,
     const auto rows = static_cast<std::size_t>(chunk.rows);
     labels.resize(rows);
     keys.resize(rows);
-    spill_.read(chunk.offset, std::as_writable_bytes(std::span(labels)));
-    spill_.read(chunk.offset + rows * sizeof(std::int32_t) +
-                    static_cast<std::size_t>(ask.column) * rows * sizeof(std::uint64_t),
+    const auto column = static_cast<std::size_t>(ask.column),
+               of_labels = static_cast<std::size_t>(label_columns());
+    spill_.read(chunk.offset + (of_labels == 1 ? 0 : column) * rows * sizeof(std::int32_t),
+                std::as_writable_bytes(std::span(labels)));
+    spill_.read(chunk.offset + rows * (of_labels * sizeof(std::int32_t) + column * sizeof(std::uint64_t)),
                 std::as_writable_bytes(std::span(keys)));
-    for (std::size_t i = 0; i < rows; ++i) use(keys[i], labels[i] == ask.label);
+    for (std::size_t i = 0; i < rows; ++i) {
+      if (labels[i] >= 0) use(keys[i], labels[i] == ask.label);
+    }
   }
+}
+
+/// What images with the same number say of thresholds: from theirs on, and of the others up to it.
+void SpilledRankings::tie_precision(std::int64_t positives, std::int64_t negatives, Count& count) {
+  const auto share = [](std::int64_t part, std::int64_t rest) {
+    return static_cast<double>(part) / static_cast<double>(part + rest);
+  };
+  const ThresholdCount from{count.all.positives - count.positives, count.all.negatives - count.negatives};
+  count.curves.add(from);
+  count.precision.add(static_cast<double>(positives) * share(from.positives, from.negatives));
+  count.precision_of_others.add(static_cast<double>(negatives) *
+                                share(count.negatives + negatives, count.positives + positives));
 }
 
 /// Images that have the same number.
 void SpilledRankings::tie(std::int64_t positives, std::int64_t negatives, Count& count) {
+  tie_precision(positives, negatives, count);
   const std::int64_t below = 2 * count.negatives + negatives, beneath = 2 * count.positives + positives;
   count.won += static_cast<std::uint64_t>(positives) * static_cast<std::uint64_t>(below);
   count.of_positives +=
@@ -185,7 +207,7 @@ std::optional<Area> SpilledRankings::area(std::int64_t column, std::int32_t labe
   if (positives == 0 || negatives == 0) return std::nullopt;
   comm::together(ranks, [&] { flush(); });
   const Question ask{column, label, ranks};
-  Count count;
+  Count count({positives, negatives});
   if (positives + negatives <= kTogether)
     sort_range(ask, 0, ~std::uint64_t{0}, count);
   else
@@ -194,11 +216,18 @@ std::optional<Area> SpilledRankings::area(std::int64_t column, std::int32_t labe
                count.positives + count.negatives, positives + negatives);
   const double area =
       static_cast<double>(count.won) / 2 / (static_cast<double>(positives) * static_cast<double>(negatives));
+  Area found{area,
+             std::nullopt,
+             count.precision.value() / static_cast<double>(positives),
+             count.precision_of_others.value() / static_cast<double>(negatives),
+             count.curves.roc(),
+             count.curves.precision_recall()};
   constexpr double kNormal = 1.959963984540054;  // of 95 %
-  if (std::min(positives, negatives) < 2) return Area{area, std::nullopt};
+  if (std::min(positives, negatives) < 2) return found;
   const double half = kNormal * std::sqrt(variance(count.of_positives, area, positives, negatives) +
                                           variance(count.of_negatives, 1 - area, negatives, positives));
-  return Area{area, Interval{std::max(0.0, area - half), std::min(1.0, area + half)}};
+  found.interval = Interval{std::max(0.0, area - half), std::min(1.0, area + half)};
+  return found;
 }
 
 }  // namespace cohort::eval

@@ -4,35 +4,47 @@
 
 #include "cohort/data/grouping.h"
 
+#include "eval/classification.h"
+
 namespace cohort::eval {
 namespace {
 
-Evaluation without_scores(const data::Dataset& dataset, const EvaluationColumns& columns) {
-  const std::vector<std::string> keys = data::grouping_keys(columns.context_key);
+/// The keys that scores are given for, with the values of all of them.
+ContextNames scored_keys(const data::Dataset& dataset, const EvaluationColumns& columns,
+                         const EvalConfig& config) {
+  std::vector<std::string> keys = config.contexts;
+  const std::vector<std::string> grouping = data::grouping_keys(columns.context_key);
+  if (keys.empty() && !grouping.empty()) keys = {grouping.front()};
+  ContextNames names;
+  for (const std::string& key : keys) {
+    (void)dataset.context_runs(key);
+    const std::vector<std::string>& values = dataset.description().context(key).values;
+    names.keys.push_back({key, names.values.size(), values.size()});
+    names.values.insert(names.values.end(), values.begin(), values.end());
+  }
+  return names;
+}
+
+Evaluation without_scores(const data::Dataset& dataset, const EvaluationColumns& columns,
+                          const ContextNames& contexts) {
   return {dataset.split(),
           columns.label,
           columns.classes.empty() ? dataset.description().values(columns.label) : columns.classes,
-          keys.empty() ? "" : keys.front(),
+          contexts.keys.empty() ? "" : contexts.keys.front().name,
           {}};
-}
-
-std::span<const std::string> context_names(const data::Dataset& dataset, const std::string& key) {
-  if (key.empty()) return {};
-  return dataset.description().context(key).values;
 }
 
 }  // namespace
 
 SplitScores::SplitScores(const data::Dataset& dataset, data::ColumnReader& reader,
-                         const EvaluationColumns& columns)
+                         const EvaluationColumns& columns, const EvalConfig& config)
     : dataset_(dataset),
       reader_(reader),
-      evaluation_(without_scores(dataset, columns)),
+      contexts_(scored_keys(dataset, columns, config)),
+      evaluation_(without_scores(dataset, columns, contexts_)),
       numbers_(dataset.description(), dataset.split(), columns.label, evaluation_.classes),
-      scores_(std::ssize(evaluation_.classes), context_names(dataset, evaluation_.context_key).size(),
-              dataset.rows()) {
-  if (!evaluation_.context_key.empty()) (void)dataset.context_runs(evaluation_.context_key);
-}
+      scores_(std::ssize(evaluation_.classes), contexts_.values.size(), dataset.rows(),
+              config.task.threshold) {}
 
 std::vector<std::int32_t> SplitScores::labels(std::span<const std::int64_t> rows) const {
   std::vector<std::int32_t> found;
@@ -46,10 +58,13 @@ std::vector<std::int32_t> SplitScores::labels(std::span<const std::int64_t> rows
 }
 
 std::vector<std::int32_t> SplitScores::contexts(std::span<const std::int64_t> rows) const {
-  std::vector<std::int32_t> found;
-  if (evaluation_.context_key.empty()) return found;
-  const data::ContextRuns& runs = dataset_.context_runs(evaluation_.context_key);
-  for (const std::int64_t row : rows) found.push_back(runs.at(row));
+  std::vector<std::int32_t> found(rows.size() * contexts_.keys.size());
+  for (std::size_t k = 0; k < contexts_.keys.size(); ++k) {
+    const data::ContextRuns& runs = dataset_.context_runs(contexts_.keys[k].name);
+    const auto first = static_cast<std::int32_t>(contexts_.keys[k].first);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      found[i * contexts_.keys.size() + k] = first + runs.at(rows[i]);
+  }
   return found;
 }
 
@@ -61,7 +76,9 @@ void SplitScores::add(const at::Tensor& logits, const at::Tensor& rows) {
 
 Evaluation SplitScores::finish(comm::Communicator& ranks) {
   Evaluation evaluation = std::move(evaluation_);
-  evaluation.scores = scores_.finish(context_names(dataset_, evaluation.context_key), ranks);
+  const std::size_t of_first_key = contexts_.keys.empty() ? 0 : contexts_.keys.front().count;
+  evaluation.scores = scores_.finish(std::span(contexts_.values).first(of_first_key), ranks);
+  evaluation.card = scorecard_of(evaluation.scores, scores_.detail(), evaluation.classes, contexts_);
   return evaluation;
 }
 

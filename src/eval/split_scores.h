@@ -11,7 +11,9 @@
 #include "cohort/data/column_reader.h"
 #include "cohort/data/dataset.h"
 #include "cohort/data/signature.h"
+#include "cohort/eval/eval_config.h"
 #include "cohort/eval/evaluation.h"
+#include "cohort/eval/task.h"
 
 #include "eval/running_scores.h"
 
@@ -21,8 +23,10 @@ namespace cohort::eval {
 /// classes and contexts (RunningScores), and labels (ColumnReader).
 class SplitScores {
  public:
-  /// `reader` reads the columns of `dataset`; both have to outlive it. Throws UsageError: no such column.
-  SplitScores(const data::Dataset& dataset, data::ColumnReader& reader, const EvaluationColumns& columns);
+  /// `reader` reads the columns of `dataset`; both have to outlive it. `config`: which contexts are scored
+  /// (empty: those of columns.context_key), and at which threshold. Throws UsageError: no such column.
+  SplitScores(const data::Dataset& dataset, data::ColumnReader& reader, const EvaluationColumns& columns,
+              const EvalConfig& config = {});
   /// `logits` [n, classes] f32 of rows `rows` [n] i64. Throws UsageError (an image has a class that is none
   /// of columns.classes) or DataError.
   void add(const at::Tensor& logits, const at::Tensor& rows);
@@ -31,10 +35,12 @@ class SplitScores {
 
  private:
   [[nodiscard]] std::vector<std::int32_t> labels(std::span<const std::int64_t> rows) const;
+  /// [n, keys]
   [[nodiscard]] std::vector<std::int32_t> contexts(std::span<const std::int64_t> rows) const;
 
   const data::Dataset& dataset_;
   data::ColumnReader& reader_;
+  ContextNames contexts_;
   Evaluation evaluation_;  // without scores
   data::ClassNumbers numbers_;
   RunningScores scores_;

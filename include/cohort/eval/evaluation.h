@@ -8,6 +8,7 @@
 #include "cohort/core/terminal.h"
 #include "cohort/data/column_reader.h"
 #include "cohort/eval/predict.h"
+#include "cohort/eval/scorecard.h"
 #include "cohort/eval/scores.h"
 #include "cohort/eval/stored_rows.h"
 
@@ -22,6 +23,8 @@ struct Evaluation {
   double images_per_second = 0.0;  ///< over all ranks; 0: not measured
   std::string classifier{};        ///< what gave the answers, "knn k=20 of slide"; empty: the model's head
   std::string detail{};            ///< of the classifier, "lr=0.1"; empty: none
+  std::string task = "classification";
+  Scorecard card{};
 };
 
 /// What evaluate() reads of a dataset.

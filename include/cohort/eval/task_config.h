@@ -9,6 +9,7 @@ namespace cohort::eval {
 /// What scores of tasks are taken at.
 struct TaskConfig {
   double threshold = 0.5;
+  double data_range = 0.0;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -17,6 +18,11 @@ struct TaskConfig {
           "whose "
           "sensitivity and specificity are told",
           config::Range{0.0, 1.0});
+    visit("data_range", data_range,
+          "largest minus smallest possible value of images that are restored, for PSNR and SSIM; 0: that of "
+          "their "
+          "type, 255 or 65535, of fractions 1",
+          config::Range{0.0, 1e30});
   }
 };
 

@@ -7,9 +7,12 @@
 namespace cohort::eval {
 
 // Each is defined in a file of its own, src/eval/tasks/<name>.cpp.
+TaskEntry multilabel();
+TaskEntry regression();
+TaskEntry restoration();
 
 std::span<const TaskEntry> tasks() {
-  static const std::vector<TaskEntry> entries{};
+  static const std::vector<TaskEntry> entries{multilabel(), regression(), restoration()};
   return entries;
 }
 

@@ -1,0 +1,41 @@
+#include "eval/extreme_rows.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+namespace cohort::eval {
+
+void ExtremeRows::add(const Entry& entry) {
+  entries_.push_back(entry);
+  if (entries_.size() == 2 * kMost) keep_most();
+}
+
+void ExtremeRows::keep_most() {
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+    return std::pair(-a.score, a.row) < std::pair(-b.score, b.row);
+  });
+  entries_.resize(std::min(entries_.size(), kMost));
+}
+
+std::vector<ExtremeRows::Entry> ExtremeRows::finish(comm::Communicator& ranks) {
+  keep_most();
+  std::vector<double> scores;
+  std::vector<std::int64_t> numbers;
+  for (const Entry& entry : entries_) {
+    scores.push_back(entry.score);
+    numbers.insert(numbers.end(), {entry.row, entry.label, entry.answer});
+  }
+  const at::Tensor all_scores = ranks.gather_rows(at::tensor(scores, at::kDouble)),
+                   all_numbers = ranks.gather_rows(at::tensor(numbers, at::kLong));
+  const auto* score = all_scores.const_data_ptr<double>();
+  const auto* number = all_numbers.const_data_ptr<std::int64_t>();
+  entries_.clear();
+  for (std::int64_t i = 0; i < all_scores.numel(); ++i)
+    entries_.push_back({score[i], number[3 * i], number[3 * i + 1], number[3 * i + 2]});
+  keep_most();
+  return entries_;
+}
+
+}  // namespace cohort::eval
