@@ -5,6 +5,9 @@ namespace cohort::golden_check {
 const std::map<std::string, Check>& checks() {
   static const std::map<std::string, Check> table{
       {"clip.bpe", check_byte_pair},
+      {"clip.flip_scores", check_flip_scores},
+      {"clip.retrieval", check_retrieval},
+      {"dense.matching_eval", check_matching_eval},
       {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},
       {"masked.mae", check_mae},
@@ -14,6 +17,7 @@ const std::map<std::string, Check>& checks() {
       {"masked.positions", check_positions},
       {"masked.two_view_losses", check_two_view_losses},
       {"reports.collate", check_collate},
+      {"reports.runs_interval", check_runs_interval},
       {"reports.wordpiece", check_word_piece},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},

@@ -25,6 +25,12 @@ void check_mae_finetune(Comparison& file);
 void check_mae(Comparison& file);
 void check_mae_steps(Comparison& file);
 
+// scored_tasks.cpp
+void check_flip_scores(Comparison& file);
+void check_retrieval(Comparison& file);
+void check_matching_eval(Comparison& file);
+void check_runs_interval(Comparison& file);
+
 // small_data.cpp
 void check_simclr(Comparison& file);
 void check_byol(Comparison& file);

@@ -7,12 +7,16 @@
 namespace cohort::eval {
 
 // Each is defined in a file of its own, src/eval/tasks/<name>.cpp.
+TaskEntry matching();
 TaskEntry multilabel();
 TaskEntry regression();
 TaskEntry restoration();
+TaskEntry retrieval();
+TaskEntry verification();
 
 std::span<const TaskEntry> tasks() {
-  static const std::vector<TaskEntry> entries{multilabel(), regression(), restoration()};
+  static const std::vector<TaskEntry> entries{matching(),    multilabel(), regression(),
+                                              restoration(), retrieval(),  verification()};
   return entries;
 }
 
