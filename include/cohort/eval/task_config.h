@@ -1,5 +1,7 @@
 #pragma once
+#include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cohort/config/field.h"
@@ -22,6 +24,9 @@ struct TaskConfig {
   double boundary_tolerance = 2.0;
   std::vector<double> iou{0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95};
   BoxRule box_rule = BoxRule::coco;
+  std::vector<double> false_positive_rates{0.01};
+  std::string mean_by;
+  std::vector<std::int64_t> recall_at{1, 5, 10};
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -43,6 +48,16 @@ struct TaskConfig {
           "coco: overlaps of areas, at least eval.task.iou, of an image and class the 100 most confident "
           "boxes; "
           "plus_one: sides are one pixel longer, overlaps above eval.task.iou, all boxes");
+    visit("false_positive_rates", false_positive_rates,
+          "of verification: parts of the images to be refused that may be accepted where the true positive "
+          "rate is told",
+          config::Range{0.0, 1.0});
+    visit("mean_by", mean_by,
+          "of verification: context key whose images are judged together, by the mean of their scores, such "
+          "as the frames of a video; empty: each image by itself");
+    visit("recall_at", recall_at,
+          "of retrieval: a query has found what belongs to it among so many first ones",
+          config::Range{1.0, 1e9});
   }
 };
 

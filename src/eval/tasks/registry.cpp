@@ -8,14 +8,17 @@ namespace cohort::eval {
 
 // Each is defined in a file of its own, src/eval/tasks/<name>.cpp.
 TaskEntry detection();
+TaskEntry matching();
 TaskEntry multilabel();
 TaskEntry regression();
 TaskEntry restoration();
+TaskEntry retrieval();
 TaskEntry segmentation();
+TaskEntry verification();
 
 std::span<const TaskEntry> tasks() {
-  static const std::vector<TaskEntry> entries{multilabel(), regression(), segmentation(), detection(),
-                                              restoration()};
+  static const std::vector<TaskEntry> entries{multilabel(), regression(),   segmentation(), detection(),
+                                              retrieval(),  verification(), matching(),     restoration()};
   return entries;
 }
 
