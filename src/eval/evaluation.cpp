@@ -11,8 +11,8 @@
 #include "cohort/core/text.h"
 #include "cohort/eval/task.h"
 
-#include "eval/scorecard_text.h"
 #include "eval/contexts_of_rows.h"
+#include "eval/scorecard_text.h"
 #include "eval/split_scores.h"
 #include "support/json.h"
 
@@ -113,6 +113,14 @@ std::string auc_text(const Scores& scores) {
   return scores.auc_interval ? fmt::format("{} ({})", area, interval_text(*scores.auc_interval)) : area;
 }
 
+/// Collective. Ids of the images that are to be looked at; rank 0 reads and has them.
+void name_cases(Scorecard& card, const data::Dataset& dataset, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    for (Case& one : card.cases) one.id = dataset.id(one.row);
+  });
+}
+
 }  // namespace
 
 std::string classifier_of(const std::string& classifier, const data::Description& description,
@@ -135,6 +143,7 @@ Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::Colu
                                      {take}, {}, asked_to_stop);
   Evaluation evaluation = scores->finish(ranks);
   evaluation.images_per_second = rate;
+  name_cases(evaluation.card, dataset, ranks);
   return evaluation;
 }
 
@@ -174,6 +183,7 @@ Evaluation evaluate_task(method::Method& method, const TaskColumns& columns, con
                                                normalisation, bf16, ranks, take, asked_to_stop);
   evaluation.card = task->finish(ranks);
   evaluation.scores.images = evaluation.card.samples;
+  name_cases(evaluation.card, dataset, ranks);
   return evaluation;
 }
 

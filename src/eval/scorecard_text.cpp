@@ -145,7 +145,7 @@ Json curves_json(const std::vector<Curve>& curves) {
 
 Json cases_json(const std::vector<Case>& cases) {
   return list_json(cases, [](const Case& one) {
-    return Json{{"row", one.row}, {"score", number_json(one.score)}, {"what", one.what}};
+    return Json{{"row", one.row}, {"id", one.id}, {"score", number_json(one.score)}, {"what", one.what}};
   });
 }
 

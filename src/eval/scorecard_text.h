@@ -18,7 +18,7 @@ Json contexts_json(const std::vector<ScoredContexts>& contexts);
 Json groups_json(const std::vector<ScoredGroup>& groups);
 /// [{"kind", "of", "x", "y", "points"}].
 Json curves_json(const std::vector<Curve>& curves);
-/// [{"row", "score", "what"}].
+/// [{"row", "id", "score", "what"}].
 Json cases_json(const std::vector<Case>& cases);
 
 /// "0.8123", "31.20 dB", "-" of none.

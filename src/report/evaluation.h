@@ -50,6 +50,7 @@ struct Case {
   std::int64_t row = 0;
   double score = 0.0;
   std::string what;
+  std::string id;  ///< empty: not on record
 };
 
 /// What was evaluated: images, and as what.

@@ -196,10 +196,13 @@ std::string charts_of_kind(std::span<const Run> runs, const std::vector<Shown>& 
 
 std::string case_table(const std::vector<Case>& cases) {
   std::string html =
-      "<table><thead><tr><th>row</th><th class=\"left\">what</th><th>by</th></tr></thead><tbody>\n";
+      "<table><thead><tr><th class=\"left\">image</th><th "
+      "class=\"left\">what</th><th>by</th></tr></thead><tbody>\n";
   for (std::size_t i = 0; i < std::min(cases.size(), kMostCases); ++i)
-    html += fmt::format("<tr><td>{}</td><td class=\"left wraps\">{}</td><td>{:.4g}</td></tr>\n",
-                        format_count(cases[i].row), escaped(cases[i].what), cases[i].score);
+    html +=
+        fmt::format("<tr><td class=\"left\">{}</td><td class=\"left wraps\">{}</td><td>{:.4g}</td></tr>\n",
+                    cases[i].id.empty() ? "row " + format_count(cases[i].row) : escaped(cases[i].id),
+                    escaped(cases[i].what), cases[i].score);
   return html + "</tbody></table>\n" + left_out(cases.size(), kMostCases);
 }
 

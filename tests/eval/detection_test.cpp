@@ -66,11 +66,11 @@ std::vector<BoxImage> images_with_boxes(std::int64_t count) {
   return images;
 }
 
-const std::vector<std::string> kClasses{"cell", "mitosis", "absent"};
+const std::vector<std::string> kBoxClasses{"cell", "mitosis", "absent"};
 
 /// Passes of two images in no order, each on one rank.
 Scorecard scored_boxes(const std::vector<BoxImage>& images, comm::Communicator& ranks,
-                       const TaskConfig& config = {}, const std::vector<std::string>& classes = kClasses) {
+                       const TaskConfig& config = {}, const std::vector<std::string>& classes = kBoxClasses) {
   const auto task = find_task("detection")
                         .make({{"boxes", data::FieldKind::boxes, data::ValueType::f32, {-1, 5}},
                                classes,

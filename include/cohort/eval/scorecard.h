@@ -51,6 +51,7 @@ struct Case {
   std::int64_t row = 0;  ///< of the split
   double score = 0.0;    ///< by which it was chosen
   std::string what;      ///< "benign, said to be malignant (0.998)"
+  std::string id{};      ///< of the image; on rank 0
 };
 
 /// What a task finds of a split.
