@@ -1,5 +1,6 @@
 """Scorecards of tasks, by tests/support/score_task.cpp, which has to print the same text on 1 to 4 ranks."""
 
+import atexit
 import json
 import os
 import pathlib
@@ -12,9 +13,39 @@ from safetensors.numpy import save_file
 RANKS = (1, 2, 3, 4)
 
 
+class Job:
+    """score_task on some ranks, started once: most of a short job is its start."""
+
+    def __init__(self, ranks):
+        self.ranks, self.asked, self.folder = ranks, 0, tempfile.TemporaryDirectory()
+        command = [os.environ["MPIEXEC"], "-n", str(ranks), os.environ["COHORT_SCORE_TASK"], self.folder.name]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.end)
+
+    def ask(self, words):
+        file = pathlib.Path(self.folder.name) / str(self.asked)
+        file.with_suffix(".new").write_text("\t".join(map(str, words)))
+        file.with_suffix(".new").rename(file)
+        self.asked += 1
+
+    def end(self):
+        self.ask([])
+        self.process.wait()
+
+    def score(self, words):
+        self.ask(words)
+        text = self.process.stdout.readline()
+        assert text, f"score_task ended on {self.ranks} ranks with code {self.process.wait()}"
+        return text
+
+
+jobs = {}  # by number of ranks
+
+
 def run(file, ranks, settings):
-    command = [os.environ["MPIEXEC"], "-n", ranks, os.environ["COHORT_SCORE_TASK"], file, *settings]
-    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    if ranks not in jobs:
+        jobs[ranks] = Job(ranks)
+    return jobs[ranks].score([file, *settings])
 
 
 def score(task, answers, target, *, row=None, context=None, keys=None, names=(), images_per_pass=7, settings=()):

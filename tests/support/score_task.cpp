@@ -1,7 +1,8 @@
 // Scores answers as a task does, for tests in Python (tests/python/score_task.py):
-//   [mpirun -n RANKS] score_task FILE [OPTION=VALUE…]
-// FILE: safetensors of N images; options are those of eval.task. Prints the scorecard as one line of JSON,
-// with all digits.
+//   [mpirun -n RANKS] score_task FOLDER
+// Each of the files FOLDER/0, FOLDER/1 … that appear there has "FILE [OPTION=VALUE…]", separated by tabs; the
+// scorecard is printed as one line of JSON, with all digits. An empty one ends the program. FILE: safetensors
+// of N images; options are those of eval.task.
 //   row          [N] i64       numbers of the images; absent: 0 … N-1
 //   context      [N, keys] i32 each a number of the values of its key; absent: no contexts
 //   target       [N, …]        the field; of rows that differ in length [sum, …] with
@@ -11,12 +12,16 @@
 // Metadata "json": {"task": …, "names": [of classes], "keys": [{"name": …, "values": […]}], "pass": images}.
 // Passes of so many images go to ranks in turn, the last ones first.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <cstdio>
+#include <filesystem>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,6 +30,7 @@
 #include "cohort/checkpoint/safetensors.h"
 #include "cohort/comm/session.h"
 #include "cohort/core/error.h"
+#include "cohort/core/file.h"
 #include "cohort/eval/task.h"
 
 #include "eval/running_scores.h"
@@ -213,16 +219,26 @@ Json json_of(const Scorecard& card) {
   return json;
 }
 
-ExitCode run(std::span<char*> arguments, comm::Communicator& ranks) {
-  if (arguments.empty())
-    throw UsageError({"no file is named", "score_task", "score_task FILE [OPTION=VALUE…]"});
-  const Images images(arguments.front());
-  TaskConfig config;
-  testing::set_options(config, {arguments.begin() + 1, arguments.end()});
-  const auto score = images.task() == "classification" ? scored_as_classes : scored_by_task;
-  const std::string text = json_of(score(images, config, ranks)).dump();
-  if (ranks.rank() == 0) std::puts(text.c_str());
-  return ExitCode::done;
+/// What stands in a file, once there is one: ranks that wait leave the processor to others.
+std::vector<std::string> words_of(const std::filesystem::path& file) {
+  while (!std::filesystem::exists(file)) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  std::istringstream text(read_file(file));
+  std::vector<std::string> words;
+  for (std::string word; std::getline(text, word, '\t');) words.push_back(word);
+  return words;
+}
+
+ExitCode run(const std::filesystem::path& folder, comm::Communicator& ranks) {
+  for (std::int64_t number = 0;; ++number) {
+    const std::vector<std::string> words = words_of(folder / std::to_string(number));
+    if (words.empty()) return ExitCode::done;
+    const Images images(words.front());
+    TaskConfig config;
+    testing::set_options(config, {words.begin() + 1, words.end()});
+    const auto score = images.task() == "classification" ? scored_as_classes : scored_by_task;
+    const std::string text = json_of(score(images, config, ranks)).dump();
+    if (ranks.rank() == 0) std::cout << text << std::endl;
+  }
 }
 
 }  // namespace
@@ -230,6 +246,6 @@ ExitCode run(std::span<char*> arguments, comm::Communicator& ranks) {
 
 int main(int argc, char** argv) {
   return cohort::comm::run_ranks(argc, argv, "score_task", [&](cohort::comm::Communicator& ranks) {
-    return cohort::eval::run({argv + 1, static_cast<std::size_t>(argc - 1)}, ranks);
+    return cohort::eval::run(argv[1], ranks);
   });
 }
