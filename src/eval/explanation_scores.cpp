@@ -83,7 +83,7 @@ struct Subject {
     return probability(explainer.logits(changed.to(device), from(changed.size(0))));
   }
   [[nodiscard]] at::Tensor probability(const at::Tensor& logits) const {
-    return logits.to(at::kCPU, at::kDouble).softmax(1).select(1, answer);
+    return logits.to(at::kCPU, at::kDouble).softmax(1).select(1, answer).contiguous();
   }
 };
 
