@@ -174,13 +174,13 @@ Evaluation evaluate_task(method::Method& method, const TaskColumns& columns, con
                .make({target, evaluation.classes, contexts->names(), dataset.rows(), config.task});
   });
   if (!contexts->names().keys.empty()) evaluation.context_key = contexts->names().keys.front().name;
-  const auto take = [&](const data::Batch& batch, const method::Answers& answers) {
+  const auto take = [&](std::int64_t /*pass*/, const data::Batch& batch, const method::Answers& answers) {
     const std::span<const std::int64_t> rows(batch.sample.const_data_ptr<std::int64_t>(),
                                              static_cast<std::size_t>(batch.sample.size(0)));
     task->add({rows, contexts->of(rows), answers, column_of(batch, evaluation.label)});
   };
   evaluation.images_per_second = answer_passes(method, dataset, columns.fields, columns.context_key, config,
-                                               normalisation, bf16, ranks, take, asked_to_stop);
+                                               normalisation, bf16, ranks, {take}, asked_to_stop);
   evaluation.card = task->finish(ranks);
   evaluation.scores.images = evaluation.card.samples;
   name_cases(evaluation.card, dataset, ranks);

@@ -28,6 +28,14 @@ void add_feature_layout(ColumnFile& file, const data::Dataset& dataset, const Fe
     room(file.root(), "logits", H5T_IEEE_F32LE, {rows, std::ssize(contents.classes)});
     add_names(file, file.root(), "logit_classes", contents.classes);
   }
+  if (!contents.answers.empty()) {
+    const hdf5::Group answers = file.group("answers");
+    for (const auto& [name, shape] : contents.answers) {
+      std::vector<std::int64_t> all{rows};
+      all.insert(all.end(), shape.begin(), shape.end());
+      room(answers.get(), name, H5T_IEEE_F32LE, all);
+    }
+  }
   (void)file.reserve_texts(file.root(), "id", rows, id_width);
   const hdf5::Group labels = file.group("labels"), label_names = file.group("label_names");
   for (const data::LabelColumn& column : dataset.description().labels) {

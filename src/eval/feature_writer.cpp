@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
+#include <map>
 #include <optional>
 #include <span>
 #include <sys/file.h>
@@ -130,6 +131,7 @@ struct FeatureWriter::Impl {
   FileDescriptor own, mark_file;  // the partial file again, without MPI; the marks
   Place features, patches, logits;
   std::vector<Place> tokens;  // of each context key
+  std::map<std::string, Place> answers;
   std::vector<Written> written;
   std::vector<std::int64_t> unmarked;
   std::int64_t marked = 0;  // passes, by this rank
@@ -331,6 +333,8 @@ FeatureWriter::FeatureWriter(const std::filesystem::path& file, const data::Data
       if (!contents.classes.empty()) impl_->logits = place_of(in.get(), impl_->partial, "logits");
       for (const std::string& key : contents.keys)
         impl_->tokens.push_back(place_of(in.get(), impl_->partial, "context_tokens/" + key));
+      for (const auto& [name, shape] : contents.answers)
+        impl_->answers.emplace(name, place_of(in.get(), impl_->partial, "answers/" + name));
     }
     impl_->write_columns(dataset.description(), columns, id_width);
   });
@@ -353,6 +357,8 @@ void FeatureWriter::write(const PassAnswers& answers) {
   for (std::size_t k = 0; k < impl_->tokens.size(); ++k)
     impl_->put_rows(impl_->tokens[k], answers.rows,
                     answers.context.select(1, static_cast<std::int64_t>(k)).contiguous());
+  for (const auto& [name, place] : impl_->answers)
+    impl_->put_rows(place, answers.rows, answers.answers.at(name));
   impl_->unmarked.push_back(answers.pass);
   if (std::chrono::steady_clock::now() - impl_->last_sync >= kBetweenSyncs) impl_->sync();
 }

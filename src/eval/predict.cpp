@@ -246,33 +246,53 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
                         group_by, config, ranks);
 }
 
+namespace {
+
+data::BatchColumns columns_for(const nn::Encoder& encoder, const std::vector<std::string>& fields) {
+  return {.context_keys = encoder.traits().context_keys, .label = "", .fields = fields};
+}
+
+/// fp32 on the CPU; numbers of images as they are.
+method::Answers answers_to(method::Method& method, const data::Batch& batch, bool bf16,
+                           const at::Device& device) {
+  const nn::Conditions conditions = evaluation_conditions(batch, device);
+  method::Answers answers;
+  {
+    const nn::Bf16Scope scope(bf16, device.type());
+    answers = method.answer(on_device(batch, device), conditions);
+  }
+  for (auto& [name, values] : answers)
+    values = values.is_floating_point() ? kept(values) : values.to(at::kCPU);
+  return answers;
+}
+
+}  // namespace
+
 double answer_passes(method::Method& method, const data::Dataset& dataset,
                      const std::vector<std::string>& fields, const std::string& group_by,
                      const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                     comm::Communicator& ranks, const TakeAnswers& take, const AskedToStop& asked_to_stop) {
+                     comm::Communicator& ranks, const MethodSink& sink, const AskedToStop& asked_to_stop) {
   const nn::Encoder& encoder = *method.encoders().front().encoder;
   const at::Device device = encoder.parameters().front().device();
-  const IsDone none;
   const auto forward = [&](const data::Batch& batch, std::optional<std::int64_t> pass) {
-    const nn::Conditions conditions = evaluation_conditions(batch, device);
-    method::Answers answers;
-    {
-      const nn::Bf16Scope scope(bf16, device.type());
-      answers = method.answer(on_device(batch, device), conditions);
-    }
-    if (!pass) return;
-    for (auto& [name, values] : answers)
-      values = values.is_floating_point() ? kept(values) : values.to(at::kCPU);
-    take(batch, answers);
+    const method::Answers answers = answers_to(method, batch, bf16, device);
+    if (pass) sink.take(*pass, batch, answers);
   };
-  return run_all_passes({dataset,
-                         normalisation,
-                         {.context_keys = encoder.traits().context_keys, .label = "", .fields = fields},
-                         encoder.runner().is_collective(),
-                         none,
-                         asked_to_stop,
-                         forward},
+  return run_all_passes({dataset, normalisation, columns_for(encoder, fields),
+                         encoder.runner().is_collective(), sink.has, asked_to_stop, forward},
                         group_by, config, ranks);
+}
+
+method::Answers first_answers(method::Method& method, const data::Dataset& dataset,
+                              const std::vector<std::string>& fields, augment::Normalisation normalisation) {
+  const nn::Encoder& encoder = *method.encoders().front().encoder;
+  const auto view = augment::evaluation_view(dataset.description(), normalisation);
+  const data::Group single{.rows = {0}};
+  Workers alone(1);
+  const at::NoGradGuard no_gradients;
+  return answers_to(
+      method, data::make_batch(dataset, std::span(&single, 1), columns_for(encoder, fields), *view, alone),
+      /*bf16=*/false, encoder.parameters().front().device());
 }
 
 }  // namespace cohort::eval

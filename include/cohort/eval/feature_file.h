@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,16 +22,19 @@ struct FeatureContents {
   std::int64_t patches = 0;          ///< tokens of an image; 0: none are written
   std::vector<std::string> keys;     ///< context keys of the model, in order
   std::vector<std::string> classes;  ///< of the columns of logits; empty: there are no logits
-  TableAttributes attributes;        ///< at the root
-  std::int64_t passes = 0;           ///< count_passes()
-  std::string identity;              ///< a text that differs where any value would
+  std::map<std::string, std::vector<std::int64_t>>
+      answers{};                 ///< of a method, by name: the shape of an image's
+  TableAttributes attributes{};  ///< at the root
+  std::int64_t passes = 0;       ///< count_passes()
+  std::string identity;          ///< a text that differs where any value would
 };
 
 /// Writes HDF5 for other tools, by all ranks together, everything in dataset order: /features [N, D] f32,
 /// /patch_tokens [N, P, D] f32 and /logits [N, classes] f32 if there are any, /id [N] text, /labels/<name>
-/// [N] i32, /context/<key> [N] i32, /context_tokens/<key> [N, D] f32, /logit_classes [classes] text. Labels
-/// and contexts are numbers of /label_names/<name> and /context_names/<key>, text, as in dataset.json. The
-/// bytes do not depend on the number of ranks, where these have as many threads each.
+/// [N] i32, /answers/<name> [N, …] f32, /context/<key> [N] i32, /context_tokens/<key> [N, D] f32,
+/// /logit_classes [classes] text. Labels and contexts are numbers of /label_names/<name> and
+/// /context_names/<key>, text, as in dataset.json. The bytes do not depend on the number of ranks, where
+/// these have as many threads each.
 ///
 /// It is written as FILE.partial, of its full size from the start, and renamed into place. Beside it
 /// FILE.partial.passes says which passes are on the disk: those that were synced and read back. Whoever makes

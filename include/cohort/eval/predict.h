@@ -27,12 +27,13 @@ using AskedToStop = std::function<bool()>;
 
 /// What a model says of the images of one forward pass, fp32.
 struct PassAnswers {
-  std::int64_t pass = 0;  ///< its number, which does not depend on the number of ranks
-  at::Tensor rows;        ///< [n] i64, of the dataset
-  at::Tensor logits;      ///< [n, classes]; undefined without a head
-  at::Tensor features;    ///< [n, D]: pooled
-  at::Tensor patches;     ///< [n, P, D]; undefined unless asked for
-  at::Tensor context;     ///< [n, K, D]: context token behind every image; undefined without keys
+  std::int64_t pass = 0;      ///< its number, which does not depend on the number of ranks
+  at::Tensor rows;            ///< [n] i64, of the dataset
+  at::Tensor logits;          ///< [n, classes]; undefined without a head
+  at::Tensor features;        ///< [n, D]: pooled
+  at::Tensor patches;         ///< [n, P, D]; undefined unless asked for
+  at::Tensor context;         ///< [n, K, D]: context token behind every image; undefined without keys
+  method::Answers answers{};  ///< of a method with a task, [n, …]; in the place of all above
 };
 
 /// What becomes of answers.
@@ -60,15 +61,25 @@ double predict_passes(nn::Encoder& model, const data::Dataset& dataset, const st
                       comm::Communicator& ranks, const AnswerSink& sink, const FeatureChoice& choice = {},
                       const AskedToStop& asked_to_stop = {});
 
-/// What becomes of a method's answers to the images of a pass (fp32 on the CPU), which this rank asked for.
-using TakeAnswers = std::function<void(const data::Batch& batch, const method::Answers& answers)>;
+/// What becomes of a method's answers to the images of a pass (fp32 on the CPU).
+struct MethodSink {
+  /// This rank's passes, in order.
+  std::function<void(std::int64_t pass, const data::Batch& batch, const method::Answers& answers)> take;
+  /// Passes that are left out, the same on every rank; null: none.
+  std::function<bool(std::int64_t pass)> has{};
+};
 
 /// Collective. As predict_passes(), of a method with a task (Traits::task): each batch has the `fields` of
 /// the dataset, in the view of evaluation where they move with views.
 double answer_passes(method::Method& method, const data::Dataset& dataset,
                      const std::vector<std::string>& fields, const std::string& group_by,
                      const EvalConfig& config, augment::Normalisation normalisation, bool bf16,
-                     comm::Communicator& ranks, const TakeAnswers& take,
+                     comm::Communicator& ranks, const MethodSink& sink,
                      const AskedToStop& asked_to_stop = {});
+
+/// What `method` answers to the first image of a dataset: [1, …] each. On every rank by itself. Throws
+/// DataError. Precondition: units are not collective.
+method::Answers first_answers(method::Method& method, const data::Dataset& dataset,
+                              const std::vector<std::string>& fields, augment::Normalisation normalisation);
 
 }  // namespace cohort::eval
