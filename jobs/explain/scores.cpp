@@ -54,7 +54,8 @@ std::string score_text(double value) {
 
 std::string scored_line(const std::string& name, std::size_t width, std::int64_t images,
                         const std::vector<eval::Score>& scores) {
-  std::string line = left_aligned(printable_name(name, width), width) + right_aligned(format_count(images), 9);
+  std::string line =
+      left_aligned(printable_name(name, width), width) + right_aligned(format_count(images), 9);
   for (const eval::Score& score : scores)
     line += "  " + right_aligned(score_text(score.value), score.name.size());
   return line + "\n";
