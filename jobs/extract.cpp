@@ -14,6 +14,7 @@
 #include "cohort/train/run_owner.h"
 
 #include "commands.h"
+#include "extract_answers.h"
 #include "features.h"
 #include "table_file.h"
 #include "table_of.h"
@@ -26,7 +27,7 @@ struct ExtractOptions {
   ModelSource model;
   std::string split;
   TableOptions table;
-  bool logits = false;
+  bool logits = false, answers = false;
   eval::FeatureChoice choice;
 };
 
@@ -36,9 +37,15 @@ bool is_feature_file(const TableOptions& table) {
 }
 
 void check_options(const ExtractOptions& options) {
-  if (is_feature_file(options.table) || !(options.logits || options.choice.patches)) return;
+  const bool asks_features = options.logits || options.choice.patches || options.choice.layer >= 0;
+  if (options.answers && asks_features) {
+    throw UsageError({"answers of a method are written alone", "--answers",
+                      "leave out --logits, --layer and --patch-tokens, or write features to another file"});
+  }
+  if (is_feature_file(options.table) || !(options.logits || options.answers || options.choice.patches))
+    return;
   throw UsageError(
-      {"a table holds features alone", "--logits, --patch-tokens",
+      {"a table holds features alone", "--logits, --answers, --patch-tokens",
        "write an .h5 file without --mean-by, or leave them out; cohort predict writes probabilities"});
 }
 
@@ -110,6 +117,11 @@ ExitCode extract_features(const ExtractOptions& options, comm::Communicator& ran
   prepare_table(options.table, ranks);
   comm::together(ranks, [&] { check_options(options); });
   const auto owners = train::own_runs_of({options.table.out}, "cohort extract", ranks);
+  if (options.answers) {
+    const double rate = extract_answers(options.model, options.split, options.table.out, ranks);
+    log_info(fmt::format("{}: answers, {:.0f} images/s over all ranks", options.table.out, rate));
+    return ExitCode::done;
+  }
   const TrainedModel trained =
       load_trained_model(options.model, options.logits ? Head::needed : Head::none, ranks);
   const train::RunConfig& config = trained.config;
@@ -160,6 +172,9 @@ void add_extract(CLI::App& app, Job& job) {
   options->table.add_to(*command);
   command->add_flag("--logits", options->logits,
                     "write /logits as well, and /logit_classes: what each of its columns stands for (.h5)");
+  command->add_flag(
+      "--answers", options->answers,
+      "write what the method of a run answers to its task, /answers/NAME, instead of features (.h5)");
   command
       ->add_option(
           "--layer", options->choice.layer,

@@ -180,7 +180,9 @@ std::string text_of_names(const data::Description& description) {
   return text;
 }
 
-std::uint64_t checksum_of(const nn::Encoder& model) {
+}  // namespace
+
+std::uint64_t checksum_of(const torch::nn::Module& model) {
   Checksum sum;
   for (const auto& [name, values] : nn::named_values(model)) {
     sum.update(std::as_bytes(std::span(name)));
@@ -188,8 +190,6 @@ std::uint64_t checksum_of(const nn::Encoder& model) {
   }
   return sum.value();
 }
-
-}  // namespace
 
 bool NotFinite::look(const at::Tensor& rows, const at::Tensor& values) {
   const at::Tensor bad = values.isfinite().flatten(1).all(1).logical_not().nonzero();  // [n, 1]

@@ -77,6 +77,9 @@ struct Computation {
   [[nodiscard]] std::string identity() const;
 };
 
+/// Of names and values of a model.
+std::uint64_t checksum_of(const torch::nn::Module& model);
+
 /// Collective. Fills `writer` with what it lacks. Throws NumericalError, and leaves no file, when values are
 /// not finite: features, or logits where `features` are not written.
 double compute_into(eval::FeatureWriter& writer, const Computation& what, comm::Communicator& ranks);
