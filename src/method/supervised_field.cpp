@@ -12,6 +12,8 @@
 #include "cohort/method/pooled.h"
 #include "cohort/method/windows.h"
 
+#include "method/mask_picture.h"
+
 namespace cohort::method {
 namespace {
 
@@ -103,6 +105,19 @@ class FieldLearner {
     return {{task_.answer, answer_by_windows(images, {window, window}, {stride, stride}, outputs)}};
   }
 
+  /// Of masks alone.
+  std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) {
+    if (options_.task != SupervisedTask::segmentation) return std::nullopt;
+    const at::NoGradGuard no_gradients;
+    const at::Tensor& images = batch.views.front();
+    const at::Tensor logits =
+        network_.outputs(images, conditions(batch, step, scope_, 0, 1, /*training=*/false));
+    const at::Tensor answered =
+        logits.size(1) == 1 ? logits.select(1, 0).gt(0).to(at::kLong) : logits.argmax(1);
+    return Pictures{"an image, its mask, and the mask that was answered",
+                    {images, mask_picture(images, values(batch)), mask_picture(images, answered)}};
+  }
+
  private:
   SupervisedOptions options_;
   const FieldTask& task_;
@@ -140,6 +155,9 @@ class SupervisedField final : public Method {
 
   Answers answer(const data::Batch& batch, const nn::Conditions& conditions) override {
     return learner_.answer(batch, conditions);
+  }
+  std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
+    return learner_.pictures(batch, step);
   }
 
  private:
@@ -181,6 +199,9 @@ class SupervisedDice final : public PooledMethod {
 
   Answers answer(const data::Batch& batch, const nn::Conditions& conditions) override {
     return learner_.answer(batch, conditions);
+  }
+  std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
+    return learner_.pictures(batch, step);
   }
 
  private:
