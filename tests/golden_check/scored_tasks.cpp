@@ -79,8 +79,7 @@ eval::Scorecard of_videos(const json& frames) {
   eval::TaskInput input = verification_input(0.5);
   input.contexts = {{{"video", 0, 16}}, std::vector<std::string>(16, "video")};
   input.config.mean_by = "video";
-  return scorecard_of("verification", std::move(input),
-                      {{"score", numbers_of(frames.at("scores")).to(at::kFloat)}},
+  return scorecard_of("verification", std::move(input), {{"score", numbers_of(frames.at("scores"))}},
                       numbers_of(frames.at("labels")).to(at::kByte).unsqueeze(1), videos);
 }
 
@@ -91,7 +90,7 @@ void check_flip_scores(Comparison& file) {
     const std::string name = one.at("name");
     const at::Tensor scores = numbers_of(one.at("scores")), flags = numbers_of(one.at("labels"));
     const auto card = [&](double threshold) {
-      return scorecard_of("verification", verification_input(threshold), {{"score", scores.to(at::kFloat)}},
+      return scorecard_of("verification", verification_input(threshold), {{"score", scores}},
                           flags.to(at::kByte).unsqueeze(1));
     };
     compare_scores(file, name, one, card(0.5));

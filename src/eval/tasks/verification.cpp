@@ -107,14 +107,14 @@ Verification::Verification(TaskInput input)
 
 void Verification::add(const AnsweredImages& images) {
   const auto count = static_cast<std::int64_t>(images.rows.size());
-  const at::Tensor scores = images.answers.at("score").to(at::kFloat).contiguous(),
+  const at::Tensor scores = images.answers.at("score").to(at::kDouble).contiguous(),
                    flags = images.target.values.to(at::kByte).contiguous();
   COHORT_CHECK(scores.numel() == count && flags.numel() == count, "{} scores of {} images", scores.numel(),
                count);
   finite_ = finite_ && scores.isfinite().all().item<bool>();
   are_parts_ = are_parts_ && finite_ && (scores.ge(0) & scores.le(1)).all().item<bool>();
   if (!are_parts_) return;
-  const auto* score = scores.const_data_ptr<float>();
+  const auto* score = scores.const_data_ptr<double>();
   const auto* flag = flags.const_data_ptr<std::uint8_t>();
   for (std::size_t i = 0; i < images.rows.size(); ++i) {
     if (flag[i] != kFlagNotKnown) put(score[i], flag[i] == 1, contexts_of(images, input_.contexts, i));
