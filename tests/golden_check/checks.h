@@ -42,11 +42,11 @@ void check_seg_unet(Comparison& file);
 // metrics.cpp
 void check_metrics(Comparison& file);
 void check_supervised_multilabel(Comparison& file);
+
 // scored_tasks.cpp
 void check_flip_scores(Comparison& file);
 void check_retrieval(Comparison& file);
 void check_matching_eval(Comparison& file);
-void check_runs_interval(Comparison& file);
 
 // small_data.cpp
 void check_simclr(Comparison& file);

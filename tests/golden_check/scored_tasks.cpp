@@ -1,5 +1,4 @@
-// Files of the kinds clip.flip_scores, clip.retrieval, dense.matching_eval and reports.runs_interval: what
-// tasks make of answers.
+// Files of the kinds clip.flip_scores, clip.retrieval and dense.matching_eval: what tasks make of answers.
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -9,7 +8,6 @@
 
 #include <ATen/ATen.h>
 
-#include "cohort/core/runs_interval.h"
 #include "cohort/eval/task.h"
 
 #include "checks.h"
@@ -157,16 +155,6 @@ void check_matching_eval(Comparison& file) {
       homography.reshape({1, 9}));
   for (const auto& [pixels, expected] : about.at("mma").items())
     file.number("mma at " + pixels, card.find("mma_at_" + pixels)->value, expected, {0, 1e-9});
-}
-
-void check_runs_interval(Comparison& file) {
-  const Tolerance tolerance{0, file.about().at("tolerance")};
-  for (const json& one : file.about().at("cases")) {
-    const RunsInterval interval = runs_interval(one.at("values").get<std::vector<double>>());
-    file.number("mean", interval.mean, one.at("mean"), tolerance);
-    file.number("standard deviation", interval.deviation, one.at("std"), tolerance);
-    file.number("half width", interval.half_width, one.at("half_width"), tolerance);
-  }
 }
 
 }  // namespace cohort::golden_check
