@@ -11,7 +11,7 @@ namespace cohort::jobs {
 struct StudyEncoder {
   std::string name;
   std::string from;      ///< a run's folder, one of its checkpoints, a safetensors file, or "random"
-  std::string contexts;  ///< "slide, mean_linear"; empty: a plain model
+  std::string contexts;  ///< "slide, mean_linear", "of the task"; empty: a plain model
   [[nodiscard]] bool is_random() const { return from == "random"; }
   [[nodiscard]] bool is_file() const { return from.ends_with(".safetensors"); }
 };

@@ -74,6 +74,7 @@ StudyEncoder encoder_of(const std::string& text) {
   if (encoder.is_random() || encoder.is_file()) {
     if (encoder.is_file()) (void)open_file(encoder.from);
     if (name.empty()) encoder.name = fs::path(encoder.from).stem().string();
+    encoder.contexts = "of the task";  // whose model it takes
     return encoder;
   }
   const std::string run = run_of_encoder(encoder);
