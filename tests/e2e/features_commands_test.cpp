@@ -181,11 +181,11 @@ TEST_F(FeatureCommands, FinetuneTakesModelAndBackboneOfTheRun) {
   const Outcome bare = run(2, "explain --images 1 --neighbours 0 --run " + plain);
   EXPECT_EQ(bare.exit_code, 0) << "neither neighbours nor contexts: " << bare.output;
   const auto errors_on = [&](int ranks) {
-    const Outcome outcome =
+    const Outcome found =
         run(ranks, fmt::format("explain --errors 4 --neighbours 0 --score insertion --steps 4 "
                                "--score-images 3 --overwrite --run {}{}",
                                plain, out("errors")));
-    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_EQ(found.exit_code, 0) << found.output;
     return written("errors/explain.json") + written("errors/scores.jsonl");
   };
   const std::string errors = errors_on(1);

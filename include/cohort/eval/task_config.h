@@ -25,7 +25,7 @@ struct TaskConfig {
   std::vector<double> iou{0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95};
   BoxRule box_rule = BoxRule::coco;
   std::vector<double> false_positive_rates{0.01};
-  std::string mean_by;
+  std::string mean_by{};
   std::vector<std::int64_t> recall_at{1, 5, 10};
 
   template <class Visit>
