@@ -67,8 +67,8 @@ HeatMaps::HeatMaps(std::filesystem::path folder, std::vector<std::string> classe
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
   if (!error) return;
-  throw DataError({"the folder for heat maps cannot be made: " + error.message(), folder_.string(),
-                   "choose another one, or free space"});
+  throw DataError({fmt::format("the folder for heat maps cannot be made: {}", error.message()),
+                   folder_.string(), "choose another one, or free space"});
 }
 
 void HeatMaps::add(const std::string& id, std::span<const float> probabilities) {

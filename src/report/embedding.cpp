@@ -36,8 +36,9 @@ EmbeddingColumn column_from(const json& column, std::size_t points) {
                       return value >= -1 && value < std::ssize(read.values);
                     });
   if (fits) return read;
-  throw DataError({"the embedding is damaged: values of other points in '" + read.name + "'",
-                   "embedding.json", "run cohort embed again, or remove the folder"});
+  throw DataError(
+      {fmt::format("the embedding is damaged: {}", "values of other points in '" + read.name + "'"),
+       "embedding.json", "run cohort embed again, or remove the folder"});
 }
 
 std::string read_jpeg(const fs::path& file) {
@@ -123,7 +124,8 @@ std::optional<Embedding> read_embedding(const fs::path& run) {
     embedding.perplexity = content.at("perplexity").get<double>();
     const std::size_t points = embedding.t_sne.size();
     if (points == 0 || embedding.components.size() != points)
-      throw DataError({"the embedding is damaged: places without points", file.string(), fix});
+      throw DataError(
+          {fmt::format("the embedding is damaged: {}", "places without points"), file.string(), fix});
     for (const json& column : content.at("columns")) embedding.columns.push_back(column_from(column, points));
     embedding.thumbnails =
         read_jpeg(folder / fs::path(content.at("thumbnails").get<std::string>()).filename());

@@ -134,7 +134,8 @@ Evaluation read_evaluation(const Line& line) {
   evaluation.classes = read_groups(line.list_if_there("class_scores"));
   for (const Line& curve : line.list_if_there("curves")) evaluation.curves.push_back(read_curve(curve));
   for (const Line& one : line.list_if_there("cases"))
-    evaluation.cases.push_back({one.count("row"), one.number("score"), one.text("what"), one.text_if_there("id")});
+    evaluation.cases.push_back(
+        {one.count("row"), one.number("score"), one.text("what"), one.text_if_there("id")});
   read_confusion(evaluation, line);
   return evaluation;
 }

@@ -92,8 +92,7 @@ bool freeze_some(const nn::UnitModel& model, const std::vector<nn::ParameterRule
 
 }  // namespace
 
-std::vector<nn::ParameterRule> parameter_rules(method::Method& method,
-                                               const shard::OptimizerConfig& config) {
+std::vector<nn::ParameterRule> parameter_rules(method::Method& method, const shard::OptimizerConfig& config) {
   std::vector<nn::ParameterRule> rules = method.rules();
   for (nn::ParameterRule& rule : shard::configured_rules(config)) {
     if (is_encoder(rule)) {

@@ -8,15 +8,7 @@ namespace cohort::train {
 namespace {
 
 // Of the buffer. The name of the score is two values, since fp32 counts to 2^24 alone.
-enum PlateauValue {
-  kSeenScore,
-  kBestScore,
-  kWaitedFor,
-  kReductions,
-  kNameHigh,
-  kNameLow,
-  kPlateauValues
-};
+enum PlateauValue { kSeenScore, kBestScore, kWaitedFor, kReductions, kNameHigh, kNameLow, kPlateauValues };
 constexpr int kNameBits = 24;
 constexpr std::uint64_t kLowName = (std::uint64_t{1} << kNameBits) - 1;
 

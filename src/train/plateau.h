@@ -8,9 +8,9 @@
 
 namespace cohort::train {
 
-/// How often a run has lowered its learning rate because the score of checkpoint.best_by no longer got better:
-/// the rule of torch.optim.lr_scheduler.ReduceLROnPlateau with a relative threshold and without a cool-down. A
-/// score that is not a number is not better. What it knows is a buffer of the checkpoints.
+/// How often a run has lowered its learning rate because the score of checkpoint.best_by no longer got
+/// better: the rule of torch.optim.lr_scheduler.ReduceLROnPlateau with a relative threshold and without a
+/// cool-down. A score that is not a number is not better. What it knows is a buffer of the checkpoints.
 class Plateau {
  public:
   /// `score`: identifies the score that is gone by, of 48 bits.

@@ -91,7 +91,8 @@ TEST(Normalise, CanBeUndone) {
   const at::Tensor images = at::arange(2 * 2 * 3 * 4).view({2, 2, 3, 4}).to(at::kFloat);
   const data::Description description = description_of(2, 3, 4);
   const at::Tensor normalised = augment::normalise(images, description, Normalisation::dataset);
-  EXPECT_TRUE(augment::denormalise(normalised, description, Normalisation::dataset).allclose(images, 0, 1e-3));
+  EXPECT_TRUE(
+      augment::denormalise(normalised, description, Normalisation::dataset).allclose(images, 0, 1e-3));
 }
 
 TEST(Normalise, ByTheImagesOwnStatistics) {

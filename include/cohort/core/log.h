@@ -12,8 +12,8 @@ namespace cohort {
 /// Which rank speaks. Before this call the process counts as rank 0 of 1.
 void set_log_rank(int rank, int size);
 
-/// Rank 0 appends everything logged from here on to `file` as well, and no more to an earlier one. Call it before other threads log.
-/// Throws DataError when it cannot be opened.
+/// Rank 0 appends everything logged from here on to `file` as well, and no more to an earlier one. Call it
+/// before other threads log. Throws DataError when it cannot be opened.
 void start_log_file(const std::filesystem::path& file);
 
 void log_info(std::string_view message);     ///< rank 0 only

@@ -13,7 +13,8 @@ struct PlateauConfig {
   template <class Visit>
   void fields(Visit& visit) {
     visit("patience", patience,
-          "the learning rate falls behind the evaluation with which more than so many in a row were not better; "
+          "the learning rate falls behind the evaluation with which more than so many in a row were not "
+          "better; "
           "then it does not follow the cosine; 0: it follows the cosine",
           config::Range<std::int64_t>{0, 1 << 20});
     visit("factor", factor, "what the learning rate is multiplied by each time", config::Range{0.0, 1.0});
