@@ -8,13 +8,13 @@
 namespace cohort::report {
 
 /// Reads config.yaml and metrics.jsonl of the run folders and writes one self-contained HTML page: what was
-/// run, loss and learning-rate curves, scores per split, accuracy per context with intervals, throughput.
-/// Several runs are compared side by side. Throws DataError when a folder is no run or metrics.jsonl is
-/// damaged.
+/// run, loss and learning-rate curves, scores per split, class and context with intervals, their curves,
+/// throughput. Several runs are compared side by side. Throws DataError when a folder is no run or
+/// metrics.jsonl is damaged.
 void write_html(std::span<const std::filesystem::path> runs, const std::filesystem::path& output);
 
-/// The comparison as a table for the terminal: for every run and split accuracy, balanced accuracy, AUC,
-/// majority class, worst context, and images/s; of runs without scores loss, deviation and effective rank of
+/// The comparison as a table for the terminal: for every run, task and split the scores that its evaluation
+/// has, the worst context, and images/s; of runs without scores loss, deviation and effective rank of
 /// features instead. UTF-8, without colour. `columns`: of the terminal; columns of the table that find no
 /// room are left out from the right, and named. Nothing: there is none.
 std::string table(std::span<const std::filesystem::path> runs,
