@@ -41,7 +41,7 @@ COHORT_INLINE Normal normal(const Floats& x) {
 template <class T>
 struct Gelu {
   const T* input;
-  T *output, *derivative;
+  T *output, *derivative;  // derivative: null where nobody asks for gradients
 };
 
 template <class T>
@@ -51,6 +51,7 @@ COHORT_INLINE void gelu_of(const Gelu<T>& of, std::int64_t begin, std::int64_t e
         const Floats x = load(of.input + begin + i, lanes);
         const Normal of_x = normal(x);
         store(of.output + begin + i, x * of_x.distribution, lanes);
+        if (of.derivative == nullptr) return;
         store(of.derivative + begin + i, of_x.distribution + x * of_x.density, lanes);
       });
 }
@@ -65,21 +66,27 @@ COHORT_INLINE void product_of(const c10::BFloat16* a, const c10::BFloat16* b, c1
 
 template <class T>
 void gelu_of_all(const at::Tensor& input, const at::Tensor& output, const at::Tensor& derivative) {
-  const Gelu<T> of{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(), derivative.mutable_data_ptr<T>()};
+  const Gelu<T> of{input.const_data_ptr<T>(), output.mutable_data_ptr<T>(),
+                   derivative.defined() ? derivative.mutable_data_ptr<T>() : nullptr};
   at::parallel_for(0, input.numel(), kValuesAtOnce, [&](std::int64_t begin, std::int64_t end) {
     for_this_processor<gelu_of<T>>(of, begin, end);
   });
 }
 
+// GELU of a contiguous `input`; fills `derivative` where it is defined.
+at::Tensor fused_gelu(const at::Tensor& input, const at::Tensor& derivative) {
+  const at::Tensor output = at::empty_like(input);
+  input.scalar_type() == at::kFloat ? gelu_of_all<float>(input, output, derivative)
+                                    : gelu_of_all<c10::BFloat16>(input, output, derivative);
+  return output;
+}
+
 // Keeps the derivative instead of the input: as much memory, and one product on the way back.
 struct FusedGelu : torch::autograd::Function<FusedGelu> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& any) {
-    const at::Tensor input = any.contiguous(), output = at::empty_like(input),
-                     derivative = at::empty_like(input);
-    input.scalar_type() == at::kFloat ? gelu_of_all<float>(input, output, derivative)
-                                      : gelu_of_all<c10::BFloat16>(input, output, derivative);
+    const at::Tensor input = any.contiguous(), derivative = at::empty_like(input);
     context->save_for_backward({derivative});
-    return output;
+    return fused_gelu(input, derivative);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -101,7 +108,9 @@ struct FusedGelu : torch::autograd::Function<FusedGelu> {
 at::Tensor exact_gelu(const at::Tensor& input) {
   const bool fused =
       input.is_cpu() && (input.scalar_type() == at::kFloat || input.scalar_type() == at::kBFloat16);
-  return fused ? FusedGelu::apply(input) : at::gelu(input);
+  if (!fused) return at::gelu(input);
+  const bool with_gradients = at::GradMode::is_enabled() && input.requires_grad();
+  return with_gradients ? FusedGelu::apply(input) : fused_gelu(input.contiguous(), {});
 }
 
 }  // namespace cohort::nn

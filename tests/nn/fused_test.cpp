@@ -99,6 +99,17 @@ TEST(Fused, GeluIsLibTorchsWithItsGradient) {
   }
 }
 
+TEST(Fused, GeluWithoutGradientsIsThatOfTrainingBitForBit) {
+  for (const at::ScalarType type : kTypes) {
+    const at::Tensor x = (normal_values({10'001}, 5) * 3).to(type);
+    const at::Tensor trained = nn::exact_gelu(x.detach().requires_grad_());
+    const at::NoGradGuard no_gradients;
+
+    EXPECT_TRUE(nn::exact_gelu(x).equal(trained));
+    EXPECT_TRUE(nn::exact_gelu(x.detach().requires_grad_()).equal(trained));
+  }
+}
+
 TEST(Fused, GeluIsPreciseInItsTails) {
   const at::Tensor x = at::linspace(-9, 9, 4001, at::kFloat), exact = at::gelu(x.to(at::kDouble));
   // Far below zero erf leaves LibTorch's fp64 formula no digits: 1e-15 absolute.
