@@ -17,6 +17,11 @@ const std::map<std::string, Check>& checks();
 void check_suppression(Comparison& file);
 void check_detection_metrics(Comparison& file);
 
+// domains.cpp
+void check_dal_losses(Comparison& file);
+void check_dal_multi_domain(Comparison& file);
+void check_dal_schedules(Comparison& file);
+
 // masked.cpp
 void check_masking(Comparison& file);
 void check_positions(Comparison& file);
