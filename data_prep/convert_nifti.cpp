@@ -138,7 +138,8 @@ class NiftiFiles {
                                            options_.fields.codec_of(name),
                                            "",
                                            options_.common.classes_of(name, 1)},
-                                          folder, axis, paths_, slices_));
+                                          options_.fields.mask_values_of(name), folder, axis, paths_,
+                                          slices_));
     }
     if (!options_.volumes) return;
     std::vector<std::filesystem::path> files;

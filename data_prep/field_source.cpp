@@ -1,10 +1,12 @@
 #include "data_prep/field_source.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -165,6 +167,15 @@ void add_kinds_to(CLI::App& command, const std::string& what, std::span<const Ki
   }
 }
 
+void add_mask_values_to(CLI::App& command, std::vector<std::string>& values) {
+  command
+      .add_option("--mask-values", values,
+                  "values of a mask's files that are its classes, in their order, all others not known: "
+                  "lungs=0,255; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("NAME=VALUE,…");
+}
+
 }  // namespace
 
 std::vector<float> moved(const std::vector<float>& places, std::size_t width, const ImageChange& change) {
@@ -205,14 +216,19 @@ std::pair<std::vector<std::string>, std::string> columns_and_name(FieldKind kind
 
 FieldSource field_of_masks(data::Field field, const MaskReader& masks) {
   field.kind = FieldKind::mask;
+  const auto read = [masks, known = field](std::int64_t index) {
+    return mask_of_classes(masks.read(index), masks.values, known, masks.file(index).string());
+  };
   FieldSource source{std::move(field),
-                     [masks](const data::Field& wanted, std::int64_t index, const ImageChange& change) {
-                       return mask_values(masks.read(index), wanted, change, masks.file(index).string());
+                     [masks, read](const data::Field& wanted, std::int64_t index, const ImageChange& change) {
+                       return mask_values(read(index), wanted, change, masks.file(index).string());
                      }};
-  source.shaped = [masks, known = source.field](std::int64_t index, const ImageChange& change) {
-    return shaped_by(moved(masks.read(index), change.preparation), known);
+  source.shaped = [read, known = source.field](std::int64_t index, const ImageChange& change) {
+    return shaped_by(moved(read(index), change.preparation), known);
   };
   source.path = masks.file;
+  if (!masks.values.empty())
+    source.content = [values = masks.values] { return checksum(std::as_bytes(std::span(values))); };
   return source;
 }
 
@@ -228,8 +244,11 @@ FieldSource field_of_cells(FieldKind kind, const std::string& name, std::vector<
   const auto file = [reader](std::int64_t index) { return reader->path(index); };
   if (kind == FieldKind::mask) {
     FieldSource masks = field_of_masks(
-        std::move(field), {[reader](std::int64_t index) { return read_mask(reader->path(index)); }, file});
-    masks.content = content;
+        std::move(field), {[reader](std::int64_t index) { return read_mask(reader->path(index)); }, file,
+                           options.mask_values_of(name)});
+    masks.content = [content, of_values = masks.content] {
+      return of_values ? content() ^ of_values() : content();
+    };
     return masks;
   }
   FieldSource source{std::move(field),
@@ -256,6 +275,25 @@ data::Codec FieldOptions::codec_of(const std::string& field) const {
   return data::Codec::raw;
 }
 
+MaskValues FieldOptions::mask_values_of(const std::string& field) const {
+  MaskValues values;
+  for (const std::string& text : mask_values) {
+    const std::size_t sign = text.find('=');
+    const std::string name = text.substr(0, sign);
+    if (sign != std::string::npos && name != field) continue;
+    for (const std::string& word : split_text(sign == std::string::npos ? "" : text.substr(sign + 1), ',')) {
+      std::int32_t value = 0;
+      const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+      const bool is_new = std::find(values.begin(), values.end(), value) == values.end();
+      if (error != std::errc() || end != word.data() + word.size() || !is_new)
+        throw UsageError({fmt::format("'{}' does not name the values of a mask", text), "--mask-values",
+                          "for example --mask-values lungs=0,255: 0 is the first class, 255 the second"});
+      values.push_back(value);
+    }
+  }
+  return values;
+}
+
 void FieldOptions::add_to(CLI::App& command, const std::string& what) {
   command.option_defaults()->group("Fields");
   add_kinds_to(command, what, kKindOptions, *this);
@@ -265,6 +303,7 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
                   "be repeated")
       ->allow_extra_args(false)
       ->type_name("MASK or MASK,CLASSES=NAME");
+  add_mask_values_to(command, mask_values);
   add_codecs_to(command);
   tokens.add_to(command);
   command.option_defaults()->group("Options");
@@ -273,6 +312,7 @@ void FieldOptions::add_to(CLI::App& command, const std::string& what) {
 void FieldOptions::add_masks_to(CLI::App& command) {
   command.option_defaults()->group("Fields");
   add_kinds_to(command, "folder", std::span(kKindOptions).first(1), *this);
+  add_mask_values_to(command, mask_values);
   add_codecs_to(command);
   command.option_defaults()->group("Options");
 }

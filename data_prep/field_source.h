@@ -43,13 +43,16 @@ struct FieldOptions {
   std::array<std::vector<std::string>, 9> sources;  ///< by kind: "COLUMN=NAME"; of numbers "a,b=NAME"
   std::vector<std::string> codecs;                  ///< "NAME=zstd"
   std::vector<std::string> boxes_of;                ///< "MASK", "MASK,CLASSES" or "MASK,CLASSES=NAME"
+  std::vector<std::string> mask_values;             ///< "NAME=0,255"
 
   /// `what` the texts name: "column" or "folder"; folders hold files: images, masks, boxes, points and texts.
   void add_to(CLI::App& command, const std::string& what);
   void add_codecs_to(CLI::App& command);  ///< --field-codec alone
-  void add_masks_to(CLI::App& command);   ///< masks of folders, and --field-codec
+  void add_masks_to(CLI::App& command);   ///< masks of folders, --mask-values and --field-codec
   /// How the values of a field are to be kept. Throws UsageError.
   [[nodiscard]] data::Codec codec_of(const std::string& field) const;
+  /// Those of --mask-values; empty: none are named. Throws UsageError.
+  [[nodiscard]] MaskValues mask_values_of(const std::string& field) const;
   [[nodiscard]] const std::vector<std::string>& of(data::FieldKind kind) const {
     return sources.at(static_cast<std::size_t>(kind));
   }
@@ -74,6 +77,7 @@ FieldSource field_of_cells(data::FieldKind kind, const std::string& name, std::v
 struct MaskReader {
   std::function<Mask(std::int64_t index)> read;
   std::function<std::filesystem::path(std::int64_t index)> file;
+  MaskValues values{};  ///< of the files that are the classes
 };
 /// `field`: its name, codec, and the names of its classes.
 FieldSource field_of_masks(data::Field field, const MaskReader& masks);

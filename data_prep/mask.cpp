@@ -98,6 +98,23 @@ Mask mask_of_image(const Image& image, bool is_lossy, const std::string& where) 
   return mask;
 }
 
+constexpr std::int32_t kUnknown = 255;  // of masks of 8 bits
+
+/// Two classes are often kept as black and white.
+void refuse_black_and_white(const Mask& mask, const data::Field& field, const std::string& where) {
+  if (field.names.size() != 2 || mask.type != ValueType::u8) return;
+  const auto count = [&](std::int32_t value) {
+    return std::count(mask.values.begin(), mask.values.end(), value);
+  };
+  const std::int64_t white = count(kUnknown);
+  if (white == 0 || white + count(0) != std::ssize(mask.values)) return;
+  throw DataError(
+      {"the mask has pixels of 0 and 255 alone, and 255 means not known", where,
+       fmt::format("say which values are the classes: --mask-values {0}=0,255 ({0}=0,1 where 255 does "
+                   "mean not known)",
+                   field.name)});
+}
+
 /// In the type of the field; -1 is 255 in u8.
 std::vector<std::byte> stored_mask(const Mask& mask, const data::Field& field, const std::string& where) {
   if (field.type == ValueType::i32) {
@@ -157,6 +174,20 @@ Mask read_mask(const std::filesystem::path& file) {
   return mask_of_image(is_png ? decode_png(content, file.string(), PngSamples::as_stored)
                               : decode_image(content, file.string()),
                        is_jpeg, file.string());
+}
+
+Mask mask_of_classes(Mask mask, const MaskValues& values, const data::Field& field,
+                     const std::string& where) {
+  if (values.empty()) {
+    refuse_black_and_white(mask, field, where);
+    return mask;
+  }
+  for (std::int32_t& value : mask.values) {
+    const auto found = std::find(values.begin(), values.end(), value);
+    value = found == values.end() ? -1 : static_cast<std::int32_t>(found - values.begin());
+  }
+  if (values.size() <= kUnknown) mask.type = ValueType::u8;
+  return mask;
 }
 
 Mask moved(const Mask& mask, const data::Preparation& preparation) {

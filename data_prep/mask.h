@@ -31,6 +31,13 @@ struct Mask {
 /// int32, int64, bool). Throws DataError.
 Mask read_mask(const std::filesystem::path& file);
 
+/// Values of a file that are the classes 0, 1, … of a mask; all others are not known. Empty: they are the
+/// classes as they are.
+using MaskValues = std::vector<std::int32_t>;
+/// The mask with classes, -1 where they are not known. Throws DataError naming `where`: values are not said,
+/// the field has two classes (`names`), and the file has 0 and 255 alone, of which 255 would mean not known.
+Mask mask_of_classes(Mask mask, const MaskValues& values, const data::Field& field, const std::string& where);
+
 /// As the image was changed: each pixel is that of the mask which its middle lies in; -1 where there is none.
 Mask moved(const Mask& mask, const data::Preparation& preparation);
 

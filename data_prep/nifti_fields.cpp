@@ -134,11 +134,13 @@ Image read_slice(const NiftiFile& file, int axis, const NiftiSlice& slice) {
   return file.slice(axis, slice.index, slice.volume);
 }
 
-FieldSource nifti_masks(data::Field field, const std::filesystem::path& folder, int axis,
-                        const std::vector<std::string>& paths, const std::vector<NiftiSlice>& slices) {
+FieldSource nifti_masks(data::Field field, const MaskValues& values, const std::filesystem::path& folder,
+                        int axis, const std::vector<std::string>& paths,
+                        const std::vector<NiftiSlice>& slices) {
   const auto masks = std::make_shared<NiftiMasks>(folder, axis, paths, slices);
-  return field_of_masks(std::move(field), {[masks](std::int64_t index) { return masks->read(index); },
-                                           [masks](std::int64_t index) { return masks->file(index); }});
+  return field_of_masks(std::move(field),
+                        {[masks](std::int64_t index) { return masks->read(index); },
+                         [masks](std::int64_t index) { return masks->file(index); }, values});
 }
 
 std::vector<FieldSource> nifti_places(const std::vector<std::filesystem::path>& files, int axis) {

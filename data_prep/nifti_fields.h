@@ -21,9 +21,10 @@ struct NiftiSlice {
 Image read_slice(const NiftiFile& file, int axis, const NiftiSlice& slice);
 
 /// Masks in files of `folder` named like those of the images, `paths`, with or without ".gz". What they hold
-/// are whole numbers; of 8 bits where the first file has these.
-FieldSource nifti_masks(data::Field field, const std::filesystem::path& folder, int axis,
-                        const std::vector<std::string>& paths, const std::vector<NiftiSlice>& slices);
+/// are whole numbers; of 8 bits where the first file has these. `values`: of MaskReader.
+FieldSource nifti_masks(data::Field field, const MaskValues& values, const std::filesystem::path& folder,
+                        int axis, const std::vector<std::string>& paths,
+                        const std::vector<NiftiSlice>& slices);
 
 /// Where the voxels of volumes lie, one file each: "spacing", millimetres from one to the next along z, y and
 /// x, and "affine", NiftiFile::affine() by rows, both of the volumes as they are stored.

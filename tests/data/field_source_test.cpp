@@ -83,6 +83,50 @@ Mask places(std::int64_t height, std::int64_t width) {
   return mask;
 }
 
+/// Of two classes, as masks of lungs are.
+const data::Field kLungs{"lungs", data::FieldKind::mask, data::ValueType::u8, {}, data::Codec::raw,
+                         "",      {"background", "lung"}};
+
+Mask mask_of_pixels(std::vector<std::int32_t> values) {
+  return {1, std::ssize(values), data::ValueType::u8, std::move(values)};
+}
+
+TEST(MaskValues, AreClassesInTheirOrder) {
+  const Mask mask = mask_of_classes(mask_of_pixels({255, 0, 7, 255}), {0, 255}, kLungs, "m.png");
+  EXPECT_EQ(mask.values, (std::vector<std::int32_t>{1, 0, -1, 1}));
+  EXPECT_EQ(mask_values(mask, kLungs, {}, "m.png")[2], std::byte{255}) << "not known";
+  Mask wide = mask_of_pixels({70'000, 5});
+  wide.type = data::ValueType::i32;
+  const Mask narrow = mask_of_classes(wide, {5, 70'000}, kLungs, "m.npy");
+  EXPECT_EQ(narrow.values, (std::vector<std::int32_t>{1, 0}));
+  EXPECT_EQ(narrow.type, data::ValueType::u8);
+}
+
+TEST(MaskValues, BlackAndWhiteIsRefusedWithoutThem) {
+  const auto refused = [](std::vector<std::int32_t> values, const data::Field& field) {
+    return refusal_of(
+        [&] { static_cast<void>(mask_of_classes(mask_of_pixels(std::move(values)), {}, field, "m.png")); });
+  };
+  EXPECT_NE(refused({0, 255}, kLungs).find("--mask-values lungs=0,255"), std::string::npos);
+  EXPECT_NE(refused({255, 255}, kLungs).find("255 means not known"), std::string::npos);
+  EXPECT_EQ(refused({0, 0}, kLungs), "nothing was refused");
+  EXPECT_EQ(refused({0, 1, 255}, kLungs), "nothing was refused") << "a border that is not known";
+  data::Field nuclei = kLungs;
+  nuclei.names.clear();
+  EXPECT_EQ(refused({0, 255}, nuclei), "nothing was refused") << "numbers of instances";
+}
+
+TEST(MaskValues, AreReadFromTheCommandLine) {
+  FieldOptions options;
+  options.mask_values = {"lungs=0,255", "cells=5,3,9"};
+  EXPECT_EQ(options.mask_values_of("cells"), (MaskValues{5, 3, 9}));
+  EXPECT_TRUE(options.mask_values_of("hearts").empty());
+  for (const char* wrong : {"0,255", "lungs=", "lungs=a", "lungs=1,1", "lungs=99999999999"}) {
+    options.mask_values = {wrong};
+    EXPECT_THROW(static_cast<void>(options.mask_values_of("lungs")), UsageError) << wrong;
+  }
+}
+
 // Where an image grows by a whole number nothing lies between its pixels: mask and image have to agree.
 TEST(MovedMask, IsTheImageWhereItGrowsByAWholeNumber) {
   const Mask mask = places(3, 4);
