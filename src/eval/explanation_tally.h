@@ -45,7 +45,7 @@ struct ScoredImage {
 
 /// Means of scores and curves over images of which ranks see one after the other, with 95 % intervals: of all
 /// images by the bootstrap, of contexts and classes that of a mean. Sums are exact. Memory: 64 kB for each
-/// score, and 48 bytes for each score of a context or class.
+/// score, and 104 bytes for each score of a context or class.
 class ExplanationTally {
  public:
   /// `classes`: names of those that the model answers. `points` of each curve.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -13,6 +14,7 @@
 #include "cohort/eval/confident_errors.h"
 #include "cohort/nn/explain.h"
 
+#include "eval/explanation_tally.h"
 #include "eval/saliency.h"
 #include "support/ranks.h"
 #include "support/small_model.h"
@@ -280,6 +282,37 @@ TEST_F(ExplanationScoresTest, SomeImagesAreSpreadOverTheSplit) {
 
 TEST_F(ExplanationScoresTest, AFieldWithoutRegionsIsRefused) {
   EXPECT_THROW(score(world, {.region = "nothing"}), UsageError);
+}
+
+// Half of 40 images have a region, and half of these are pointed at.
+TEST(ExplanationTally, ImagesWithoutAScoreDoNotCountForIt) {
+  comm::Communicator world = test::world();
+  const ContextNames sites{{{"site", 0, 2}}, {"a", "b"}};
+  ExplanationTally tally({.region = "any"}, sites, {"dark", "bright"}, /*points=*/1);
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  for (std::int64_t row = world.rank(); row < 40; row += world.size()) {
+    const double hit = row < 20 ? static_cast<double>(row % 2) : none;
+    const std::int32_t site = row < 30 ? 0 : 1;
+    const MapWorth worth{{hit, 0.25}, {}, {}};
+    tally.add(row, {{static_cast<std::size_t>(site)}, {worth}}, worth, std::span(&site, 1));
+  }
+
+  const Scorecard card = tally.finish(world);
+
+  const Score& hits = *card.find("pointing_game");
+  EXPECT_EQ(card.samples, 40);
+  EXPECT_DOUBLE_EQ(hits.value, 0.5);
+  ASSERT_TRUE(hits.interval);
+  EXPECT_NEAR(hits.interval->low, 0.5 - 1.96 * 0.5 / std::sqrt(20.0), 0.06);
+  EXPECT_NEAR(hits.interval->high, 0.5 + 1.96 * 0.5 / std::sqrt(20.0), 0.06);
+  ASSERT_EQ(card.contexts[0].groups.size(), 2U);
+  ASSERT_EQ(card.classes.size(), 2U);
+  const ScoredGroup &b = card.contexts[0].groups[1], &bright = card.classes[1];
+  EXPECT_EQ(b.samples, 10);
+  EXPECT_TRUE(std::isnan(b.scores[0].value));
+  EXPECT_FALSE(b.scores[0].interval);
+  EXPECT_EQ(bright.name, "bright");
+  EXPECT_EQ(bright.samples, 10);
 }
 
 TEST(SpreadRows, KnowTheirImages) {
