@@ -67,8 +67,7 @@ void add_explain(CLI::App& app, Job& job) {
       app, {"explain",
             "Show what a model looks at: attention, saliency, nearest images, tokens of contexts",
             {"cohort explain --run runs/x --split test --images 16",
-             "cohort explain --run runs/x --split test --errors 16",
-             "cohort explain --run runs/x --split test --score adcc,insertion,deletion",
+             "cohort explain --run runs/x --split test --errors 16 --score adcc,insertion,deletion",
              "mpirun -n 4 cohort explain --run runs/x --split test --heat-maps slides"},
             command_line::endings_on_ranks()});
   add_model_options(*command, options->model);

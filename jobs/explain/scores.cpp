@@ -56,7 +56,7 @@ std::string score_text(double value) {
 
 /// Of a table: room for its name and for an interval.
 std::size_t column_width(const eval::Score& score) {
-  return std::max<std::size_t>(score.name.size(), 9);
+  return std::max<std::size_t>(score.name.size(), 11);
 }
 
 std::string scored_line(const std::string& name, std::size_t width, std::int64_t images,
@@ -103,12 +103,12 @@ std::size_t name_width(const std::vector<eval::ExplanationScores>& scores) {
   return width;
 }
 
-/// "  0.81–0.84" below the means, as wide as their columns.
+/// "0.812–0.841" below the means, as wide as their columns.
 std::string interval_line(std::size_t width, const std::vector<eval::Score>& scores) {
   std::string line = left_aligned("  95 %", width) + right_aligned("", 9);
   for (const eval::Score& score : scores) {
     const std::string text =
-        score.interval ? fmt::format("{:.2f}–{:.2f}", score.interval->low, score.interval->high) : "";
+        score.interval ? fmt::format("{:.3f}–{:.3f}", score.interval->low, score.interval->high) : "";
     line += "  " + right_aligned(text, column_width(score));
   }
   return line + "\n";
