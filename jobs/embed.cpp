@@ -16,8 +16,8 @@
 #include "cohort/data/context_runs.h"
 #include "cohort/eval/evaluation.h"
 #include "cohort/eval/explain.h"
+#include "cohort/eval/explanation_scores.h"
 #include "cohort/eval/picture.h"
-#include "cohort/eval/stored_rows.h"
 #include "cohort/eval/t_sne.h"
 #include "cohort/train/columns.h"
 #include "cohort/train/model.h"
@@ -42,39 +42,12 @@ struct EmbedOptions {
   bool overwrites = false;
 };
 
-/// The split asked for, else the first one besides the training split.
-std::string split_to_embed(const EmbedOptions& options, const train::RunConfig& config,
-                           const data::Description& description) {
-  if (!options.split.empty()) return options.split;
-  for (const data::Split& split : description.splits) {
-    if (split.name != config.data.train_split && split.rows() > 0) return split.name;
-  }
-  return config.data.train_split;
-}
-
-/// Evenly spread over the split.
-std::vector<std::int64_t> spread_rows(std::int64_t all, std::int64_t count) {
-  std::vector<std::int64_t> rows;
-  for (std::int64_t i = 0; i < std::min(count, all); ++i)
-    rows.push_back((2 * i + 1) * all / (2 * std::min(count, all)));
-  return rows;
-}
-
 /// Collective. [rows, D] of these rows of the split.
 at::Tensor features_of(const Computation& what, const std::vector<std::int64_t>& rows,
                        comm::Communicator& ranks) {
-  std::map<std::int64_t, std::int64_t> places;
-  for (std::size_t i = 0; i < rows.size(); ++i) places.emplace(rows[i], static_cast<std::int64_t>(i));
-  eval::StoredRows features(std::ssize(rows), what.trained.model->traits().width, ranks);
-  const auto take = [&](const eval::PassAnswers& answers) {
-    for (std::int64_t i = 0; i < answers.rows.numel(); ++i) {
-      const auto place = places.find(answers.rows.const_data_ptr<std::int64_t>()[i]);
-      if (place != places.end())
-        features.write(at::full({1}, place->second, at::kLong), answers.features.narrow(0, i, 1));
-    }
-  };
-  (void)what.run({take}, ranks);
-  return features.block(0, features.rows());
+  ChosenFeatures features(rows, what.trained.model->traits().width, ranks);
+  (void)what.run({[&](const eval::PassAnswers& answers) { features.take(answers); }}, ranks);
+  return features.all();
 }
 
 Json points_json(const at::Tensor& places) {
@@ -154,10 +127,11 @@ ExitCode embed_images(const EmbedOptions& options, comm::Communicator& ranks) {
   const train::RunConfig& config = trained.config;
   const data::Description description = data::Description::read(config.data.path, ranks);
   std::string split;
-  comm::together(ranks, [&] { split = split_to_embed(options, config, description); });
+  comm::together(ranks, [&] { split = split_to_show(options.split, config, description); });
   const data::Dataset dataset = open_split(trained, split, {}, ranks);
   data::ColumnReader reader = columns_of(trained, split, ranks);
-  const std::vector<std::int64_t> rows = spread_rows(dataset.rows(), options.images);
+  const std::vector<std::int64_t> rows =
+      eval::SpreadRows{dataset.rows(), std::min(options.images, dataset.rows())}.all();
   comm::together(ranks, [&] {
     constexpr std::size_t kFewest = 8;
     if (rows.size() >= kFewest) return;

@@ -19,6 +19,7 @@
 #include "explain/material.h"
 #include "explain/options.h"
 #include "explain/scores.h"
+#include "explain/slides.h"
 #include "new_file.h"
 #include "trained_model.h"
 
@@ -32,7 +33,9 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
       options.out.empty() ? fs::path(options.model.run) / "explain" : fs::path(options.out);
   // That in a run's folder is of the run, and made anew.
   if (!options.out.empty()) refuse_existing({folder / "explain.json"}, options.overwrites, ranks);
-  const auto owners = train::own_runs_of({folder / "explain.json"}, "cohort explain", ranks);
+  refuse_existing({options.heat_maps}, options.overwrites, ranks);
+  const auto owners =
+      train::own_runs_of({folder / "explain.json", options.heat_maps}, "cohort explain", ranks);
   const TrainedModel trained = load_trained_model(options.model, Head::where_there_is, ranks);
   const train::RunConfig& config = trained.config;
   comm::together(ranks, [&] { nn::check_explainable(*trained.model, options.how.reciprocam); });
@@ -45,9 +48,11 @@ ExitCode explain_images(const ExplainOptions& options, comm::Communicator& ranks
   const auto scores = score_maps(options, trained, material, ranks);
   comm::together(ranks, [&] {
     if (ranks.rank() == 0)
-      write_explanation(trained, material, explanation, found, scores_json(scores), folder);
+      write_explanation(trained, material, options.scored.classes, explanation, found, scores_json(scores),
+                        folder);
   });
   if (!scores.empty()) write_image_scores(scores, test, folder / "scores.jsonl", ranks);
+  if (!options.heat_maps.empty()) draw_slides(options, trained, material, options.heat_maps, ranks);
   if (!scores.empty() && ranks.rank() == 0) fmt::print("{}", scores_table(scores, terminal_columns()));
   log_info(fmt::format("{} images of split {} explained in {}; cohort report shows them",
                        format_count(std::ssize(material.rows)), test.split(), folder.string()));
@@ -62,8 +67,8 @@ void add_explain(CLI::App& app, Job& job) {
       app, {"explain",
             "Show what a model looks at: attention, saliency, nearest images, tokens of contexts",
             {"cohort explain --run runs/x --split test --images 16",
-             "cohort explain --run runs/x --split test --errors 16",
-             "cohort explain --run runs/x --split test --score adcc,insertion,deletion"},
+             "cohort explain --run runs/x --split test --errors 16 --score adcc,insertion,deletion",
+             "mpirun -n 4 cohort explain --run runs/x --split test --heat-maps slides"},
             command_line::endings_on_ranks()});
   add_model_options(*command, options->model);
   command->add_option(
@@ -86,6 +91,10 @@ void add_explain(CLI::App& app, Job& job) {
   command->add_option("--out", options->out,
                       "folder to write: PNG, maps.safetensors, explain.json, scores.jsonl; without it "
                       "<run>/explain");
+  command->add_option(
+      "--heat-maps", options->heat_maps,
+      "folder for a map of each slide, of all tiles of the split that cohort-data convert slides made: "
+      "SLIDE.png, and SLIDE.geojson for QuPath");
   add_map_options(*command, *options);
   add_score_options(*command, *options);
   add_overwrite(*command, options->overwrites);

@@ -182,6 +182,29 @@ std::string text_of_names(const data::Description& description) {
 
 }  // namespace
 
+std::string split_to_show(const std::string& asked, const train::RunConfig& config,
+                          const data::Description& description) {
+  if (!asked.empty()) return asked;
+  for (const data::Split& split : description.splits) {
+    if (split.name != config.data.train_split && split.rows() > 0) return split.name;
+  }
+  return config.data.train_split;
+}
+
+ChosenFeatures::ChosenFeatures(const std::vector<std::int64_t>& rows, std::int64_t width,
+                               comm::Communicator& ranks)
+    : features_(std::ssize(rows), width, ranks) {
+  for (std::size_t i = 0; i < rows.size(); ++i) places_.emplace(rows[i], static_cast<std::int64_t>(i));
+}
+
+void ChosenFeatures::take(const eval::PassAnswers& answers) {
+  for (std::int64_t i = 0; i < answers.rows.numel(); ++i) {
+    const auto [first, last] = places_.equal_range(answers.rows.const_data_ptr<std::int64_t>()[i]);
+    for (auto place = first; place != last; ++place)
+      features_.write(at::full({1}, place->second, at::kLong), answers.features.narrow(0, i, 1));
+  }
+}
+
 std::uint64_t checksum_of(const torch::nn::Module& model) {
   Checksum sum;
   for (const auto& [name, values] : nn::named_values(model)) {

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,6 +76,24 @@ struct Computation {
   [[nodiscard]] double run(const eval::AnswerSink& sink, comm::Communicator& ranks) const;
   /// A text that differs where any value would.
   [[nodiscard]] std::string identity() const;
+};
+
+/// The split `asked` for, else the first one with images besides the training split, else that.
+std::string split_to_show(const std::string& asked, const train::RunConfig& config,
+                          const data::Description& description);
+
+/// Features of chosen rows of a split, as passes meet them.
+class ChosenFeatures {
+ public:
+  /// Collective. `width`: of the features. `ranks` has to outlive it.
+  ChosenFeatures(const std::vector<std::int64_t>& rows, std::int64_t width, comm::Communicator& ranks);
+  void take(const eval::PassAnswers& answers);
+  /// Collective. [rows, D], in the order of the rows, on every rank.
+  [[nodiscard]] at::Tensor all() const { return features_.block(0, features_.rows()); }
+
+ private:
+  std::multimap<std::int64_t, std::int64_t> places_;  // of each row
+  eval::StoredRows features_;
 };
 
 /// Of names and values of a model.

@@ -52,6 +52,36 @@ nlohmann::ordered_json colour_of(std::size_t number, std::size_t classes) {
   return {channel(0), channel(2), channel(4)};
 }
 
+struct Cells {
+  std::int64_t rows, columns;
+};
+
+/// Fewer cells, of whole ones: the smallest step down; else one.
+Cells next_coarser(Cells cells) {
+  const std::int64_t common = std::gcd(cells.rows, cells.columns);
+  for (std::int64_t factor = 2; factor <= common; ++factor)
+    if (common % factor == 0) return {cells.rows / factor, cells.columns / factor};
+  return {1, 1};
+}
+
+/// Maps [n, from.rows, from.columns] with the means of `to`, whose numbers divide those of `from`.
+std::vector<float> with_cells(std::span<const float> maps, Cells from, Cells to) {
+  if (from.rows == to.rows && from.columns == to.columns) return {maps.begin(), maps.end()};
+  const at::Tensor all = at::tensor(at::ArrayRef<float>(maps.data(), maps.size()));
+  const at::Tensor means = all.view({-1, to.rows, from.rows / to.rows, to.columns, from.columns / to.columns})
+                               .mean(at::IntArrayRef{2, 4})
+                               .contiguous();
+  const auto* const values = means.const_data_ptr<float>();
+  return {values, values + means.numel()};
+}
+
+/// 0 where it is lowest, 1 where it is highest; NaN stays.
+at::Tensor over_its_range(const at::Tensor& map) {
+  const at::Tensor known = map.masked_select(map.isnan().logical_not());
+  const float low = known.min().item<float>(), range = known.max().item<float>() - low;
+  return (map - low) / (range > 0 ? range : 1.0F);
+}
+
 }  // namespace
 
 std::optional<TilePlace> tile_place(std::string_view id) {
@@ -62,8 +92,29 @@ std::optional<TilePlace> tile_place(std::string_view id) {
   return TilePlace{std::string(id), *x, *y};
 }
 
-HeatMaps::HeatMaps(std::filesystem::path folder, std::vector<std::string> classes)
-    : folder_(std::move(folder)), classes_(std::move(classes)) {
+std::pair<TilePlace, bool> SlideOrder::next(const std::string& id) {
+  auto place = tile_place(id);
+  if (!place) {
+    throw DataError({fmt::format("'{}' does not say where a tile lies", id), "--heat-maps",
+                     "ids of tiles end in _x<column>_y<row>, as cohort-data convert slides makes them"});
+  }
+  if (slide_ == place->slide) return {*std::move(place), false};
+  if (!seen_.insert(place->slide).second) {
+    throw DataError({fmt::format("tiles of slide '{}' do not follow each other", place->slide), "--heat-maps",
+                     "convert the slides with --context slide"});
+  }
+  slide_ = place->slide;
+  return {*std::move(place), true};
+}
+
+TileMaps probability_maps(const std::vector<std::string>& classes) {
+  TileMaps maps{.measurements = {}, .classes = classes};
+  for (const std::string& name : classes) maps.measurements.push_back("probability_" + name);
+  return maps;
+}
+
+HeatMaps::HeatMaps(std::filesystem::path folder, TileMaps maps)
+    : folder_(std::move(folder)), maps_(std::move(maps)), rows_(maps_.rows), columns_(maps_.columns) {
   std::error_code error;
   std::filesystem::create_directories(folder_, error);
   if (!error) return;
@@ -71,30 +122,34 @@ HeatMaps::HeatMaps(std::filesystem::path folder, std::vector<std::string> classe
                    folder_.string(), "choose another one, or free space"});
 }
 
-void HeatMaps::add(const std::string& id, std::span<const float> probabilities) {
-  const auto place = tile_place(id);
-  if (!place) {
-    throw DataError({fmt::format("'{}' does not say where a tile lies", id), "--heat-maps",
-                     "ids of tiles end in _x<column>_y<row>, as cohort-data convert slides makes them"});
-  }
-  if (drawn_.empty() || drawn_.back() != place->slide) {
-    finish();
-    if (std::find(drawn_.begin(), drawn_.end(), place->slide) != drawn_.end()) {
-      throw DataError({fmt::format("tiles of slide '{}' do not follow each other", place->slide),
-                       "--heat-maps", "convert the slides with --context slide"});
-    }
-    drawn_.push_back(place->slide);
-  }
-  tiles_.push_back({place->x, place->y});
-  probabilities_.insert(probabilities_.end(), probabilities.begin(), probabilities.end());
+void HeatMaps::add(const std::string& id, std::span<const float> values) {
+  const std::string last = order_.slide();
+  const auto [place, is_first] = order_.next(id);
+  if (is_first && !tiles_.empty()) draw(last);
+  tiles_.push_back({place.x, place.y});
+  const std::vector<float> coarse = with_cells(values, {maps_.rows, maps_.columns}, {rows_, columns_});
+  values_.insert(values_.end(), coarse.begin(), coarse.end());
+  while (std::ssize(tiles_) * rows_ * columns_ > kMostCells && rows_ * columns_ > 1) coarsen();
+}
+
+void HeatMaps::coarsen() {
+  const Cells cells{rows_, columns_}, fewer = next_coarser(cells);
+  values_ = with_cells(values_, cells, fewer);
+  rows_ = fewer.rows;
+  columns_ = fewer.columns;
 }
 
 void HeatMaps::finish() {
-  if (tiles_.empty()) return;
-  write_file_atomically(folder_ / (drawn_.back() + ".geojson"), geojson());
-  write_file_atomically(folder_ / (drawn_.back() + ".png"), picture());
+  if (!tiles_.empty()) draw(order_.slide());
+}
+
+void HeatMaps::draw(const std::string& slide) {
+  write_file_atomically(folder_ / (slide + ".geojson"), geojson());
+  write_file_atomically(folder_ / (slide + ".png"), picture());
   tiles_.clear();
-  probabilities_.clear();
+  values_.clear();
+  rows_ = maps_.rows;
+  columns_ = maps_.columns;
 }
 
 std::int64_t HeatMaps::side() const {
@@ -109,54 +164,78 @@ std::int64_t HeatMaps::side() const {
   return across == 0 ? down : down == 0 ? across : std::min(across, down);
 }
 
+float HeatMaps::value(std::size_t tile, std::size_t measurement, std::int64_t cell) const {
+  const std::size_t cells = static_cast<std::size_t>(rows_ * columns_);
+  return values_[(tile * maps_.measurements.size() + measurement) * cells + static_cast<std::size_t>(cell)];
+}
+
 // https://qupath.readthedocs.io: GeoJSON with objectType, classification and measurements among the
 // properties.
-std::string HeatMaps::geojson() const {
-  using Json = nlohmann::ordered_json;
-  const std::int64_t side = this->side();
-  Json features = Json::array();
-  for (std::size_t i = 0; i < tiles_.size(); ++i) {
-    const auto [x, y] = tiles_[i];
-    const float* values = probabilities_.data() + i * classes_.size();
-    const auto answer = static_cast<std::size_t>(std::max_element(values, values + classes_.size()) - values);
-    Json measurements = Json::object();
-    for (std::size_t c = 0; c < classes_.size(); ++c)
-      measurements["probability_" + classes_[c]] = std::round(values[c] * 1e6) / 1e6;
-    features.push_back(
-        {{"type", "Feature"},
-         {"geometry",
-          {{"type", "Polygon"},
-           {"coordinates", {{{x, y}, {x + side, y}, {x + side, y + side}, {x, y + side}, {x, y}}}}}},
-         {"properties",
-          {{"objectType", "tile"},
-           {"classification", {{"name", classes_[answer]}, {"color", colour_of(answer, classes_.size())}}},
-           {"measurements", measurements}}}});
+nlohmann::ordered_json HeatMaps::properties(std::size_t tile, std::int64_t cell) const {
+  nlohmann::ordered_json properties{{"objectType", "tile"}}, measurements = nlohmann::ordered_json::object();
+  std::size_t largest = 0;
+  for (std::size_t m = 0; m < maps_.measurements.size(); ++m) {
+    const float measured = value(tile, m, cell);
+    measurements[maps_.measurements[m]] = std::round(measured * 1e6) / 1e6;
+    if (measured > value(tile, largest, cell)) largest = m;
   }
-  return Json{{"type", "FeatureCollection"}, {"features", std::move(features)}}.dump(
-      -1, ' ', false, Json::error_handler_t::replace);
+  if (!maps_.classes.empty())
+    properties["classification"] = {{"name", maps_.classes[largest]},
+                                    {"color", colour_of(largest, maps_.classes.size())}};
+  properties["measurements"] = std::move(measurements);
+  return properties;
+}
+
+std::string HeatMaps::feature(std::int64_t side, std::size_t tile, std::int64_t cell) const {
+  const std::int64_t row = cell / columns_, column = cell % columns_;
+  const std::int64_t left = tiles_[tile].x + side * column / columns_,
+                     right = tiles_[tile].x + side * (column + 1) / columns_,
+                     top = tiles_[tile].y + side * row / rows_,
+                     bottom = tiles_[tile].y + side * (row + 1) / rows_;
+  const nlohmann::ordered_json feature{
+      {"type", "Feature"},
+      {"geometry",
+       {{"type", "Polygon"},
+        {"coordinates", {{{left, top}, {right, top}, {right, bottom}, {left, bottom}, {left, top}}}}}},
+      {"properties", properties(tile, cell)}};
+  return feature.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string HeatMaps::geojson() const {
+  const std::int64_t side = this->side();
+  std::string features;
+  for (std::size_t i = 0; i < tiles_.size(); ++i)
+    for (std::int64_t cell = 0; cell < rows_ * columns_; ++cell)
+      features += (features.empty() ? "" : ",") + feature(side, i, cell);
+  return R"({"type":"FeatureCollection","features":[)" + features + "]}";
+}
+
+at::Tensor HeatMaps::map_of(std::size_t measurement) const {
+  const auto by_x = [](const Tile& a, const Tile& b) { return a.x < b.x; };
+  const auto by_y = [](const Tile& a, const Tile& b) { return a.y < b.y; };
+  const auto [left, right] = std::minmax_element(tiles_.begin(), tiles_.end(), by_x);
+  const auto [top, bottom] = std::minmax_element(tiles_.begin(), tiles_.end(), by_y);
+  const std::int64_t side = this->side();
+  at::Tensor map =
+      at::full({((bottom->y - top->y) / side + 1) * rows_, ((right->x - left->x) / side + 1) * columns_},
+               std::numeric_limits<float>::quiet_NaN());
+  auto cells = map.accessor<float, 2>();
+  for (std::size_t i = 0; i < tiles_.size(); ++i) {
+    const std::int64_t y = (tiles_[i].y - top->y) / side * rows_,
+                       x = (tiles_[i].x - left->x) / side * columns_;
+    for (std::int64_t cell = 0; cell < rows_ * columns_; ++cell)
+      cells[y + cell / columns_][x + cell % columns_] = value(i, measurement, cell);
+  }
+  return map;
 }
 
 std::string HeatMaps::picture() const {
-  const std::int64_t side = this->side();
-  std::int64_t left = tiles_.front().x, top = tiles_.front().y, right = left, bottom = top;
-  for (const Tile& tile : tiles_) {
-    left = std::min(left, tile.x);
-    right = std::max(right, tile.x);
-    top = std::min(top, tile.y);
-    bottom = std::max(bottom, tile.y);
-  }
-  const std::size_t first = classes_.size() == 2 ? 1 : 0,
-                    count = std::min(kMostMaps, classes_.size() - first);
-  std::vector<at::Tensor> maps(count);
-  for (std::size_t m = 0; m < count; ++m) {
-    maps[m] = at::full({(bottom - top) / side + 1, (right - left) / side + 1},
-                       std::numeric_limits<float>::quiet_NaN());
-    auto cells = maps[m].accessor<float, 2>();
-    for (std::size_t i = 0; i < tiles_.size(); ++i) {
-      cells[(tiles_[i].y - top) / side][(tiles_[i].x - left) / side] =
-          probabilities_[i * classes_.size() + first + m];
-    }
-  }
+  const bool are_probabilities = !maps_.classes.empty();
+  const std::size_t all = maps_.measurements.size(), first = are_probabilities && all == 2 ? 1 : 0,
+                    end = are_probabilities ? std::min(all, first + kMostMaps) : all;
+  std::vector<at::Tensor> maps;
+  for (std::size_t m = first; m < end; ++m)
+    maps.push_back(are_probabilities ? map_of(m) : over_its_range(map_of(m)));
   return eval::tile_maps(maps);
 }
 

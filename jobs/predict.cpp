@@ -224,7 +224,7 @@ eval::TableBlocks table_of(const Predicted& predicted, const Subject& subject, c
 
 /// Draws tiles of slides where they lie. One rank.
 void draw_heat_maps(const std::vector<Predicted>& splits, const Subject& subject, const std::string& folder) {
-  HeatMaps maps(folder, subject.trained.signature.classes);
+  HeatMaps maps(folder, probability_maps(subject.trained.signature.classes));
   for (const Predicted& split : splits) {
     const eval::FeatureReader reader(split.logits->partial());
     for (std::int64_t first = 0; first < split.dataset->rows(); first += kTilesTogether) {

@@ -30,6 +30,7 @@ void add_collectives(CLI::App& app, Job& job);
 void add_compare(CLI::App& app, Job& job);
 void add_context(CLI::App& app, Job& job);
 void add_engine(CLI::App& app, Job& job);
+void add_explain(CLI::App& app, Job& job);
 void add_features(CLI::App& app, Job& job);
 void add_gate(CLI::App& app, Job& job);
 void add_loader(CLI::App& app, Job& job);

@@ -40,9 +40,9 @@ int run_program(int argc, char** argv) {
   app.require_subcommand(1);
   Job job;
   for (const auto add :
-       {add_collectives, add_loader,   add_sampler, add_recorder,  add_views,   add_engine,   add_step,
-        add_scaling,     add_scale,    add_peak,    add_context,   add_compare, add_gate,     add_baseline,
-        add_checkpoint,  add_features, add_trace,   add_calibrate, add_plan,    add_published})
+       {add_collectives, add_loader,   add_sampler, add_recorder,  add_views,   add_engine,    add_step,
+        add_scaling,     add_scale,    add_peak,    add_context,   add_compare, add_gate,      add_baseline,
+        add_checkpoint,  add_features, add_trace,   add_calibrate, add_plan,    add_published, add_explain})
     add(app, job);
   command_line::add_docs(app, [&](std::function<ExitCode()> print) { job.alone = std::move(print); });
   const auto run = [&](Job chosen) {  // a copy: `docs check` parses command lines, which chooses anew

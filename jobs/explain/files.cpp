@@ -1,5 +1,6 @@
 #include "files.h"
 
+#include <algorithm>
 #include <string>
 
 #include <ATen/ATen.h>
@@ -38,38 +39,66 @@ at::Tensor image_of(const data::Dataset& dataset, std::int64_t row) {
   return dataset.images(std::span(&row, 1))[0];
 }
 
+constexpr std::int64_t kMostClasses = 8;  // whose maps stand beside each other
+
 /// Names of the columns of every strip of maps, the image itself first.
-std::vector<std::string> names_of_maps(const eval::Explanation& explanation) {
+std::vector<std::string> names_of_maps(const Material& material, eval::ExplainedClasses classes,
+                                       const eval::Explanation& explanation) {
   std::vector<std::string> columns{"image"};
   if (explanation.rollout.defined()) {
     columns.insert(columns.end(), {"rollout", "attention"});
     for (std::int64_t head = 0; head < explanation.heads.size(1); ++head)
       columns.push_back(fmt::format("head {}", head + 1));
   }
-  if (explanation.saliency.defined()) columns.emplace_back("saliency of the answer");
+  if (!explanation.saliency.defined()) return columns;
+  if (classes == eval::ExplainedClasses::top1) columns.emplace_back("saliency of the answer");
+  if (classes == eval::ExplainedClasses::label) columns.emplace_back("saliency of the label");
+  if (classes != eval::ExplainedClasses::all) return columns;
+  for (std::int64_t i = 0; i < std::min(kMostClasses, std::ssize(material.classes)); ++i)
+    columns.push_back("saliency of " + material.classes[static_cast<std::size_t>(i)]);
   return columns;
 }
 
-/// The saliency [M, h, w] of the answer to image `i`.
-at::Tensor saliency_of_answer(const eval::Explanation& explanation, std::int64_t i) {
-  return explanation.saliency[i][explanation.logits[i].argmax().item<std::int64_t>()];
+/// Classes whose maps are drawn of an image.
+struct DrawnClasses {
+  std::int64_t answer = 0;
+  std::int64_t first = 0;              ///< on the contact sheet
+  std::vector<std::int64_t> of_strip;  ///< beside each other
+};
+
+/// Of image `i`, which has logits. One without a label shows its answer.
+DrawnClasses drawn_classes(Material& material, eval::ExplainedClasses classes,
+                           const eval::Explanation& explanation, std::int64_t i) {
+  const std::int64_t answer = explanation.logits[i].argmax().item<std::int64_t>(),
+                     count = std::ssize(material.classes);
+  DrawnClasses drawn{answer, answer, {}};
+  if (classes == eval::ExplainedClasses::label) {
+    const std::int64_t label = labels_as_answers(material)(material.rows[static_cast<std::size_t>(i)]);
+    if (label >= 0 && label < count) drawn.first = label;
+  }
+  if (classes != eval::ExplainedClasses::all) drawn.of_strip = {drawn.first};
+  for (std::int64_t c = 0; classes == eval::ExplainedClasses::all && c < std::min(kMostClasses, count); ++c)
+    drawn.of_strip.push_back(c);
+  return drawn;
 }
 
 /// The maps of image `i` in the order of names_of_maps(); those of several channels added up.
-std::vector<at::Tensor> maps_of(const eval::Explanation& explanation, std::int64_t i) {
+std::vector<at::Tensor> maps_of(const eval::Explanation& explanation, std::int64_t i,
+                                const std::vector<std::int64_t>& classes) {
   std::vector<at::Tensor> maps;
   if (explanation.rollout.defined()) {
     const at::Tensor heads = explanation.heads[i].sum(1);
     maps = {explanation.rollout[i].sum(0), heads.mean(0)};
     for (std::int64_t head = 0; head < heads.size(0); ++head) maps.push_back(heads[head]);
   }
-  if (explanation.saliency.defined()) maps.push_back(saliency_of_answer(explanation, i).sum(0));
+  for (const std::int64_t number : classes) maps.push_back(explanation.saliency[i][number].sum(0));
   return maps;
 }
 
-/// Where there is a token for each channel: what is attended to, and what counts, in each of them.
+/// Where there is a token for each channel: what is attended to, and what counts for class `number`, in each
+/// of them.
 void add_channels(const data::Description& description, const eval::Explanation& explanation, std::int64_t i,
-                  const at::Tensor& image, const fs::path& folder, Json& json) {
+                  std::int64_t number, const at::Tensor& image, const fs::path& folder, Json& json) {
   if (!explanation.heads.defined() || explanation.heads.size(2) == 1) return;
   const std::string attention = fmt::format("channels_{:02}.png", i + 1),
                     saliency = fmt::format("channel_saliency_{:02}.png", i + 1);
@@ -78,29 +107,42 @@ void add_channels(const data::Description& description, const eval::Explanation&
   json["channels"] = {{"names", description.channels}, {"attention", attention}};
   if (!explanation.saliency.defined()) return;
   write_file_atomically(folder / saliency,
-                        eval::channel_strip(image, saliency_of_answer(explanation, i), description));
+                        eval::channel_strip(image, explanation.saliency[i][number], description));
   json["channels"]["saliency"] = saliency;
 }
 
+/// What is answered, and which class the contact sheet shows.
+void add_answer(const Material& material, const at::Tensor& logits, const at::Tensor& map,
+                const DrawnClasses& drawn, Json& json) {
+  const at::Tensor probability = logits.softmax(0);
+  const auto name = [&](std::int64_t number) { return material.classes[static_cast<std::size_t>(number)]; };
+  json["answer"] = name(drawn.answer);
+  json["probability"] = nine_digits(probability[drawn.answer].item<double>());
+  if (drawn.first != drawn.answer)
+    json["map_of"] = {{"class", name(drawn.first)},
+                      {"probability", nine_digits(probability[drawn.first].item<double>())}};
+  if (map.eq(0).all().item<bool>()) json["map_is_constant"] = true;
+}
+
 /// Writes the pictures of image `i`; returns what explain.json says of it.
-Json explain_image(Material& material, const eval::Explanation& explanation, std::int64_t i,
-                   const fs::path& folder) {
+Json explain_image(Material& material, eval::ExplainedClasses classes, const eval::Explanation& explanation,
+                   std::int64_t i, const fs::path& folder) {
   const std::int64_t row = material.rows[static_cast<std::size_t>(i)];
   const data::Description& description = material.test.dataset.description();
   const std::string file = fmt::format("maps_{:02}.png", i + 1),
                     sheet = fmt::format("sheet_{:02}.png", i + 1);
   const at::Tensor image = image_of(material.test.dataset, row);
-  const std::vector<at::Tensor> maps = maps_of(explanation, i);
-  write_file_atomically(folder / file, eval::map_strip(image, maps, description));
+  const bool has_head = explanation.logits.defined();
+  const DrawnClasses drawn = has_head ? drawn_classes(material, classes, explanation, i) : DrawnClasses{};
+  write_file_atomically(folder / file,
+                        eval::map_strip(image, maps_of(explanation, i, drawn.of_strip), description));
   Json json = image_json(material.test, material.label, row);
   json["maps"] = file;
-  add_channels(description, explanation, i, image, folder, json);
-  if (!explanation.logits.defined()) return json;
-  const at::Tensor probability = explanation.logits[i].softmax(0);
-  const std::int64_t answer = probability.argmax().item<std::int64_t>();
-  json["answer"] = material.classes[static_cast<std::size_t>(answer)];
-  json["probability"] = nine_digits(probability[answer].item<double>());
-  write_file_atomically(folder / sheet, eval::explained_strip(image, maps.back(), description));
+  add_channels(description, explanation, i, drawn.first, image, folder, json);
+  if (!has_head) return json;
+  const at::Tensor map = explanation.saliency[i][drawn.first].sum(0);
+  add_answer(material, explanation.logits[i], map, drawn, json);
+  write_file_atomically(folder / sheet, eval::explained_strip(image, map, description));
   json["sheet"] = sheet;
   return json;
 }
@@ -181,16 +223,17 @@ void save_maps(const fs::path& file, const Material& material, const eval::Expla
 
 }  // namespace
 
-void write_explanation(const TrainedModel& trained, Material& material, const eval::Explanation& explanation,
-                       const SplitFindings& found, const Json& scores, const fs::path& folder) {
+void write_explanation(const TrainedModel& trained, Material& material, eval::ExplainedClasses classes,
+                       const eval::Explanation& explanation, const SplitFindings& found, const Json& scores,
+                       const fs::path& folder) {
   refuse_no_folder(folder);
   make_writable_folder(folder);
   Json json{{"split", material.test.dataset.split()},
             {"step", trained.step},
-            {"columns", names_of_maps(explanation)},
+            {"columns", names_of_maps(material, classes, explanation)},
             {"images", Json::array()}};
   for (std::int64_t i = 0; i < std::ssize(material.rows); ++i) {
-    Json image = explain_image(material, explanation, i, folder);
+    Json image = explain_image(material, classes, explanation, i, folder);
     if (found.train.similar) add_neighbours(material, *found.train.similar, i, folder, image);
     json["images"].push_back(std::move(image));
   }

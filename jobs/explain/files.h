@@ -11,9 +11,10 @@
 
 namespace cohort::jobs {
 
-/// Writes explain.json, maps.safetensors and pictures into `folder`. `scores`: of explain.json; null: none
-/// were asked for. One rank calls it. Throws DataError.
-void write_explanation(const TrainedModel& trained, Material& material, const eval::Explanation& explanation,
-                       const SplitFindings& found, const Json& scores, const std::filesystem::path& folder);
+/// Writes explain.json, maps.safetensors and pictures of `classes` into `folder`. `scores`: of explain.json;
+/// null: none were asked for. One rank calls it. Throws DataError.
+void write_explanation(const TrainedModel& trained, Material& material, eval::ExplainedClasses classes,
+                       const eval::Explanation& explanation, const SplitFindings& found, const Json& scores,
+                       const std::filesystem::path& folder);
 
 }  // namespace cohort::jobs

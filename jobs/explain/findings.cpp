@@ -1,12 +1,9 @@
 #include "findings.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 
 #include <ATen/ATen.h>
-
-#include "cohort/eval/stored_rows.h"
 
 #include "jobs/features.h"
 
@@ -53,28 +50,6 @@ class Collector {
   std::vector<const data::ContextRuns*> contexts_;
   std::vector<eval::ContextTokens> tokens_;
   NotFinite bad_;
-};
-
-/// Features of chosen rows of a split, as passes meet them.
-class ChosenFeatures {
- public:
-  ChosenFeatures(const std::vector<std::int64_t>& rows, std::int64_t width, comm::Communicator& ranks)
-      : features_(std::ssize(rows), width, ranks) {
-    for (std::size_t i = 0; i < rows.size(); ++i) places_.emplace(rows[i], static_cast<std::int64_t>(i));
-  }
-  void take(const eval::PassAnswers& answers) {
-    for (std::int64_t i = 0; i < answers.rows.numel(); ++i) {
-      const auto [first, last] = places_.equal_range(answers.rows.const_data_ptr<std::int64_t>()[i]);
-      for (auto place = first; place != last; ++place)
-        features_.write(at::full({1}, place->second, at::kLong), answers.features.narrow(0, i, 1));
-    }
-  }
-  /// Collective. [rows, D].
-  [[nodiscard]] at::Tensor all() const { return features_.block(0, features_.rows()); }
-
- private:
-  std::multimap<std::int64_t, std::int64_t> places_;  // of each row
-  eval::StoredRows features_;
 };
 
 /// Collective. Tokens of the contexts of the split, whose chosen features go to `chosen`.

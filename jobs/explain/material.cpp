@@ -13,6 +13,7 @@
 #include "cohort/train/columns.h"
 
 #include "jobs/features.h"
+#include "slides.h"
 
 namespace cohort::jobs {
 namespace {
@@ -46,20 +47,7 @@ std::vector<std::int64_t> rows_of(const std::vector<std::string>& wanted, Images
 std::vector<std::int64_t> chosen_rows(const ExplainOptions& options, Images& images) {
   if (!options.ids.empty()) return rows_of(options.ids, images);
   const std::int64_t all = images.dataset.rows();
-  const eval::SpreadRows spread{all, std::min(options.images, all)};
-  std::vector<std::int64_t> rows;
-  for (std::int64_t i = 0; i < spread.count; ++i) rows.push_back(spread.row(i));
-  return rows;
-}
-
-/// The split asked for, else the first one besides the training split.
-std::string split_of(const ExplainOptions& options, const train::RunConfig& config,
-                     const data::Description& description) {
-  if (!options.split.empty()) return options.split;
-  for (const data::Split& split : description.splits) {
-    if (split.name != config.data.train_split && split.rows() > 0) return split.name;
-  }
-  return config.data.train_split;
+  return eval::SpreadRows{all, std::min(options.images, all)}.all();
 }
 
 std::string label_of(const train::RunConfig& config, const data::Description& description) {
@@ -72,21 +60,6 @@ Images open_images(const TrainedModel& trained, const std::string& split, comm::
   return {open_split(trained, split, {}, ranks), columns_of(trained, split, ranks)};
 }
 
-/// The labels of images as places among the classes that the model answers; beyond them: none of these.
-std::vector<std::int64_t> labels_as_answers(Material& material, const at::Tensor& rows) {
-  std::vector<std::int64_t> places =
-      places_of(material.test.dataset.description().label(material.label).classes, material.classes);
-  for (std::int64_t& place : places)
-    if (place < 0) place = std::ssize(material.classes);
-  std::vector<std::int64_t> labels;
-  for (std::int64_t i = 0; i < rows.numel(); ++i) {
-    const std::int64_t row = rows.const_data_ptr<std::int64_t>()[i];
-    const std::int32_t label = material.test.reader.labels(material.label, row, 1).front();
-    labels.push_back(label < 0 ? -1 : places[static_cast<std::size_t>(label)]);
-  }
-  return labels;
-}
-
 void check_can_err(const Material& material) {
   if (material.classes.empty())
     throw UsageError({"the model has no head, and errors are of answers", "--errors",
@@ -96,15 +69,29 @@ void check_can_err(const Material& material) {
                       "name one (data.label=…), or explain images with --images or --id"});
 }
 
+/// What --classes asks for.
+void check_classes(const Material& material, eval::ExplainedClasses classes) {
+  if (classes == eval::ExplainedClasses::top1) return;
+  if (material.classes.empty())
+    throw UsageError({"the model has no head, and classes are of answers", "--classes", "leave it out"});
+  if (classes == eval::ExplainedClasses::label && material.label.empty())
+    throw UsageError({"the dataset has no label to explain", "--classes",
+                      "name one (data.label=…), or explain --classes all"});
+}
+
 /// Collective. Of the answers of which the model is most sure, and wrong.
 std::vector<std::int64_t> rows_of_errors(const ExplainOptions& options, const TrainedModel& trained,
                                          Material& material, comm::Communicator& ranks) {
   comm::together(ranks, [&] { check_can_err(material); });
   eval::ConfidentErrors errors(options.errors);
   NotFinite bad;
+  const LabelOfRow label_of = labels_as_answers(material);
   const auto take = [&](const eval::PassAnswers& answers) {
-    if (bad.look(answers.rows, answers.logits))
-      errors.add(answers.rows, answers.logits, labels_as_answers(material, answers.rows));
+    if (!bad.look(answers.rows, answers.logits)) return;
+    std::vector<std::int64_t> labels;
+    for (std::int64_t i = 0; i < answers.rows.numel(); ++i)
+      labels.push_back(label_of(answers.rows.const_data_ptr<std::int64_t>()[i]));
+    errors.add(answers.rows, answers.logits, labels);
   };
   const data::Dataset& dataset = material.test.dataset;
   (void)Computation{trained, dataset, explained_group_key(trained, material)}.run({take}, ranks);
@@ -123,18 +110,31 @@ Material open_material(const ExplainOptions& options, const TrainedModel& traine
   const data::Description description = data::Description::read(config.data.path, ranks);
   std::string split, label;
   comm::together(ranks, [&] {
-    split = split_of(options, config, description);
+    split = split_to_show(options.split, config, description);
     label = label_of(config, description);
   });
   Material material{open_images(trained, split, ranks), {}, label, trained.signature.classes, {}};
   if (options.neighbours > 0 || !config.context.keys.empty())
     material.train = open_images(trained, config.data.train_split, ranks);
+  comm::together(ranks, [&] { check_classes(material, options.scored.classes); });
+  if (!options.heat_maps.empty()) check_tiles(material, ranks);
   if (options.errors > 0) {
     material.rows = rows_of_errors(options, trained, material, ranks);
     return material;
   }
   comm::together(ranks, [&] { material.rows = chosen_rows(options, material.test); });
   return material;
+}
+
+LabelOfRow labels_as_answers(Material& material) {
+  std::vector<std::int64_t> places =
+      places_of(material.test.dataset.description().label(material.label).classes, material.classes);
+  for (std::int64_t& place : places)
+    if (place < 0) place = std::ssize(material.classes);
+  return [&material, places = std::move(places)](std::int64_t row) -> std::int64_t {
+    const std::int32_t label = material.test.reader.labels(material.label, row, 1).front();
+    return label < 0 ? -1 : places[static_cast<std::size_t>(label)];
+  };
 }
 
 std::string explained_group_key(const TrainedModel& trained, const Material& material) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,12 @@ struct Material {
 
 /// Collective. Throws UsageError (also: no such image, no errors) or DataError.
 Material open_material(const ExplainOptions& options, const TrainedModel& trained, comm::Communicator& ranks);
+
+/// The label of a row of `test` as a place among the classes that the model answers; beyond them: none of
+/// these; -1: not known.
+using LabelOfRow = std::function<std::int64_t(std::int64_t row)>;
+/// Refers to `material`. Precondition: it has a label.
+LabelOfRow labels_as_answers(Material& material);
 
 /// The context key that evaluation groups of `test` are of.
 std::string explained_group_key(const TrainedModel& trained, const Material& material);

@@ -55,6 +55,11 @@ void add_map_options(CLI::App& command, ExplainOptions& options) {
                   "whose map is")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  add_choice(command, "--classes",
+             "whose maps are drawn and scored: the class that is answered (top1, the default), that of the "
+             "image's label, or each of all classes",
+             options.scored.classes,
+             [&options](eval::ExplainedClasses classes) { options.scored.classes = classes; });
   add_choice(command, "--map-of", "what of a class maps show: its logit (the default) or softmax",
              config.score, [&config](nn::MapScore score) { config.score = score; });
   command.add_option("--chunk", config.chunk, "masked or changed images in one pass: bounds the memory")
@@ -66,7 +71,7 @@ void add_map_options(CLI::App& command, ExplainOptions& options) {
 void add_score_options(CLI::App& command, ExplainOptions& options) {
   command
       .add_option("--score", options.scores,
-                  "score the maps of the answer: adcc, insertion, deletion, pointing, separated by commas")
+                  "score the maps (of --classes): adcc, insertion, deletion, pointing, separated by commas")
       ->delimiter(',')
       ->check(CLI::IsMember({"adcc", "insertion", "deletion", "pointing"}));
   command
@@ -82,6 +87,11 @@ void add_score_options(CLI::App& command, ExplainOptions& options) {
              "blurred for insertion and zero for deletion",
              eval::CurveBaseline::blurred,
              [&options](eval::CurveBaseline baseline) { options.scored.baseline = baseline; });
+  add_choice(command, "--mask-space",
+             "where --score adcc multiplies an image by its map: normalised, as the model gets it (the "
+             "default), or in pixels as they are stored",
+             eval::MaskSpace::normalised,
+             [&options](eval::MaskSpace space) { options.scored.mask_space = space; });
   command.add_option("--region", options.scored.region,
                      "field of masks or boxes that --score pointing compares maps with");
 }

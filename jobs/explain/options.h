@@ -22,6 +22,7 @@ struct ExplainOptions {
   std::vector<std::string> scores;  ///< names for --score
   eval::ExplanationScoreConfig scored;
   std::int64_t scored_images = 64;  ///< 0: all
+  std::string heat_maps;            ///< folder; empty: none
   bool overwrites = false;
 };
 

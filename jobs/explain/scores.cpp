@@ -25,19 +25,21 @@ Json number_json(double value) {
 
 Json list_json(const std::vector<eval::Score>& scores) {
   Json list = Json::array();
-  for (const eval::Score& score : scores)
+  for (const eval::Score& score : scores) {
     list.push_back({{"name", score.name},
                     {"value", number_json(score.value)},
                     {"better", score.higher_is_better ? "higher" : "lower"}});
+    if (score.interval)
+      list.back()["interval"] = {number_json(score.interval->low), number_json(score.interval->high)};
+  }
   return list;
 }
 
-Json scored_contexts_json(const eval::ScoredContexts& by) {
-  Json contexts = Json::array();
-  for (const eval::ScoredGroup& group : by.groups)
-    contexts.push_back(
-        {{"name", group.name}, {"samples", group.samples}, {"scores", list_json(group.scores)}});
-  return {{"key", by.key}, {"contexts", std::move(contexts)}};
+Json groups_json(const std::vector<eval::ScoredGroup>& groups) {
+  Json list = Json::array();
+  for (const eval::ScoredGroup& group : groups)
+    list.push_back({{"name", group.name}, {"samples", group.samples}, {"scores", list_json(group.scores)}});
+  return list;
 }
 
 Json curve_json(const eval::Curve& curve) {
@@ -52,19 +54,24 @@ std::string score_text(double value) {
   return std::isnan(value) ? "-" : fmt::format("{:.4f}", value);
 }
 
+/// Of a table: room for its name and for an interval.
+std::size_t column_width(const eval::Score& score) {
+  return std::max<std::size_t>(score.name.size(), 11);
+}
+
 std::string scored_line(const std::string& name, std::size_t width, std::int64_t images,
                         const std::vector<eval::Score>& scores) {
   std::string line =
       left_aligned(printable_name(name, width), width) + right_aligned(format_count(images), 9);
   for (const eval::Score& score : scores)
-    line += "  " + right_aligned(score_text(score.value), score.name.size());
+    line += "  " + right_aligned(score_text(score.value), column_width(score));
   return line + "\n";
 }
 
 std::string heading_line(const std::string& title, std::size_t width,
                          const std::vector<eval::Score>& scores) {
   std::string line = left_aligned(title, width) + right_aligned("images", 9);
-  for (const eval::Score& score : scores) line += "  " + score.name;
+  for (const eval::Score& score : scores) line += "  " + right_aligned(score.name, column_width(score));
   return line + "\n";
 }
 
@@ -79,18 +86,36 @@ std::vector<eval::ScoredGroup> ordered(std::vector<eval::ScoredGroup> groups) {
   return groups;
 }
 
+/// Contexts of each key, and classes: what stands in tables of their own.
+std::vector<eval::ScoredContexts> groups_of(const eval::Scorecard& card) {
+  std::vector<eval::ScoredContexts> all = card.contexts;
+  all.push_back({"class", card.classes});
+  return all;
+}
+
 std::size_t name_width(const std::vector<eval::ExplanationScores>& scores) {
   std::size_t width = 12;
   for (const eval::ExplanationScores& of : scores) {
-    for (const eval::ScoredContexts& by : of.scorecard.contexts)
+    for (const eval::ScoredContexts& by : groups_of(of.scorecard))
       for (const eval::ScoredGroup& group : by.groups)
         width = std::max(width, display_width(printable_name(group.name)));
   }
   return width;
 }
 
-std::string contexts_table(const eval::ExplanationScores& of, const eval::ScoredContexts& by,
-                           std::size_t width) {
+/// "0.812–0.841" below the means, as wide as their columns.
+std::string interval_line(std::size_t width, const std::vector<eval::Score>& scores) {
+  std::string line = left_aligned("  95 %", width) + right_aligned("", 9);
+  for (const eval::Score& score : scores) {
+    const std::string text =
+        score.interval ? fmt::format("{:.3f}–{:.3f}", score.interval->low, score.interval->high) : "";
+    line += "  " + right_aligned(text, column_width(score));
+  }
+  return line + "\n";
+}
+
+std::string groups_table(const eval::ExplanationScores& of, const eval::ScoredContexts& by,
+                         std::size_t width) {
   const std::vector<eval::ScoredGroup> groups = ordered(by.groups);
   std::string table =
       heading_line(printable_name(of.method + ", by " + by.key, width), width, of.scorecard.all);
@@ -110,6 +135,15 @@ std::string image_line(const eval::ExplanationScores& of, const std::string& id,
   return json.dump() + "\n";
 }
 
+/// Of rows as places among the classes, -1: none of them; null where nothing asks for it.
+LabelOfRow explained_labels(const ExplainOptions& options, Material& material) {
+  if (options.scored.classes != eval::ExplainedClasses::label) return {};
+  return [label_of = labels_as_answers(material), classes = std::ssize(material.classes)](std::int64_t row) {
+    const std::int64_t label = label_of(row);
+    return label < classes ? label : -1;
+  };
+}
+
 void check_scored(const Material& material) {
   if (!material.classes.empty()) return;
   throw UsageError({"the model has no head, and scores are of the maps of an answer", "--score",
@@ -119,28 +153,34 @@ void check_scored(const Material& material) {
 }  // namespace
 
 std::vector<eval::ExplanationScores> score_maps(const ExplainOptions& options, const TrainedModel& trained,
-                                                const Material& material, comm::Communicator& ranks) {
+                                                Material& material, comm::Communicator& ranks) {
   if (options.scores.empty()) return {};
   comm::together(ranks, [&] { check_scored(material); });
   const data::Dataset& dataset = material.test.dataset;
   const std::int64_t all = dataset.rows(),
                      count = options.scored_images == 0 ? all : std::min(all, options.scored_images);
-  return eval::score_explanations(
-      *trained.model, options.how,
-      {dataset, {all, count}, explained_group_key(trained, material), material.classes}, trained.config.eval,
-      trained.config.data.normalisation, options.scored, ranks);
+  return eval::score_explanations(*trained.model, options.how,
+                                  {dataset,
+                                   {all, count},
+                                   explained_group_key(trained, material),
+                                   material.classes,
+                                   explained_labels(options, material)},
+                                  trained.config.eval, trained.config.data.normalisation, options.scored,
+                                  ranks);
 }
 
 Json scores_json(const std::vector<eval::ExplanationScores>& scores) {
   Json all;
   for (const eval::ExplanationScores& of : scores) {
     Json contexts = Json::array(), curves = Json::array();
-    for (const eval::ScoredContexts& by : of.scorecard.contexts) contexts.push_back(scored_contexts_json(by));
+    for (const eval::ScoredContexts& by : of.scorecard.contexts)
+      contexts.push_back({{"key", by.key}, {"contexts", groups_json(by.groups)}});
     for (const eval::Curve& curve : of.scorecard.curves) curves.push_back(curve_json(curve));
     all.push_back({{"method", of.method},
                    {"images", of.scorecard.samples},
                    {"scores", list_json(of.scorecard.all)},
                    {"contexts_by", std::move(contexts)},
+                   {"classes", groups_json(of.scorecard.classes)},
                    {"curves", std::move(curves)}});
   }
   return all;
@@ -151,9 +191,10 @@ std::string scores_table(const std::vector<eval::ExplanationScores>& scores,
   const std::size_t width = std::min(name_width(scores), columns.value_or(200) / 3);
   std::string table = heading_line("explanation", width, scores.front().scorecard.all);
   for (const eval::ExplanationScores& of : scores)
-    table += scored_line(of.method, width, of.scorecard.samples, of.scorecard.all);
+    table += scored_line(of.method, width, of.scorecard.samples, of.scorecard.all) +
+             interval_line(width, of.scorecard.all);
   for (const eval::ExplanationScores& of : scores)
-    for (const eval::ScoredContexts& by : of.scorecard.contexts) table += contexts_table(of, by, width);
+    for (const eval::ScoredContexts& by : groups_of(of.scorecard)) table += groups_table(of, by, width);
   return table;
 }
 

@@ -13,13 +13,14 @@ namespace cohort::jobs {
 
 /// Collective. What --score asks for; empty: nothing. Throws UsageError, DataError or NumericalError.
 std::vector<eval::ExplanationScores> score_maps(const ExplainOptions& options, const TrainedModel& trained,
-                                                const Material& material, comm::Communicator& ranks);
+                                                Material& material, comm::Communicator& ranks);
 
-/// What explain.json says of them: means, contexts and curves of each method. Null: nothing was scored.
+/// What explain.json says of them: means with intervals, contexts, classes and curves of each method. Null:
+/// nothing was scored.
 Json scores_json(const std::vector<eval::ExplanationScores>& scores);
 
-/// A table for the terminal: methods below each other, then contexts, worst first, of many the worst and the
-/// best alone.
+/// A table for the terminal: methods below each other, then contexts and classes, worst first, of many the
+/// worst and the best alone.
 std::string scores_table(const std::vector<eval::ExplanationScores>& scores,
                          std::optional<std::size_t> columns);
 

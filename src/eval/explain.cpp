@@ -11,61 +11,14 @@
 #include "cohort/core/error.h"
 #include "cohort/data/batch.h"
 #include "cohort/data/context_sampler.h"
-#include "cohort/nn/autocast.h"
 #include "cohort/nn/explain.h"
 
 #include "eval/asked_groups.h"
+#include "eval/explained_group.h"
 #include "eval/unit_rows.h"
 
 namespace cohort::eval {
 namespace {
-
-/// [..., N] on the grid of patches, on the CPU.
-at::Tensor on_grid(const at::Tensor& maps, nn::PatchGrid grid) {
-  std::vector<std::int64_t> shape(maps.sizes().begin(), maps.sizes().end() - 1);
-  shape.insert(shape.end(), {maps.size(-1) / grid.count(), grid.rows, grid.columns});
-  return maps.reshape(shape).to(at::kCPU, at::kFloat);
-}
-
-/// `images` [B, C, H, W] of one group, of which those of the places `kept` [n] are explained.
-Explanation explain_transformer(nn::VisionTransformer& model, const at::Tensor& images,
-                                const nn::Conditions& conditions, const at::Tensor& kept,
-                                const nn::ExplainerConfig& how) {
-  const nn::Bf16Scope scope(how.bf16, images.device().type());
-  nn::Trail trail = nn::encode_with_trail(model, images, conditions);
-  for (at::Tensor& input : trail.inputs) input = input.index_select(0, kept);
-  const nn::PatchGrid grid = nn::grid_of_maps(model.shape(), images.size(2), images.size(3));
-  Explanation explanation;
-  explanation.rollout = on_grid(nn::attention_rollout(model, trail), grid);
-  explanation.heads = on_grid(nn::attention_of_answer(model, trail), grid);
-  if (!trail.logits.defined()) return explanation;
-  explanation.logits = trail.logits.index_select(0, kept).to(at::kCPU, at::kFloat);
-  explanation.saliency = on_grid(nn::scaled_maps(nn::reciprocam(model, trail, grid, how.reciprocam)), grid);
-  return explanation;
-}
-
-Explanation explain_maps(nn::Encoder& model, const at::Tensor& images, const nn::Conditions& conditions,
-                         const at::Tensor& kept, const nn::ExplainerConfig& how) {
-  const auto explainers = nn::explainers_of(model, how);
-  explainers.front()->see(images, conditions);
-  const nn::Explained found = explainers.front()->explain(images.index_select(0, kept), kept);
-  const nn::PatchGrid grid{found.maps.size(3), found.maps.size(4)};
-  return {.rollout = {},
-          .heads = {},
-          .saliency = on_grid(nn::scaled_maps(found.maps.flatten(2)), grid),
-          .logits = found.logits.to(at::kCPU)};
-}
-
-Explanation explain_group(nn::Encoder& model, const data::Batch& batch, const AskedGroup& group,
-                          const nn::ExplainerConfig& how) {
-  const at::Device device = model.parameters().front().device();
-  const nn::Conditions conditions = evaluation_conditions(batch, device);
-  const at::Tensor images = batch.views.front().to(device),
-                   kept = at::tensor(group.inside, at::kLong).to(device);
-  auto* const transformer = dynamic_cast<nn::VisionTransformer*>(&model);
-  return transformer != nullptr ? explain_transformer(*transformer, images, conditions, kept, how)
-                                : explain_maps(model, images, conditions, kept, how);
-}
 
 /// What a rank found, a part for each group.
 struct Parts {
@@ -79,7 +32,8 @@ struct Parts {
     };
     keep(rollout, found.rollout);
     keep(heads, found.heads);
-    keep(saliency, found.saliency);
+    if (found.saliency.defined())
+      saliency.push_back(nn::scaled_maps(found.saliency.flatten(2)).view_as(found.saliency));
     keep(logits, found.logits);
   }
 };

@@ -13,10 +13,10 @@
 #include "cohort/core/error.h"
 #include "cohort/core/text.h"
 #include "cohort/data/batch.h"
-#include "cohort/data/grouping.h"
 
 #include "eval/answers.h"
 #include "eval/asked_groups.h"
+#include "eval/contexts_of_rows.h"
 #include "eval/explanation_tally.h"
 #include "eval/saliency.h"
 
@@ -24,29 +24,6 @@ namespace cohort::eval {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-
-ContextNames context_names_of(const data::Dataset& dataset, const std::string& group_by,
-                              const EvalConfig& eval) {
-  std::vector<std::string> keys = eval.contexts;
-  if (keys.empty()) keys = data::grouping_keys(group_by);
-  if (eval.contexts.empty() && keys.size() > 1) keys.resize(1);
-  ContextNames names;
-  for (const std::string& key : keys) {
-    const std::vector<std::string>& values = dataset.description().context(key).values;
-    names.keys.push_back({key, names.values.size(), values.size()});
-    names.values.insert(names.values.end(), values.begin(), values.end());
-    (void)dataset.context_runs(key);
-  }
-  return names;
-}
-
-std::vector<std::int32_t> contexts_of_row(const data::Dataset& dataset, const ContextNames& names,
-                                          std::int64_t row) {
-  std::vector<std::int32_t> contexts;
-  for (const ContextNames::Key& key : names.keys)
-    contexts.push_back(static_cast<std::int32_t>(key.first) + dataset.context_runs(key.name).at(row));
-  return contexts;
-}
 
 /// The field of the pointing game; null: none is asked for.
 const data::Field* region_field(const data::Description& description, const std::string& name) {
@@ -58,9 +35,9 @@ const data::Field* region_field(const data::Description& description, const std:
                     "name one of kind mask or boxes: cohort-data inspect lists them"});
 }
 
-/// The map [h, w], 0 … 1, of class `answer`: of several tokens at a place their sum.
-at::Tensor map_of_class(const at::Tensor& maps, std::int64_t answer) {
-  const at::Tensor map = maps[maps.size(0) == 1 ? 0 : answer].sum(0).to(at::kCPU);
+/// The map [h, w], 0 … 1, of class `number`: of several tokens at a place their sum.
+at::Tensor map_of_class(const at::Tensor& maps, std::int64_t number) {
+  const at::Tensor map = maps[maps.size(0) == 1 ? 0 : number].sum(0).to(at::kCPU);
   return nn::scaled_maps(map.flatten()).view(map.sizes());
 }
 
@@ -70,7 +47,7 @@ struct Subject {
   const at::Tensor& image;  // [C, H, W], on the CPU
   std::int64_t place;       // in its group
   at::Device device;
-  std::int64_t answer = 0;
+  std::int64_t explained = 0;
 
   [[nodiscard]] at::Tensor from(std::int64_t count) const {
     return at::full({count}, place, at::TensorOptions(at::kLong).device(device));
@@ -78,16 +55,16 @@ struct Subject {
   [[nodiscard]] nn::Explained explain(const at::Tensor& changed) const {
     return explainer.explain(changed.unsqueeze(0).to(device), from(1));
   }
-  /// Probabilities of the answer, [n], of changed images [n, C, H, W].
+  /// Probabilities of the class, [n], of changed images [n, C, H, W].
   [[nodiscard]] at::Tensor probabilities(const at::Tensor& changed) const {
     return probability(explainer.logits(changed.to(device), from(changed.size(0))));
   }
   [[nodiscard]] at::Tensor probability(const at::Tensor& logits) const {
-    return logits.to(at::kCPU, at::kDouble).softmax(1).select(1, answer).contiguous();
+    return logits.to(at::kCPU, at::kDouble).softmax(1).select(1, explained).contiguous();
   }
 };
 
-/// Probabilities of the answer while pixels of `into` take the place of those of `from`.
+/// Probabilities of the class while pixels of `into` take the place of those of `from`.
 std::vector<double> curve_between(const Subject& subject, const PixelOrder& order, const at::Tensor& from,
                                   const at::Tensor& into, std::int64_t steps, std::int64_t chunk) {
   std::vector<double> curve;
@@ -106,11 +83,12 @@ at::Tensor baseline_of(const at::Tensor& image, CurveBaseline baseline) {
   return baseline == CurveBaseline::zero ? at::zeros_like(image) : blurred(image);
 }
 
-void add_adcc(const Subject& subject, const at::Tensor& map, const at::Tensor& saliency, double before,
+/// `masked`: what becomes of the image multiplied by its map.
+void add_adcc(const Subject& subject, const at::Tensor& map, const nn::Explained& masked, double before,
               std::vector<double>& values) {
-  const nn::Explained masked = subject.explain(subject.image * saliency);
   const double drop = average_drop(before, subject.probability(masked.logits)[0].item<double>()),
-               alike = coherency(map, map_of_class(masked.maps[0], subject.answer)), large = complexity(map);
+               alike = coherency(map, map_of_class(masked.maps[0], subject.explained)),
+               large = complexity(map);
   values.insert(values.end(), {adcc(drop, alike, large), drop, alike, large});
 }
 
@@ -119,12 +97,12 @@ struct Regions {
   const data::Field* field = nullptr;
   const std::vector<std::string>& classes;
 
-  void add(const data::Batch& batch, std::int64_t place, std::int64_t answer, const PixelOrder& order,
+  void add(const data::Batch& batch, std::int64_t place, std::int64_t number, const PixelOrder& order,
            const at::Tensor& saliency, std::vector<double>& values) const {
     if (field == nullptr) return;
     const std::optional<at::Tensor> region =
         region_of(*field, batch.columns.at(field->name + "/0"), place, saliency.size(0), saliency.size(1),
-                  classes.at(static_cast<std::size_t>(answer)));
+                  classes.at(static_cast<std::size_t>(number)));
     values.push_back(!region ? kNone : order.begins_in(*region) ? 1.0 : 0.0);
     values.push_back(region ? region_iou(saliency, *region) : kNone);
   }
@@ -134,14 +112,15 @@ struct Regions {
 class ImageScorer {
  public:
   ImageScorer(nn::Encoder& model, const nn::ExplainerConfig& how, const ScoredExplanations& what,
-              const ExplanationScoreConfig& config, std::unique_ptr<data::ViewMaker> view, DealtGroups groups)
+              const ExplanationScoreConfig& config, augment::Normalisation normalisation, DealtGroups groups)
       : explainers_(nn::explainers_of(model, how)),
         what_(what),
         config_(config),
         device_(model.parameters().front().device()),
         columns_{model.traits().context_keys, ""},
         regions_{region_field(what.dataset.description(), config.region), what.classes},
-        view_(std::move(view)),
+        normalisation_(normalisation),
+        view_(augment::evaluation_view(what.dataset.description(), normalisation)),
         groups_(std::move(groups)) {
     if (regions_.field != nullptr) columns_.fields = {regions_.field->name};
     for (const std::string& key : columns_.context_keys) (void)what.dataset.context_runs(key);
@@ -171,29 +150,61 @@ class ImageScorer {
 
   [[nodiscard]] ScoredImage scored(nn::Explainer& explainer, std::int64_t place) const {
     const at::Tensor image = batch_.views.front()[place];
+    const std::int64_t row = group_->group.rows[static_cast<std::size_t>(place)];
     Subject subject{explainer, image, place, device_};
     const nn::Explained seen = subject.explain(image);
     if (!seen.logits.isfinite().all().item<bool>()) refuse_infinite_answers();
-    subject.answer = seen.logits[0].argmax().item<std::int64_t>();
-    const at::Tensor map = map_of_class(seen.maps[0], subject.answer),
+    ScoredImage scores;
+    for (const std::int64_t number : explained_classes(seen.logits[0], row)) {
+      subject.explained = number;
+      scores.classes.push_back(static_cast<std::size_t>(number));
+      scores.worth.push_back(worth_of(subject, seen, row));
+    }
+    return scores;
+  }
+
+  [[nodiscard]] std::vector<std::int64_t> explained_classes(const at::Tensor& logits,
+                                                            std::int64_t row) const {
+    std::vector<std::int64_t> classes;
+    if (config_.classes == ExplainedClasses::top1) classes.push_back(logits.argmax().item<std::int64_t>());
+    if (config_.classes == ExplainedClasses::label) classes.push_back(what_.label_of(row));
+    for (std::int64_t i = 0; config_.classes == ExplainedClasses::all && i < logits.numel(); ++i)
+      classes.push_back(i);
+    std::erase(classes, -1);
+    return classes;
+  }
+
+  /// `seen`: of the image as it is.
+  [[nodiscard]] MapWorth worth_of(const Subject& subject, const nn::Explained& seen, std::int64_t row) const {
+    const at::Tensor& image = subject.image;
+    const at::Tensor map = map_of_class(seen.maps[0], subject.explained),
                      saliency = as_large_as(map, image.size(1), image.size(2));
     const PixelOrder order(saliency);
-    ScoredImage scores;
+    MapWorth worth;
     if (config_.adcc)
-      add_adcc(subject, map, saliency, subject.probability(seen.logits)[0].item<double>(), scores.values);
+      add_adcc(subject, map, subject.explain(masked(image, saliency, row)),
+               subject.probability(seen.logits)[0].item<double>(), worth.values);
     const std::int64_t steps = std::min(config_.steps, order.size());
     if (config_.insertion) {
       const at::Tensor start = baseline_of(image, config_.baseline.value_or(CurveBaseline::blurred));
-      scores.insertion = curve_between(subject, order, start, image, steps, config_.chunk);
-      scores.values.push_back(area_under(scores.insertion));
+      worth.insertion = curve_between(subject, order, start, image, steps, config_.chunk);
+      worth.values.push_back(area_under(worth.insertion));
     }
     if (config_.deletion) {
       const at::Tensor end = baseline_of(image, config_.baseline.value_or(CurveBaseline::zero));
-      scores.deletion = curve_between(subject, order, image, end, steps, config_.chunk);
-      scores.values.push_back(area_under(scores.deletion));
+      worth.deletion = curve_between(subject, order, image, end, steps, config_.chunk);
+      worth.values.push_back(area_under(worth.deletion));
     }
-    regions_.add(batch_, place, subject.answer, order, saliency, scores.values);
-    return scores;
+    regions_.add(batch_, subject.place, subject.explained, order, saliency, worth.values);
+    return worth;
+  }
+
+  /// The image of the row, normalised, times its map [H, W].
+  [[nodiscard]] at::Tensor masked(const at::Tensor& image, const at::Tensor& saliency,
+                                  std::int64_t row) const {
+    if (config_.mask_space == MaskSpace::normalised) return image * saliency;
+    const at::Tensor stored = what_.dataset.images(std::span(&row, 1)) * saliency;
+    return augment::normalise(stored, what_.dataset.description(), normalisation_)[0];
   }
 
   std::vector<std::unique_ptr<nn::Explainer>> explainers_;
@@ -202,6 +213,7 @@ class ImageScorer {
   at::Device device_;
   data::BatchColumns columns_;
   Regions regions_;
+  augment::Normalisation normalisation_;
   std::unique_ptr<data::ViewMaker> view_;
   DealtGroups groups_;
   Workers alone_{1};
@@ -240,6 +252,24 @@ std::span<const config::EnumName<CurveBaseline>> enum_names(CurveBaseline) {
   return names;
 }
 
+std::span<const config::EnumName<ExplainedClasses>> enum_names(ExplainedClasses) {
+  static constexpr std::array<config::EnumName<ExplainedClasses>, 3> names{
+      {{ExplainedClasses::top1, "top1"}, {ExplainedClasses::label, "label"}, {ExplainedClasses::all, "all"}}};
+  return names;
+}
+
+std::span<const config::EnumName<MaskSpace>> enum_names(MaskSpace) {
+  static constexpr std::array<config::EnumName<MaskSpace>, 2> names{
+      {{MaskSpace::normalised, "normalised"}, {MaskSpace::pixel, "pixel"}}};
+  return names;
+}
+
+std::vector<std::int64_t> SpreadRows::all() const {
+  std::vector<std::int64_t> rows_of_images;
+  for (std::int64_t i = 0; i < count; ++i) rows_of_images.push_back(row(i));
+  return rows_of_images;
+}
+
 std::optional<std::int64_t> SpreadRows::image(std::int64_t wanted) const noexcept {
   // The first image whose row is not before the wanted one.
   const std::int64_t ahead = 2 * count * wanted - rows;
@@ -257,27 +287,31 @@ std::vector<ExplanationScores> score_explanations(nn::Encoder& model, const nn::
   const at::NoGradGuard no_gradients;
   const data::Description& description = what.dataset.description();
   std::unique_ptr<ImageScorer> scorer;
-  ContextNames contexts;
+  std::optional<ContextsOfRows> contexts;
   std::int64_t mine = 0;
   comm::together(ranks, [&] {
-    contexts = context_names_of(what.dataset, what.group_by, eval);
+    contexts.emplace(what.dataset, what.group_by, eval);
     const DealtGroups groups = dealt_groups(what, eval, ranks);
     mine = images_of(groups);
-    scorer = std::make_unique<ImageScorer>(model, how, what, config,
-                                           augment::evaluation_view(description, normalisation), groups);
+    scorer = std::make_unique<ImageScorer>(model, how, what, config, normalisation, groups);
   });
   std::vector<std::string> names;
   for (const ImageScore& score : image_scores(config)) names.push_back(score.name);
   std::vector<ExplanationTally> tallies;
   std::vector<ExplanationScores> all;
   for (const auto& explainer : scorer->explainers()) {
-    tallies.emplace_back(config, contexts.values.size(), points_of_curves(description.images, config));
+    tallies.emplace_back(config, contexts->names(), what.classes,
+                         points_of_curves(description.images, config));
     all.push_back(
         {std::string(explainer->name()), names, {}, StoredRows(what.images.count, std::ssize(names), ranks)});
   }
   const auto use = [&](std::size_t method, std::int64_t image, std::int64_t row, const ScoredImage& scores) {
-    tallies[method].add(scores, contexts_of_row(what.dataset, contexts, row));
-    all[method].images.write(at::full({1}, image, at::kLong), stored_values(scores.values));
+    MapWorth worth{std::vector<double>(names.size(), kNone), {}, {}};
+    if (!scores.classes.empty()) {
+      worth = scores.mean();
+      tallies[method].add(row, scores, worth, contexts->of(std::span(&row, 1)));
+    }
+    all[method].images.write(at::full({1}, image, at::kLong), stored_values(worth.values));
   };
   std::optional<CountProgress> progress;
   if (ranks.rank() == 0) progress.emplace("scoring explanations", what.images.count, ranks.size());
@@ -290,7 +324,7 @@ std::vector<ExplanationScores> score_explanations(nn::Encoder& model, const nn::
   }
   progress.reset();
   for (std::size_t method = 0; method < all.size(); ++method)
-    all[method].scorecard = tallies[method].finish(contexts, ranks);
+    all[method].scorecard = tallies[method].finish(ranks);
   return all;
 }
 

@@ -44,9 +44,19 @@ std::string answer_text(const json& image) {
                      image.at("answer").get<std::string>(), image.at("probability").get<double>());
 }
 
+/// "map of functional (0.39) the same everywhere"; empty: it is that of the answer.
+std::string map_text(const json& image) {
+  std::string text;
+  if (image.contains("map_of"))
+    text = fmt::format("map of {} ({:.2f})", image.at("map_of").at("class").get<std::string>(),
+                       image.at("map_of").at("probability").get<double>());
+  if (!image.contains("map_is_constant")) return text;
+  return (text.empty() ? "map" : text) + " the same everywhere";
+}
+
 std::string image_caption(const json& image) {
-  return caption(
-      {image.at("id").get<std::string>(), contexts_text(image.at("contexts")), answer_text(image)});
+  return caption({image.at("id").get<std::string>(), contexts_text(image.at("contexts")), answer_text(image),
+                  map_text(image)});
 }
 
 /// The pictures of the folder `explain`, which may name one of them many times.
@@ -108,10 +118,9 @@ ContextMap read_map(const json& map) {
 std::string channels_html(const ExplainedChannels& channels) {
   std::string html = data_image(channels.attention, "attention in each channel: " + channels.names);
   if (!channels.saliency.empty())
-    html += data_image(channels.saliency, "saliency of the answer in each channel: " + channels.names);
+    html += data_image(channels.saliency, "saliency in each channel: " + channels.names);
   return html + fmt::format("<p>by channel, on one scale: {}{}</p>\n", escaped(channels.names),
-                            channels.saliency.empty() ? "; attention"
-                                                      : "; attention above, saliency of the answer below");
+                            channels.saliency.empty() ? "; attention" : "; attention above, saliency below");
 }
 
 /// Image, saliency and both of each image, several in a row.

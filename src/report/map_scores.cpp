@@ -14,7 +14,7 @@
 namespace cohort::report {
 namespace {
 
-constexpr std::size_t kMostShown = 50;  // contexts of a key
+constexpr std::size_t kMostShown = 50;  // contexts of a key, or classes
 
 std::vector<MapScore> read_map_scores_of(const nlohmann::json& scores) {
   std::vector<MapScore> read;
@@ -23,15 +23,17 @@ std::vector<MapScore> read_map_scores_of(const nlohmann::json& scores) {
     read.push_back({score.at("name").get<std::string>(),
                     value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>(),
                     score.at("better") == "higher"});
+    if (score.contains("interval"))
+      read.back().interval = {score["interval"].at(0).get<double>(), score["interval"].at(1).get<double>()};
   }
   return read;
 }
 
-std::vector<MapScoresOfContext> read_map_contexts(const nlohmann::json& contexts) {
-  std::vector<MapScoresOfContext> read;
-  for (const auto& context : contexts)
-    read.push_back({context.at("name").get<std::string>(), context.at("samples").get<std::int64_t>(),
-                    read_map_scores_of(context.at("scores"))});
+std::vector<MapScoresOfGroup> read_map_groups(const nlohmann::json& groups) {
+  std::vector<MapScoresOfGroup> read;
+  for (const auto& group : groups)
+    read.push_back({group.at("name").get<std::string>(), group.at("samples").get<std::int64_t>(),
+                    read_map_scores_of(group.at("scores"))});
   return read;
 }
 
@@ -72,8 +74,10 @@ double best_of(const std::vector<MapScores>& methods, std::size_t i) {
 }
 
 std::string value_cell(const MapScore& score, double best) {
-  return fmt::format("<td{}>{}</td>", score.value == best ? " class=\"best\"" : "",
-                     std::isnan(score.value) ? "–" : fmt::format("{:.4f}", score.value));
+  std::string text = std::isnan(score.value) ? "–" : fmt::format("{:.4f}", score.value);
+  if (score.interval)
+    text += fmt::format("<small>{:.3f} … {:.3f}</small>", (*score.interval)[0], (*score.interval)[1]);
+  return fmt::format("<td{}>{}</td>", score.value == best ? " class=\"best\"" : "", text);
 }
 
 std::string method_rows(const std::vector<MapScores>& methods) {
@@ -88,23 +92,22 @@ std::string method_rows(const std::vector<MapScores>& methods) {
   return rows;
 }
 
-/// Lowest of what the contexts are compared by first, or highest where lower is better.
-std::vector<MapScoresOfContext> worst_first(std::vector<MapScoresOfContext> contexts) {
-  std::stable_sort(contexts.begin(), contexts.end(),
-                   [](const MapScoresOfContext& a, const MapScoresOfContext& b) {
-                     if (a.scores.empty() || b.scores.empty()) return a.scores.size() < b.scores.size();
-                     const MapScore &one = a.scores.front(), &other = b.scores.front();
-                     if (std::isnan(one.value) || std::isnan(other.value))
-                       return !std::isnan(one.value) && std::isnan(other.value);
-                     return one.higher_is_better ? one.value < other.value : one.value > other.value;
-                   });
-  return contexts;
+/// Lowest of what groups are compared by first, or highest where lower is better.
+std::vector<MapScoresOfGroup> worst_first(std::vector<MapScoresOfGroup> groups) {
+  std::stable_sort(groups.begin(), groups.end(), [](const MapScoresOfGroup& a, const MapScoresOfGroup& b) {
+    if (a.scores.empty() || b.scores.empty()) return a.scores.size() < b.scores.size();
+    const MapScore &one = a.scores.front(), &other = b.scores.front();
+    if (std::isnan(one.value) || std::isnan(other.value))
+      return !std::isnan(one.value) && std::isnan(other.value);
+    return one.higher_is_better ? one.value < other.value : one.value > other.value;
+  });
+  return groups;
 }
 
-std::string contexts_html(const MapScores& method, const std::string& key,
-                          const std::vector<MapScoresOfContext>& contexts) {
+std::string groups_html(const MapScores& method, const std::string& key,
+                        const std::vector<MapScoresOfGroup>& groups) {
   std::string rows;
-  const std::vector<MapScoresOfContext> ordered = worst_first(contexts);
+  const std::vector<MapScoresOfGroup> ordered = worst_first(groups);
   for (std::size_t c = 0; c < std::min(kMostShown, ordered.size()); ++c) {
     rows += fmt::format("<tr><td class=\"left\">{}</td><td>{}</td>", escaped(ordered[c].name),
                         format_count(ordered[c].images));
@@ -164,7 +167,8 @@ std::vector<MapScores> read_map_scores(const nlohmann::json& scores) {
     method.images = of.at("images").get<std::int64_t>();
     method.scores = read_map_scores_of(of.at("scores"));
     for (const auto& by : of.at("contexts_by"))
-      method.contexts.emplace_back(by.at("key").get<std::string>(), read_map_contexts(by.at("contexts")));
+      method.groups.emplace_back(by.at("key").get<std::string>(), read_map_groups(by.at("contexts")));
+    if (of.contains("classes")) method.groups.emplace_back("class", read_map_groups(of.at("classes")));
     for (const auto& curve : of.at("curves")) method.curves.push_back(read_map_curve(curve));
   }
   return read;
@@ -177,7 +181,9 @@ std::string map_scores_html(const std::vector<MapScores>& scores) {
       "{}</tr></thead><tbody>\n{}</tbody></table>\n",
       header_cells(scores.front().scores), method_rows(scores));
   for (const MapScores& method : scores)
-    for (const auto& [key, contexts] : method.contexts) html += contexts_html(method, key, contexts);
+    for (const auto& [key, groups] : method.groups) html += groups_html(method, key, groups);
+  if (!scores.front().scores.empty() && scores.front().scores.front().interval)
+    html += "<p>Below a mean stands its 95 % interval.</p>";
   return html + "</section>\n" + charts_html(scores);
 }
 

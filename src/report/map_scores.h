@@ -1,5 +1,7 @@
 #pragma once
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,9 +14,11 @@ struct MapScore {
   std::string name;    ///< "average_drop"
   double value = 0.0;  ///< NaN: there is none
   bool higher_is_better = true;
+  std::optional<std::array<double, 2>> interval{};  ///< 95 %
 };
 
-struct MapScoresOfContext {
+/// Of a context or a class.
+struct MapScoresOfGroup {
   std::string name;
   std::int64_t images = 0;
   std::vector<MapScore> scores;
@@ -30,14 +34,16 @@ struct MapScores {
   std::string method;
   std::int64_t images = 0;
   std::vector<MapScore> scores;
-  std::vector<std::pair<std::string, std::vector<MapScoresOfContext>>> contexts;  ///< by key
+  std::vector<std::pair<std::string, std::vector<MapScoresOfGroup>>>
+      groups;  ///< contexts by key, then classes
   std::vector<MapCurve> curves;
 };
 
 /// "scores" of explain.json. Throws what the library throws where they are damaged.
 std::vector<MapScores> read_map_scores(const nlohmann::json& scores);
 
-/// HTML: a table of the methods, the curves, and a table of contexts for each key; empty without scores.
+/// HTML: a table of the methods, the curves, and a table of contexts for each key and one of classes; empty
+/// without scores.
 std::string map_scores_html(const std::vector<MapScores>& scores);
 
 }  // namespace cohort::report

@@ -1,4 +1,4 @@
-// What conversions make of contradictions, links, leftovers and names of others.
+// What conversions make of contradictions, links, and leftovers of others.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include "cohort/data/dataset.h"
 #include "cohort/data/image_codec.h"
 
-#include "data/command_line.h"
+#include "data/files_of_others.h"
 #include "data/tar_file.h"
 #include "data_prep/tar.h"
 
@@ -17,36 +17,6 @@ namespace {
 using testing::tar_end;
 using testing::tar_file;
 using testing::tar_header;
-
-class Others : public Commands {
- protected:
-  /// What rank 0 prints; every rank has to come to the same end.
-  std::string printed(const std::string& line, ExitCode expected = ExitCode::done) {
-    ::testing::internal::CaptureStdout();
-    const ExitCode code = in_folder(line);
-    std::string text = ::testing::internal::GetCapturedStdout();
-    EXPECT_EQ(code, expected);
-    return text;
-  }
-  /// Runs `action` on rank 0 while the others wait.
-  template <class Action>
-  void alone(const Action& action) {
-    if (world_.rank() == 0) action();
-    world_.barrier();
-  }
-  [[nodiscard]] std::vector<std::string> ids(const std::string& dataset) const {
-    return data::Dataset::open(path(dataset), "train").ids();
-  }
-  [[nodiscard]] float first_value(const std::string& dataset, std::int64_t row) const {
-    return data::Dataset::open(path(dataset), "train").images(std::vector{row}).data_ptr<float>()[0];
-  }
-  /// The content of a PNG of 2 x 2 pixels.
-  std::string png(std::uint8_t value) {
-    const std::filesystem::path file = path(fmt::format("png-{}-{}", world_.rank(), value));
-    testing::write_png(file, 2, 2, 1, std::vector<std::uint8_t>(4, value));
-    return read_file(file);
-  }
-};
 
 using Ids = std::vector<std::string>;
 
@@ -393,60 +363,6 @@ TEST_F(Others, OfMergedDatasetsChannelsAgreeAndWhatIsLeftOutIsCounted) {
   const std::string twice = refused("merge {0}/a {0}/b --out {0}/d");
   EXPECT_NE(twice.find("a, split train and "), std::string::npos) << twice;
   EXPECT_NE(twice.find("b, split train"), std::string::npos) << twice;
-}
-
-TEST_F(Others, NamesDoNotSteerTheTerminal) {
-  alone([&] {
-    for (const char* folder : {"\x1b[31mred", "two\nlines"})
-      testing::write_png(path("p") / folder / "\x1b[2J.png", 2, 2, 1, {1, 2, 3, 4});
-    testing::write_png(path("p") / std::string(250, 'x') / "0.png", 2, 2, 1, {1, 2, 3, 4});
-  });
-  std::string text = printed("convert images {0}/p --layout context --out {0}/d");
-  text += printed("inspect {0}/d --all-contexts --contact-sheets {0}/sheets");
-  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
-  if (world_.rank() == 0) {
-    EXPECT_NE(text.find("\\x1b[31mred"), std::string::npos) << text;
-    EXPECT_NE(text.find("two\\nlines"), std::string::npos) << text;
-    EXPECT_NE(text.find("3 contact sheets"), std::string::npos) << text;
-  }
-}
-
-TEST_F(Others, SheetsOfContextsThatBecomeOneNameAreTold) {
-  write("list.csv", "path,site,id\na.png,A,0\na.png,a,1\na.png,x/y,2\na.png,x_y,3\n");
-  alone([&] { testing::write_png(path("a.png"), 2, 2, 1, {1, 2, 3, 4}); });
-  ASSERT_EQ(in_folder("convert manifest {0}/list.csv --id id --context site --out {0}/d"), ExitCode::done);
-  ASSERT_EQ(in_folder("inspect {0}/d --contact-sheets {0}/sheets"), ExitCode::done);
-  world_.barrier();
-  std::set<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(path("sheets"))) {
-    std::string name = entry.path().filename().string();
-    for (char& c : name) c = static_cast<char>(std::tolower(c));
-    names.insert(name);
-  }
-  EXPECT_EQ(names.size(), 4U) << "also on a disk that takes A and a for the same";
-}
-
-TEST_F(Others, FormulasAreQuotedOnRequest) {
-  alone([&] { testing::write_png(path("p/=1+1/0.png"), 2, 2, 1, {1, 2, 3, 4}); });
-  ASSERT_EQ(in_folder("convert images {0}/p --layout context:site --out {0}/d"), ExitCode::done);
-  ::testing::internal::CaptureStderr();
-  ASSERT_EQ(in_folder("export {0}/d --out {0}/plain"), ExitCode::done);
-  const std::string warning = ::testing::internal::GetCapturedStderr();
-  ASSERT_EQ(in_folder("export {0}/d --quote-formulas --out {0}/quoted"), ExitCode::done);
-  EXPECT_EQ(warning.find("--quote-formulas") != std::string::npos, world_.rank() == 0) << warning;
-  EXPECT_NE(read_file(path("plain/images.csv")).find(",=1+1\n"), std::string::npos);
-  EXPECT_NE(read_file(path("quoted/images.csv")).find(",'=1+1\n"), std::string::npos);
-}
-
-TEST_F(Others, ImagesThatWouldBeOneFileAreNotExported) {
-  write("list.csv", "path,id\n0.png,x\n1.png,x.png\n");
-  alone([&] {
-    for (int i = 0; i < 2; ++i) testing::write_png(path(fmt::format("{}.png", i)), 2, 2, 1, {1, 2, 3, 4});
-  });
-  ASSERT_EQ(in_folder("convert manifest {0}/list.csv --id id --out {0}/d"), ExitCode::done);
-  const std::string message = refused("export {0}/d --out {0}/e");
-  EXPECT_NE(message.find("two images would be the file 'train/x.png'"), std::string::npos) << message;
-  EXPECT_NE(message.find("ids 'x' and 'x.png'"), std::string::npos) << message;
 }
 
 }  // namespace

@@ -2,47 +2,27 @@
 
 import csv
 import json
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 
 import numpy
+from scipy import stats
 
-CONFIG = """
-data: {path: %s}
-model: {name: vit_tiny, patch_size: 16, width: 48, depth: 2, heads: 3}
-context: {keys: [context]}
-sampler: {groups_per_step: 2, images_per_group: 8}
-optimizer: {lr: 3e-3}
-train: {max_steps: 12}
-"""
-
-
-def cohort(*arguments):
-    subprocess.run([os.environ["MPIEXEC"], "-n", "2", os.environ["COHORT_PROGRAM"], *map(str, arguments)],
-                   check=True, capture_output=True, stdin=subprocess.DEVNULL)
+from small_run import SmallRun, cohort, json_lines
 
 
 def values_of(scores):
     return {score["name"]: score["value"] for score in scores}
 
 
-class Explanations(unittest.TestCase):
+class Explanations(SmallRun):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        (cls.folder / "vit.yaml").write_text(CONFIG % os.environ["COHORT_DATASET"])
-        run = cls.folder / "run"
-        cohort("train", cls.folder / "vit.yaml", f"run_dir={run}")
-        cohort("explain", "--run", run, "--split", "test", "--images", 2, "--neighbours", 0, "--steps", 16,
+        super().setUpClass()
+        cohort("explain", "--run", cls.run_folder, "--split", "test", "--images", 2, "--neighbours", 0, "--steps", 16,
                "--score", "adcc,insertion,deletion", "--score-images", 12)
-        cohort("extract", "--run", run, "--split", "test", "--out", cls.folder / "images.csv")
-        cls.explained = json.loads((run / "explain" / "explain.json").read_text())
-        cls.lines = [json.loads(line) for line in (run / "explain" / "scores.jsonl").read_text().splitlines()]
+        cohort("extract", "--run", cls.run_folder, "--split", "test", "--out", cls.folder / "images.csv")
+        cls.explained = json.loads((cls.run_folder / "explain" / "explain.json").read_text())
+        cls.lines = json_lines(cls.run_folder / "explain" / "scores.jsonl")
         with open(cls.folder / "images.csv", newline="") as file:
             cls.context = {row["id"]: row["context"] for row in csv.DictReader(file)}
 
@@ -71,6 +51,40 @@ class Explanations(unittest.TestCase):
                 for name, value in values_of(context["scores"]).items():
                     if name != "adcc_of_means":
                         self.assertAlmostEqual(value, self.column(method, name, context["name"]).mean(), delta=1e-6, msg=name)
+
+    def test_intervals_of_contexts_are_those_of_a_mean(self):
+        for scores in self.explained["scores"]:
+            for context in scores["contexts_by"][0]["contexts"]:
+                for score in context["scores"]:
+                    if score["name"] == "adcc_of_means" or context["samples"] < 2:
+                        self.assertNotIn("interval", score)
+                        continue
+                    values = self.column(scores["method"], score["name"], context["name"])
+                    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+                    expected = [max(0, values.mean() - half), min(1, values.mean() + half)]
+                    numpy.testing.assert_allclose(score["interval"], expected, atol=1e-6)
+
+    def test_intervals_of_all_are_near_those_of_the_bootstrap(self):
+        for scores in self.explained["scores"]:
+            for score in scores["scores"]:
+                low, high = score["interval"]
+                self.assertLessEqual(low, score["value"])
+                self.assertGreaterEqual(high, score["value"])
+                if score["name"] == "adcc_of_means":
+                    continue
+                values = self.column(scores["method"], score["name"])
+                draws = numpy.random.default_rng(1).choice(values, (4000, len(values))).mean(1)
+                width = numpy.subtract(*numpy.percentile(draws, [97.5, 2.5]))
+                self.assertAlmostEqual(high - low, width, delta=0.2 * width, msg=score["name"])
+
+    def test_classes_are_those_that_are_answered(self):
+        for scores in self.explained["scores"]:
+            self.assertEqual(sum(one["samples"] for one in scores["classes"]), 12)
+            for index, score in enumerate(scores["scores"]):
+                if score["name"] == "adcc_of_means":
+                    continue
+                mean = sum(one["samples"] * one["scores"][index]["value"] for one in scores["classes"]) / 12
+                self.assertAlmostEqual(mean, score["value"], delta=1e-7, msg=score["name"])
 
     def test_scores_of_curves_are_their_areas(self):
         for scores in self.explained["scores"]:

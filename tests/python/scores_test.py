@@ -1,10 +1,5 @@
 """Scores of cohort eval, computed again by scikit-learn from the logits and labels of cohort extract."""
 
-import json
-import os
-import pathlib
-import subprocess
-import tempfile
 import unittest
 
 import h5py
@@ -12,34 +7,15 @@ import numpy
 from scipy.special import softmax
 from sklearn import metrics
 
-DATASET = pathlib.Path(os.environ["COHORT_DATASET"])
-CONFIG = """
-data: {path: %s}
-model: {name: vit_tiny, patch_size: 16, width: 48, depth: 2, heads: 3}
-context: {keys: [context]}
-sampler: {groups_per_step: 2, images_per_group: 8}
-optimizer: {lr: 3e-3}
-train: {max_steps: 12}
-"""
+from small_run import SmallRun, cohort, json_lines
 
 
-def cohort(*arguments):
-    subprocess.run([os.environ["MPIEXEC"], "-n", "2", os.environ["COHORT_PROGRAM"], *map(str, arguments)],
-                   check=True, capture_output=True, stdin=subprocess.DEVNULL)
-
-
-class Scores(unittest.TestCase):
+class Scores(SmallRun):
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        (cls.folder / "vit.yaml").write_text(CONFIG % DATASET)
-        run = cls.folder / "run"
-        cohort("train", cls.folder / "vit.yaml", f"run_dir={run}")
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        super().setUpClass()
+        lines = json_lines(cls.run_folder / "metrics.jsonl")
         cls.evaluations = [line for line in lines if line["kind"] == "evaluation"]
-        cls.run_folder = run
 
     def answers(self, evaluation):
         file = self.folder / (evaluation["split"] + ".h5")

@@ -395,10 +395,12 @@ TEST(Html, ShowsWhatMapsAreWorth) {
     folder.write(fmt::format("run/explain/{}.png", name), kPng + name);
   const auto method = [](const char* name, const char* adcc, double drop) {
     return fmt::format(
-        R"({{"method":"{}","images":1200,"scores":[{{"name":"adcc","value":{},"better":"higher"}},)"
+        R"({{"method":"{}","images":1200,"scores":[{{"name":"adcc","value":{},"better":"higher",)"
+        R"("interval":[0.5,0.875]}},)"
         R"({{"name":"average_drop","value":{},"better":"lower"}}],"contexts_by":[{{"key":"module",)"
         R"("contexts":[{{"name":"m<1>","samples":3,"scores":[{{"name":"adcc","value":0.5,)"
-        R"("better":"higher"}}]}}]}}],"curves":[{{"kind":"deletion","of":"","x":"gone",)"
+        R"("better":"higher"}}]}}]}}],"classes":[{{"name":"no","samples":7,"scores":[{{"name":"adcc",)"
+        R"("value":0.25,"better":"higher"}}]}}],"curves":[{{"kind":"deletion","of":"","x":"gone",)"
         R"("y":"probability","points":[[0,0.9],[1,0.1]]}}]}})",
         name, adcc, drop);
   };
@@ -406,23 +408,28 @@ TEST(Html, ShowsWhatMapsAreWorth) {
       "run/explain/explain.json",
       fmt::format(R"({{"split":"test","columns":["image"],"images":[{{"id":"a","contexts":{{}},)"
                   R"("label":"yes","maps":"maps.png","sheet":"sheet.png","answer":"no",)"
-                  R"("probability":0.875,"channels":{{"names":["DNA","actin"],"attention":"channels.png",)"
+                  R"("probability":0.875,"map_of":{{"class":"yes","probability":0.125}},)"
+                  R"("map_is_constant":true,"channels":{{"names":["DNA","actin"],"attention":"channels.png",)"
                   R"("saliency":"saliency.png"}}}}],"scores":[{},{}]}})",
                   method("reciprocam", "0.75", 0.25), method("rollout", "null", 0.5)));
 
   const std::string html = html_of(folder, runs);
 
   EXPECT_EQ(first_imbalance(html), "");
-  EXPECT_NE(html.find("<td class=\"left\">reciprocam</td><td>1,200</td><td class=\"best\">0.7500</td>"
-                      "<td class=\"best\">0.2500</td>"),
+  EXPECT_NE(html.find("<td class=\"left\">reciprocam</td><td>1,200</td><td class=\"best\">0.7500"
+                      "<small>0.500 … 0.875</small></td><td class=\"best\">0.2500</td>"),
             std::string::npos);
-  EXPECT_NE(html.find("<td class=\"left\">rollout</td><td>1,200</td><td>–</td><td>0.5000</td>"),
+  EXPECT_NE(html.find("<td class=\"left\">rollout</td><td>1,200</td><td>–<small>0.500 … "
+                      "0.875</small></td><td>0.5000</td>"),
             std::string::npos);
   EXPECT_NE(html.find("average drop<small>lower is better</small>"), std::string::npos);
   EXPECT_NE(html.find("<td class=\"left\">m&lt;1&gt;</td><td>3</td><td>0.5000</td>"), std::string::npos);
   EXPECT_NE(html.find("deletion<tspan class=\"unit\">  probability"), std::string::npos);
-  EXPECT_NE(html.find("<figcaption>a · yes, answered no (0.88)</figcaption>"), std::string::npos);
-  EXPECT_NE(html.find("DNA · actin; attention above, saliency of the answer below"), std::string::npos);
+  EXPECT_NE(html.find("<td class=\"left\">no</td><td>7</td><td>0.2500</td>"), std::string::npos);
+  EXPECT_NE(html.find("<figcaption>a · yes, answered no (0.88) · map of yes (0.12) the same everywhere"
+                      "</figcaption>"),
+            std::string::npos);
+  EXPECT_NE(html.find("DNA · actin; attention above, saliency below"), std::string::npos);
 }
 
 TEST(Html, ShowsWhatTheMethodMadeOfImages) {
