@@ -241,7 +241,8 @@ const auto kRows = ::testing::Values(
                                       "supervised.decoder_heads=2"}),
     segmentation("fpn", {"supervised.head=fpn", "supervised.pyramid_width=8"}, /*with_contexts=*/false),
     segmentation_of_resnet("fpn"), segmentation_of_resnet("unet"), detection("", {}),
-    detection("_on_resnet", {"model.name=resnet18", "model.resnet.width=4"}, /*with_contexts=*/false));
+    detection("_on_resnet", {"model.name=resnet18", "model.resnet.width=4", "model.resnet.stem=small"},
+              /*with_contexts=*/false));
 
 INSTANTIATE_TEST_SUITE_P(
     All, Strategies, ::testing::Combine(kRows, ::testing::Values("replicate", "optimizer", "full", "hybrid")),
