@@ -8,7 +8,8 @@ namespace {
 constexpr double kOpacity = 0.5;
 constexpr std::int64_t kUnknown = 255;
 
-/// [8, 3] of classes 1, 2 … in turn, on the scale of pictures: -2 is black, 2 white.
+}  // namespace
+
 at::Tensor class_colours() {
   return at::tensor({1.0, 0.5, 0.1, 0.1, 0.6, 1.0, 0.3, 0.9, 0.4, 0.9, 0.3, 0.9,
                      1.0, 0.9, 0.2, 0.9, 0.2, 0.3, 0.3, 0.9, 0.9, 0.7, 0.5, 0.3},
@@ -17,8 +18,6 @@ at::Tensor class_colours() {
              4 -
          2;
 }
-
-}  // namespace
 
 at::Tensor mask_picture(const at::Tensor& images, const at::Tensor& mask) {
   const at::Tensor gray = images.to(at::kCPU, at::kFloat).mean(1, /*keepdim=*/true).expand({-1, 3, -1, -1}),

@@ -14,6 +14,7 @@
 #include "cohort/method/registry.h"
 #include "cohort/nn/encoder.h"
 
+#include "method/supervised_boxes.h"
 #include "method/supervised_field.h"
 
 namespace cohort::method {
@@ -116,6 +117,7 @@ std::vector<double> balanced_weights(std::span<const std::int64_t> counts) {
 
 std::unique_ptr<Method> make_supervised(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<SupervisedOptions>(erased);
+  if (options.task == SupervisedTask::detection) return make_supervised_boxes(options, materials);
   if (options.task != SupervisedTask::classification) return make_supervised_field(options, materials);
   std::vector<double> weights;
   if (options.class_weights == ClassWeights::balanced) weights = balanced_weights(materials.label_counts);
@@ -146,7 +148,7 @@ void check_supervised_options(const config::Options& options, const Surroundings
 
 Entry supervised() {
   return {.name = "supervised",
-          .sentence = "from labels, flags, numbers or masks",
+          .sentence = "from labels, flags, numbers, masks or boxes",
           .section = "task, head and loss",
           .options = config::default_options<SupervisedOptions>,
           .traits = traits_of_supervised,

@@ -27,6 +27,8 @@ data::FieldKind kind_of(SupervisedTask task) {
       return data::FieldKind::flags;
     case SupervisedTask::regression:
       return data::FieldKind::numbers;
+    case SupervisedTask::detection:
+      return data::FieldKind::boxes;
     default:
       return data::FieldKind::mask;
   }
@@ -79,11 +81,24 @@ std::int64_t outputs_of(const SupervisedOptions& options, const data::Field& tar
   throw UsageError({fmt::format("head {} {}", config::enum_name(head), why), kHead, fix});
 }
 
+void check_maps(SupervisedHead head, const nn::EncoderTraits& encoder) {
+  if (!encoder.map_widths.empty()) return;
+  refuse_head(head, fmt::format("reads maps of features, which a {} does not have", encoder.kind),
+              "choose a vision transformer or a residual network, model.name");
+}
+
 /// A mask transformer of one output makes a constant of it.
 void check_outputs(const SupervisedOptions& options, std::int64_t outputs) {
   if (options.head != SupervisedHead::mask_transformer || outputs > 1) return;
   refuse_head(options.head, "weighs classes against each other, and one output stands for both of two",
               "set supervised.loss=cross_entropy or dice_cross_entropy");
+}
+
+/// Of a head: over all of a step where that of the encoder is, else over groups.
+nn::NormScope norm_scope_of(const nn::Encoder& encoder) {
+  const auto* resnet = dynamic_cast<const nn::ResNet*>(&encoder);
+  const bool over_all = resnet != nullptr && resnet->shape().batch_norm == nn::NormScope::all;
+  return over_all ? nn::NormScope::all : nn::NormScope::group;
 }
 
 std::shared_ptr<nn::DenseHead> unet_of(const nn::Encoder& encoder, const data::ImageLayout& images,
@@ -103,18 +118,14 @@ std::shared_ptr<nn::DenseHead> unet_of(const nn::Encoder& encoder, const data::I
                 "supervised.head=fpn");
   }
   nn::UnetShape shape = nn::unet_shape(encoder.traits(), resnet->shape().channels, outputs);
-  if (resnet->shape().batch_norm == nn::NormScope::all) shape.batch_norm = nn::NormScope::all;
+  shape.batch_norm = norm_scope_of(encoder);
   return std::make_shared<nn::UnetHead>(shape);
 }
 
 std::shared_ptr<nn::DenseHead> dense_head(const SupervisedOptions& options, const nn::Encoder& encoder,
                                           const data::ImageLayout& images, std::int64_t outputs) {
   const std::vector<std::int64_t>& widths = encoder.traits().map_widths;
-  if (widths.empty()) {
-    refuse_head(options.head,
-                fmt::format("reads maps of features, which a {} does not have", encoder.traits().kind),
-                "choose a vision transformer or a residual network, model.name");
-  }
+  check_maps(options.head, encoder.traits());
   check_outputs(options, outputs);
   switch (options.head) {
     case SupervisedHead::mask_transformer:
@@ -167,6 +178,8 @@ std::vector<SupervisedHead> heads_of(SupervisedTask task) {
       return {linear};
     case SupervisedTask::segmentation:
       return {linear, mask_transformer, fpn, unet};
+    case SupervisedTask::detection:
+      return {yolo};
     default:
       return {linear, mlp};
   }
@@ -180,6 +193,8 @@ std::vector<SupervisedLoss> losses_of(SupervisedTask task) {
       return {mse, huber};
     case SupervisedTask::segmentation:
       return {cross_entropy, bce, dice, dice_cross_entropy};
+    case SupervisedTask::detection:
+      return {yolo};
     default:
       return {cross_entropy};
   }
@@ -247,8 +262,19 @@ SupervisedNetwork make_network(const SupervisedOptions& options, const data::Fie
   return encoder_alone(outputs, materials);
 }
 
+std::shared_ptr<nn::Detector> make_detector(const SupervisedOptions& options, const data::Field& target,
+                                            const Materials& materials) {
+  const std::shared_ptr<nn::Encoder> encoder = materials.encoder("image", /*classes=*/0);
+  check_maps(options.head, encoder->traits());
+  const std::int64_t classes = std::max<std::int64_t>(std::ssize(target.names), 1);
+  nn::YoloShape shape = nn::yolo_shape(encoder->traits(), options.yolo_width, kYoloAnchors * (5 + classes));
+  shape.batch_norm = norm_scope_of(*encoder);
+  return std::make_shared<nn::Detector>(encoder, shape);
+}
+
 bool is_encoder_alone(const SupervisedOptions& options) {
-  return options.task != SupervisedTask::segmentation && options.head == SupervisedHead::linear;
+  return options.task != SupervisedTask::segmentation && options.task != SupervisedTask::detection &&
+         options.head == SupervisedHead::linear;
 }
 
 void check_supervised(const SupervisedOptions& options, const std::string& where) {

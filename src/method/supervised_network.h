@@ -7,6 +7,7 @@
 #include "cohort/data/description.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/encoder.h"
+#include "cohort/nn/yolo_head.h"
 
 #include "method/supervised_options.h"
 
@@ -31,6 +32,10 @@ const data::Field* target_of(const SupervisedOptions& options, const data::Descr
 /// The network that learns `target`. Throws UsageError: a head that the encoder or the images are not for.
 SupervisedNetwork make_network(const SupervisedOptions& options, const data::Field& target,
                                const Materials& materials);
+
+/// The network that finds boxes of `target`. Throws UsageError: an encoder without maps of features.
+std::shared_ptr<nn::Detector> make_detector(const SupervisedOptions& options, const data::Field& target,
+                                            const Materials& materials);
 
 /// Whether the encoder's own head is the head of the task.
 bool is_encoder_alone(const SupervisedOptions& options);

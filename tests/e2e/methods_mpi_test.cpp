@@ -218,6 +218,17 @@ Row segmentation_of_resnet(const std::string& head) {
   row.bound = 5e-4;  // as above
   return row;
 }
+/// Of images with one to three boxes each (tests/data/boxes).
+Row detection(const std::string& name, std::vector<std::string> options, bool with_contexts = true) {
+  const auto data = std::filesystem::path(COHORT_TEST_DATA) / "data" / "boxes";
+  for (const std::string& option :
+       {"data.path=" + data.string(), std::string("supervised.task=detection"),
+        std::string("supervised.head=yolo"), std::string("supervised.yolo_width=16")})
+    options.push_back(option);
+  Row row = field_row("detection" + name, options, with_contexts);
+  row.bound = 5e-4;  // as above
+  return row;
+}
 
 const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), simsiam(),
@@ -229,7 +240,9 @@ const auto kRows = ::testing::Values(
     segmentation("mask_transformer", {"supervised.head=mask_transformer", "supervised.decoder_width=16",
                                       "supervised.decoder_heads=2"}),
     segmentation("fpn", {"supervised.head=fpn", "supervised.pyramid_width=8"}, /*with_contexts=*/false),
-    segmentation_of_resnet("fpn"), segmentation_of_resnet("unet"));
+    segmentation_of_resnet("fpn"), segmentation_of_resnet("unet"), detection("", {}),
+    detection("_on_resnet", {"model.name=resnet18", "model.resnet.width=4", "model.resnet.stem=small"},
+              /*with_contexts=*/false));
 
 INSTANTIATE_TEST_SUITE_P(
     All, Strategies, ::testing::Combine(kRows, ::testing::Values("replicate", "optimizer", "full", "hybrid")),

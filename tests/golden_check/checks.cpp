@@ -30,6 +30,8 @@ const std::map<std::string, Check>& checks() {
       {"reports.seg_unet", check_seg_unet},
       {"reports.supervised_multilabel", check_supervised_multilabel},
       {"reports.wordpiece", check_word_piece},
+      {"reports.yolo_loss", check_yolo_loss},
+      {"reports.yolo_net", check_yolo_net},
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},
       {"small_data.deit_mini", check_deit},

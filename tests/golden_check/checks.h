@@ -34,6 +34,10 @@ void check_mae_finetune(Comparison& file);
 void check_mae(Comparison& file);
 void check_mae_steps(Comparison& file);
 
+// yolo.cpp
+void check_yolo_loss(Comparison& file);
+void check_yolo_net(Comparison& file);
+
 // segmentation_scores.cpp
 void check_segmentation_scores(Comparison& file);
 

@@ -58,6 +58,30 @@ at::Tensor leaf(const at::Tensor& values);
 /// One rank, for what is sharded.
 comm::Communicator& one_rank();
 
+/// Parameters of `module` by the name that `published` gives them; a convolution of 1 x 1 may be stored with
+/// one dimension of places instead of two.
+template <class Published>
+void load_by_name(Comparison& file, torch::nn::Module& module, const Published& published) {
+  const at::NoGradGuard no_grad;
+  for (auto& parameter : module.named_parameters())
+    parameter.value().copy_(
+        file.input("param." + published(parameter.key())).view(parameter.value().sizes()));
+}
+
+template <class Published>
+void compare_by_name(Comparison& file, const std::string& prefix, torch::nn::Module& module,
+                     const Published& published, Tolerance tolerance) {
+  for (auto& parameter : module.named_parameters()) {
+    const std::string name = prefix + published(parameter.key());
+    if (file.has(name)) file.tensor(name, parameter.value().grad().view(file.input(name).sizes()), tolerance);
+    parameter.value().mutable_grad().reset();
+  }
+}
+
+inline std::string as_it_is(const std::string& name) {
+  return name;
+}
+
 /// The number that a tolerance is, or that its text begins with ("5e-05 of the tensor maximum + …").
 double leading_number(const nlohmann::json& value);
 

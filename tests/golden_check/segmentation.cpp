@@ -1,6 +1,5 @@
 // Files of the kinds reports.seg_linear and reports.seg_unet: heads and losses
 // of LoVT's evaluation.
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +13,7 @@
 #include "cohort/nn/unet_head.h"
 
 #include "checks.h"
+#include "mini_resnet.h"
 #include "models.h"
 
 namespace cohort::golden_check {
@@ -22,30 +22,6 @@ namespace {
 using method::DiceClasses;
 
 constexpr Tolerance kLoss{1e-5};
-
-/// Parameters of `module` by the name that `published` gives them; a convolution of 1 x 1 may be stored with
-/// one dimension of places instead of two.
-template <class Published>
-void load_by_name(Comparison& file, torch::nn::Module& module, const Published& published) {
-  const at::NoGradGuard no_grad;
-  for (auto& parameter : module.named_parameters())
-    parameter.value().copy_(
-        file.input("param." + published(parameter.key())).view(parameter.value().sizes()));
-}
-
-template <class Published>
-void compare_by_name(Comparison& file, const std::string& prefix, torch::nn::Module& module,
-                     const Published& published, Tolerance tolerance) {
-  for (auto& parameter : module.named_parameters()) {
-    const std::string name = prefix + published(parameter.key());
-    if (file.has(name)) file.tensor(name, parameter.value().grad().view(file.input(name).sizes()), tolerance);
-    parameter.value().mutable_grad().reset();
-  }
-}
-
-std::string as_it_is(const std::string& name) {
-  return name;
-}
 
 struct Segmented {
   at::Tensor features, map, probability, sums;
@@ -94,55 +70,6 @@ void check_seg_linear(Comparison& file) {
 }
 
 namespace {
-
-/// The file's residual network, whose stages have widths of their own: in PyTorch's operations, in training.
-class MiniResNet {
- public:
-  MiniResNet(Comparison& file, const std::string& prefix) {
-    for (const std::string& name : file.names("param." + prefix))
-      parameters_.emplace(name, leaf(file.float_input("param." + prefix + name)));
-  }
-
-  struct Features {
-    std::vector<nn::FeatureMap> maps;
-    at::Tensor stem;
-  };
-  [[nodiscard]] Features forward(const at::Tensor& images) const {
-    Features made;
-    made.stem = at::relu(norm("bn1", convolution("conv1", images, 2, 3)));
-    at::Tensor x = at::max_pool2d(made.stem, 3, 2, 1);
-    for (const char* stage : {"layer1", "layer2", "layer3", "layer4"}) {
-      const bool is_first = made.maps.empty();
-      x = bottleneck(std::string(stage) + ".0.", x, is_first ? 1 : 2);
-      made.maps.push_back({x, is_first ? 4 : 2 * made.maps.back().stride});
-    }
-    return made;
-  }
-
-  void compare(Comparison& file, const std::string& prefix, Tolerance tolerance) const {
-    for (const std::string& name : file.names(prefix))
-      file.tensor(prefix + name, parameters_.at(name).grad(), tolerance);
-  }
-
- private:
-  [[nodiscard]] at::Tensor convolution(const std::string& name, const at::Tensor& x, std::int64_t stride,
-                                       std::int64_t padding) const {
-    return at::conv2d(x, parameters_.at(name + ".weight"), {}, stride, padding);
-  }
-  [[nodiscard]] at::Tensor norm(const std::string& name, const at::Tensor& x) const {
-    return at::batch_norm(x, parameters_.at(name + ".weight"), parameters_.at(name + ".bias"), {}, {},
-                          /*training=*/true, 0.1, 1e-5, /*cudnn_enabled=*/false);
-  }
-  [[nodiscard]] at::Tensor bottleneck(const std::string& block, const at::Tensor& x,
-                                      std::int64_t stride) const {
-    at::Tensor y = at::relu(norm(block + "bn1", convolution(block + "conv1", x, 1, 0)));
-    y = at::relu(norm(block + "bn2", convolution(block + "conv2", y, stride, 1)));
-    y = norm(block + "bn3", convolution(block + "conv3", y, 1, 0));
-    return at::relu(y + norm(block + "downsample.1", convolution(block + "downsample.0", x, stride, 0)));
-  }
-
-  std::map<std::string, at::Tensor> parameters_;
-};
 
 /// The file's name of a parameter of the decoder.
 std::string name_in_resunet(const std::string& name) {

@@ -31,7 +31,7 @@ using method::Part;
 using shard::Strategy;
 using Tensors = std::map<std::string, at::Tensor>;
 
-constexpr int kGroups = 12;
+constexpr int kRuleGroups = 12;
 constexpr double kKept = 0.75;
 
 /// A unit behind a batch normalisation.
@@ -104,12 +104,12 @@ struct Distilled {
 
   void step(int number) {
     const method::Step where{.step = number, .total_steps = 10, .ranks = &ranks};
-    const int groups = kGroups / ranks.size();
+    const int groups = kRuleGroups / ranks.size();
     engine->begin_step(groups);
     method::Metrics metrics;
     for (int i = 0; i < groups; ++i) {
       data::Batch batch;
-      batch.views = {shard::samples(number * kGroups + ranks.rank() * groups + i)};
+      batch.views = {shard::samples(number * kRuleGroups + ranks.rank() * groups + i)};
       method.loss(batch, where, metrics).backward();
       engine->finish_backward();
     }
@@ -136,7 +136,7 @@ struct Distilled {
   std::optional<Engine> engine;
 };
 
-void expect_same_bits(const Tensors& actual, const Tensors& expected) {
+void expect_same_moments(const Tensors& actual, const Tensors& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   for (const auto& [name, values] : actual) EXPECT_TRUE(at::equal(values, expected.at(name))) << name;
 }
@@ -154,11 +154,11 @@ TEST(Roles, WhatIsFrozenStaysAndWhatFollowsMovesByItself) {
     const Tensors after = run.values();
     const std::string mean = "norm.running_mean";
     at::Tensor sum = at::zeros({shard::kToyWidth}, at::kDouble);
-    for (int group = 0; group < kGroups; ++group)
-      sum += shard::samples(step * kGroups + group).to(at::kDouble).mean(0);
+    for (int group = 0; group < kRuleGroups; ++group)
+      sum += shard::samples(step * kRuleGroups + group).to(at::kDouble).mean(0);
     for (const std::string part : {"/teacher/", "/student/", "/reference/"}) {
       if (world.rank() != 0) break;
-      const at::Tensor of_part = sum / kGroups * before.at(part + "scale");
+      const at::Tensor of_part = sum / kRuleGroups * before.at(part + "scale");
       const at::Tensor moved = 0.9 * before.at(part + mean).to(at::kDouble) + 0.1 * of_part;
       EXPECT_LE((after.at(part + mean) - moved).abs().max().item<double>(), 1e-6) << part;
     }
@@ -200,13 +200,13 @@ TEST(Roles, AllPartsAreInCheckpointsAndGoOnOnOtherRanksAndStrategies) {
   }
   for (const Strategy strategy : {Strategy::replicate, Strategy::optimizer, Strategy::full}) {
     for (comm::Communicator* ranks : {&world, &part}) {
-      if (kGroups % ranks->size() != 0) continue;
+      if (kRuleGroups % ranks->size() != 0) continue;
       Distilled resumed(*ranks, strategy);
       checkpoint::Store reader(folder.path() / "checkpoints", *ranks);
       load_state(reader, 2, resumed.engine->state(), *ranks);
       resumed.step(2);
       const Tensors next = resumed.values();
-      if (world.rank() == 0) expect_same_bits(next, expected);
+      if (world.rank() == 0) expect_same_moments(next, expected);
     }
   }
   world.barrier();
