@@ -12,8 +12,12 @@ namespace {
 
 constexpr double kSecondsInHour = 3600;
 
+/// Under --image no dataset is read, so that none has to be named. One that is named stays: messages say it.
 train::RunConfig run_config(const PlanOptions& options) {
-  return train::load_run_config(options.config, options.overrides);
+  std::vector<std::string> overrides;
+  if (!options.image.empty()) overrides.emplace_back("data.path=stand-in");
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
+  return train::load_run_config(options.config, overrides);
 }
 
 StandIn stand_in(const PlanOptions& options) {

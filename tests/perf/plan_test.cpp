@@ -276,6 +276,17 @@ TEST_F(PlanCommand, RefusesWithOneMessage) {
   EXPECT_TRUE(nothing.says("--image 3,224,224"));
 }
 
+TEST_F(PlanCommand, NeedsNoPathOfADatasetUnderAStandIn) {
+  const std::string program = fmt::format("{} plan {}/configs/base.yaml --image 3,224,224 --images 1281167",
+                                          COHORT_PERF_PROGRAM, COHORT_ROOT);
+
+  const Outcome without = test::spawn(program + " --json"), with = run("--json");
+
+  ASSERT_EQ(without.exit_code, 0) << without.output;
+  EXPECT_EQ(nlohmann::json::parse(without.output)["recommended"],
+            nlohmann::json::parse(with.output)["recommended"]);
+}
+
 TEST_F(PlanCommand, PlansForTheCpusThatWereCalibrated) {
   testing::TemporaryFolder folder;
   const std::string file = (folder.path() / "this.yaml").string();
