@@ -3,6 +3,7 @@
 // patches are removed is keyed by (seed, step, image).
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,10 +12,14 @@
 #include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/trace.h"
 #include "cohort/method/conditions.h"
 #include "cohort/method/mae_loss.h"
+#include "cohort/method/mae_regularizer.h"
+#include "cohort/method/pooled.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/masked_autoencoder.h"
+#include "cohort/nn/step_state.h"
 
 namespace cohort::method {
 namespace {
@@ -23,6 +28,7 @@ struct MaeOptions {
   double mask_ratio = 0.75;
   bool norm_pix = true;
   nn::DecoderShape decoder;
+  MaeRegularizer regularizer;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -35,6 +41,19 @@ struct MaeOptions {
           config::Range<std::int64_t>{1, 1024});
     visit("decoder_heads", decoder.heads, "attention heads of the decoder",
           config::Range<std::int64_t>{1, 1024});
+    visit(
+        "regularizer", regularizer.kind,
+        "what keeps the features of a step apart: tcr: their coding rate (M-MAE); u_mae: their mean squared "
+        "similarity (U-MAE); matrix_kl: how far their covariance is from that of evenly spread ones");
+    visit("regularizer_weight", regularizer.weight, "factor of the regularizer in the loss",
+          config::Range{0.0, 1e6});
+    visit("regularizer_mu", regularizer.mu, "of tcr: factor of the features' products",
+          config::Range{1e-6, 1e6});
+    visit("regularizer_feature", regularizer.feature,
+          "feature of an image that it reads: cls_norm_twice: the cls token, with the encoder's norm once "
+          "more, "
+          "as M-MAE was published; cls: the cls token");
+    visit("regularizer_centred", regularizer.centred, "subtract the mean over the step from its features");
   }
 };
 
@@ -49,12 +68,21 @@ class Mae final : public Method {
     return {{.pattern = "backbone.pos_embed", .trained = false}};
   }
 
-  at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& /*metrics*/) override {
+  void prepare(std::span<const data::Batch> parts, const Step& step) override {
+    pooled_.clear();
+    if (!is_regularized() || parts.size() < 2) return;
+    const TraceSpan span(TraceKind::forward, "features of all");
+    const at::NoGradGuard no_gradients;
+    const nn::RepeatedPass counted_later;
+    std::vector<at::Tensor> features;
+    for (const data::Batch& part : parts) features.push_back(feature_of(encode(part, step, true).latent));
+    pool(at::cat(features), step);
+  }
+
+  at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     const Seen seen = look_at(batch, step, /*training=*/true);
-    const at::Tensor target = reconstruction_target(batch.views.front(), patch_size(), options_.norm_pix);
-    const std::int64_t removed = seen.masking.restore.size(1) - seen.masking.kept.size(1);
-    const at::Tensor errors = reconstruction_errors(seen.predicted, target);
-    return (errors * seen.masking.mask).sum() / static_cast<double>(removed * step.global_images);
+    const at::Tensor loss = reconstruction_loss(batch, step, seen);
+    return is_regularized() ? loss + regularizer_share(seen.latent, step, metrics) : loss;
   }
 
   std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
@@ -76,23 +104,60 @@ class Mae final : public Method {
  private:
   struct Seen {
     nn::Masking masking;
+    nn::Conditions conditions;
+    at::Tensor latent;     // [B, T, D]
     at::Tensor predicted;  // [B, N, P² C]
   };
 
   [[nodiscard]] std::int64_t patch_size() const { return model_->backbone()->shape().patch_size; }
+  [[nodiscard]] bool is_regularized() const {
+    return options_.regularizer.kind != MaeRegularizer::Kind::none && options_.regularizer.weight > 0;
+  }
 
-  Seen look_at(const data::Batch& batch, const Step& step, bool training) {
+  at::Tensor reconstruction_loss(const data::Batch& batch, const Step& step, const Seen& seen) const {
+    const at::Tensor target = reconstruction_target(batch.views.front(), patch_size(), options_.norm_pix);
+    const std::int64_t removed = seen.masking.restore.size(1) - seen.masking.kept.size(1);
+    const at::Tensor errors = reconstruction_errors(seen.predicted, target);
+    return (errors * seen.masking.mask).sum() / static_cast<double>(removed * step.global_images);
+  }
+
+  at::Tensor feature_of(const at::Tensor& latent) {
+    return regularized_feature(*model_->backbone(), latent, options_.regularizer.feature);
+  }
+
+  void pool(const at::Tensor& features, const Step& step) {
+    pooled_.pool(features, step.ranks, [&](const at::Tensor& all, Metrics& metrics) {
+      const at::Tensor value = regularizer_of(all, options_.regularizer);
+      metrics.add("regularizer", value.item<double>(), 1);
+      return options_.regularizer.weight * value;
+    });
+  }
+
+  at::Tensor regularizer_share(const at::Tensor& latent, const Step& step, Metrics& metrics) {
+    const at::Tensor features = feature_of(latent).to(at::kFloat);
+    if (pooled_.is_empty()) pool(features, step);
+    return pooled_.share(features, metrics);
+  }
+
+  Seen encode(const data::Batch& batch, const Step& step, bool training) {
     const at::Tensor& images = batch.views.front();
     const nn::Conditions seen = conditions(batch, step, scope_, 0, 1, training);
     const std::int64_t patches = model_->backbone()->table_grid().count();
     const at::Tensor uniforms = nn::masking_uniforms(patches, seen, /*copy=*/0, images.device());
     const nn::Masking masking = nn::random_masking(uniforms, options_.mask_ratio);
-    return {masking, model_->forward(images, masking, seen)};
+    return {masking, seen, model_->encode(images, masking, seen), {}};
+  }
+
+  Seen look_at(const data::Batch& batch, const Step& step, bool training) {
+    Seen seen = encode(batch, step, training);
+    seen.predicted = model_->decode(seen.latent, seen.masking.restore, seen.conditions);
+    return seen;
   }
 
   std::shared_ptr<nn::MaskedAutoencoder> model_;
   MaeOptions options_;
   nn::Scope scope_;
+  RowsOfAll pooled_;  // features, of a step that is regularized
 };
 
 void check_masking(const nn::VisionTransformer& encoder, const MaeOptions& options) {

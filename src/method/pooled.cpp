@@ -39,23 +39,42 @@ std::pair<at::Tensor, std::int64_t> gathered(const at::Tensor& rows, comm::Commu
 
 }  // namespace
 
-PooledMethod::Pooled PooledMethod::pool(const at::Tensor& rows, const Step& step) {
+void RowsOfAll::pool(const at::Tensor& rows, comm::Communicator* ranks, const Loss& loss_of_all) {
   const c10::impl::ExcludeDispatchKeyGuard in_full(c10::autocast_dispatch_keyset);
-  const auto [all, first] = gathered(rows.detach().to(at::kFloat).contiguous(), step.ranks);
+  const auto [all, first] = gathered(rows.detach().to(at::kFloat).contiguous(), ranks);
   const at::AutoGradMode with_gradients(true);
   const at::Tensor leaf = all.detach().requires_grad_();
-  Pooled result;
-  const at::Tensor loss = loss_of_all(leaf, step, result.metrics);
+  State result;
+  const at::Tensor loss = loss_of_all(leaf, result.metrics);
   loss.backward();
   result.loss = loss.item<double>();
   result.rows = all.size(0);
   const at::Tensor gradient = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
   result.gradient = gradient.narrow(0, first, rows.size(0));
-  return result;
+  state_ = std::move(result);
+}
+
+at::Tensor RowsOfAll::share(const at::Tensor& rows, Metrics& metrics) {
+  COHORT_CHECK(state_.has_value(), "{} rows of no step", rows.size(0));
+  State& all = *state_;
+  const std::int64_t count = rows.size(0), begin = std::exchange(all.begin, all.begin + count);
+  if (begin == 0) {
+    for (const Metrics::Entry& entry : all.metrics.entries()) metrics.add(entry.name, entry.sum, entry.count);
+  }
+  const at::Tensor gradient = all.gradient.narrow(0, begin, count).to(rows.options());
+  const double part = all.loss * static_cast<double>(count) / static_cast<double>(all.rows);
+  const at::Tensor loss = ValueOfRows::apply(rows, gradient, part);
+  if (all.begin == all.gradient.size(0)) clear();
+  return loss;
+}
+
+void PooledMethod::pool(const at::Tensor& rows, const Step& step) {
+  pooled_.pool(rows, step.ranks,
+               [&](const at::Tensor& all, Metrics& metrics) { return loss_of_all(all, step, metrics); });
 }
 
 void PooledMethod::prepare(std::span<const data::Batch> parts, const Step& step) {
-  pooled_.reset();
+  pooled_.clear();
   if (parts.size() < 2) return;
   const TraceSpan span(TraceKind::forward, "rows of all");
   const at::NoGradGuard no_gradients;
@@ -63,22 +82,13 @@ void PooledMethod::prepare(std::span<const data::Batch> parts, const Step& step)
   std::vector<at::Tensor> rows;
   Metrics unused;
   for (const data::Batch& part : parts) rows.push_back(embed(part, step, unused));
-  pooled_ = pool(at::cat(rows), step);
+  pool(at::cat(rows), step);
 }
 
 at::Tensor PooledMethod::loss(const data::Batch& batch, const Step& step, Metrics& metrics) {
   const at::Tensor rows = embed(batch, step, metrics);
-  if (!pooled_) pooled_ = pool(rows, step);
-  Pooled& all = *pooled_;
-  const std::int64_t count = rows.size(0), begin = std::exchange(all.begin, all.begin + count);
-  if (begin == 0) {
-    for (const Metrics::Entry& entry : all.metrics.entries()) metrics.add(entry.name, entry.sum, entry.count);
-  }
-  const at::Tensor gradient = all.gradient.narrow(0, begin, count).to(rows.options());
-  const double share = all.loss * static_cast<double>(count) / static_cast<double>(all.rows);
-  const at::Tensor loss = ValueOfRows::apply(rows, gradient, share);
-  if (all.begin == all.gradient.size(0)) pooled_.reset();
-  return loss;
+  if (pooled_.is_empty()) pool(rows, step);
+  return pooled_.share(rows, metrics);
 }
 
 }  // namespace cohort::method

@@ -4,18 +4,14 @@
 #include <limits>
 
 #include <ATen/ATen.h>
-#include <torch/autograd.h>
 
 #include "cohort/core/error.h"
+#include "cohort/method/matrix_information.h"
 
 namespace cohort::method {
 namespace {
 
 constexpr double kLeastLength = 1e-12, kVarianceEpsilon = 1e-5;
-
-at::Tensor unit_rows(const at::Tensor& rows) {
-  return rows / rows.norm(2, 1, /*keepdim=*/true).clamp_min(kLeastLength);
-}
 
 at::Tensor identity_like(const at::Tensor& matrix) {
   return at::eye(matrix.size(0), matrix.options());
@@ -45,35 +41,6 @@ at::Tensor clipped_rows(const at::Tensor& rows, double mu) {
   const at::Tensor length = rows.norm(2, 1, /*keepdim=*/true);
   return at::where(length < std::sqrt(mu), rows, rows / length.clamp_min(kLeastLength) * std::sqrt(mu));
 }
-
-/// Logarithm of a symmetric matrix [d, d] f64 by its eigenvalues, those below `least` taken as `least`. The
-/// gradient divides by no difference of equal eigenvalues, as that of the eigenvectors would.
-struct SymmetricLog : torch::autograd::Function<SymmetricLog> {
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& matrix,
-                            double least) {
-    const auto [values, vectors] = at::linalg_eigh(matrix);
-    context->save_for_backward({values, vectors});
-    context->saved_data["least"] = least;
-    return at::mm(vectors * values.clamp_min(least).log(), vectors.t());
-  }
-
-  // V (K * (V^T G V)) V^T, K_ij = (f(l_i) - f(l_j)) / (l_i - l_j), the derivative f' where they are equal
-  // (Daleckii and Krein).
-  static torch::autograd::tensor_list backward(torch::autograd::AutogradContext* context,
-                                               const torch::autograd::tensor_list& gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &values = saved[0], &vectors = saved[1];
-    const double least = context->saved_data["least"].toDouble();
-    const at::Tensor counted = values.clamp_min(least), other = counted.unsqueeze(0);
-    const at::Tensor slopes = at::where(values > least, values.reciprocal(), at::zeros_like(values));
-    const at::Tensor gaps = values.unsqueeze(1) - values.unsqueeze(0);
-    // log1p: a small gap cancels nothing.
-    const at::Tensor quotients = at::where(gaps == 0, slopes.unsqueeze(1).expand_as(gaps),
-                                           at::log1p((counted.unsqueeze(1) - other) / other) / gaps);
-    const at::Tensor inner = quotients * at::mm(vectors.t(), at::mm(gradients[0], vectors));
-    return {at::mm(vectors, at::mm(inner, vectors.t())), at::Tensor()};
-  }
-};
 
 at::Tensor trace_of_product(const at::Tensor& a, const at::Tensor& b) {
   return (a * b.t()).sum();
@@ -141,15 +108,10 @@ at::Tensor covariance_of_views(const at::Tensor& z1, const at::Tensor& z2) {
 at::Tensor matrix_ssl(const at::Tensor& z1, const at::Tensor& z2, double gamma, double epsilon) {
   const at::Tensor wide1 = z1.to(at::kDouble), wide2 = z2.to(at::kDouble);
   const at::Tensor between = covariance_of_views(wide1, wide2);
-  const at::Tensor one = identity_like(between), shift = epsilon * one;
-  const auto width = static_cast<double>(between.size(0));
-  const double prior = 1 / width + epsilon;  // the eigenvalues of I/d + epsilon I
-  const at::Tensor across = (between + between.t()) / 2 + shift;
-  const at::Tensor uniformity = width * prior * (std::log(prior) - 1) + across.trace() -
-                                prior * SymmetricLog::apply(across, epsilon).trace();
-  const at::Tensor own = covariance_of_views(wide1, wide1) + shift,
-                   other = covariance_of_views(wide2, wide2) + shift;
-  const at::Tensor entropy = other.trace() - trace_of_product(own, SymmetricLog::apply(other, epsilon));
+  const at::Tensor uniform = identity_like(between) / static_cast<double>(between.size(0));
+  const at::Tensor uniformity = matrix_kl(uniform, (between + between.t()) / 2, epsilon);
+  const at::Tensor entropy =
+      matrix_cross_entropy(covariance_of_views(wide1, wide1), covariance_of_views(wide2, wide2), epsilon);
   return (uniformity - between.trace() + gamma * entropy).to(z1.scalar_type());
 }
 

@@ -75,11 +75,14 @@ MaskedAutoencoder::MaskedAutoencoder(std::shared_ptr<VisionTransformer> backbone
 
 at::Tensor MaskedAutoencoder::forward(const at::Tensor& images, const Masking& masking,
                                       const Conditions& conditions) {
+  return decode(encode(images, masking, conditions), masking.restore, conditions);
+}
+
+at::Tensor MaskedAutoencoder::encode(const at::Tensor& images, const Masking& masking,
+                                     const Conditions& conditions) {
   const Sequence seen = backbone_->embed(images, conditions, masking.kept);
   const std::size_t depth = static_cast<std::size_t>(backbone_->shape().depth);
-  const at::Tensor latent =
-      backbone_->finish(backbone_->blocks(seen, 0, depth, conditions), Encoder::tokens).tokens;
-  return decode(latent, masking.restore, conditions);
+  return backbone_->finish(backbone_->blocks(seen, 0, depth, conditions), Encoder::tokens).tokens;
 }
 
 at::Tensor MaskedAutoencoder::decode(const at::Tensor& latent, const at::Tensor& restore,

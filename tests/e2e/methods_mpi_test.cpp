@@ -198,6 +198,12 @@ Row simsiam() {
   return row;
 }
 
+Row masked(const std::string& name, const std::vector<std::string>& options) {
+  Row row{name, {"method=mae", "mae.decoder_width=16", "mae.decoder_depth=1", "mae.decoder_heads=2"}};
+  row.options.insert(row.options.end(), options.begin(), options.end());
+  return row;
+}
+
 /// Supervised learning of a field, of images drawn with one of each kind (tests/data/fields).
 Row field_row(const std::string& name, const std::vector<std::string>& options, bool with_contexts = true) {
   const auto data = std::filesystem::path(COHORT_TEST_DATA) / "data" / "fields";
@@ -232,8 +238,8 @@ Row detection(const std::string& name, std::vector<std::string> options, bool wi
 
 const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), simsiam(),
-    two_views_of_resnet("simclr"), two_views_of_resnet("byol"),
-    Row{"mae", {"method=mae", "mae.decoder_width=16", "mae.decoder_depth=1", "mae.decoder_heads=2"}},
+    two_views_of_resnet("simclr"), two_views_of_resnet("byol"), masked("mae", {}),
+    masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
     segmentation("linear", {}), segmentation("dice", {"supervised.loss=dice"}),

@@ -30,8 +30,13 @@ void check_linear_probe_lars(Comparison& file);
 void check_layer_decay(Comparison& file);
 void check_mae_finetune(Comparison& file);
 
+// information.cpp
+void check_information(Comparison& file);
+void check_regularizer_ranks(Comparison& file);
+
 // mae.cpp
 void check_mae(Comparison& file);
+void check_mae_regularized(Comparison& file);
 void check_mae_steps(Comparison& file);
 
 // yolo.cpp

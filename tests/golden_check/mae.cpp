@@ -1,5 +1,7 @@
-// Files of the kinds masked.mae and masked.mae_steps: the masked autoencoder of MAE.
+// Files of the kinds masked.mae, masked.mae_steps, masked.m_mae and masked.u_mae: the masked autoencoder of
+// MAE.
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -7,6 +9,7 @@
 
 #include "cohort/comm/mesh.h"
 #include "cohort/method/mae_loss.h"
+#include "cohort/method/mae_regularizer.h"
 #include "cohort/nn/masked_autoencoder.h"
 #include "cohort/nn/masking.h"
 #include "cohort/shard/optimizer.h"
@@ -154,6 +157,81 @@ void check_mae_steps(Comparison& file) {
     file.values(wanted, without_key_bias(name, values), without_key_bias(name, file.input(wanted)),
                 of_parameters);
   });
+}
+
+namespace {
+
+template <class Enum>
+Enum named(const nlohmann::json& name) {
+  for (const auto& entry : enum_names(Enum{})) {
+    if (entry.name == name.get<std::string>()) return entry.value;
+  }
+  throw std::runtime_error("'" + name.get<std::string>() + "' is not known");
+}
+
+method::MaeRegularizer regularizer_in(const nlohmann::json& about) {
+  return {.kind = named<method::MaeRegularizer::Kind>(about.at("regularizer")),
+          .weight = about.at("lam"),
+          .mu = about.at("mu"),
+          .feature = named<method::MaeRegularizer::Feature>(about.at("feature")),
+          .centred = about.at("centering")};
+}
+
+at::Tensor gradient_of_regularizer(const at::Tensor& features, const method::MaeRegularizer& options) {
+  const at::Tensor own = leaf(features.detach());
+  method::regularizer_of(own, options).backward();
+  return own.grad();
+}
+
+/// The file has a classifier of the features, too, that they do not learn from.
+at::Tensor compare_classifier(Comparison& file, const at::Tensor& features, Tolerance tolerance) {
+  const at::Tensor weight = leaf(file.float_input("param.fc.weight")),
+                   bias = leaf(file.float_input("param.fc.bias"));
+  const at::Tensor logits = at::linear(features.detach(), weight, bias);
+  const at::Tensor loss = at::cross_entropy_loss(logits, file.input("in.labels"));
+  loss.backward();
+  file.tensor("out.logits", logits, tolerance);
+  file.tensor("out.loss_ce", loss.view({1}), tolerance);
+  file.tensor("grad.fc.weight", weight.grad(), tolerance);
+  file.tensor("grad.fc.bias", bias.grad(), tolerance);
+  return loss;
+}
+
+}  // namespace
+
+void check_mae_regularized(Comparison& file) {
+  const auto& about = file.about();
+  const Tolerance tolerance{about.at("tolerance_f32")},
+      of_value{tolerance.relative, about.at("tolerance_reg_abs")};
+  const method::MaeRegularizer options = regularizer_in(about);
+  const auto model = model_of(about);
+  load_published(file, "param.", *model);
+  compare_tables(file, *model, tolerance);
+  const nn::Masking masking = nn::random_masking(file.input("in.noise"), about.at("mask_ratio"));
+  const at::Tensor images = file.float_input("in.images");
+  const at::Tensor latent = model->encode(images, masking, {});
+  const at::Tensor features = method::regularized_feature(*model->backbone(), latent, options.feature);
+  const at::Tensor regularizer = method::regularizer_of(features, options);
+  const at::Tensor predicted = model->decode(latent, masking.restore, {});
+  const at::Tensor mae = loss_of(
+      method::reconstruction_errors(
+          predicted, method::reconstruction_target(images, about.at("patch_size"), about.at("norm_pix"))),
+      masking);
+  const at::Tensor loss = mae + options.weight * regularizer;
+  loss.backward();
+  const at::Tensor classified = compare_classifier(file, features, tolerance);
+  file.tensor("out.mask", masking.mask, kExact);
+  file.tensor("out.latent", latent, tolerance);
+  file.tensor("out.feature", features, tolerance);
+  file.tensor("out.pred", predicted, tolerance);
+  file.tensor("out.loss_mae", mae.view({1}), tolerance);
+  file.tensor("out.reg", regularizer.view({1}), of_value);
+  file.tensor("out.loss", (loss + classified).view({1}), tolerance);
+  file.tensor("grad.feature_of_reg", gradient_of_regularizer(features, options), tolerance);
+  for (const auto& parameter : model->named_parameters()) {
+    if (parameter.value().requires_grad())
+      file.tensor("grad." + published(parameter.key()), parameter.value().grad(), tolerance);
+  }
 }
 
 }  // namespace cohort::golden_check

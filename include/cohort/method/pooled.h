@@ -1,5 +1,6 @@
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -8,6 +9,30 @@
 #include "cohort/method/method.h"
 
 namespace cohort::method {
+
+/// A loss of the rows of all images of a step, and what of its gradient this rank passes back.
+class RowsOfAll {
+ public:
+  /// Scalar, of rows [B, …] f32 of all images of a step, in its order; no parameters, not collective.
+  using Loss = std::function<at::Tensor(const at::Tensor& rows, Metrics& metrics)>;
+
+  void clear() { state_.reset(); }
+  [[nodiscard]] bool is_empty() const noexcept { return !state_; }
+  /// With this rank's rows of the whole step, [n, …]; never under autocast. Collective.
+  void pool(const at::Tensor& rows, comm::Communicator* ranks, const Loss& loss);
+  /// The share of the next `rows` [b, …] of pool()'s in the loss, with their gradient; empty after the last.
+  at::Tensor share(const at::Tensor& rows, Metrics& metrics);
+
+ private:
+  struct State {
+    double loss = 0;
+    at::Tensor gradient;     ///< of this rank's rows, [n, …]
+    std::int64_t rows = 0;   ///< of all ranks
+    std::int64_t begin = 0;  ///< of the rows whose gradients were not passed back yet
+    Metrics metrics;         ///< of the loss, until the first share() took them
+  };
+  std::optional<State> state_;
+};
 
 /// A method whose loss compares all images of a step with each other and sees each of them as one row:
 /// SimCLR, Barlow Twins, CLIP. The loss is that of the whole step, whatever the number of ranks and
@@ -29,17 +54,9 @@ class PooledMethod : public Method {
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) final;
 
  private:
-  /// What loss_of_all() made of a step.
-  struct Pooled {
-    double loss = 0;
-    at::Tensor gradient;     ///< of this rank's rows, [n, …]
-    std::int64_t rows = 0;   ///< of all ranks
-    std::int64_t begin = 0;  ///< of the rows whose gradients were not passed back yet
-    Metrics metrics;         ///< of loss_of_all(), until the first loss() took them
-  };
-  Pooled pool(const at::Tensor& rows, const Step& step);
+  void pool(const at::Tensor& rows, const Step& step);
 
-  std::optional<Pooled> pooled_;  ///< of a step of several parts
+  RowsOfAll pooled_;
 };
 
 }  // namespace cohort::method

@@ -33,14 +33,16 @@ class MaskedAutoencoder final : public UnitModel, public Initialised {
   /// of the encoder's own size. Context tokens come from the patches that are kept, so that nothing of the
   /// others leaks, and go through the decoder beside the cls token. Collective where the encoder is.
   at::Tensor forward(const at::Tensor& images, const Masking& masking, const Conditions& conditions);
+  /// Its first half: tokens [B, T, D] of what is kept, behind the encoder's norm, the cls token first.
+  at::Tensor encode(const at::Tensor& images, const Masking& masking, const Conditions& conditions);
+  /// Its second half, from what encode() gave and Masking::restore.
+  at::Tensor decode(const at::Tensor& latent, const at::Tensor& restore, const Conditions& conditions);
 
   [[nodiscard]] const std::shared_ptr<VisionTransformer>& backbone() const noexcept { return backbone_; }
   [[nodiscard]] std::optional<Draw> first_values_of(const std::string& name,
                                                     const torch::nn::Module& owner) const override;
 
  private:
-  at::Tensor decode(const at::Tensor& latent, const at::Tensor& restore, const Conditions& conditions);
-
   std::shared_ptr<VisionTransformer> backbone_;
   std::vector<std::shared_ptr<Block>> blocks_;
   std::shared_ptr<torch::nn::Module> embed_, norm_, predict_;  ///< Linear, LayerNorm, Linear
