@@ -110,7 +110,7 @@ TEST_F(DetectionRun, LearnsItsImagesByHeart) {
   ASSERT_EQ(evaluations.size(), 3U);
   EXPECT_EQ(evaluations.back().at("task"), "detection");
   EXPECT_EQ(evaluations.back().at("label"), "squares");
-  const auto& best = lines_of(config.run_dir, "best").back();
+  const auto best = lines_of(config.run_dir, "best").back();
   EXPECT_EQ(best.at("by"), "test/ap50");
   EXPECT_GT(best.at("score").get<double>(), 0.8);
 }
