@@ -127,7 +127,10 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
   eval::EvaluationColumns columns;
   const data::Description description = data::Description::read(config.data.path, ranks);
   const std::string first = options.train_split.empty() ? config.data.train_split : options.train_split;
-  comm::together(ranks, [&] { columns = judged_columns(options, config, description); });
+  comm::together(ranks, [&] {
+    columns = judged_columns(options, config, description);
+    (void)eval::scored_context_keys(config.eval, columns.context_key, description);
+  });
   data::Dataset train = open_split(trained, first, {}, ranks);
   train::SplitCounts counts = counts_of(trained, first, columns.label, ranks);
   std::vector<data::Dataset> tests;
@@ -139,9 +142,9 @@ JudgedFeatures compute_features(const FeatureOptions& options, comm::Communicato
     if (check) check(counts, tests);
   });
   const std::string& key = columns.context_key;
-  JudgedFeatures judged{columns,           features_of(trained, std::move(train), key, ranks),
-                        std::move(counts), {},
-                        trained.step,      config.seed};
+  JudgedFeatures judged{columns,           config.eval, features_of(trained, std::move(train), key, ranks),
+                        std::move(counts), {},          trained.step,
+                        config.seed};
   for (data::Dataset& split : tests)
     judged.tests.push_back(features_of(trained, std::move(split), key, ranks));
   return judged;

@@ -44,6 +44,7 @@ struct SplitFeatures {
 
 struct JudgedFeatures {
   eval::EvaluationColumns columns;
+  eval::EvalConfig scored;          ///< contexts that scores are given for
   SplitFeatures train;              ///< to learn from
   train::SplitCounts train_counts;  ///< of columns.label
   /// To be scored, in the order of the options; none: the dataset has no other split.

@@ -53,7 +53,7 @@ ExitCode classify_by_neighbours(const KnnOptions& options, comm::Communicator& r
   const auto judge = [&](SplitFeatures& test) {
     const eval::KnnConfig config = config_for(test.dataset.split(), judged.train_counts, options);
     for (eval::Evaluation& evaluation : eval::evaluate_by_neighbours(
-             bank, test.features, test.dataset, test.reader, judged.columns, config, ranks))
+             bank, test.features, test.dataset, test.reader, judged.columns, judged.scored, config, ranks))
       evaluations.push_back(std::move(evaluation));
   };
   for (SplitFeatures& test : judged.tests) judge(test);

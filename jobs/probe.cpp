@@ -119,13 +119,13 @@ std::string sweep_table(const std::vector<Candidate>& candidates, const Candidat
 }
 
 /// Collective.
-eval::Evaluation evaluation_of(const eval::Probe& probe, SplitFeatures& test,
-                               const eval::EvaluationColumns& columns, const std::string& kind,
-                               comm::Communicator& ranks) {
+eval::Evaluation evaluation_of(const eval::Probe& probe, SplitFeatures& test, const JudgedFeatures& judged,
+                               const std::string& kind, comm::Communicator& ranks) {
   const auto answers = [&](const at::Tensor& features) { return probe.logits(features); };
-  eval::Evaluation evaluation =
-      eval::evaluate_features(test.features, answers, test.dataset, test.reader, columns, ranks);
-  evaluation.classifier = eval::classifier_of(kind + " probe", test.dataset.description(), columns.label);
+  eval::Evaluation evaluation = eval::evaluate_features(test.features, answers, test.dataset, test.reader,
+                                                        judged.columns, judged.scored, ranks);
+  evaluation.classifier =
+      eval::classifier_of(kind + " probe", test.dataset.description(), judged.columns.label);
   evaluation.detail = fmt::format("lr={}", probe.rate);
   return evaluation;
 }
@@ -166,7 +166,7 @@ ExitCode probe_features(ProbeOptions options, comm::Communicator& ranks) {
   const Candidate& best = best_of(candidates, deciding);
   std::vector<eval::Evaluation> evaluations;
   for (SplitFeatures& test : judged.tests)
-    evaluations.push_back(evaluation_of(best.probe, test, judged.columns, options.kind, ranks));
+    evaluations.push_back(evaluation_of(best.probe, test, judged, options.kind, ranks));
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     fmt::print("{}\n", sweep_table(candidates, best, judged, deciding));

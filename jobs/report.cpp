@@ -9,6 +9,7 @@
 #include "cohort/core/terminal.h"
 #include "cohort/train/run_owner.h"
 
+#include "case_pictures.h"
 #include "commands.h"
 #include "new_file.h"
 
@@ -28,7 +29,7 @@ ExitCode report_runs(const ReportOptions& options) {
   fmt::print(
       "{}", options.seeds ? report::seed_table(options.runs, columns) : report::table(options.runs, columns));
   if (options.out.empty()) return ExitCode::done;
-  report::write_html(options.runs, options.out);
+  report::write_html(options.runs, options.out, pictures_of_datasets());
   fmt::print("{}\n", options.out);
   return ExitCode::done;
 }

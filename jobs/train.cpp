@@ -16,6 +16,7 @@
 #include "cohort/train/run_owner.h"
 #include "cohort/train/trainer.h"
 
+#include "case_pictures.h"
 #include "commands.h"
 #include "finetune.h"
 #include "trained_model.h"
@@ -49,7 +50,7 @@ void report_run(const std::filesystem::path& run, comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (ranks.rank() != 0) return;
     const std::vector<std::filesystem::path> runs{run};
-    report::write_html(runs, run / "report.html");
+    report::write_html(runs, run / "report.html", pictures_of_datasets());
     fmt::print("{}report in {}\n", report::table(runs, terminal_columns()), (run / "report.html").string());
   });
 }

@@ -1,23 +1,23 @@
 #include "eval/contexts_of_rows.h"
 
 #include "cohort/data/grouping.h"
+#include "cohort/eval/evaluation.h"
 
 namespace cohort::eval {
-namespace {
 
-std::vector<std::string> scored_keys(const std::string& group_by, const EvalConfig& config) {
-  if (!config.contexts.empty()) return config.contexts;
-  std::vector<std::string> keys = data::grouping_keys(group_by);
-  if (keys.size() > 1) keys.resize(1);
+std::vector<std::string> scored_context_keys(const EvalConfig& config, const std::string& group_by,
+                                             const data::Description& description) {
+  std::vector<std::string> keys = config.contexts;
+  if (keys.empty()) keys = data::grouping_keys(group_by);
+  if (config.contexts.empty() && keys.size() > 1) keys.resize(1);
+  for (const std::string& key : keys) (void)description.context(key);
   return keys;
 }
-
-}  // namespace
 
 ContextsOfRows::ContextsOfRows(const data::Dataset& dataset, const std::string& group_by,
                                const EvalConfig& config)
     : dataset_(dataset) {
-  for (const std::string& key : scored_keys(group_by, config)) {
+  for (const std::string& key : scored_context_keys(config, group_by, dataset.description())) {
     const std::vector<std::string>& values = dataset.description().context(key).values;
     (void)dataset.context_runs(key);
     names_.keys.push_back({key, names_.values.size(), values.size()});

@@ -113,14 +113,6 @@ std::string auc_text(const Scores& scores) {
   return scores.auc_interval ? fmt::format("{} ({})", area, interval_text(*scores.auc_interval)) : area;
 }
 
-/// Collective. Ids of the images that are to be looked at; rank 0 reads and has them.
-void name_cases(Scorecard& card, const data::Dataset& dataset, comm::Communicator& ranks) {
-  comm::together(ranks, [&] {
-    if (ranks.rank() != 0) return;
-    for (Case& one : card.cases) one.id = dataset.id(one.row);
-  });
-}
-
 }  // namespace
 
 std::string classifier_of(const std::string& classifier, const data::Description& description,
@@ -143,7 +135,6 @@ Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::Colu
                                      {take}, {}, asked_to_stop);
   Evaluation evaluation = scores->finish(ranks);
   evaluation.images_per_second = rate;
-  name_cases(evaluation.card, dataset, ranks);
   return evaluation;
 }
 
@@ -190,9 +181,10 @@ Evaluation evaluate_task(method::Method& method, const TaskColumns& columns, con
 Evaluation evaluate_features(const StoredRows& features,
                              const std::function<at::Tensor(const at::Tensor& features)>& logits,
                              const data::Dataset& dataset, data::ColumnReader& reader,
-                             const EvaluationColumns& columns, comm::Communicator& ranks) {
+                             const EvaluationColumns& columns, const EvalConfig& config,
+                             comm::Communicator& ranks) {
   std::optional<SplitScores> scores;
-  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns); });
+  comm::together(ranks, [&] { scores.emplace(dataset, reader, columns, config); });
   features.share_out([&](std::int64_t first, const at::Tensor& rows) {
     scores->add(logits(rows), at::arange(first, first + rows.size(0)));
   });

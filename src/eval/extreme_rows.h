@@ -14,17 +14,22 @@ class ExtremeRows {
 
   struct Entry {
     double score = 0.0;
-    std::int64_t row = 0, label = 0, answer = 0;  ///< label, answer: whatever is to be told of the image
+    // Whatever is to be told of the image.
+    std::int64_t row = 0, label = 0, answer = 0;
+    double truth = 0.0, said = 0.0;
   };
 
+  /// Keeps `most` of them.
+  explicit ExtremeRows(std::size_t most = kMost) : most_(most) {}
   void add(const Entry& entry);
-  /// Collective, once. Largest first, at most kMost; the same on every rank.
+  /// Collective, once. Largest first, at most `most`; the same on every rank.
   std::vector<Entry> finish(comm::Communicator& ranks);
 
  private:
   void keep_most();
 
-  std::vector<Entry> entries_;  // below 2 kMost
+  std::size_t most_;
+  std::vector<Entry> entries_;  // below 2 most_
 };
 
 }  // namespace cohort::eval

@@ -119,11 +119,12 @@ void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
 
 std::vector<Evaluation> evaluate_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
                                                const data::Dataset& dataset, data::ColumnReader& reader,
-                                               const EvaluationColumns& columns, const KnnConfig& config,
-                                               comm::Communicator& ranks) {
+                                               const EvaluationColumns& columns, const EvalConfig& scored,
+                                               const KnnConfig& config, comm::Communicator& ranks) {
   std::vector<SplitScores> scores;
   comm::together(ranks, [&] {
-    for (std::size_t i = 0; i < config.neighbours.size(); ++i) scores.emplace_back(dataset, reader, columns);
+    for (std::size_t i = 0; i < config.neighbours.size(); ++i)
+      scores.emplace_back(dataset, reader, columns, scored);
   });
   const auto classes = std::ssize(dataset.description().values(columns.label));
   classify_by_neighbours(bank, queries, classes, config, ranks,

@@ -219,6 +219,21 @@ std::string scattered_pictures(std::span<const at::Tensor> images, const at::Ten
   return encoded(canvas, data::Codec::jpeg);
 }
 
+std::string thumbnail(const at::Tensor& image, const data::Description& description) {
+  constexpr std::int64_t kLargest = 128;
+  const at::Tensor plane = image.dim() == 4 ? image.select(1, image.size(1) / 2) : image,
+                   picture = shown(plane, description).unsqueeze(0).contiguous();
+  const std::int64_t side = std::max(picture.size(2), picture.size(3)), factor = kLargest / side;
+  const auto scaled_side = [&](std::int64_t length) {
+    return factor > 0 ? length * factor : std::max<std::int64_t>(1, length * kLargest / side);
+  };
+  const std::int64_t height = scaled_side(picture.size(2)), width = scaled_side(picture.size(3));
+  const at::Tensor small =
+      factor > 0 ? at::upsample_nearest2d(picture, {height, width})
+                 : at::_upsample_bilinear2d_aa(picture, {height, width}, /*align_corners=*/false);
+  return encoded(small.squeeze(0), data::Codec::jpeg);
+}
+
 std::string tile_maps(std::span<const at::Tensor> maps) {
   std::vector<at::Tensor> pictures;
   for (const at::Tensor& map : maps) {

@@ -18,9 +18,17 @@ Evaluation without_scores(const data::Dataset& dataset, const EvaluationColumns&
 
 }  // namespace
 
+void name_cases(Scorecard& card, const data::Dataset& dataset, comm::Communicator& ranks) {
+  comm::together(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    for (Case& one : card.cases) one.id = dataset.id(one.row);
+  });
+}
+
 SplitScores::SplitScores(const data::Dataset& dataset, data::ColumnReader& reader,
                          const EvaluationColumns& columns, const EvalConfig& config)
-    : reader_(reader),
+    : dataset_(dataset),
+      reader_(reader),
       contexts_(dataset, columns.context_key, config),
       evaluation_(without_scores(dataset, columns, contexts_.names())),
       numbers_(dataset.description(), dataset.split(), columns.label, evaluation_.classes),
@@ -50,6 +58,7 @@ Evaluation SplitScores::finish(comm::Communicator& ranks) {
   const std::size_t of_first_key = contexts.keys.empty() ? 0 : contexts.keys.front().count;
   evaluation.scores = scores_.finish(std::span(contexts.values).first(of_first_key), ranks);
   evaluation.card = scorecard_of(evaluation.scores, scores_.detail(), evaluation.classes, contexts);
+  name_cases(evaluation.card, dataset_, ranks);
   return evaluation;
 }
 

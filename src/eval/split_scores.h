@@ -20,6 +20,9 @@
 
 namespace cohort::eval {
 
+/// Collective. Ids of the images that are to be looked at; rank 0 reads and has them.
+void name_cases(Scorecard& card, const data::Dataset& dataset, comm::Communicator& ranks);
+
 /// The evaluation of a split, whose images ranks see one block after the other. A rank holds numbers of
 /// classes and contexts (RunningScores), and labels (ColumnReader).
 class SplitScores {
@@ -27,16 +30,17 @@ class SplitScores {
   /// `reader` reads the columns of `dataset`; both have to outlive it. `config`: which contexts are scored
   /// (empty: those of columns.context_key), and at which threshold. Throws UsageError: no such column.
   SplitScores(const data::Dataset& dataset, data::ColumnReader& reader, const EvaluationColumns& columns,
-              const EvalConfig& config = {});
+              const EvalConfig& config);
   /// `logits` [n, classes] f32 of rows `rows` [n] i64. Throws UsageError (an image has a class that is none
   /// of columns.classes) or DataError.
   void add(const at::Tensor& logits, const at::Tensor& rows);
-  /// Collective, once. Throws as RunningScores::finish().
+  /// Collective, once. Rank 0 has the ids of cases. Throws as RunningScores::finish().
   Evaluation finish(comm::Communicator& ranks);
 
  private:
   [[nodiscard]] std::vector<std::int32_t> labels(std::span<const std::int64_t> rows) const;
 
+  const data::Dataset& dataset_;
   data::ColumnReader& reader_;
   ContextsOfRows contexts_;
   Evaluation evaluation_;  // without scores

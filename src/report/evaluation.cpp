@@ -123,7 +123,8 @@ const Group* Evaluation::worst() const noexcept {
 Evaluation read_evaluation(const Line& line) {
   Evaluation evaluation;
   evaluation.step = line.count("step");
-  evaluation.split = {line.has("task") ? line.text("task") : "classification", line.text("split")};
+  evaluation.images_of = line.text("split");
+  evaluation.split = {line.has("task") ? line.text("task") : "classification", evaluation.images_of};
   if (line.has("classifier")) evaluation.split.name += ", " + line.text("classifier");
   evaluation.images = line.count("images");
   evaluation.scores = line.has("scores") ? read_scores(line) : scores_of_keys(line);

@@ -50,7 +50,8 @@ struct Case {
   std::int64_t row = 0;
   double score = 0.0;
   std::string what;
-  std::string id;  ///< empty: not on record
+  std::string id;         ///< empty: not on record
+  std::string picture{};  ///< JPEG; empty: none
 };
 
 /// What was evaluated: images, and as what.
@@ -67,6 +68,7 @@ inline constexpr std::size_t kFirstScores = 3;
 struct Evaluation {
   std::int64_t step = 0;
   Split split;
+  std::string images_of;  ///< split of the dataset
   std::int64_t images = 0;
   std::vector<Score> scores;  ///< the first one is what contexts are compared by
   double majority = std::numeric_limits<double>::quiet_NaN();  ///< of classification alone

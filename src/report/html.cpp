@@ -9,6 +9,7 @@
 #include "cohort/core/text.h"
 #include "cohort/report/report.h"
 
+#include "case_pictures.h"
 #include "confusion.h"
 #include "rank_times.h"
 #include "scorecards.h"
@@ -381,8 +382,11 @@ std::string page(Runs runs) {
 
 }  // namespace
 
-void write_html(std::span<const std::filesystem::path> folders, const std::filesystem::path& output) {
-  write_file_atomically(output, page(read_runs(folders)));
+void write_html(std::span<const std::filesystem::path> folders, const std::filesystem::path& output,
+                const PictureOf& picture_of) {
+  std::vector<Run> runs = read_runs(folders);
+  if (picture_of) add_case_pictures(runs, folders, picture_of);
+  write_file_atomically(output, page(runs));
 }
 
 }  // namespace cohort::report

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -30,24 +31,40 @@ struct Places {
   }
 };
 
-/// `coordinate(point)` of all points, and 0.
-template <class Coordinate>
-Reach reach_of(std::span<const Curve> curves, const Coordinate& coordinate) {
-  double low = 0.0, high = 0.0;
-  for (const Curve& curve : curves) {
-    for (const auto& point : curve.points) {
-      low = std::min(low, coordinate(point));
-      high = std::max(high, coordinate(point));
-    }
+/// Lowest and highest value.
+struct Ends {
+  double low, high;
+  void include(double value) {
+    low = std::min(low, value);
+    high = std::max(high, value);
   }
-  constexpr double kLargest = 1e300;  // the difference of two values stays finite
-  return {nice_ticks(std::max(low, -kLargest), std::min(high, kLargest), 5)};
+  [[nodiscard]] Reach reach() const {
+    constexpr double kLargest = 1e300;  // the difference of two values stays finite
+    return {nice_ticks(std::max(low, -kLargest), std::min(high, kLargest), 5)};
+  }
+};
+
+/// `coordinate(point)` of all points, and `ends`.
+template <class Coordinate>
+Ends ends_of(std::span<const Curve> curves, const Coordinate& coordinate, Ends ends) {
+  for (const Curve& curve : curves)
+    for (const auto& point : curve.points) ends.include(coordinate(point));
+  return ends;
 }
+
+constexpr Ends kZero{0.0, 0.0},
+    kNowhere{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
 
 Places places_of(const Plot& plot, std::span<const Curve> curves) {
   if (plot.is_square) return {{{0, 0.2, 0.4, 0.6, 0.8, 1.0}}, {{0, 0.2, 0.4, 0.6, 0.8, 1.0}}};
-  return {reach_of(curves, [](const auto& point) { return point.first; }),
-          reach_of(curves, [](const auto& point) { return point.second; })};
+  const Ends x = ends_of(
+                 curves, [](const auto&point) { return point.first; }, plot.is_scatter ? kNowhere : kZero),
+             y = ends_of(
+                 curves, [](const auto&point) { return point.second; },
+                 plot.is_scatter && plot.has_diagonal ? kNowhere : kZero);
+  if (!plot.is_scatter || !plot.has_diagonal) return {x.reach(), y.reach()};
+  const Reach both = Ends{std::min(x.low, y.low), std::max(x.high, y.high)}.reach();
+  return {both, both};
 }
 
 std::string grid_svg(const Places& places) {
@@ -98,6 +115,15 @@ std::string marks_svg(const Curve& curve, const Places& places) {
   return svg;
 }
 
+/// Dots of one line.
+std::string dots_svg(const Curve& curve, const Places& places) {
+  std::string path;
+  for (const auto& [x, y] : curve.points)
+    path += fmt::format("M{:.1f} {:.1f}h0", places.across(x), places.up(y));
+  return fmt::format("<path class=\"points c{}\" d=\"{}\"><title>{}</title></path>\n", curve.colour % 8, path,
+                     escaped(curve.name));
+}
+
 /// As broad as the points stand apart, side by side where there are several curves.
 std::string bars_svg(std::span<const Curve> curves, const Places& places) {
   std::size_t most = 1;
@@ -131,7 +157,8 @@ std::string plot(const Plot& plot, std::span<const Curve> curves) {
   svg += titles_svg(plot) + grid_svg(places);
   if (plot.has_diagonal) svg += diagonal_svg();
   if (plot.is_histogram) return svg + bars_svg(curves, places) + "</svg>\n";
-  for (const Curve& curve : curves) svg += line_svg(curve, places) + marks_svg(curve, places);
+  for (const Curve& curve : curves)
+    svg += plot.is_scatter ? dots_svg(curve, places) : line_svg(curve, places) + marks_svg(curve, places);
   return svg + "</svg>\n";
 }
 

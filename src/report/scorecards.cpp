@@ -8,6 +8,8 @@
 
 #include "cohort/core/text.h"
 
+#include "case_pictures.h"
+#include "explanation.h"
 #include "plot.h"
 #include "scores.h"
 #include "svg.h"
@@ -18,7 +20,6 @@ namespace {
 constexpr std::size_t kMostRows = 64;      // of a table
 constexpr std::size_t kMostDetailed = 25;  // contexts of which all scores are told
 constexpr std::size_t kOfAChart = 8;       // curves, which are told apart by colour
-constexpr std::size_t kMostCases = 20;
 
 struct Shown {
   std::size_t run;
@@ -112,16 +113,23 @@ std::string card(const std::string& title, const std::string& below, const std::
 
 std::string title_of_kind(const std::string& kind) {
   static const std::map<std::string, std::string> kTitles{{"precision_recall", "precision and recall"},
+                                                          {"predicted", "predicted and true"},
                                                           {"recall_at", "recall at k"}};
   const auto found = kTitles.find(kind);
   return found == kTitles.end() ? shown_name(kind) : found->second;
+}
+
+/// Whether points are images.
+bool is_scatter(const std::string& kind) {
+  return kind == "predicted" || kind == "residuals";
 }
 
 /// How the curves of a kind are drawn.
 Plot plot_of(const ScoredCurve& curve) {
   Plot plot{title_of_kind(curve.kind), curve.x, curve.y};
   plot.is_square = curve.kind == "roc" || curve.kind == "precision_recall" || curve.kind == "reliability";
-  plot.has_diagonal = curve.kind == "roc" || curve.kind == "reliability";
+  plot.is_scatter = is_scatter(curve.kind);
+  plot.has_diagonal = curve.kind == "roc" || curve.kind == "reliability" || curve.kind == "predicted";
   plot.is_histogram = curve.kind.ends_with("histogram");
   return plot;
 }
@@ -165,15 +173,16 @@ std::string chart_of_runs(std::span<const Run> runs, const std::vector<Shown>& s
   return curves.empty() ? "" : chart_card(drawn, curves);
 }
 
-/// Classes of one run, eight in a chart; `most` classes at most.
+/// Classes of one run, eight in a chart, measurements by themselves; `most` classes at most.
 std::string charts_of_classes(std::span<const Run> runs, const Shown& one, const std::string& kind,
                               std::size_t most) {
   const std::vector<const ScoredCurve*> all = curves_of(*one.evaluation, kind);
+  const std::size_t of_a_chart = is_scatter(kind) ? 1 : kOfAChart;  // measurements have units of their own
   std::string html;
   std::vector<Curve> curves;
   for (std::size_t i = 0; i < std::min(all.size(), most); ++i) {
     curves.push_back({all[i]->of.empty() ? "all" : all[i]->of, i % kOfAChart, all[i]->points});
-    if (curves.size() < kOfAChart && i + 1 < std::min(all.size(), most)) continue;
+    if (curves.size() < of_a_chart && i + 1 < std::min(all.size(), most)) continue;
     Plot drawn = plot_of(*all[i]);
     if (runs.size() > 1) drawn.title += " · " + runs[one.run].name;
     html += chart_card(drawn, curves);
@@ -194,6 +203,25 @@ std::string charts_of_kind(std::span<const Run> runs, const std::vector<Shown>& 
   return html;
 }
 
+std::string case_name(const Case& one) {
+  return one.id.empty() ? "row " + format_count(one.row) : escaped(one.id);
+}
+
+std::string case_figure(const Case& one) {
+  const std::string picture = one.picture.empty()
+                                  ? ""
+                                  : fmt::format("<img alt=\"{}\" src=\"data:image/jpeg;base64,{}\"/>",
+                                                case_name(one), base64(one.picture));
+  return fmt::format("<figure>{}<figcaption>{}<br/>{}</figcaption></figure>\n", picture, case_name(one),
+                     escaped(one.what));
+}
+
+std::string case_gallery(const std::vector<Case>& cases) {
+  std::string html = "<div class=\"gallery\">\n";
+  for (std::size_t i = 0; i < std::min(cases.size(), kMostCases); ++i) html += case_figure(cases[i]);
+  return html + "</div>\n" + left_out(cases.size(), kMostCases);
+}
+
 std::string case_table(const std::vector<Case>& cases) {
   std::string html =
       "<table><thead><tr><th class=\"left\">image</th><th "
@@ -201,8 +229,7 @@ std::string case_table(const std::vector<Case>& cases) {
   for (std::size_t i = 0; i < std::min(cases.size(), kMostCases); ++i)
     html +=
         fmt::format("<tr><td class=\"left\">{}</td><td class=\"left wraps\">{}</td><td>{:.4g}</td></tr>\n",
-                    cases[i].id.empty() ? "row " + format_count(cases[i].row) : escaped(cases[i].id),
-                    escaped(cases[i].what), cases[i].score);
+                    case_name(cases[i]), escaped(cases[i].what), cases[i].score);
   return html + "</tbody></table>\n" + left_out(cases.size(), kMostCases);
 }
 
@@ -258,7 +285,11 @@ std::string curve_sections(std::span<const Run> runs) {
 
 std::string case_sections(std::span<const Run> runs) {
   return cards(runs, "Images to look at", [](const Evaluation& evaluation) {
-    return evaluation.cases.empty() ? "" : case_table(evaluation.cases);
+    const std::vector<Case>& cases = evaluation.cases;
+    if (cases.empty()) return std::string();
+    const bool has_pictures =
+        std::any_of(cases.begin(), cases.end(), [](const Case& one) { return !one.picture.empty(); });
+    return has_pictures ? case_gallery(cases) : case_table(cases);
   });
 }
 

@@ -44,6 +44,10 @@ td small { display: block; color: var(--soft); font-size: 11px; font-weight: 400
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 14px; }
 .sheet figure { margin: 0; }
 .sheet figcaption { font-size: 13px; color: var(--soft); overflow-wrap: anywhere; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(128px, 1fr)); gap: 14px; }
+.gallery figure { margin: 0; }
+.gallery img { display: block; max-width: 100%; height: auto; }
+.gallery figcaption { font-size: 12px; color: var(--soft); overflow-wrap: anywhere; }
 .scatter { max-width: 760px; }
 td.differs { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 13px; text-align: left; white-space: normal;
   overflow-wrap: anywhere; }

@@ -82,6 +82,8 @@ EvaluatedSplits::EvaluatedSplits(const RunConfig& config, const data::Dataset& t
   description_ = data::Description::read(folder_, ranks);
   if (with_bank) bank_ = open_evaluated(config, config.data.train_split, ranks);
   if (columns_.label.empty() && judged_.label.empty() && task.empty()) return;
+  comm::together(ranks,
+                 [&] { (void)eval::scored_context_keys(config.eval, columns_.context_key, description_); });
   if (bank_ && !judged_.label.empty()) bank_counts_ = counts_of(*bank_, judged_.label, ranks);
   for (const std::string& name : names) add(open_evaluated(config, name, ranks), config, *signature, ranks);
   const bool judges_bank =

@@ -57,7 +57,7 @@ class Judge {
       return bank.reader.column(splits_.judged().label, first, count);
     };
     return eval::evaluate_by_neighbours({bank.features, labels}, queries.features, dataset, queries.reader,
-                                        splits_.judged(), knn, ranks_);
+                                        splits_.judged(), config_.eval, knn, ranks_);
   }
 
  private:

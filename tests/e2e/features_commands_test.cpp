@@ -50,6 +50,18 @@ class FeatureCommands : public ::testing::Test {
   static inline Outcome trained_;
 };
 
+/// The evaluation lines of a file, without what depends on time and on the epoch.
+std::vector<nlohmann::json> evaluations_in(const std::string& text) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    auto json = nlohmann::json::parse(line);
+    for (const char* key : {"images_per_second", "epoch"}) json.erase(key);
+    if (json.at("kind") == "evaluation") lines.push_back(std::move(json));
+  }
+  return lines;
+}
+
 TEST_F(FeatureCommands, KnnScoresEverySplitForEveryKAlikeOnAnyNumberOfRanks) {
   const std::string command = "knn --run " + run_folder() + " --k 1,5";
 
@@ -61,14 +73,7 @@ TEST_F(FeatureCommands, KnnScoresEverySplitForEveryKAlikeOnAnyNumberOfRanks) {
   const std::string lines = written("one.jsonl");
   EXPECT_NE(lines.find(R"("classifier":"knn k=1")"), std::string::npos) << lines;
   EXPECT_NE(lines.find(R"("step":4)"), std::string::npos) << lines;
-  const auto accuracies = [](const std::string& text) {
-    std::string found;
-    for (std::size_t at = text.find("\"accuracy\""); at != std::string::npos;
-         at = text.find("\"accuracy\"", at + 1))
-      found += text.substr(at, 16);
-    return found;
-  };
-  EXPECT_EQ(accuracies(lines), accuracies(written("three.jsonl")));
+  EXPECT_EQ(evaluations_in(lines), evaluations_in(written("three.jsonl")));
 }
 
 TEST_F(FeatureCommands, ProbeChoosesARateAndSavesTheClassifier) {
@@ -87,18 +92,6 @@ TEST_F(FeatureCommands, ProbeChoosesARateAndSavesTheClassifier) {
     EXPECT_NE(saved.find(name), std::string::npos) << name;
 }
 
-/// The evaluation lines of a file, without what depends on time and on the epoch.
-std::vector<nlohmann::json> evaluations_in(const std::string& text) {
-  std::vector<nlohmann::json> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) {
-    auto json = nlohmann::json::parse(line);
-    for (const char* key : {"images_per_second", "epoch"}) json.erase(key);
-    if (json.at("kind") == "evaluation") lines.push_back(std::move(json));
-  }
-  return lines;
-}
-
 TEST_F(FeatureCommands, KnnSaysWhatTrainingSaidAndReportsShowIt) {
   const Outcome outcome = run(2, "knn --run " + run_folder() + " --k 1,5");
 
@@ -108,6 +101,23 @@ TEST_F(FeatureCommands, KnnSaysWhatTrainingSaidAndReportsShowIt) {
   EXPECT_EQ(judged, evaluations_in(written("run/metrics.jsonl")));
   const Outcome report = run(1, "report " + run_folder());
   EXPECT_TRUE(report.says(", knn k=5")) << report.output;
+}
+
+TEST_F(FeatureCommands, ReportsShowThePicturesOfErrorsWhereTheDatasetIs) {
+  const Outcome there = run(1, "report " + run_folder() + out("gallery.html"));
+  EXPECT_EQ(there.exit_code, 0) << there.output;
+  EXPECT_NE(written("gallery.html").find("src=\"data:image/jpeg;base64,/9j/"), std::string::npos);
+
+  const fs::path config = fs::path(run_folder()) / "config.yaml";
+  const std::string before = read_file(config);
+  std::string elsewhere = before;
+  elsewhere.replace(elsewhere.find("data/nuclei"), 11, "data/moved");
+  write_file_atomically(config, elsewhere);
+  const Outcome moved = run(1, "report " + run_folder() + out("table.html"));
+  write_file_atomically(config, before);
+  EXPECT_EQ(moved.exit_code, 0) << moved.output;
+  EXPECT_EQ(written("table.html").find("image/jpeg"), std::string::npos);
+  EXPECT_NE(written("table.html").find("Images to look at"), std::string::npos);
 }
 
 TEST_F(FeatureCommands, ContextsJudgeFeaturesToo) {

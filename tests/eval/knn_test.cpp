@@ -8,10 +8,12 @@
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
+#include "cohort/data/dataset.h"
 
 #include "support/ranks.h"
 #include "support/small_model.h"
 #include "support/stored_rows.h"
+#include "support/tiny_dataset.h"
 
 namespace cohort::eval {
 namespace {
@@ -62,6 +64,105 @@ std::vector<double> shares_by_formula(const at::Tensor& bank, const std::vector<
   }
   for (double& share : shares) share /= all;
   return shares;
+}
+
+/// The tiny dataset's test split with a second context key.
+class TwoKeys {
+ public:
+  explicit TwoKeys(comm::Communicator& ranks) : folder_(ranks) {
+    data::Description description = testing::tiny_description();
+    description.contexts.push_back({"year", {"old", "new", "never"}});
+    std::vector<data::Row> rows = testing::tiny_rows();
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i].contexts.push_back(i % 3 == 0 ? 0 : 1);
+    const auto black = [](std::int64_t, std::span<std::byte> pixels) {
+      std::ranges::fill(pixels, std::byte{});
+    };
+    (void)data::write_dataset(folder_.path() / "two", description, rows, black, {}, ranks);
+  }
+  [[nodiscard]] data::Dataset dataset() const { return data::Dataset::open(folder_.path() / "two", "test"); }
+  [[nodiscard]] data::ColumnReader reader() const {
+    return {folder_.path() / "two", data::Description::read(folder_.path() / "two"), "test"};
+  }
+
+ private:
+  testing::SharedFolder folder_;
+};
+
+/// Of answers [N, classes], the accuracy of the images of one value.
+double accuracy_of(const at::Tensor& logits, const std::vector<std::int32_t>& labels,
+                   const std::vector<std::int32_t>& contexts, std::int32_t value) {
+  double right = 0, all = 0;
+  const at::Tensor answers = logits.argmax(1);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (contexts[i] != value) continue;
+    right += answers[static_cast<std::int64_t>(i)].item<std::int64_t>() == labels[i] ? 1 : 0;
+    all += 1;
+  }
+  return right / all;
+}
+
+/// `logits`: of all images.
+void expect_scores_by_two_keys(const Evaluation& evaluation, const data::Dataset& dataset,
+                               const at::Tensor& logits) {
+  EXPECT_EQ(evaluation.context_key, "year");
+  ASSERT_EQ(evaluation.card.contexts.size(), 2U);
+  for (const ScoredContexts& scored : evaluation.card.contexts) {
+    const std::vector<std::string>& values = dataset.description().context(scored.key).values;
+    EXPECT_EQ(scored.groups.size(), scored.key == "year" ? 2U : 4U);
+    for (const ScoredGroup& group : scored.groups) {
+      const auto value =
+          static_cast<std::int32_t>(std::find(values.begin(), values.end(), group.name) - values.begin());
+      EXPECT_DOUBLE_EQ(group.scores.front().value,
+                       accuracy_of(logits, dataset.labels("corner"), dataset.contexts(scored.key), value))
+          << scored.key << " " << group.name;
+    }
+  }
+}
+
+TEST(Knn, ScoresTheContextsOfSeveralKeys) {
+  comm::Communicator world = test::world();
+  const TwoKeys two(world);
+  const data::Dataset dataset = two.dataset();
+  data::ColumnReader reader = two.reader();
+  const at::Tensor values = testing::normal_values({testing::kTinyTest, kWidth});
+  const StoredRows features = testing::stored(values, world);
+  const std::vector<std::int32_t>& labels = dataset.labels("corner");
+  const KnnConfig knn{.neighbours = {3}, .leave_own_out = true};
+  EvalConfig keys;
+  keys.contexts = {"year", "site"};
+
+  const std::vector<Evaluation> found =
+      evaluate_by_neighbours({features, testing::labels_of(labels)}, features, dataset, reader,
+                             {"corner", "site"}, keys, knn, world);
+
+  ASSERT_EQ(found.size(), 1U);
+  expect_scores_by_two_keys(found[0], dataset, knn_logits(values, labels, values, 2, knn, world).front());
+  ASSERT_FALSE(found[0].card.cases.empty());
+  if (world.rank() == 0) {
+    const Case& first = found[0].card.cases.front();
+    EXPECT_EQ(first.id, dataset.id(first.row));
+  }
+  keys.contexts = {"month"};
+  EXPECT_THROW((void)evaluate_by_neighbours({features, testing::labels_of(labels)}, features, dataset, reader,
+                                            {"corner", "site"}, keys, knn, world),
+               UsageError);
+}
+
+TEST(EvaluateFeatures, ScoresTheContextsOfSeveralKeys) {
+  comm::Communicator world = test::world();
+  const TwoKeys two(world);
+  const data::Dataset dataset = two.dataset();
+  data::ColumnReader reader = two.reader();
+  const at::Tensor values = testing::normal_values({testing::kTinyTest, kWidth});
+  const StoredRows features = testing::stored(values, world);
+  const auto classify = [](const at::Tensor& rows) { return rows.narrow(1, 0, 2).contiguous(); };
+  EvalConfig keys;
+  keys.contexts = {"year", "site"};
+
+  const Evaluation found =
+      evaluate_features(features, classify, dataset, reader, {"corner", "site"}, keys, world);
+
+  expect_scores_by_two_keys(found, dataset, classify(values));
 }
 
 TEST(Knn, VotesAreThoseOfTheFormula) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "cohort/core/error.h"
@@ -257,6 +258,32 @@ TEST(Segmentation, ScoresAreThoseOfTheFormulas) {
   for (const double tolerance : {0.0, 1.0, 1.5}) {
     const Scorecard card = scored(masks, world, {.boundary_tolerance = tolerance});
     expect_scores(card, Direct(masks, all_images(masks)), 0, 4, false, tolerance);
+  }
+}
+
+TEST(Segmentation, TheImagesWithTheLowestDiceAreToBeLookedAt) {
+  comm::Communicator world = test::world();
+  Masks masks = masks_of(9, {6, 7}, 4);
+  for (const std::int64_t right : {2, 4})  // of image 4 nothing is known
+    masks.logits[right] = at::one_hot(masks.masks[right].to(at::kLong).clamp_max(3), 4).permute({2, 0, 1});
+  std::vector<std::pair<double, std::int64_t>> expected;
+  for (const std::int64_t i : {0, 1, 3, 5, 6, 7, 8}) {
+    const Direct direct(masks, {i});
+    expected.emplace_back(mean_over(0, 4, [&](std::int64_t c) { return direct.image_dice(c, false); }), i);
+  }
+  std::sort(expected.begin(), expected.end());
+  const Scorecard card = scored(masks, world);
+  ASSERT_EQ(card.cases.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const auto& [dice, row] = expected[i];
+    EXPECT_EQ(card.cases[i].row, row);
+    EXPECT_NEAR(card.cases[i].score, dice, 1e-12);
+    const Direct direct(masks, {row});
+    std::int64_t worst = 0;
+    for (std::int64_t c = 1; c < 4; ++c)
+      if (direct.image_dice(c, false) < direct.image_dice(worst, false)) worst = c;
+    EXPECT_EQ(card.cases[i].what,
+              fmt::format("Dice {:.3f}, least of {}", dice, masks.classes[static_cast<std::size_t>(worst)]));
   }
 }
 

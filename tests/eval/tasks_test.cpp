@@ -1,6 +1,7 @@
 // Tasks against direct formulas, on any number of ranks; against scikit-learn and scikit-image in
 // tests/python/tasks_test.py.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <numeric>
@@ -126,6 +127,46 @@ TEST(Tasks, OfMeasurementsMayBeComputedByHand) {
   EXPECT_EQ(card.worst()->name, "b");
 }
 
+TEST(Tasks, OfMeasurementsShowLargestErrorsAndPredictions) {
+  comm::Communicator world = test::world();
+  const Scorecard card = scored(measured(), world);
+  ASSERT_EQ(card.cases.size(), 2U) << "an image without errors is none";
+  EXPECT_EQ(card.cases[0].row, 2);
+  EXPECT_EQ(card.cases[0].score, 4.0);
+  EXPECT_EQ(card.cases[0].what, "second: 26, said to be 30");
+  EXPECT_EQ(card.cases[1].what, "first: 2, said to be 1");
+  using Points = std::vector<std::array<double, 2>>;
+  const std::vector<std::pair<std::string, Points>> expected{{"predicted", {{1, 4}, {2, 1}, {2, 2}}},
+                                                             {"residuals", {{1, 1}, {2, 0}, {4, -3}}},
+                                                             {"predicted", {{10, 10}, {26, 30}}},
+                                                             {"residuals", {{10, 0}, {30, -4}}}};
+  ASSERT_EQ(card.curves.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(card.curves[i].kind, expected[i].first);
+    EXPECT_EQ(card.curves[i].of, i < 2 ? "first" : "second");
+    EXPECT_EQ(card.curves[i].points, expected[i].second);
+  }
+}
+
+TEST(Tasks, OfManyMeasurementsDrawTheSameImagesOnAnyNumberOfRanks) {
+  comm::Communicator world = test::world();
+  comm::Communicator alone = world.split(world.rank(), "alone");
+  const at::Tensor rows = at::arange(1000, at::kFloat).reshape({1000, 1});
+  const TaskImages images{"regression", {{"values", rows + 0.5}}, rows, {}};
+  const Scorecard together = scored(images, world), single = scored(images, alone);
+  ASSERT_EQ(single.curves.size(), 2U);
+  ASSERT_EQ(single.curves[0].points.size(), Curve::kMostPoints);
+  double mean = 0;
+  for (const auto& [truth, said] : single.curves[0].points) {
+    EXPECT_EQ(said, truth + 0.5);
+    mean += truth / static_cast<double>(Curve::kMostPoints);
+  }
+  EXPECT_NEAR(mean, 499.5, 80) << "four standard errors of a sample of all images";
+  EXPECT_EQ(together.curves[0].points, single.curves[0].points);
+  ASSERT_EQ(together.cases.size(), single.cases.size());
+  for (std::size_t i = 0; i < single.cases.size(); ++i) EXPECT_EQ(together.cases[i].row, single.cases[i].row);
+}
+
 TEST(Tasks, OfFlagsMayBeComputedByHand) {
   comm::Communicator world = test::world();
   const Scorecard card = scored(flagged(), world);
@@ -230,13 +271,15 @@ TEST(ExtremeRows, AreTheLargestOfAllRanksTiesByRow) {
   comm::Communicator world = test::world();
   ExtremeRows rows;
   for (std::int64_t row = 999 - world.rank(); row >= 0; row -= world.size())
-    rows.add({static_cast<double>(row % 10), row, row + 1, 0});
+    rows.add({static_cast<double>(row % 10), row, row + 1, 0, 0.5 * static_cast<double>(row), -1.5});
   const std::vector<ExtremeRows::Entry> found = rows.finish(world);
   ASSERT_EQ(found.size(), ExtremeRows::kMost);
   for (std::size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(found[i].score, 9.0);
     EXPECT_EQ(found[i].row, static_cast<std::int64_t>(9 + 10 * i));
     EXPECT_EQ(found[i].label, found[i].row + 1);
+    EXPECT_EQ(found[i].truth, 0.5 * static_cast<double>(found[i].row));
+    EXPECT_EQ(found[i].said, -1.5);
   }
 }
 

@@ -52,11 +52,12 @@ Evaluation evaluate(nn::Encoder& model, const data::Dataset& dataset, data::Colu
                     const AskedToStop& asked_to_stop = {}, StoredRows* features = nullptr);
 
 /// Collective. Scores of a classifier of features, those of the images of `dataset`: `logits` gives [n,
-/// classes] f32 of [n, D]. Throws as evaluate().
+/// classes] f32 of [n, D]. `config`: which contexts are scored, and at which threshold. Throws as evaluate().
 Evaluation evaluate_features(const StoredRows& features,
                              const std::function<at::Tensor(const at::Tensor& features)>& logits,
                              const data::Dataset& dataset, data::ColumnReader& reader,
-                             const EvaluationColumns& columns, comm::Communicator& ranks);
+                             const EvaluationColumns& columns, const EvalConfig& config,
+                             comm::Communicator& ranks);
 
 /// A method's task, and where a split has what it needs.
 struct TaskColumns {
@@ -87,6 +88,11 @@ PartedLine evaluation_line(const Evaluation& evaluation);
 /// interval are left out where there are fewer. Nothing: there is none.
 std::string evaluation_table(const Evaluation& evaluation, bool all,
                              std::optional<std::size_t> columns = std::nullopt);
+
+/// The keys whose contexts are scored: those of eval.contexts, else the first one of `group_by`
+/// (sampler.group_by). Throws UsageError: `description` lacks one.
+std::vector<std::string> scored_context_keys(const EvalConfig& config, const std::string& group_by,
+                                             const data::Description& description);
 
 /// The context key that evaluation groups by: `group_by`, else the model's first key, else the dataset's
 /// first.

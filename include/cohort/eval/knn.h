@@ -39,11 +39,12 @@ void classify_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
 
 /// Collective. classify_by_neighbours() of the images of `dataset`, whose features are `queries` and whose
 /// columns `reader` reads, scored for each k; the classifier is "knn k=<k>", and says of what
-/// (classifier_of()). columns.label: a label, or a context. The scores of each k are counted beside the
-/// others': what scores need in memory and in TMPDIR is needed for each. Throws UsageError or DataError.
+/// (classifier_of()). columns.label: a label, or a context. `scored`: which contexts are scored, and at which
+/// threshold. The scores of each k are counted beside the others': what scores need in memory and in TMPDIR
+/// is needed for each. Throws UsageError or DataError.
 std::vector<Evaluation> evaluate_by_neighbours(const LabelledRows& bank, const StoredRows& queries,
                                                const data::Dataset& dataset, data::ColumnReader& reader,
-                                               const EvaluationColumns& columns, const KnnConfig& config,
-                                               comm::Communicator& ranks);
+                                               const EvaluationColumns& columns, const EvalConfig& scored,
+                                               const KnnConfig& config, comm::Communicator& ranks);
 
 }  // namespace cohort::eval

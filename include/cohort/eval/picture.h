@@ -39,6 +39,10 @@ std::string view_sheet(std::span<const at::Tensor> views, std::span<const at::Te
 std::string scattered_pictures(std::span<const at::Tensor> images, const at::Tensor& places,
                                const data::Description& description);
 
+/// JPEG of the image [C, H, W], or of the middle plane of the volume [C, D, H, W], f32 in stored units, with
+/// a larger side of 128 pixels at most; small ones are enlarged by a whole factor.
+std::string thumbnail(const at::Tensor& image, const data::Description& description);
+
 /// PNG of maps [h, w] f32 of values 0 … 1 beside each other, dark to bright, each cell a square of some
 /// pixels; white where a map is NaN.
 std::string tile_maps(std::span<const at::Tensor> maps);

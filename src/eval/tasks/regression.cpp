@@ -1,24 +1,29 @@
 // Measurements: mean absolute error, root of the mean squared error, and the coefficient of determination
 // (S. Wright, "Correlation and causation", 1921), each of a measurement and as the mean over measurements, as
 // scikit-learn's mean_absolute_error, root_mean_squared_error and r2_score have them. Values that are not
-// known are left out. A rank holds 430 bytes for each measurement of each context, and to 64 measurements
+// known are left out. Of up to kMostDrawn measurements the values of as many images as a curve has points are
+// kept, chosen by chance. A rank holds 430 bytes for each measurement of each context, and to 64 measurements
 // 430 kB of each for intervals.
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <boost/multiprecision/cpp_bin_float.hpp>
+#include <fmt/format.h>
 
 #include "cohort/core/error.h"
+#include "cohort/core/random.h"
 #include "cohort/eval/task.h"
 
 #include "eval/answers.h"
 #include "eval/exact_sum.h"
+#include "eval/extreme_rows.h"
 #include "eval/poisson_bootstrap.h"
 #include "eval/sum_over_ranks.h"
 #include "eval/tasks/score_values.h"
@@ -101,6 +106,26 @@ std::vector<ScoreName> regression_names(const TaskConfig& /*config*/) {
   return {{"mae", false}, {"rmse", false}, {"r2", true}};
 }
 
+/// By which images are drawn for curves: the same for all measurements of an image.
+double chance_of(std::int64_t row) {
+  return RandomStream({.purpose = Purpose::bootstrap, .time = 1, .sample = row}).uniform(0.0, 1.0);
+}
+
+/// Predicted against true values, and what is missing to the true ones. `drawn` are images.
+void add_prediction_curves(const std::string& name, const std::vector<ExtremeRows::Entry>& drawn,
+                           std::vector<Curve>& curves) {
+  Curve predicted{"predicted", name, "true", "predicted", {}},
+      residuals{"residuals", name, "predicted", "true − predicted", {}};
+  for (const ExtremeRows::Entry& entry : drawn) {
+    predicted.points.push_back({entry.truth, entry.said});
+    residuals.points.push_back({entry.said, entry.truth - entry.said});
+  }
+  for (Curve* curve : {&predicted, &residuals}) {
+    std::sort(curve->points.begin(), curve->points.end());
+    curves.push_back(std::move(*curve));
+  }
+}
+
 class Regression final : public Task {
  public:
   explicit Regression(TaskInput input)
@@ -108,16 +133,18 @@ class Regression final : public Task {
         measurements_(static_cast<std::size_t>(input_.target.shape.front())),
         columns_(measurements_ == 1 ? 1 : measurements_ + 1),
         sums_((1 + input_.contexts.values.size()) * columns_ * kRegressionSums),
-        bootstrap_(measurements_ <= kMostResampled ? measurements_ * kRegressionSums : 0) {}
+        bootstrap_(measurements_ <= kMostResampled ? measurements_ * kRegressionSums : 0),
+        drawn_(std::min(measurements_, kMostDrawn), ExtremeRows(Curve::kMostPoints)) {}
 
   void add(const AnsweredImages& images) override;
   Scorecard finish(comm::Communicator& ranks) override;
 
  private:
-  static constexpr std::size_t kMostResampled = 64;  // measurements
+  static constexpr std::size_t kMostResampled = 64, kMostDrawn = 8;  // measurements
 
   void add_image(std::int64_t row, std::span<const float> answers, std::span<const float> targets,
                  std::span<const std::int32_t> contexts);
+  void keep_values(std::int64_t row, std::span<const float> answers, std::span<const float> targets);
   void add_terms(std::size_t column, const MeasurementTerms& terms, std::span<const std::int32_t> contexts);
   [[nodiscard]] MeasurementSums sums_of(std::size_t group, std::size_t column) const {
     return MeasurementSums(sums_.data() + (group * columns_ + column) * kRegressionSums, kRegressionSums);
@@ -125,12 +152,16 @@ class Regression final : public Task {
   [[nodiscard]] std::vector<RegressionScores> scores_of(std::size_t group) const;
   [[nodiscard]] ScoredGroup scored_context(std::size_t context) const;
   void add_intervals(Scorecard& card) const;
+  void add_curves(Scorecard& card, comm::Communicator& ranks);
+  [[nodiscard]] std::vector<Case> cases(comm::Communicator& ranks);
 
   TaskInput input_;
   /// Sums of measurements, of several also of the mean absolute error of an image as if it were one more.
   std::size_t measurements_, columns_;
   std::vector<ExactSum> sums_;  // [1 + contexts, columns, kRegressionSums], of all images first
   PoissonBootstrap bootstrap_;
+  std::vector<ExtremeRows> drawn_;  // for curves, of each measurement
+  ExtremeRows errors_;
   bool finite_ = true;
 };
 
@@ -161,6 +192,21 @@ void Regression::add_image(std::int64_t row, std::span<const float> answers, std
   if (measurements_ <= kMostResampled) bootstrap_.add(row, terms);
 }
 
+/// Of an image the measurement with the largest error may be a case.
+void Regression::keep_values(std::int64_t row, std::span<const float> answers,
+                             std::span<const float> targets) {
+  const double chance = chance_of(row);
+  std::optional<ExtremeRows::Entry> worst;
+  for (std::size_t i = 0; i < measurements_; ++i) {
+    if (std::isnan(targets[i])) continue;
+    const double truth = targets[i], said = answers[i], error = std::abs(said - truth);
+    const auto number = static_cast<std::int64_t>(i);
+    if (i < drawn_.size()) drawn_[i].add({chance, row, number, 0, truth, said});
+    if (!worst || error > worst->score) worst = {error, row, number, 0, truth, said};
+  }
+  if (worst && worst->score > 0) errors_.add(*worst);
+}
+
 void Regression::add(const AnsweredImages& images) {
   const auto count = static_cast<std::int64_t>(images.rows.size()),
              width = static_cast<std::int64_t>(measurements_);
@@ -175,6 +221,7 @@ void Regression::add(const AnsweredImages& images) {
       return std::span(values.const_data_ptr<float>() + i * measurements_, measurements_);
     };
     add_image(images.rows[i], row_of(answers), row_of(targets), contexts_of(images, input_.contexts, i));
+    keep_values(images.rows[i], row_of(answers), row_of(targets));
   }
 }
 
@@ -215,6 +262,26 @@ void Regression::add_intervals(Scorecard& card) const {
   for (std::size_t i = 0; i < measurements_; ++i) put_intervals(by_measurement[i], card.classes[i].scores);
 }
 
+/// Collective.
+void Regression::add_curves(Scorecard& card, comm::Communicator& ranks) {
+  for (std::size_t i = 0; i < drawn_.size(); ++i) {
+    const std::vector<ExtremeRows::Entry> drawn = drawn_[i].finish(ranks);
+    if (!drawn.empty()) add_prediction_curves(card.classes[i].name, drawn, card.curves);
+  }
+}
+
+/// Collective.
+std::vector<Case> Regression::cases(comm::Communicator& ranks) {
+  std::vector<Case> cases;
+  for (const ExtremeRows::Entry& error : errors_.finish(ranks)) {
+    cases.push_back({error.row, error.score,
+                     fmt::format("{}: {:.4g}, said to be {:.4g}",
+                                 name_or_number(input_.classes, static_cast<std::size_t>(error.label)),
+                                 error.truth, error.said)});
+  }
+  return cases;
+}
+
 Scorecard Regression::finish(comm::Communicator& ranks) {
   sum_over_ranks(sums_, ranks);
   bootstrap_.add_up(ranks);
@@ -228,6 +295,8 @@ Scorecard Regression::finish(comm::Communicator& ranks) {
     card.classes.push_back(
         {name_or_number(input_.classes, i), known_ones(sums_of(0, i)), named_regression_scores(scores[i])});
   if (measurements_ <= kMostResampled) add_intervals(card);
+  add_curves(card, ranks);
+  card.cases = cases(ranks);
   return card;
 }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -13,9 +12,11 @@
 #include "cohort/eval/task.h"
 
 #include "eval/answers.h"
+#include "eval/extreme_rows.h"
 #include "eval/pixels.h"
 #include "eval/poisson_bootstrap.h"
 #include "eval/sum_over_ranks.h"
+#include "eval/tasks/pixel_sums.h"
 
 // A class of every pixel of images [H, W] or volumes [D, H, W]. Dice, IoU, precision and recall are of the
 // pixels of all images together: the mean over the classes that occur or are answered (precision: that are
@@ -26,74 +27,6 @@
 // NaN, and take no part in means.
 namespace cohort::eval {
 namespace {
-
-constexpr double kNoScore = std::numeric_limits<double>::quiet_NaN();
-
-/// What is summed up over images, for every class.
-enum Term : std::size_t {
-  kBoth,
-  kAnswered,
-  kLabelled,
-  kImageDice,
-  kPositiveDice,  // of images in which the class occurs
-  kPositive,      // these images
-  kBoundary,      // F of boundaries
-  kBoundaries,    // images that have them
-  kTerms
-};
-
-double pixel_ratio(double part, double whole) {
-  return whole > 0 ? part / whole : kNoScore;
-}
-
-/// Sums [classes, kTerms] and the number of images.
-class PixelSums {
- public:
-  PixelSums(std::span<const double> values, std::size_t first_class) : values_(values), first_(first_class) {}
-
-  [[nodiscard]] double of(std::size_t c, Term term) const { return values_[c * kTerms + term]; }
-  [[nodiscard]] double images() const { return values_.back(); }
-  [[nodiscard]] std::size_t classes() const { return values_.size() / kTerms; }
-
-  [[nodiscard]] double dice(std::size_t c) const { return pixels(c).dice(); }
-  [[nodiscard]] double iou(std::size_t c) const { return pixels(c).iou(); }
-  [[nodiscard]] double precision(std::size_t c) const { return pixels(c).precision(); }
-  [[nodiscard]] double recall(std::size_t c) const { return pixels(c).recall(); }
-  [[nodiscard]] double image_dice(std::size_t c) const { return pixel_ratio(of(c, kImageDice), images()); }
-  [[nodiscard]] double positive_image_dice(std::size_t c) const {
-    return pixel_ratio(of(c, kPositiveDice), of(c, kPositive));
-  }
-  [[nodiscard]] double boundary(std::size_t c) const {
-    return pixel_ratio(of(c, kBoundary), of(c, kBoundaries));
-  }
-  [[nodiscard]] double pixel_accuracy() const {
-    double right = 0, all = 0;
-    for (std::size_t c = 0; c < classes(); ++c) {
-      right += of(c, kBoth);
-      all += of(c, kLabelled);
-    }
-    return pixel_ratio(right, all);
-  }
-  /// Over the classes that are scored and have one.
-  [[nodiscard]] double mean(double (PixelSums::*score)(std::size_t) const) const {
-    double sum = 0, count = 0;
-    for (std::size_t c = first_; c < classes(); ++c) {
-      const double value = (this->*score)(c);
-      if (std::isnan(value)) continue;
-      sum += value;
-      count += 1;
-    }
-    return pixel_ratio(sum, count);
-  }
-
- private:
-  [[nodiscard]] ClassPixels pixels(std::size_t c) const {
-    return {std::llround(of(c, kBoth)), std::llround(of(c, kAnswered)), std::llround(of(c, kLabelled))};
-  }
-
-  std::span<const double> values_;
-  std::size_t first_;
-};
 
 /// A score of a class, whose mean is one of all.
 struct ClassScore {
@@ -155,6 +88,7 @@ class Segmentation final : public Task {
  private:
   at::Tensor answered_classes(const at::Tensor& logits) const;
   at::Tensor labelled_classes(const AnsweredImages& images) const;
+  void keep_if_bad(std::int64_t row, double dice, std::span<const ClassPixels> counts);
   void count_image(std::int64_t row, std::span<const std::int32_t> contexts, const PixelClasses& pixels,
                    std::int64_t width, bool is_volume);
   double put_class(std::size_t c, const ClassPixels& pixels, std::span<double> terms) const;
@@ -163,6 +97,7 @@ class Segmentation final : public Task {
   std::vector<ScoredContexts> scored_contexts(comm::Communicator& ranks);
   [[nodiscard]] ScoredGroup context_score(const std::string& name, const PixelContext& context) const;
   [[nodiscard]] ScoredGroup class_score(const PixelSums& sums, std::size_t c) const;
+  [[nodiscard]] std::vector<Case> cases(comm::Communicator& ranks);
   [[nodiscard]] std::vector<Score> scores_of_all(const PixelSums& sums) const;
   /// `of`: the score of sums.
   template <class Of>
@@ -180,6 +115,7 @@ class Segmentation final : public Task {
   std::vector<ExactSum> sums_;
   PoissonBootstrap bootstrap_;
   std::vector<PixelContext> contexts_;
+  ExtremeRows worst_;  // by what their Dice lacks
   bool finite_ = true;
 };
 
@@ -230,9 +166,14 @@ void Segmentation::add(const AnsweredImages& images) {
                 labelled.size(-1), labelled.dim() > 3);
 }
 
+/// An image's Dice of a class; 1 where it neither occurs nor is answered.
+double image_dice_of(const ClassPixels& pixels) {
+  return pixels.answered + pixels.labelled == 0 ? 1.0 : pixels.dice();
+}
+
 /// Returns the image's Dice.
 double Segmentation::put_class(std::size_t c, const ClassPixels& pixels, std::span<double> terms) const {
-  const double dice = pixels.answered + pixels.labelled == 0 ? 1.0 : pixels.dice();
+  const double dice = image_dice_of(pixels);
   terms[kBoth] = static_cast<double>(pixels.both);
   terms[kAnswered] = static_cast<double>(pixels.answered);
   terms[kLabelled] = static_cast<double>(pixels.labelled);
@@ -250,6 +191,15 @@ void Segmentation::put_boundaries(std::span<const double> scores, std::span<doub
   }
 }
 
+/// `dice`: of the image. An image without errors is no case.
+void Segmentation::keep_if_bad(std::int64_t row, double dice, std::span<const ClassPixels> counts) {
+  const auto scored = counts.subspan(first_);
+  const auto worst = std::min_element(
+      scored.begin(), scored.end(),
+      [](const ClassPixels& a, const ClassPixels& b) { return image_dice_of(a) < image_dice_of(b); });
+  if (image_dice_of(*worst) < 1) worst_.add({-dice, row, worst - counts.begin()});
+}
+
 void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> contexts,
                                const PixelClasses& pixels, std::int64_t width, bool is_volume) {
   const auto classes = static_cast<std::int64_t>(classes_);
@@ -264,6 +214,7 @@ void Segmentation::count_image(std::int64_t row, std::span<const std::int32_t> c
   terms.back() = 1;
   for (std::size_t i = 0; i < terms.size(); ++i) sums_[i].add(terms[i]);
   bootstrap_.add(row, terms);
+  keep_if_bad(row, dice, counts);
   for (const std::int32_t value : contexts) contexts_.at(static_cast<std::size_t>(value)).add(dice, counts);
 }
 
@@ -344,6 +295,17 @@ std::vector<ScoredContexts> Segmentation::scored_contexts(comm::Communicator& ra
   return scored;
 }
 
+/// Collective.
+std::vector<Case> Segmentation::cases(comm::Communicator& ranks) {
+  std::vector<Case> cases;
+  for (const ExtremeRows::Entry& entry : worst_.finish(ranks)) {
+    std::string what = fmt::format("Dice {:.3f}", -entry.score);
+    if (classes_ > 2) what += ", least of " + input_.classes[static_cast<std::size_t>(entry.label)];
+    cases.push_back({entry.row, -entry.score, std::move(what)});
+  }
+  return cases;
+}
+
 Scorecard Segmentation::finish(comm::Communicator& ranks) {
   comm::together(ranks, [&] {
     if (!finite_) refuse_infinite_answers();
@@ -362,6 +324,7 @@ Scorecard Segmentation::finish(comm::Communicator& ranks) {
   card.all = scores_of_all(sums);
   for (std::size_t c = 0; c < classes_; ++c) card.classes.push_back(class_score(sums, c));
   card.contexts = scored_contexts(ranks);
+  card.cases = cases(ranks);
   return card;
 }
 
