@@ -6,6 +6,8 @@
 
 #include "cohort/core/text.h"
 
+#include "data_prep/published_folds.h"
+
 namespace cohort::data_prep {
 namespace {
 
@@ -111,7 +113,8 @@ data::PackedIndices divided(const Splits& splits, const std::vector<bool>& is_di
     images.chosen.push_back(is_divided[static_cast<std::size_t>(splits.of_image[i])]);
   if (!options.stratify.empty()) stratify(images, options.stratify, plan);
   if (!options.group_by.empty()) group(images, options.group_by, source, plan);
-  return divide(images, parts, options.seed);
+  return options.scikit_learn ? scikit_learn_folds(images, std::ssize(parts))
+                              : divide(images, parts, options.seed);
 }
 
 /// One fold of what was train becomes the split `test`.

@@ -89,17 +89,6 @@ std::size_t neediest(std::size_t parts, const EmptyParts& empty, std::int64_t le
                     "divide into fewer splits, take small classes together, or leave out --stratify"});
 }
 
-/// The class of an image from 0; images without one are a class behind the others.
-std::size_t class_of(const Divisible& images, std::int64_t image) {
-  if (images.classes.size() == 0) return 0;
-  const std::int32_t value = images.classes[image];
-  return value < 0 ? images.class_names.size() : static_cast<std::size_t>(value);
-}
-
-std::size_t class_count(const Divisible& images) {
-  return images.classes.size() == 0 ? 1 : images.class_names.size() + 1;
-}
-
 /// `counts`: of each class, how many images or groups it has.
 void check_classes(const Divisible& images, const std::vector<std::int64_t>& counts, const char* unit,
                    std::span<const Part> parts) {
@@ -132,7 +121,7 @@ std::vector<std::uint64_t> drawn_images(const Divisible& images, std::int64_t co
   });
   const auto image_of = [&](std::uint64_t number) { return static_cast<std::int64_t>(number & kImage); };
   std::sort(drawn.begin(), drawn.end(), [&](std::uint64_t a, std::uint64_t b) {
-    const std::size_t left = class_of(images, image_of(a)), right = class_of(images, image_of(b));
+    const std::size_t left = images.class_of(image_of(a)), right = images.class_of(image_of(b));
     if (left != right) return left < right;
     if (((a ^ b) & ~kImage) != 0) return a < b;
     const std::string_view id = images.ids[image_of(a)], other = images.ids[image_of(b)];
@@ -144,8 +133,8 @@ std::vector<std::uint64_t> drawn_images(const Divisible& images, std::int64_t co
 }
 
 data::PackedIndices divide_images(const Divisible& images, std::span<const Part> parts, std::uint64_t seed) {
-  std::vector<std::int64_t> counts(class_count(images), 0);
-  for_chosen(images, [&](std::int64_t i) { ++counts[class_of(images, i)]; });
+  std::vector<std::int64_t> counts(images.class_count(), 0);
+  for_chosen(images, [&](std::int64_t i) { ++counts[images.class_of(i)]; });
   const std::int64_t chosen = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
   if (chosen < std::ssize(parts)) refuse_few(fmt::format("there are {} images", chosen), std::ssize(parts));
   check_classes(images, counts, "images", parts);
@@ -154,7 +143,7 @@ data::PackedIndices divide_images(const Divisible& images, std::span<const Part>
   Shares shares(parts);
   const std::vector<std::uint64_t> drawn = drawn_images(images, chosen, seed);
   for (std::size_t first = 0; first < drawn.size();) {
-    const std::int64_t count = counts[class_of(images, static_cast<std::int64_t>(drawn[first]))];
+    const std::int64_t count = counts[images.class_of(static_cast<std::int64_t>(drawn[first]))];
     shares.expect(count);
     EmptyParts empty(parts.size());
     for (std::int64_t left = count; left > 0; --left) {
@@ -205,7 +194,7 @@ std::vector<std::size_t> drawn_groups(const Divisible& images, const GroupLists&
 std::map<std::size_t, std::int64_t> images_by_class(const Divisible& images,
                                                     std::span<const std::int64_t> list) {
   std::map<std::size_t, std::int64_t> counts;
-  for (const std::int64_t image : list) ++counts[class_of(images, image)];
+  for (const std::int64_t image : list) ++counts[images.class_of(image)];
   return counts;
 }
 
@@ -215,8 +204,8 @@ struct ClassCounts {
 };
 
 ClassCounts count_classes(const Divisible& images, const GroupLists& lists) {
-  ClassCounts counts{std::vector<std::int64_t>(class_count(images), 0),
-                     std::vector<std::int64_t>(class_count(images), 0)};
+  ClassCounts counts{std::vector<std::int64_t>(images.class_count(), 0),
+                     std::vector<std::int64_t>(images.class_count(), 0)};
   for (std::size_t g = 0; g < images.group_names.size(); ++g) {
     for (const auto& [c, count] : images_by_class(images, lists.of(g))) {
       counts.images[c] += count;
@@ -291,6 +280,10 @@ void DivisionOptions::add_to(CLI::App& command) {
                   "of --fractions and --folds: images of one value of this context key, or column of the "
                   "table, are in one split")
       ->type_name("KEY");
+  command.add_flag(
+      "--scikit-learn", scikit_learn,
+      "of --folds with --stratify: the folds of scikit-learn's StratifiedKFold or StratifiedGroupKFold "
+      "without shuffling, by the order of the images");
   command.add_option("--seed", seed, "of --fractions and --folds: another seed, other splits")
       ->capture_default_str();
 }
@@ -299,6 +292,9 @@ void DivisionOptions::check() const {
   if (!divides() && !(stratify.empty() && group_by.empty()))
     throw UsageError(
         {"there is nothing to stratify or to group", "--stratify, --group-by", "add --fractions or --folds"});
+  if (scikit_learn && (folds == 0 || stratify.empty()))
+    throw UsageError({"scikit-learn's rule is one of folds with classes", "--scikit-learn",
+                      "add --folds and --stratify, or leave it out"});
   if (folds > 0 && !fold)
     throw UsageError({"which fold is the test split is not said", "--folds",
                       fmt::format("add --fold 0; one dataset for each of 0 … {} makes them all", folds - 1)});

@@ -18,6 +18,7 @@ struct DivisionOptions {
   std::optional<std::int64_t> fold;  ///< that is to be `test`, 0 … folds-1; the rest is train
   std::string stratify;              ///< label whose classes every split has in the same ratio; empty: none
   std::string group_by;              ///< context key or column whose values are not divided; empty: none
+  bool scikit_learn = false;         ///< folds as published_folds.h has them, which no seed changes
   std::uint64_t seed = 0;
 
   void add_to(CLI::App& command);
@@ -46,6 +47,13 @@ struct Divisible {
   data::PackedIndices groups{};  ///< index into group_names
   std::vector<std::string> group_names{};
 
+  /// From 0; images without a class are one behind the others.
+  [[nodiscard]] std::size_t class_of(std::int64_t image) const {
+    if (classes.size() == 0) return 0;
+    const std::int32_t value = classes[image];
+    return value < 0 ? class_names.size() : static_cast<std::size_t>(value);
+  }
+  [[nodiscard]] std::size_t class_count() const { return classes.size() == 0 ? 1 : class_names.size() + 1; }
   [[nodiscard]] bool is_chosen(std::int64_t image) const {
     return chosen.empty() || chosen[static_cast<std::size_t>(image)];
   }

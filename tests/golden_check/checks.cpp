@@ -39,6 +39,7 @@ const std::map<std::string, Check>& checks() {
       {"small_data.byol", check_byol},
       {"small_data.contrast_scopes", check_contrast_scopes},
       {"small_data.deit_mini", check_deit},
+      {"small_data.folds", check_folds},
       {"small_data.metrics", check_metrics},
       {"small_data.pos_resize", check_pos_resize},
       {"small_data.resnet", check_resnet},

@@ -72,6 +72,7 @@ void check_deit(Comparison& file);
 void check_pos_resize(Comparison& file);
 
 // studies.cpp
+void check_folds(Comparison& file);
 void check_runs_interval(Comparison& file);
 void check_schedules(Comparison& file);
 
