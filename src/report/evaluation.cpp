@@ -57,6 +57,11 @@ std::vector<Score> scores_of_keys(const Line& line) {
   return scores;
 }
 
+/// Scores of classification that describe images and answers: more of them is neither better nor worse.
+bool is_description(const Score& score) {
+  return score.name == "confidence" || score.name == "majority";
+}
+
 /// Whether `a` is worse by its first score.
 bool group_is_worse(const Group& a, const Group& b) {
   const Score &first = a.scores.front(), &second = b.scores.front();
@@ -128,6 +133,7 @@ Evaluation read_evaluation(const Line& line) {
   if (line.has("classifier")) evaluation.split.name += ", " + line.text("classifier");
   evaluation.images = line.count("images");
   evaluation.scores = line.has("scores") ? read_scores(line) : scores_of_keys(line);
+  if (evaluation.split.task == "classification") std::erase_if(evaluation.scores, is_description);
   if (line.has("majority")) evaluation.majority = line.number("majority");
   if (line.has("contexts")) add_contexts(evaluation, line.text_if_there("context_key"), accuracies(line));
   for (const Line& by : line.list_if_there("contexts_by"))

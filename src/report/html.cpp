@@ -142,13 +142,15 @@ struct StepKey {
 };
 
 std::span<const StepKey> known_keys() {
-  static const std::array<StepKey, 6> kKeys{{
+  static const std::array<StepKey, 8> kKeys{{
       {"loss", {"training loss", "", false, false}, true},
       {"lr", {"learning rate", "", true, false}, false},
       {"images_per_second", {"throughput", "images/s, all ranks", true, false}, true},
       {"grad_norm", {"gradient norm", "", true, false}, true},
       {"data_wait", {"waiting for data", "of the step's time", true, true}, true},
       {"comm_wait", {"waiting for communication", "of the step's time", true, true}, true},
+      {"read_seconds", {"reading", "s a step, beside training", true, false}, true},
+      {"view_seconds", {"making views", "s a step, beside training", true, false}, true},
   }};
   return kKeys;
 }

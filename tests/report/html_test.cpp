@@ -58,6 +58,21 @@ TEST(Html, ShowsScoresCurvesContextsAndConfiguration) {
   EXPECT_NE(html.find("keys: [module]  # from x"), std::string::npos);
 }
 
+TEST(Html, TimesOfTheLoaderHaveTitles) {
+  const TemporaryFolder folder;
+  std::string metrics;
+  for (int step = 0; step < 3; ++step) {
+    std::string line = step_line(step, 0.7);
+    metrics += line.insert(line.rfind('}'), R"(,"read_seconds":0.01,"view_seconds":0.02)");
+  }
+
+  const std::string html = html_of(folder, {write_run(folder, "run", metrics)});
+
+  for (const char* title : {">reading<", ">making views<"})
+    EXPECT_NE(html.find(title), std::string::npos) << title;
+  EXPECT_EQ(html.find("_seconds"), std::string::npos);
+}
+
 TEST(Html, NeedsNothingFromElsewhere) {
   const TemporaryFolder folder;
 

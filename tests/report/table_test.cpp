@@ -64,6 +64,23 @@ TEST(Table, EqualValuesAreBothBest) {
   EXPECT_NE(text.find("│ b   │ 1,650  │    80.0 %* │"), std::string::npos) << text;
 }
 
+TEST(Table, WhatDescribesAnswersIsNotCompared) {
+  const TemporaryFolder folder;
+  const auto line = [](double confidence) {
+    return fmt::format(
+        R"({{"kind":"evaluation","step":1,"split":"test","images":9,"majority":0.75,"scores":[)"
+        R"({{"name":"accuracy","value":0.5,"better":"higher"}},{{"name":"sensitivity","value":0.25,"better":"higher"}},)"
+        R"({{"name":"confidence","value":{},"better":"higher"}},{{"name":"majority","value":0.75,"better":"higher"}}]}})"
+        "\n",
+        confidence);
+  };
+
+  const std::string text = table(Paths{write_run(folder, "a", line(0.5)), write_run(folder, "b", line(1))});
+
+  EXPECT_NE(text.find("│ a   │     9  │    50.0 %* │        0.250* │  75.0 %  │"), std::string::npos) << text;
+  for (const char* name : {"confidence", "majority ↑"}) EXPECT_EQ(text.find(name), std::string::npos) << text;
+}
+
 TEST(Table, EachTaskHasItsOwnAndOfSomeScoresTheLowestIsBest) {
   const TemporaryFolder folder;
   const auto restored = [](const char* psnr, double distance) {
