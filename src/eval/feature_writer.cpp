@@ -45,6 +45,7 @@ using Bytes = std::span<const std::byte>;
 constexpr std::int64_t kRows = 8192;                       // of a column, written together
 constexpr std::size_t kPiece = std::size_t{16} << 20;      // of one transfer: MPI-IO counts bytes in an int
 constexpr std::size_t kUnsynced = std::size_t{256} << 20;  // that a kill may cost
+constexpr std::size_t kWaiting = std::size_t{16} << 20;    // in the page cache, before the disk begins
 constexpr std::chrono::seconds kBetweenSyncs{1};
 
 // MPI-IO does not hand the system's reason on; it prints it.
@@ -135,7 +136,7 @@ struct FeatureWriter::Impl {
   std::vector<Written> written;
   std::vector<std::int64_t> unmarked;
   std::int64_t marked = 0;  // passes, by this rank
-  std::size_t unsynced = 0;
+  std::size_t unsynced = 0, waiting = 0;
   std::chrono::steady_clock::time_point last_sync = std::chrono::steady_clock::now();
 
   [[nodiscard]] std::string find_or_make(const data::Dataset& dataset, const FeatureContents& contents,
@@ -227,9 +228,14 @@ void FeatureWriter::Impl::put(std::uint64_t offset, Bytes bytes) {
     written.push_back({offset, piece.size(), checksum(piece)});
     offset += piece.size();
     unsynced += piece.size();
+    waiting += piece.size();
     bytes = bytes.subspan(piece.size());
   }
-  if (unsynced >= kUnsynced) sync();
+  if (unsynced >= kUnsynced) return sync();
+  if (waiting < kWaiting) return;
+  waiting = 0;
+  ::sync_file_range(own.get(), 0, 0,
+                    SYNC_FILE_RANGE_WRITE);  // a hint: the disk works while this rank goes on
 }
 
 /// `values` [n, …] of the rows `rows_of` [n], of which neighbours lie in one piece.
@@ -299,7 +305,7 @@ void FeatureWriter::Impl::sync() {
   marked += std::ssize(unmarked);
   written.clear();
   unmarked.clear();
-  unsynced = 0;
+  unsynced = waiting = 0;
   last_sync = std::chrono::steady_clock::now();
 }
 
