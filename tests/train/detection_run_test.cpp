@@ -88,7 +88,7 @@ class DetectionRun : public ::testing::Test {
     config.sampler.repeats = 2;
     config.model.dropout = 0;
     config.augment.whole.flip_horizontal = false;
-    config.optimizer.lr = 1e-2;
+    config.optimizer.lr = 5e-3;
     config.train.max_steps = steps;
     config.checkpoint = {.every_steps = steps, .keep_last = 1, .best_by = "test/ap50"};
     config.eval.every_epochs = 20;
