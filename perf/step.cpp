@@ -12,22 +12,18 @@
 #include <fmt/format.h>
 
 #include "cohort/core/text.h"
-#include "cohort/nn/vit.h"
-#include "cohort/train/model.h"
 #include "cohort/train/trainer.h"
 
 #include "allocations.h"
 #include "commands.h"
 #include "device.h"
-#include "model_cost.h"
-#include "plan/workload.h"
+#include "plan/prediction.h"
 #include "product_rate.h"
 #include "scratch.h"
 #include "statistics.h"
 #include "step_options.h"
 #include "synthetic.h"
 #include "train/step_totals.h"
-#include "train/training_views.h"
 
 namespace cohort::perf {
 namespace {
@@ -109,21 +105,11 @@ train::RunConfig measured_config(const StepOptions& options) {
   return config;
 }
 
-/// Collective. FLOP of a step of all ranks that the model needs (model_cost.h); nothing for an encoder or a
-/// method whose cost has no formula.
-std::optional<double> flops_of_step(const train::RunConfig& config, const nn::Encoder& encoder,
-                                    comm::Communicator& ranks) {
-  const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
-  if (transformer == nullptr) return std::nullopt;
-  const auto description =
-      data::with_channels(data::Description::read(config.data.path, ranks), config.data.channels);
-  const auto head = dino_head_of(*train::build_method(config, description, {}));
-  if (!has_formula(config, head)) return std::nullopt;
-  return model_flops({.model = transformer->shape(),
-                      .head = head,
-                      .views = train::training_views(config, description, 0)->shapes(),
-                      .images = config.sampler.groups_per_step * config.sampler.images_per_group,
-                      .cls_alone = config.model.pooling == nn::Pooling::cls});
+/// FLOP of a step of all ranks that the model needs.
+double flops_of_step(const train::RunConfig& config) {
+  const Workload workload = make_workload(config, {});
+  const std::int64_t images = workload.global_images();
+  return model_flops(workload, images);
 }
 
 /// [ranks, steps, 2, stages]: busy and waiting, on every rank.
@@ -155,7 +141,7 @@ struct Measured {
   std::array<double, kStages> memory{};  ///< MiB, largest rank
   double checkpoint = 0;                 ///< ms, slowest rank
   double resident = 0;                   ///< MiB at its peak, largest rank
-  std::optional<double> flops;           ///< of a step, of all ranks; nothing: there is no formula
+  double flops = 0;                      ///< of a step, of all ranks
   double peak = 0;                       ///< a second, of all ranks
   std::string device;                    ///< "cpu", "cuda"
 
@@ -178,8 +164,8 @@ Measured run(const StepOptions& options, const train::RunConfig& config, at::Dev
   {
     train::Trainer trainer(config, ranks, true, &recorder);
     static_cast<void>(trainer.run());
-    measured.flops = flops_of_step(config, trainer.model(), ranks);
   }
+  comm::together(ranks, [&] { measured.flops = flops_of_step(config); });
   measured.device = c10::DeviceTypeName(device.type(), /*lower_case=*/true);
   measured.times = gathered(recorder.steps(), ranks);
   for (std::size_t stage = 0; stage < kStages; ++stage) {
@@ -249,14 +235,12 @@ void add_summary(Results& results, const StepOptions& options, const train::RunC
   const double exposed = median(mean_of_ranks(measured.waiting()));
   const std::int64_t images = config.sampler.groups_per_step * config.sampler.images_per_group;
   const auto count = static_cast<double>(images);
-  const auto of_flops = [&](double factor) {
-    return measured.flops ? Cell(*measured.flops * factor) : Cell();
-  };
-  table.add({options.config, std::int64_t{ranks}, measured.device,
-             std::string(config::enum_name(config.precision)), images, step, count / seconds,
-             of_flops(1e-9 / count), of_flops(1e-12 / seconds), measured.peak * 1e-12,
-             of_flops(100 / seconds / measured.peak), 100 * exposed / step, exposed, measured.resident},
-            steps);
+  const double flops = measured.flops;
+  table.add(
+      {options.config, std::int64_t{ranks}, measured.device, std::string(config::enum_name(config.precision)),
+       images, step, count / seconds, flops * 1e-9 / count, flops * 1e-12 / seconds, measured.peak * 1e-12,
+       flops * 100 / seconds / measured.peak, 100 * exposed / step, exposed, measured.resident},
+      steps);
 }
 
 /// Collective. Training steps of a configuration, by the same code as cohort train: time and memory by stage,

@@ -94,14 +94,14 @@ class Calibration {
     return 2 * 6 * kBlockRows * kBlockWidth * kHidden / time;
   }
 
-  /// FLOP/s of attention in fp32, forward and backward as perf/model_cost.h counts them.
+  /// FLOP/s of attention in fp32, forward and backward as perf/plan/operators.h counts them.
   double attention() {
     const at::Tensor qkv = at::randn({kImages, kTokens, 3 * kBlockWidth}).requires_grad_();
     const double time = median([&] { nn::attention(qkv, kHeads, kTokens).sum().backward(); });
     return 14 * kBlockRows * kTokens * kBlockWidth / time;
   }
 
-  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/model_cost.h counts them: operations
+  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/plan/operators.h counts them: operators
   /// of their own, of which the network's kernels do the first and the last in one pass.
   double streams() {
     const at::Tensor narrow = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),
@@ -115,7 +115,7 @@ class Calibration {
       torch::autograd::backward({in.sum, in.normalised}, {narrow_gradient, narrow_gradient});
       nn::exact_gelu(wide).backward(wide_gradient);
     });
-    const double of_norm = 2 + 3 + 2, of_sum = 3 + 3, of_gelu = 2 + 3;
+    const double of_norm = 2 + 3, of_sum = 3 + 3, of_gelu = 2 + 3;
     return 4 * kBlockRows * (kBlockWidth * (of_norm + of_sum) + kHidden * of_gelu) / time;
   }
 

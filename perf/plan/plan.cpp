@@ -155,14 +155,8 @@ std::optional<Prediction> fastest(const PlanOptions& options, const Workload& wo
   std::optional<Prediction> best;
   for (const Choice& choice : choices(options, workload.config, cluster)) {
     const std::int64_t images = images_of_rank(workload.config, cluster);
-    double memory = 0;
-    const Workload chosen = under(workload, choice);
-    for (const MemoryPart& part :
-         memory_parts(chosen, {cluster.ranks(), choice.shards}, choice, images, cluster.processor))
-      memory += part.bytes;
-    if (memory > cluster.processor.memory_bytes / (cluster.processor.is_cpu() ? cluster.per_node : 1))
-      continue;
     Prediction prediction = predict(workload, cluster, choice, images);
+    if (!prediction.fits()) continue;
     // Two hundredths faster, which the model cannot tell, are not worth being less plain.
     if (!best || prediction.step.seconds < 0.98 * best->step.seconds) best = std::move(prediction);
   }
@@ -181,12 +175,8 @@ std::optional<Prediction> on_one_node(const Workload& workload, Cluster cluster,
 }
 
 double checkpoint_bytes(const Workload& workload) {
-  double bytes = 0;
-  for (const PlannedPart& part : workload.parts) {
-    const int state = shard::states_of_optimizer(workload.config.optimizer.name);
-    bytes += 4 * part.values() * (part.trained ? 1 + state : 1);
-  }
-  return bytes;
+  const int state = shard::states_of_optimizer(workload.config.optimizer.name);
+  return 4 * (workload.trained_values * (1 + state) + workload.followed_values);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -20,6 +22,13 @@ constexpr double kHour = 3600, kGib = 1 << 30;
 struct Kernels {
   double seconds = 0, flops = 0, bytes = 0;
   int calls = 0;
+  Kernels& operator+=(const Kernels& other) {
+    seconds += other.seconds;
+    flops += other.flops;
+    bytes += other.bytes;
+    calls += other.calls;
+    return *this;
+  }
 };
 
 std::string choice_text(const Choice& choice) {
@@ -175,12 +184,10 @@ void print_plan(const Plan& plan) {
   const train::RunConfig& config = plan.workload.config;
   fmt::print("# A prediction, not a measurement (docs/plan.md)\n");
   heading("what");
-  row("model",
-      fmt::format("{}, width {}, depth {}, patch {}; {} parameters trained", config.model.name,
-                  plan.workload.model.embed_dim, plan.workload.model.depth, plan.workload.model.patch_size,
-                  format_count(std::llround(plan.workload.parts.front().values()))));
-  row("method", fmt::format("{}, {} view{}, {}", config.method.name(), plan.workload.views.size(),
-                            plan.workload.views.size() == 1 ? "" : "s", config::enum_name(config.precision)));
+  row("model", fmt::format("{}: {}; {} parameters trained", config.model.name, plan.workload.encoder,
+                           format_count(std::llround(plan.workload.trained_values))));
+  row("method", fmt::format("{}, {} view{}, {}", config.method.name(), plan.workload.views,
+                            plan.workload.views == 1 ? "" : "s", config::enum_name(config.precision)));
   row("images", fmt::format("{}, {}", format_count(plan.workload.images),
                             plan.workload.from_dataset ? config.data.path.string() : "stand-in"));
   row("where", fmt::format("{} nodes of {} x {}, {}", plan.cluster.nodes, plan.cluster.per_node,
@@ -202,50 +209,44 @@ void print_plan(const Plan& plan) {
   print_run(plan);
 }
 
-/// "qkv: gradient of rows" -> "qkv: gradient of rows": kernels of all blocks together.
-void print_kernels(const Plan& plan) {
+Rehearsal rehearse_configured(const Plan& plan) {
   const Prediction& chosen = plan.configured;
-  const Workload workload = under(plan.workload, chosen.choice);
-  const Processor& processor = plan.cluster.processor;
-  std::vector<std::tuple<std::string, std::string, std::string>> order;
-  std::map<std::tuple<std::string, std::string, std::string>, Kernels> groups;
-  for (const Kernel& kernel :
-       pass_kernels(step_shape(workload, chosen.images / chosen.choice.micro_batches))) {
-    const auto key = std::tuple(kernel.part, std::string(pass_name(kernel.pass)), kernel.name);
-    if (!groups.contains(key)) order.push_back(key);
-    Kernels& group = groups[key];
-    Processor device = processor;
-    device.launch = 0;
-    group.seconds += kernel_seconds({kernel}, device, is_bf16(plan));
-    group.flops += kernel.flops;
-    group.bytes += kernel.bytes;
-    group.calls += kernel.calls;
+  return rehearse(plan.workload, {plan.cluster.ranks(), chosen.choice.shards}, chosen.choice, chosen.images);
+}
+
+/// Operators of one name in one pass together, in the order of the first of each.
+void print_kernels(const Plan& plan) {
+  Processor processor = plan.cluster.processor;
+  const double launch = std::exchange(processor.launch, 0);
+  using Key = std::pair<Pass, std::string>;
+  std::vector<Key> order;
+  std::map<Key, Kernels> groups;
+  for (const Action& action : rehearse_configured(plan).actions) {
+    for (const Operator& op : action.operators) {
+      const Key key(action.pass, op.name);
+      if (!groups.contains(key)) order.push_back(key);
+      groups[key] += {operator_seconds({op}, processor, is_bf16(plan)), op.flops, op.bytes, 1};
+    }
   }
-  fmt::print("# A prediction: kernels of one micro-batch of {} images on {} (docs/plan.md)\n",
-             chosen.images / chosen.choice.micro_batches, processor.name);
-  fmt::print("#{:>8} {:>10} {:>44} {:>7} {:>11} {:>9} {:>10} {:>10}\n", "part", "pass", "kernel", "calls",
-             "GFLOP", "GB", "device us", "launch us");
+  fmt::print("# A prediction: operators of a step of {} images on {} (docs/plan.md)\n",
+             plan.configured.images, processor.name);
+  fmt::print("#{:>9} {:>56} {:>7} {:>11} {:>9} {:>10} {:>10}\n", "pass", "operator", "calls", "GFLOP", "GB",
+             "device us", "launch us");
+  const auto line = [&](std::string_view pass, const std::string& name, const Kernels& sum) {
+    fmt::print(" {:>9} {:>56} {:>7} {:>11.2f} {:>9.3f} {:>10.1f} {:>10.1f}\n", pass, name, sum.calls,
+               sum.flops / 1e9, sum.bytes / 1e9, 1e6 * sum.seconds, 1e6 * sum.calls * launch);
+  };
   Kernels all;
-  for (const auto& key : order) {
-    const Kernels& group = groups.at(key);
-    fmt::print(" {:>8} {:>10} {:>44} {:>7} {:>11.2f} {:>9.3f} {:>10.1f} {:>10.1f}\n", std::get<0>(key),
-               std::get<1>(key), std::get<2>(key), group.calls, group.flops / 1e9, group.bytes / 1e9,
-               1e6 * group.seconds, 1e6 * group.calls * processor.launch);
-    all.seconds += group.seconds;
-    all.flops += group.flops;
-    all.bytes += group.bytes;
-    all.calls += group.calls;
+  for (const Key& key : order) {
+    line(pass_name(key.first), key.second, groups.at(key));
+    all += groups.at(key);
   }
-  fmt::print(" {:>8} {:>10} {:>44} {:>7} {:>11.2f} {:>9.3f} {:>10.1f} {:>10.1f}\n", "all", "", "", all.calls,
-             all.flops / 1e9, all.bytes / 1e9, 1e6 * all.seconds, 1e6 * all.calls * processor.launch);
+  line("all", "", all);
 }
 
 /// One line a collective: communicator, name, bytes on this rank.
 void print_schedule(const Plan& plan) {
-  const Choice& choice = plan.configured.choice;
-  const Schedule schedule = make_schedule(under(plan.workload, choice), {plan.cluster.ranks(), choice.shards},
-                                          choice.micro_batches);
-  for (const PlannedCollective& collective : schedule.collectives)
+  for (const RehearsedCollective& collective : rehearse_configured(plan).collectives)
     fmt::print("{} {} {:.0f}\n", lane_name(collective.lane), collective.operation, collective.bytes);
 }
 
@@ -302,7 +303,7 @@ void add_plan(CLI::App& app, Job& job) {
   add("--hours-between-failures", options->hours_between_failures, "of one node, on average");
   add("--write-gb-s", options->write_gb_s, "GB/s at which the file system takes a checkpoint");
   add("--checkpoint-seconds", options->checkpoint_seconds, "time to write a checkpoint, if it is known");
-  command->add_flag("--kernels", options->kernels, "instead: the kernels of a micro-batch and their times");
+  command->add_flag("--kernels", options->kernels, "instead: the operators of a step and their times");
   command->add_flag("--schedule", options->schedule, "instead: the collectives of a step, in order");
   command->add_flag("--json", options->json, "one JSON object");
   command->callback([options, &job] { job.alone = [options] { return plan(*options); }; });

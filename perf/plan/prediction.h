@@ -9,10 +9,10 @@
 
 namespace cohort::perf {
 
-/// Seconds that kernels take on a processor: the larger of the time on the device and the time to launch
+/// Seconds that operators take on a processor: the larger of the time on the device and the time to launch
 /// them. On the device each takes the longest of FLOPs over the peak, bytes over the bandwidth - of both the
 /// part that large kernels reach - and the shortest time that a kernel takes.
-double kernel_seconds(const std::vector<Kernel>& kernels, const Processor& processor, bool bf16);
+double operator_seconds(const std::vector<Operator>& operators, const Processor& processor, bool bf16);
 
 /// Bytes of a rank, by what they are for.
 struct MemoryPart {
@@ -35,16 +35,18 @@ struct Prediction {
   std::vector<MemoryPart> memory;
   double memory_bytes = 0, memory_limit = 0;
   SimulatedStep step;
-  double flops = 0;  ///< that the model needs for the rank's images: model_flops()
+  double flops = 0;  ///< that the model needs for the rank's images: Rehearsal::model_flops()
   [[nodiscard]] bool fits() const noexcept { return memory_bytes <= memory_limit; }
 };
 
-/// The workload under a choice, which replaces what its configuration says of these.
-Workload under(const Workload& workload, const Choice& choice);
+/// The configuration under a choice, which replaces what it says of these.
+train::RunConfig under(const train::RunConfig& config, const Choice& choice);
 
-/// Memory by part; docs/plan.md has the formulas.
-std::vector<MemoryPart> memory_parts(const Workload& workload, const Layout& layout, const Choice& choice,
-                                     std::int64_t images, const Processor& processor);
+/// A step of a rank. `images`: of a rank in a step.
+Rehearsal rehearse(const Workload& workload, const Layout& layout, const Choice& choice, std::int64_t images);
+
+/// FLOP that the model needs for so many images of a rank in one step, on any number of ranks.
+double model_flops(const Workload& workload, std::int64_t images);
 
 /// `images`: of a rank in a step.
 Prediction predict(const Workload& workload, const Cluster& cluster, const Choice& choice,

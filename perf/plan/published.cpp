@@ -1,8 +1,16 @@
+#include <algorithm>
+#include <iterator>
+#include <memory>
 #include <string_view>
-#include <utility>
+#include <vector>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <torch/nn/module.h>
 
+#include "cohort/nn/unit_model.h"
+
+#include "plan/meta_device.h"
 #include "plan/plan.h"
 
 namespace cohort::perf {
@@ -14,6 +22,7 @@ namespace {
 struct Decoder {
   std::int64_t width, depth, heads, key_value_width, hidden, vocabulary;
   bool gated;
+  [[nodiscard]] std::int64_t key_heads() const noexcept { return heads * key_value_width / width; }
 };
 constexpr Decoder kLlama8B{4096, 32, 32, 1024, 14336, 128256, true};
 
@@ -87,87 +96,143 @@ std::vector<PublishedCase> cases() {
           foundry("13b, 64 H100", 8, b13, 2, 1, 4800)};
 }
 
-PlannedParameter matrix(std::int64_t values) {
-  return {values, 2};
+at::Tensor matrix(torch::nn::Module& of, const char* name, std::int64_t rows, std::int64_t columns) {
+  return of.register_parameter(name, at::empty({rows, columns}, at::TensorOptions(at::kMeta)));
 }
 
-/// A workload of the decoder's sizes: what the schedule needs.
-Workload workload_of(const Decoder& model) {
-  Workload workload;
-  workload.config.precision = train::Precision::bf16;
-  workload.config.device = train::Device::cuda;
-  workload.config.sharding = {.strategy = shard::Strategy::full, .gather = shard::WireType::bf16};
-  workload.config.train.reduce_every_micro_batch = true;
-  workload.model.patch_size = 1;
-  workload.views = {{3, 1, 1}};
-  PlannedPart part{"model", true, {}};
-  for (std::int64_t l = 0; l < model.depth; ++l) {
-    part.units.push_back({matrix(model.width * model.width), matrix(model.width * model.key_value_width),
-                          matrix(model.width * model.key_value_width), matrix(model.width * model.width),
-                          matrix(model.width * model.hidden), matrix(model.hidden * model.width)});
-    if (model.gated) part.units.back().push_back(matrix(model.width * model.hidden));
+at::Tensor normalised(const at::Tensor& x) {
+  return at::layer_norm(x, x.size(-1));
+}
+
+struct DecoderBlock : torch::nn::Module {
+  explicit DecoderBlock(const Decoder& shape) : heads(shape.heads), key_heads(shape.key_heads()) {
+    query = matrix(*this, "query", shape.width, shape.width);
+    key = matrix(*this, "key", shape.key_value_width, shape.width);
+    value = matrix(*this, "value", shape.key_value_width, shape.width);
+    project = matrix(*this, "project", shape.width, shape.width);
+    first = matrix(*this, "first", shape.hidden, shape.width);
+    second = matrix(*this, "second", shape.width, shape.hidden);
+    if (shape.gated) gate = matrix(*this, "gate", shape.hidden, shape.width);
   }
-  part.units.push_back({matrix(model.vocabulary * model.width * (model.gated ? 2 : 1))});
-  workload.parts.push_back(std::move(part));
-  return workload;
-}
-
-/// Adds what is computed again to the kernels of a block.
-void compute_again(std::vector<Kernel>& kernels, int block, Again again) {
-  std::vector<Kernel> more;
-  int products = 0;
-  for (const Kernel& kernel : kernels) {
-    if (kernel.pass != Pass::forward) continue;
-    const bool of_block = again == Again::every_second_block && block % 2 == 0;
-    const bool of_kind = again == Again::every_second_product && kernel.kind != KernelKind::attention &&
-                         (kernel.kind != KernelKind::product || products++ % 2 == 1);
-    if (!of_block && !of_kind) continue;
-    more.push_back(kernel);
-    more.back().pass = Pass::recompute;
+  [[nodiscard]] at::Tensor forward(const at::Tensor& x) const {
+    const at::Tensor in = normalised(x), sum = x + at::linear(attended(in), project),
+                     middle = normalised(sum);
+    const at::Tensor hidden = at::linear(middle, first);
+    const at::Tensor active = gate.defined() ? at::silu(at::linear(middle, gate)) * hidden : at::gelu(hidden);
+    return sum + at::linear(active, second);
   }
-  kernels.insert(kernels.end(), more.begin(), more.end());
+  [[nodiscard]] at::Tensor attended(const at::Tensor& x) const {
+    const auto divided = [&](const at::Tensor& of, std::int64_t parts) {
+      return at::linear(x, of).unflatten(-1, {parts, -1}).transpose(1, 2);
+    };
+    return at::scaled_dot_product_attention(divided(query, heads), divided(key, key_heads),
+                                            divided(value, key_heads), {}, 0, /*is_causal=*/true, {}, true)
+        .transpose(1, 2)
+        .flatten(2);
+  }
+
+  std::int64_t heads, key_heads;
+  at::Tensor query, key, value, project, first, second, gate;
+};
+
+class DecoderModel final : public nn::UnitModel {
+ public:
+  explicit DecoderModel(const Decoder& shape) {
+    for (std::int64_t l = 0; l < shape.depth; ++l) {
+      blocks_.push_back(register_module(fmt::format("block{}", l), std::make_shared<DecoderBlock>(shape)));
+      static_cast<void>(add_unit({blocks_.back()}));
+    }
+    output_ = matrix(*this, "output", shape.vocabulary, shape.width);
+    if (shape.gated) static_cast<void>(matrix(*this, "embedding", shape.vocabulary, shape.width));
+  }
+  /// embedded [B, T, D] -> [B * T, vocabulary]
+  [[nodiscard]] at::Tensor forward(at::Tensor x) const {
+    begin();
+    for (std::size_t l = 0; l < blocks_.size(); ++l)
+      x = run(l, x, [block = blocks_[l]](const at::Tensor& in) { return block->forward(in); });
+    return at::linear(normalised(x).flatten(0, 1), output_);
+  }
+
+ private:
+  std::vector<std::shared_ptr<DecoderBlock>> blocks_;
+  at::Tensor output_;
+};
+
+/// Foretells the next token, with the loss in fp32.
+class NextToken final : public method::Method {
+ public:
+  explicit NextToken(const Decoder& shape) : model_(std::make_shared<DecoderModel>(shape)) {}
+  std::vector<method::Part> parts() override { return {{.name = "model", .model = model_}}; }
+  std::vector<method::NamedEncoder> encoders() override { return {}; }
+  at::Tensor loss(const data::Batch& batch, const method::Step& /*step*/,
+                  method::Metrics& /*metrics*/) override {
+    const at::Tensor logits = model_->forward(batch.views.front()).to(at::kFloat);
+    return at::cross_entropy_loss(logits, at::empty(logits.size(0), logits.options().dtype(at::kLong)));
+  }
+
+ private:
+  std::shared_ptr<DecoderModel> model_;
+};
+
+RehearsedBatch batch_of(const PublishedCase& published) {
+  const auto sequences = static_cast<std::int64_t>(published.sequences) * published.micro_batches;
+  RehearsedBatch batch;
+  batch.groups = batch.passes = published.micro_batches;
+  batch.host.sample = at::arange(sequences);
+  batch.host.group = batch.host.sample.div(sequences / batch.groups, "floor");
+  batch.host.context = at::empty({sequences, 0}, at::kLong);
+  batch.host.views = {
+      at::empty({sequences, static_cast<std::int64_t>(published.tokens), published.model.width},
+                at::TensorOptions(at::kMeta))};
+  batch.on_device = batch.host;
+  return batch;
 }
 
-/// The output layer and its loss, in fp32 as there.
-std::vector<Kernel> output_kernels(const Decoder& model, double rows) {
-  const auto width = static_cast<double>(model.width), vocabulary = static_cast<double>(model.vocabulary);
-  const double flops = 2 * rows * width * vocabulary,
-               bytes = 2 * (rows * (width + vocabulary) + width * vocabulary);
-  const double logits = rows * vocabulary * 4;
-  return {{"model", "output", kRoot, Pass::forward, KernelKind::product, flops, bytes, 0, 1},
-          {"model", "output", kRoot, Pass::backward, KernelKind::product, 2 * flops, 2 * bytes, 0, 2},
-          {"model", "loss", kRoot, Pass::forward, KernelKind::memory, 0, 3 * logits, 0, 3},
-          {"model", "loss", kRoot, Pass::backward, KernelKind::memory, 0, 3 * logits, 0, 3}};
+Rehearsal rehearsal_of(const PublishedCase& published, const Layout& layout) {
+  train::RunConfig config;
+  config.precision = train::Precision::bf16;
+  config.sharding = {.strategy = shard::Strategy::full, .gather = shard::WireType::bf16};
+  config.train.reduce_every_micro_batch = true;
+  config.optimizer.clip_norm = 1;
+  prepare_meta_device();
+  NextToken method(published.model);
+  return rehearse(config, method, {}, batch_of(published), layout);
+}
+
+/// Operators of a pass, those alone that `counts`.
+double seconds_of(const Rehearsal& rehearsal, const Processor& processor, Pass pass,
+                  bool (*counts)(const Operator& op)) {
+  double sum = 0;
+  for (const Action& action : rehearsal.actions) {
+    if (action.pass != pass) continue;
+    std::vector<Operator> counted;
+    std::ranges::copy_if(action.operators, std::back_inserter(counted), counts);
+    sum += operator_seconds(counted, processor, true);
+  }
+  return sum;
+}
+
+/// How much longer the backward pass is where half of the forward pass is computed again: attention as well
+/// where whole blocks are.
+double longer(const Rehearsal& rehearsal, const Processor& processor, Again again) {
+  if (again == Again::nothing) return 1;
+  const auto all = [](const Operator& /*op*/) { return true; };
+  const auto no_attention = [](const Operator& op) { return op.kind != OperatorKind::attention; };
+  const double half = seconds_of(rehearsal, processor, Pass::forward,
+                                 again == Again::every_second_block ? +all : +no_attention) /
+                      2;
+  return 1 + half / seconds_of(rehearsal, processor, Pass::backward, +all);
 }
 
 double predicted_seconds(const PublishedCase& published, const Cluster& cluster) {
-  const Workload workload = workload_of(published.model);
-  const KernelOptions options{.bf16 = true, .bf16_weights = true};
-  const auto seconds = [&](const Instruction& instruction) {
-    std::vector<Kernel> kernels;
-    if (instruction.pass == Pass::optimizer) {
-      kernels = update_kernels({.trained_values = workload.parts.front().values() / cluster.ranks()});
-    } else if (instruction.unit == kRoot) {
-      kernels = output_kernels(published.model, published.sequences * published.tokens);
-    } else {
-      const BlockWork block{.width = published.model.width,
-                            .heads = published.model.heads,
-                            .hidden = published.model.hidden,
-                            .key_value_width = published.model.key_value_width,
-                            .gated = published.model.gated,
-                            .causal = true,
-                            .unit = instruction.unit};
-      kernels = block_kernels("model", block, published.sequences, published.tokens, true, options);
-      compute_again(kernels, instruction.unit, published.again);
-    }
-    std::erase_if(kernels, [&](const Kernel& kernel) {
-      const Pass pass = kernel.pass == Pass::recompute ? Pass::backward : kernel.pass;
-      return pass != instruction.pass;
-    });
-    return kernel_seconds(kernels, cluster.processor, true);
-  };
   const Layout layout{cluster.ranks(), cluster.ranks()};
-  return simulate(make_schedule(workload, layout, published.micro_batches), cluster, layout, seconds).seconds;
+  const Rehearsal rehearsal = rehearsal_of(published, layout);
+  const double factor = longer(rehearsal, cluster.processor, published.again);
+  const auto seconds = [&](const Action& action) {
+    return operator_seconds(action.operators, cluster.processor, true) *
+           (action.pass == Pass::backward ? factor : 1);
+  };
+  return simulate(rehearsal, cluster, layout, seconds).seconds;
 }
 
 }  // namespace

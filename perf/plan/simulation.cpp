@@ -31,10 +31,10 @@ struct UnderWay {
 
 class Simulation {
  public:
-  Simulation(const Schedule& schedule, const Cluster& cluster, const Layout& layout,
-             const std::function<double(const Instruction&)>& compute_seconds)
-      : schedule_(schedule), cluster_(cluster), layout_(layout), compute_seconds_(compute_seconds) {
-    done_.assign(schedule.collectives.size(), false);
+  Simulation(const Rehearsal& rehearsal, const Cluster& cluster, const Layout& layout,
+             const std::function<double(const Action&)>& compute_seconds)
+      : rehearsal_(rehearsal), cluster_(cluster), layout_(layout), compute_seconds_(compute_seconds) {
+    done_.assign(rehearsal.collectives.size(), false);
   }
 
   SimulatedStep run() {
@@ -45,14 +45,14 @@ class Simulation {
  private:
   /// Carries on until the thread computes or waits; false: it is through.
   bool issue() {
-    for (; next_ < schedule_.instructions.size(); ++next_) {
-      const Instruction& instruction = schedule_.instructions[next_];
-      if (instruction.kind == Instruction::Kind::start) {
-        start(instruction.collective);
-      } else if (instruction.kind == Instruction::Kind::wait) {
-        if (!done_[instruction.collective]) return true;
+    for (; next_ < rehearsal_.actions.size(); ++next_) {
+      const Action& action = rehearsal_.actions[next_];
+      if (action.kind == Action::Kind::start) {
+        start(action.collective);
+      } else if (action.kind == Action::Kind::wait) {
+        if (!done_[action.collective]) return true;
       } else {
-        if (!computing_) left_ = compute_seconds_(instruction), computing_ = true;
+        if (!computing_) left_ = compute_seconds_(action), computing_ = true;
         if (left_ > kDone) return true;
         computing_ = false;
       }
@@ -61,7 +61,7 @@ class Simulation {
   }
 
   void start(std::size_t number) {
-    const PlannedCollective& collective = schedule_.collectives[number];
+    const RehearsedCollective& collective = rehearsal_.collectives[number];
     const std::string name = collective.operation.substr(0, collective.operation.find(' '));
     const CollectiveTime time =
         collective_time(name, collective.moved, group_of(collective.lane, cluster_, layout_), cluster_);
@@ -119,12 +119,11 @@ class Simulation {
       result_.waiting += step;
       return;
     }
-    switch (schedule_.instructions[next_].pass) {
+    switch (rehearsal_.actions[next_].pass) {
       case Pass::forward:
         result_.forward += step;
         break;
       case Pass::backward:
-      case Pass::recompute:
         result_.backward += step;
         break;
       default:
@@ -132,10 +131,10 @@ class Simulation {
     }
   }
 
-  const Schedule& schedule_;
+  const Rehearsal& rehearsal_;
   const Cluster& cluster_;
   const Layout& layout_;
-  const std::function<double(const Instruction&)>& compute_seconds_;
+  const std::function<double(const Action&)>& compute_seconds_;
   std::size_t next_ = 0;
   bool computing_ = false;
   double left_ = 0;  // of what is computed
@@ -146,9 +145,9 @@ class Simulation {
 
 }  // namespace
 
-SimulatedStep simulate(const Schedule& schedule, const Cluster& cluster, const Layout& layout,
-                       const std::function<double(const Instruction&)>& compute_seconds) {
-  return Simulation(schedule, cluster, layout, compute_seconds).run();
+SimulatedStep simulate(const Rehearsal& rehearsal, const Cluster& cluster, const Layout& layout,
+                       const std::function<double(const Action&)>& compute_seconds) {
+  return Simulation(rehearsal, cluster, layout, compute_seconds).run();
 }
 
 }  // namespace cohort::perf

@@ -9,12 +9,12 @@
 
 #include "cohort/core/error.h"
 #include "cohort/method/registry.h"
-#include "cohort/nn/dino_network.h"
+#include "cohort/nn/encoder.h"
 #include "cohort/nn/unit_model.h"
-#include "cohort/nn/vit.h"
+#include "cohort/train/columns.h"
 #include "cohort/train/model.h"
 
-#include "shard/unit.h"
+#include "plan/meta_device.h"
 #include "train/training_views.h"
 
 namespace cohort::perf {
@@ -46,37 +46,19 @@ data::Description stand_in_description(const train::RunConfig& config, const Sta
   return description;
 }
 
-const nn::VitShape& planned_shape(const nn::Encoder& encoder) {
-  const auto* const transformer = dynamic_cast<const nn::VisionTransformer*>(&encoder);
-  if (transformer != nullptr) return transformer->shape();
-  throw UsageError({fmt::format("there is no formula for the cost of a {}", encoder.traits().kind),
-                    "model.name",
-                    "plan a vision transformer, or measure a step of this one: cohort-perf step"});
+/// As many images of each class, where the method asks.
+std::vector<std::int64_t> label_counts(const train::RunConfig& config, const data::Description& description) {
+  if (!config.method.traits().counts_labels) return {};
+  return std::vector<std::int64_t>(description.values(train::learnt_column(config, description)).size(), 1);
 }
 
-PlannedPart planned_part(const method::Part& part, const nn::VitShape& shape) {
-  PlannedPart result{part.name, part.is_trained(), {}};
-  const std::string unused = fmt::format("cin_blocks.{}.", shape.depth - 1);
-  for (const auto& unit : shard::parameters_by_unit(*part.model)) {
-    auto& parameters = result.units.emplace_back();
-    for (const shard::NamedParameter& parameter : unit) {
-      const bool reached = parameter.name.find(unused) == std::string::npos;
-      parameters.push_back({parameter.tensor.numel(), parameter.tensor.dim(),
-                            parameter.tensor.requires_grad(), reached && parameter.tensor.requires_grad()});
-    }
-  }
-  return result;
+std::int64_t count_of_parameters(const torch::nn::Module& model) {
+  std::int64_t count = 0;
+  for (const at::Tensor& parameter : model.parameters()) count += parameter.numel();
+  return count;
 }
 
 }  // namespace
-
-double PlannedPart::values() const noexcept {
-  double sum = 0;
-  for (const auto& unit : units) {
-    for (const PlannedParameter& parameter : unit) sum += static_cast<double>(parameter.values);
-  }
-  return sum;
-}
 
 std::int64_t Workload::global_images() const noexcept {
   return config.sampler.groups_per_step * config.sampler.images_per_group;
@@ -108,44 +90,17 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
     workload.images = stand_in.images;
     workload.image_bytes = static_cast<double>(description.images.bytes());
   }
-  for (const data::ViewShape& view : train::training_views(config, description, 0)->shapes())
-    workload.views.push_back(view);
-  const auto method = train::build_method(workload.config, description, {});
-  workload.model = planned_shape(*method->encoders().front().encoder);
-  workload.head = dino_head_of(*method);
-  if (!has_formula(config, workload.head)) {
-    throw UsageError({fmt::format("there is no formula for the cost of method={}", config.method.name()),
-                      "method", "measure a step of it: cohort-perf step"});
+  {
+    const NoFirstValues none;
+    workload.method = train::build_method(workload.config, description, label_counts(config, description));
   }
-  for (const method::Part& part : method->parts())
-    workload.parts.push_back(planned_part(part, workload.model));
-  const method::Traits traits = config.method.traits();
-  if (traits.learns_classes) workload.counts = traits.counts_labels ? workload.model.classes : 1;
+  for (const method::Part& part : workload.method->parts())
+    (part.is_trained() ? workload.trained_values : workload.followed_values) +=
+        static_cast<double>(count_of_parameters(*part.model));
+  workload.encoder = workload.method->encoders().front().encoder->summary();
+  workload.views = train::training_views(config, description, 0)->shapes().size();
+  workload.description = description;
   return workload;
-}
-
-std::optional<nn::DinoHeadShape> dino_head_of(method::Method& method) {
-  const auto network = std::dynamic_pointer_cast<nn::DinoNetwork>(method.parts().front().model);
-  if (!network) return std::nullopt;
-  return network->head().shape();
-}
-
-bool has_formula(const train::RunConfig& config, const std::optional<nn::DinoHeadShape>& head) {
-  return head.has_value() || config.method.traits().is_encoder_alone;
-}
-
-StepShape step_shape(const Workload& workload, std::int64_t images) {
-  const train::RunConfig& config = workload.config;
-  const bool bf16 = config.precision == train::Precision::bf16;
-  return {.model = workload.model,
-          .head = workload.head,
-          .views = workload.views,
-          .images = images,
-          .cls_alone = config.model.pooling == nn::Pooling::cls,
-          .options = {.bf16 = bf16,
-                      .bf16_weights = config.sharding.gather == shard::WireType::bf16,
-                      .bf16_gradients = config.sharding.reduce == shard::WireType::bf16,
-                      .recomputes = config.sharding.activation_checkpointing}};
 }
 
 }  // namespace cohort::perf

@@ -115,7 +115,15 @@ Communicator Communicator::split(int color, std::string name) const {
       std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name), impl_->next_child(color)));
 }
 
+Communicator Communicator::split(const std::function<int(int rank)>& color_of, std::string name) const {
+  if (impl_->observer == nullptr) return split(color_of(rank()), std::move(name));
+  int same = 0;
+  for (int other = 0; other < size(); ++other) same += color_of(other) == color_of(rank()) ? 1 : 0;
+  return Communicator(std::make_unique<Impl>(same, std::move(name), *impl_->observer));
+}
+
 Communicator Communicator::duplicate(std::string name) const {
+  if (impl_->observer != nullptr) return pretend_ranks(size(), std::move(name), *impl_->observer);
   if (impl_->queue) impl_->queue->run(mpi::barrier());
   return Communicator(
       std::make_unique<Impl>(duplicate_comm(impl_->comm()), std::move(name), impl_->next_child(0)));
@@ -124,6 +132,7 @@ Communicator Communicator::duplicate(std::string name) const {
 Started Communicator::all_reduce(at::Tensor values, Reduce op) {
   check_contiguous(values, "all_reduce");
   if (impl_->size == 1) return Started(nullptr);
+  if (impl_->observer != nullptr) return Started(impl_->pretend("all_reduce", values, values));
   if (values.is_cuda()) return impl_->on(values.device()).all_reduce(values, op);
   mpi::check_tensor(values, "all_reduce");
   return Started(impl_->queue->enqueue(mpi::all_reduce(values, op, impl_->memory_for(values.nbytes()))));
@@ -135,6 +144,7 @@ Started Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
     if (output.const_data_ptr() != input.const_data_ptr()) output.view_as(input).copy_(input);
     return Started(nullptr);
   }
+  if (impl_->observer != nullptr) return Started(impl_->pretend("all_gather", input, output));
   if (input.is_cuda()) return impl_->on(input.device()).all_gather(output, input);
   mpi::check_tensor(output, "all_gather");
   return Started(impl_->queue->enqueue(mpi::all_gather(output, input, impl_->memory_for(output.nbytes()))));
@@ -143,6 +153,7 @@ Started Communicator::all_gather(at::Tensor output, const at::Tensor& input) {
 Started Communicator::reduce_scatter(at::Tensor output, const at::Tensor& input, Reduce op) {
   check_pair(input, output, impl_->size, "reduce_scatter");
   if (impl_->size == 1) return output.copy_(input.view_as(output)), Started(nullptr);
+  if (impl_->observer != nullptr) return Started(impl_->pretend("reduce_scatter", input, input));
   if (input.is_cuda()) return impl_->on(input.device()).reduce_scatter(output, input, op);
   mpi::check_tensor(input, "reduce_scatter");
   return Started(impl_->queue->enqueue(
@@ -154,6 +165,7 @@ Started Communicator::all_to_all(at::Tensor output, const at::Tensor& input) {
   COHORT_CHECK(output.numel() % impl_->size == 0, "all_to_all: {} elements over {} ranks", output.numel(),
                impl_->size);
   if (impl_->size == 1) return output.view_as(input).copy_(input), Started(nullptr);
+  if (impl_->observer != nullptr) return Started(impl_->pretend("all_to_all", input, output));
   if (input.is_cuda()) return impl_->on(input.device()).all_to_all(output, input, impl_->size);
   mpi::check_tensor(input, "all_to_all");
   return Started(impl_->queue->enqueue(mpi::all_to_all(output, input)));
@@ -163,6 +175,7 @@ Started Communicator::broadcast(at::Tensor values, int root) {
   check_contiguous(values, "broadcast");
   COHORT_CHECK(root >= 0 && root < impl_->size, "broadcast from rank {} of {}", root, impl_->size);
   if (impl_->size == 1) return Started(nullptr);
+  if (impl_->observer != nullptr) return Started(impl_->pretend("broadcast from 0", values, values));
   if (values.is_cuda()) return impl_->on(values.device()).broadcast(values, root);
   mpi::check_tensor(values, "broadcast");
   return Started(impl_->queue->enqueue(mpi::broadcast(values, root, impl_->memory_for(values.nbytes()))));

@@ -1,6 +1,7 @@
 // Collectives of small host values.
 #include <utility>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
@@ -29,15 +30,21 @@ void Communicator::barrier() {
 }
 
 std::int64_t Communicator::sum(std::int64_t value) {
+  if (impl_->observer != nullptr)
+    return impl_->pretend("sum i64", sizeof value, sizeof value), impl_->size * value;
   return reduced(impl_->queue.get(), value, Reduce::sum);
 }
 std::int64_t Communicator::max(std::int64_t value) {
+  if (impl_->observer != nullptr) impl_->pretend("max i64", sizeof value, sizeof value);
   return reduced(impl_->queue.get(), value, Reduce::max);
 }
 double Communicator::sum(double value) {
+  if (impl_->observer != nullptr)
+    return impl_->pretend("sum f64", sizeof value, sizeof value), impl_->size * value;
   return reduced(impl_->queue.get(), value, Reduce::sum);
 }
 double Communicator::max(double value) {
+  if (impl_->observer != nullptr) impl_->pretend("max f64", sizeof value, sizeof value);
   return reduced(impl_->queue.get(), value, Reduce::max);
 }
 
@@ -51,7 +58,7 @@ std::string Communicator::broadcast_text(std::string text, int root) {
 
 std::vector<std::string> Communicator::gather_texts(const std::string& text) {
   COHORT_CHECK(std::in_range<int>(text.size()), "gather_texts of {} bytes", text.size());
-  if (!impl_->queue) return {text};
+  if (!impl_->queue) return std::vector<std::string>(static_cast<std::size_t>(impl_->size), text);
   const auto mine = std::make_shared<std::string>(text);
   const auto all = std::make_shared<std::string>();
   const auto gathered = std::make_shared<mpi::Gathered>();
@@ -74,6 +81,10 @@ std::vector<std::string> Communicator::gather_texts(const std::string& text) {
 at::Tensor Communicator::gather_rows(const at::Tensor& rows) {
   COHORT_CHECK(rows.dim() >= 1 && rows.is_contiguous() && rows.is_cpu(),
                "gather_rows needs a contiguous CPU tensor [n, …]");
+  if (impl_->observer != nullptr) {
+    impl_->pretend("gather", 0, static_cast<double>(rows.nbytes()) * impl_->size);
+    return at::cat(std::vector<at::Tensor>(static_cast<std::size_t>(impl_->size), rows));
+  }
   if (!impl_->queue) return rows.clone();
   auto shape = rows.sizes().vec();
   const auto row = std::accumulate(shape.begin() + 1, shape.end(), std::int64_t{1}, std::multiplies<>());

@@ -38,9 +38,9 @@ MpiComm node_of(MPI_Comm comm) {
 DeviceMesh::DeviceMesh(const Communicator& ranks, int shards)
     : shards_(checked(shards, ranks.size())),
       world_(ranks.duplicate("mesh")),
-      parameters_(ranks.split(ranks.rank() / shards, "parameters")),
+      parameters_(ranks.split([shards](int rank) { return rank / shards; }, "parameters")),
       gradients_(parameters_.duplicate("gradients")),
-      replicate_(ranks.split(ranks.rank() % shards, "replicate")) {}
+      replicate_(ranks.split([shards](int rank) { return rank % shards; }, "replicate")) {}
 
 int rank_on_node(const Communicator& ranks) {
   const Communicator world = ranks.duplicate("nodes");

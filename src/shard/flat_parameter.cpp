@@ -57,10 +57,9 @@ void FlatParameter::lay_out(std::int64_t blocks) {
 // filled again.
 void FlatParameter::make_views() {
   const at::NoGradGuard no_grad;
-  const auto options = at::TensorOptions(traits_.whole_type).device(traits_.device);
-  const std::size_t bytes = static_cast<std::size_t>(padded_) * c10::elementSize(traits_.whole_type);
-  const c10::Storage storage(c10::Storage::use_byte_size_t(), bytes, pool_->take(bytes), nullptr, false);
-  whole_ = at::empty({0}, options).set_(storage, 0, {padded_}, {1});
+  whole_ = at::empty({0}, at::TensorOptions(traits_.whole_type).device(traits_.device));
+  whole_.unsafeGetTensorImpl()->set_sizes_contiguous(padded_);
+  allocate_whole();
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     at::Tensor& parameter = parameters_[i].tensor;
     parameter.mutable_grad() = at::Tensor();
@@ -96,7 +95,8 @@ FlatShard FlatParameter::shard(const comm::DeviceMesh& mesh) const {
 void FlatParameter::initialise(const std::function<void(const std::string&, at::Tensor&)>& fill,
                                comm::DeviceMesh& mesh) {
   const at::NoGradGuard no_grad;
-  at::Tensor values = at::zeros({padded_}, at::kFloat);
+  const at::Device host = traits_.device.is_meta() ? at::kMeta : at::kCPU;
+  at::Tensor values = at::zeros({padded_}, at::TensorOptions(at::kFloat).device(host));
   comm::together(mesh.world(), [&] {
     if (mesh.world().rank() != 0) return;
     for (std::size_t i = 0; i < slots_.size(); ++i) {

@@ -18,8 +18,10 @@ namespace {
 shard::ShardedModel::Options engine_options(const RunConfig& config, const method::Part& part,
                                             std::span<const method::NamedEncoder> encoders,
                                             const data::Signature& signature, at::Device device) {
+  // The device "meta" keeps no values.
+  const auto no_values = [](const std::string& /*name*/, const at::Tensor& /*values*/) {};
   return {config.sharding, device, config.reproducible, config.train.reduce_every_micro_batch,
-          first_values(config, part, encoders, signature)};
+          device.is_meta() ? no_values : first_values(config, part, encoders, signature)};
 }
 
 double weight_decay(const RunConfig& config, const method::Step& step) {

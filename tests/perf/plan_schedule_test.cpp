@@ -24,6 +24,11 @@ constexpr const char* kDino =
     "method=dino dino.prototypes=96 dino.hidden=32 dino.bottleneck=16 augment.preset=cell_dino "
     "augment.multi_crop.global_size=32 augment.multi_crop.local_size=16 augment.multi_crop.local_crops=2 ";
 
+/// 0 where ranks may call with different numbers.
+std::int64_t bytes_of(const nlohmann::json& event) {
+  return event.contains("args") ? event["args"].value("bytes", std::int64_t{0}) : 0;
+}
+
 /// Of rank 0 in the only step of a trace.
 ByCommunicator recorded(const std::filesystem::path& file) {
   const auto events = nlohmann::json::parse(read_file(file))["traceEvents"];
@@ -36,9 +41,8 @@ ByCommunicator recorded(const std::filesystem::path& file) {
   for (const auto& event : events) {
     if (event["ph"] != "X" || event["cat"] != "communication" || event["pid"] != 0) continue;
     const std::string lane = lanes.at(event["tid"].get<int>());
-    collectives.emplace_back(
-        event["ts"].get<double>(), lane.substr(lane.find(": ") + 2),
-        fmt::format("{} {}", event["name"].get<std::string>(), event["args"]["bytes"].get<std::int64_t>()));
+    collectives.emplace_back(event["ts"].get<double>(), lane.substr(lane.find(": ") + 2),
+                             fmt::format("{} {}", event["name"].get<std::string>(), bytes_of(event)));
   }
   std::sort(collectives.begin(), collectives.end());
   ByCommunicator result;
@@ -108,6 +112,13 @@ INSTANTIATE_TEST_SUITE_P(
         Case{2, "dino_checkpointing",
              std::string(kDino) +
                  "sharding.strategy=full model.depth=3 sharding.activation_checkpointing=true"},
+        Case{2, "mae",
+             "method=mae mae.decoder_width=16 mae.decoder_depth=2 mae.decoder_heads=2 "
+             "sharding.strategy=full"},
+        Case{3, "simclr_on_resnet",
+             "method=simclr model.name=resnet18 model.resnet.width=4 model.resnet.stem=small context.keys=[] "
+             "sampler.group_by=context simclr.hidden=16 simclr.outputs=8 sharding.strategy=optimizer"},
+        Case{2, "byol", "method=byol byol.hidden=16 byol.outputs=8 sharding.strategy=full"},
         Case{4, "dino_hybrid", std::string(kDino) + "sharding.strategy=hybrid sharding.shard_size=2"}),
     [](const ::testing::TestParamInfo<Case>& one) { return one.param.name; });
 

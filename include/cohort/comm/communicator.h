@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -69,6 +70,8 @@ class Communicator {
 
   /// Collective. Ranks with the same color form a new group, ordered by their rank here.
   [[nodiscard]] Communicator split(int color, std::string name) const;
+  /// Collective. The same where a rank's color follows from its number here.
+  [[nodiscard]] Communicator split(const std::function<int(int rank)>& color_of, std::string name) const;
   /// Collective. The same ranks, another order of operations: for use from another thread or beside this one.
   [[nodiscard]] Communicator duplicate(std::string name) const;
 
@@ -108,6 +111,7 @@ class Communicator {
 
  private:
   friend class Session;
+  friend Communicator pretend_ranks(int, std::string, class CollectiveObserver&);
   struct Impl;
   explicit Communicator(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
