@@ -35,6 +35,7 @@ const std::vector<Row>& rows() {
         .heads = 2,
         .cct = {.positions = nn::CctPositions::sinusoidal}}},
       {"csit", {.name = "csit_14_7x2_p8", .width = 24, .depth = 2, .heads = 3}, "", {"context"}},
+      {"pvtv2", {.name = "pvtv2_b0", .width = 8, .drop_path = 0.2}},
   };
   return all;
 }

@@ -1,4 +1,4 @@
-// Weights of compact transformers: published names, and what is adapted.
+// Weights of compact and pyramid transformers: published names, and what is adapted.
 #include <string>
 #include <vector>
 
@@ -10,6 +10,7 @@
 #include "cohort/nn/cct.h"
 #include "cohort/nn/csit.h"
 #include "cohort/nn/position.h"
+#include "cohort/nn/pvtv2.h"
 
 #include "support/golden.h"
 
@@ -66,6 +67,15 @@ TEST(CompactWeights, CompactTransformersHaveTheirPublishedNames) {
   csit.is_fine = true;
   csit.depth = 2;
   expect_all_of_golden(nn::Csit(csit), "csit_seqpool");
+}
+
+TEST(CompactWeights, PyramidTransformersHaveTheirPublishedNames) {
+  nn::PvtShape shape{.widths = {4, 8, 12, 16}, .heads = {1, 2, 3, 4}, .depths = {1, 2, 1, 1}, .classes = 5};
+  expect_all_of_golden(nn::PvtV2(shape), "pvtv2_mini");
+  const nn::PvtV2 rgb(shape, 1);
+  shape.channels = 1;
+  EXPECT_EQ(fitted_weights(nn::PvtV2(shape), weights_of(rgb), "file").adapted,
+            Missing{"patch_embed1.proj.weight: 3 channels -> 1"});
 }
 
 TEST(CompactWeights, CompactTransformersAreAdaptedToChannelsAndSizes) {

@@ -44,6 +44,7 @@ const std::map<std::string, Check>& checks() {
       {"small_data.folds", check_folds},
       {"small_data.metrics", check_metrics},
       {"small_data.pos_resize", check_pos_resize},
+      {"small_data.pvtv2_mini", check_pvtv2},
       {"small_data.resnet", check_resnet},
       {"small_data.simclr", check_simclr},
       {"small_data.simsiam", check_simsiam},

@@ -74,6 +74,7 @@ void check_pos_resize(Comparison& file);
 // small_data_encoders.cpp
 void check_cct(Comparison& file);
 void check_csit_seqpool(Comparison& file);
+void check_pvtv2(Comparison& file);
 
 // studies.cpp
 void check_folds(Comparison& file);

@@ -1,10 +1,12 @@
-// Files of the kinds small_data.cct and small_data.csit_seqpool: compact transformers.
+// Files of the kinds small_data.cct, small_data.csit_seqpool and small_data.pvtv2_mini: encoders.
+#include <array>
 #include <string>
 
 #include <ATen/ATen.h>
 
 #include "cohort/nn/cct.h"
 #include "cohort/nn/csit.h"
+#include "cohort/nn/pvtv2.h"
 
 #include "checks.h"
 #include "models.h"
@@ -131,6 +133,31 @@ void check_csit_seqpool(Comparison& file) {
   halved.backward();
   file.tensor("out.loss", halved.reshape({1}), outputs_of(file));
   compare_gradients(file, "grad.", model, slopes_of(file, "grad."));
+}
+
+void check_pvtv2(Comparison& file) {
+  const auto& config = file.about().at("config");
+  using Four = std::array<std::int64_t, 4>;
+  nn::PvtV2 model({.channels = file.input("in.images").size(1),
+                   .widths = config.at("dims").get<Four>(),
+                   .heads = config.at("heads").get<Four>(),
+                   .mlp_ratios = config.at("mlp_ratios").get<Four>(),
+                   .reductions = config.at("sr_ratios").get<Four>(),
+                   .depths = config.at("depths").get<Four>(),
+                   .classes = config.at("classes")},
+                  /*seed=*/1);
+  load_parameters(file, "param.", model);
+  const at::Tensor images = leaf(file.float_input("in.images"));
+  const nn::Encoder::Output output = model.encode(images, {}, nn::Encoder::maps | nn::Encoder::logits);
+  const at::Tensor loss = at::cross_entropy_loss(output.logits, file.input("in.labels"));
+  loss.backward();
+  for (std::size_t stage = 0; stage < output.maps.size(); ++stage)
+    file.tensor("tok.norm" + std::to_string(stage + 1), output.maps[stage].values.flatten(2).transpose(1, 2),
+                outputs_of(file));
+  file.tensor("out.logits", output.logits, outputs_of(file));
+  file.tensor("out.loss", loss.reshape({1}), outputs_of(file));
+  compare_gradients(file, "grad.", model, slopes_of(file, "grad"));
+  file.tensor("grad_in.images", images.grad(), slopes_of(file, "grad"));
 }
 
 }  // namespace cohort::golden_check

@@ -51,6 +51,12 @@ CsitShape small_csit() {
           .classes = 3};
 }
 
+/// First values are so small that attention hardly shows.
+void enlarge(Cct& model) {
+  const at::NoGradGuard no_grad;
+  for (at::Tensor& each : model.parameters()) each.mul_(8.0);
+}
+
 /// Four images of two groups, whose contexts differ.
 nn::Conditions two_groups() {
   nn::Conditions conditions;
@@ -148,6 +154,8 @@ TEST(Cct, AttentionIsDroppedInTrainingAlone) {
   CctShape shape = small_cct();
   shape.attention_dropout = 0.5;
   Cct model(shape, 1), without(small_cct(), 1);
+  enlarge(model);
+  enlarge(without);
   const at::Tensor images = waves({4, 2, 16, 24});
   nn::Conditions conditions = two_groups();
   const auto logits_of = [&](Cct& of) { return of.encode(images, conditions, Encoder::logits).logits; };
@@ -165,14 +173,19 @@ TEST(Cct, AttentionIsDroppedByImage) {
   shape.attention_dropout = 0.5;
   shape.drop_path = 0.5;
   Cct model(shape, 1);
+  enlarge(model);
   const at::Tensor images = waves({4, 2, 16, 24}), order = at::tensor(std::vector<std::int64_t>{2, 0, 3, 1});
   nn::Conditions straight, mixed;
   straight.training = mixed.training = true;
   straight.sample = at::arange(4);
   mixed.sample = order;
-  EXPECT_TRUE(at::allclose(model.encode(images.index_select(0, order), mixed, Encoder::logits).logits,
-                           model.encode(images, straight, Encoder::logits).logits.index_select(0, order),
-                           1e-5, 1e-6));
+  const auto logits_of = [&](const at::Tensor& of, const nn::Conditions& conditions) {
+    return model.encode(of, conditions, Encoder::logits).logits;
+  };
+  const at::Tensor moved = images.index_select(0, order),
+                   wanted = logits_of(images, straight).index_select(0, order);
+  EXPECT_TRUE(at::allclose(logits_of(moved, mixed), wanted, 1e-4, 1e-4));
+  EXPECT_FALSE(at::allclose(logits_of(moved, straight), wanted, 1e-2, 1e-2));
 }
 
 TEST(Cct, LayersCountBlocks) {
