@@ -11,7 +11,8 @@ namespace {
 
 /// Shapes, not what happens in training alone.
 bool is_of_model(const std::string& key) {
-  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling"}) {
+  for (const char* other : {"model.weights", "model.dropout", "model.drop_path", "model.channel_sampling",
+                            "model.cct.attention_dropout"}) {
     if (key == other) return false;
   }
   if (key.starts_with("model.") && key.ends_with(".batch_norm")) return false;

@@ -18,6 +18,15 @@ std::optional<Adapted> rows_by_name(const at::Tensor& stored, std::span<const st
 std::optional<Adapted> filters_of_channels(const at::Tensor& stored, const at::Tensor& parameter,
                                            NamesOfBoth names);
 
+/// Weight or bias of a head by classes, where names of both sides are known; nothing when these, or what they
+/// are of, differ.
+std::optional<Adapted> rows_of_classes(const at::Tensor& stored, NamesOfBoth names);
+
+/// Rows of a dictionary of contexts ("cin.model.site.weight") by the values of its key, where names of both
+/// sides are known; anything else as it is.
+std::optional<Adapted> rows_of_dictionary(const std::string& name, const at::Tensor& stored,
+                                          NamesOfBoth names);
+
 /// Of PyTorch's batch normalisation, for an encoder with nn::BatchNorm: its number of batches, which averages
 /// over all of them would need, is left out.
 std::span<const Dialect> without_batch_counts() noexcept;

@@ -57,7 +57,7 @@ void refuse_options_of_others(const ModelConfig& config, const EncoderInput& inp
 }  // namespace
 
 std::span<const EncoderFamily> encoder_families() {
-  static const std::array kFamilies{vit_family(), resnet_family()};
+  static const std::array kFamilies{vit_family(), resnet_family(), cct_family(), csit_family(), pvt_family()};
   return kFamilies;
 }
 

@@ -106,7 +106,12 @@ void check_explainable(const Encoder& model, const ReciprocamConfig& config) {
       refuse_block(config.block, transformer->shape().depth, "block");
     return;
   }
-  if (dynamic_cast<const ResNet*>(&model) == nullptr || model.traits().classes == 0) {
+  if (dynamic_cast<const ResNet*>(&model) == nullptr) {
+    throw UsageError({fmt::format("nothing explains a {}", model.traits().kind), "model.name",
+                      "cohort explain is for vision transformers and residual networks: look at its features "
+                      "with cohort knn, probe or extract"});
+  }
+  if (model.traits().classes == 0) {
     throw UsageError({fmt::format("a {} without a head has nothing to explain", model.traits().kind),
                       "model.name",
                       "cohort explain is for vision transformers and for models that answer classes: look "

@@ -22,4 +22,16 @@ std::span<const config::EnumName<Stem>> enum_names(Stem) {
   return names;
 }
 
+std::span<const config::EnumName<CctPositions>> enum_names(CctPositions) {
+  static constexpr std::array<config::EnumName<CctPositions>, 2> names{
+      {{CctPositions::learned, "learned"}, {CctPositions::sinusoidal, "sinusoidal"}}};
+  return names;
+}
+
+std::span<const config::EnumName<CsitPooling>> enum_names(CsitPooling) {
+  static constexpr std::array<config::EnumName<CsitPooling>, 2> names{
+      {{CsitPooling::tokens, "tokens"}, {CsitPooling::sequence, "sequence"}}};
+  return names;
+}
+
 }  // namespace cohort::nn

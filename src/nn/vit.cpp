@@ -16,6 +16,7 @@
 #include "cohort/nn/initialise.h"
 
 #include "block.h"
+#include "context_tokens.h"
 #include "encoder_families.h"
 #include "linear.h"
 #include "patch_embedding.h"
@@ -61,16 +62,6 @@ void check_divides(std::int64_t patch, std::int64_t height, std::int64_t width) 
        "model.patch_size", fix});
 }
 
-void check_heads(std::int64_t width, std::int64_t heads) {
-  if (width % heads == 0) return;
-  std::vector<std::string> divisors;
-  for (std::int64_t count = 1; count <= std::min<std::int64_t>(width, 32); ++count) {
-    if (width % count == 0) divisors.push_back(std::to_string(count));
-  }
-  throw UsageError({fmt::format("{} attention heads do not divide a width of {}", heads, width),
-                    "model.heads", "use one of " + join(divisors, ", ")});
-}
-
 PatchGrid grid_of(std::int64_t height, std::int64_t width, std::int64_t patch) {
   return {height / patch, width / patch};
 }
@@ -100,6 +91,16 @@ std::int64_t positions_before_patches(const VitShape& shape) {
 }
 
 }  // namespace
+
+void check_heads(std::int64_t width, std::int64_t heads) {
+  if (width % heads == 0) return;
+  std::vector<std::string> divisors;
+  for (std::int64_t count = 1; count <= std::min<std::int64_t>(width, 32); ++count) {
+    if (width % count == 0) divisors.push_back(std::to_string(count));
+  }
+  throw UsageError({fmt::format("{} attention heads do not divide a width of {}", heads, width),
+                    "model.heads", "use one of " + join(divisors, ", ")});
+}
 
 std::int64_t tokens_before_patches(const VitShape& shape) noexcept {
   return tokens_before_context(shape) + std::ssize(shape.context.keys);
@@ -358,10 +359,8 @@ at::Tensor VisionTransformer::run_unit(std::size_t index, const at::Tensor& in, 
                                        std::int64_t count) {
   const at::Tensor out = blocks_[index]->forward(in, conditions, count);
   if (block_contexts_.empty() || index + 1 == blocks_.size()) return out;
-  const std::int64_t before = tokens_before_patches(shape_);
-  const at::Tensor patches = out.narrow(1, before, out.size(1) - before);
-  const at::Tensor context = block_contexts_[index]->forward(patches, conditions);
-  return at::cat({out.narrow(1, 0, tokens_before_context(shape_)), context, patches}, 1);
+  return with_new_contexts(out, tokens_before_context(shape_), std::ssize(shape_.context.keys),
+                           *block_contexts_[index], conditions);
 }
 
 int VisionTransformer::own_layer_of(const std::string& parameter) const {

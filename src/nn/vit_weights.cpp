@@ -111,20 +111,6 @@ std::optional<Adapted> adapt_positions(const at::Tensor& stored, const VitShape&
            : fmt::format("{} patches -> {}, bicubic{}", grid_text(known->grid), grid_text(own), known->note)};
 }
 
-/// The context key of a dictionary's parameter, "site" of "cin_blocks.0.model.site.weight"; empty: of others.
-std::string dictionary_key(const VitShape& shape, const std::string& name) {
-  for (const std::string& key : shape.context.keys) {
-    if (name.starts_with("cin") && name.ends_with(".model." + key + ".weight")) return key;
-  }
-  return "";
-}
-
-const Names::Context* find_context(const Names& names, const std::string& key) {
-  const auto found = std::find_if(names.contexts.begin(), names.contexts.end(),
-                                  [&](const Names::Context& context) { return context.key == key; });
-  return found == names.contexts.end() ? nullptr : &*found;
-}
-
 std::optional<Adapted> embeddings_of_channels(const at::Tensor& stored, NamesOfBoth names) {
   const std::vector<std::string>&from = names.from->channels, &to = names.to->channels;
   if (from.size() == to.size() && has_unknown_names(to, from))
@@ -179,11 +165,7 @@ std::optional<Adapted> VisionTransformer::adapt(const std::string& name, const a
     return filters_of_channels(stored, parameter, names);
   if (!names.are_known()) return Adapted{stored};
   if (name == "patch_embed.channel_embed.weight") return embeddings_of_channels(stored, names);
-  if (const std::string key = dictionary_key(shape_, name); !key.empty()) {
-    const Names::Context *from = find_context(*names.from, key), *to = find_context(*names.to, key);
-    if (from != nullptr && to != nullptr) return rows_by_name(stored, from->values, to->values);
-  }
-  return Adapted{stored};
+  return rows_of_dictionary(name, stored, names);
 }
 
 }  // namespace cohort::nn

@@ -67,13 +67,6 @@ std::string head_text(NamesOfBoth names) {
                      list_of(names.from->classes), names.to->label, list_of(names.to->classes));
 }
 
-std::optional<Adapted> adapt_head(const at::Tensor& stored, NamesOfBoth names) {
-  if (!names.are_known()) return Adapted{stored};
-  auto moved = rows_by_name(stored, names.from->classes, names.to->classes);
-  if (moved && stored.dim() == 1) moved->values = moved->values.flatten();
-  return moved;
-}
-
 bool has_match(const NamedTensors& tensors, std::string_view pattern) {
   return std::any_of(tensors.begin(), tensors.end(),
                      [&](const auto& entry) { return matches(pattern, entry.first); });
@@ -107,6 +100,12 @@ NamedTensors translated(const NamedTensors& tensors, std::span<const Rename> tab
     }
   }
   return ours;
+}
+
+const Names::Context* find_context(const Names& names, const std::string& key) {
+  const auto found = std::find_if(names.contexts.begin(), names.contexts.end(),
+                                  [&](const Names::Context& context) { return context.key == key; });
+  return found == names.contexts.end() ? nullptr : &*found;
 }
 
 class Fitter {
@@ -161,7 +160,8 @@ class Fitter {
       return;
     }
     if (is_head(name) && names_.are_known() && !same_classes(names_)) return skip(name, head_text(names_));
-    auto adapted = is_head(name) ? adapt_head(*stored, names_) : model_->adapt(name, wanted, *stored, names_);
+    auto adapted =
+        is_head(name) ? rows_of_classes(*stored, names_) : model_->adapt(name, wanted, *stored, names_);
     if (!adapted || adapted->values.sizes() != wanted.sizes())
       return skip(name, fmt::format("{}, the model needs {}", shape_text(*stored), shape_text(wanted)));
     result_.values[name] = std::move(adapted->values);
@@ -219,6 +219,25 @@ std::optional<Adapted> rows_by_name(const at::Tensor& stored, std::span<const st
   std::string how = fmt::format("{} of {} rows by name", rows.size(), to.size());
   if (!fresh.empty()) how += ", zeros for " + list_of(fresh);
   return Adapted{values, how};
+}
+
+std::optional<Adapted> rows_of_classes(const at::Tensor& stored, NamesOfBoth names) {
+  if (!names.are_known()) return Adapted{stored};
+  if (!same_classes(names)) return std::nullopt;
+  auto moved = rows_by_name(stored, names.from->classes, names.to->classes);
+  if (moved && stored.dim() == 1) moved->values = moved->values.flatten();
+  return moved;
+}
+
+std::optional<Adapted> rows_of_dictionary(const std::string& name, const at::Tensor& stored,
+                                          NamesOfBoth names) {
+  if (!names.are_known() || !name.starts_with("cin")) return Adapted{stored};
+  for (const Names::Context& to : names.to->contexts) {
+    const Names::Context* const from = find_context(*names.from, to.key);
+    if (from != nullptr && name.ends_with(".model." + to.key + ".weight"))
+      return rows_by_name(stored, from->values, to.values);
+  }
+  return Adapted{stored};
 }
 
 std::span<const Dialect> without_batch_counts() noexcept {

@@ -16,16 +16,26 @@ namespace {
 
 constexpr int kSteps = 3;
 
-/// An encoder in small, and a buffer of it that training moves; empty: it has none.
+/// An encoder in small, a buffer of it that training moves (empty: it has none), and contexts.
 struct Row {
   std::string name;
   nn::ModelConfig model;
-  std::string buffer;
+  std::string buffer{};
+  std::vector<std::string> context_keys{};
 };
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> all{
       {"resnet", {.name = "resnet18", .resnet = {.width = 4}}, "layer4.1.bn2.running_mean"},
+      {"cct", {.name = "cct_7_3x2", .width = 24, .depth = 2, .heads = 3, .drop_path = 0.2}, "", {"context"}},
+      {"cvt",
+       {.name = "cvt_7_4",
+        .width = 16,
+        .depth = 2,
+        .heads = 2,
+        .cct = {.positions = nn::CctPositions::sinusoidal}}},
+      {"csit", {.name = "csit_14_7x2_p8", .width = 24, .depth = 2, .heads = 3}, "", {"context"}},
+      {"pvtv2", {.name = "pvtv2_b0", .width = 8, .drop_path = 0.2}},
   };
   return all;
 }
@@ -48,7 +58,7 @@ void PrintTo(const Case& variant, std::ostream* out) {
 train::RunConfig configuration(const Case& variant, int ranks) {
   train::RunConfig config = e2e::nuclei_run();
   config.model = rows().at(variant.row).model;
-  config.context.keys.clear();
+  config.context.keys = rows().at(variant.row).context_keys;
   // Deep in the network batch normalisation divides by the deviation of few values, and Adam would turn the
   // rounding of large gradients into whole steps. An update by SGD is a multiple of the gradient.
   config.optimizer.name = "sgd";

@@ -71,6 +71,11 @@ void check_resnet(Comparison& file);
 void check_deit(Comparison& file);
 void check_pos_resize(Comparison& file);
 
+// small_data_encoders.cpp
+void check_cct(Comparison& file);
+void check_csit_seqpool(Comparison& file);
+void check_pvtv2(Comparison& file);
+
 // studies.cpp
 void check_folds(Comparison& file);
 void check_runs_interval(Comparison& file);

@@ -45,6 +45,9 @@ METHODS = {
     "mae": ["method=mae", "mae.decoder_width=32", "mae.decoder_depth=1", "mae.decoder_heads=2"],
     **{method: [f"method={method}", *(each.format(method) for each in TWO_VIEWS)] for method in ("simclr", "byol", "barlow_twins")},
     "resnet18": ["model.name=resnet18", "model.resnet.width=8", "context.keys=[]"],
+    "cct": ["model.name=cct_7_3x2", "model.width=24", "model.depth=2", "model.heads=3"],
+    "csit": ["model.name=csit_14_7x2_p8", "model.width=24", "model.depth=2", "model.heads=3"],
+    "pvtv2": ["model.name=pvtv2_b0", "model.width=8", "context.keys=[]"],
     "simclr on resnet18": ["method=simclr", *(each.format("simclr") for each in TWO_VIEWS), "model.name=resnet18", "model.resnet.width=8", "context.keys=[]"],
 }
 # Adam turns the rounding of gradients that batch normalisation makes large into whole steps; an update by SGD is a multiple of the gradient.

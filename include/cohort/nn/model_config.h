@@ -49,6 +49,47 @@ struct ResNetConfig {
   }
 };
 
+/// Positions of a compact transformer's patches.
+enum class CctPositions {
+  learned,     ///< a table of one row for each patch
+  sinusoidal,  ///< sines and cosines of a patch's number
+};
+std::span<const config::EnumName<CctPositions>> enum_names(CctPositions);
+
+/// Of a compact transformer alone.
+struct CctConfig {
+  CctPositions positions = CctPositions::learned;
+  double attention_dropout = 0.1;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("positions", positions,
+          "learned: a table, interpolated for other image sizes; sinusoidal: sines and cosines of a patch's "
+          "number, which nothing learns");
+    visit("attention_dropout", attention_dropout, "dropout of attention weights", config::Range{0.0, 0.99});
+  }
+};
+
+/// What features of cSiT are made of.
+enum class CsitPooling {
+  tokens,    ///< its two tokens: their mean; logits are the mean of those of a head on each
+  sequence,  ///< all tokens, by learned weights
+};
+std::span<const config::EnumName<CsitPooling>> enum_names(CsitPooling);
+
+/// Of cSiT's encoder alone.
+struct CsitConfig {
+  CsitPooling pooling = CsitPooling::tokens;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit(
+        "pooling", pooling,
+        "what features are made of: tokens: the mean of the rotation token and the contrastive token, with a "
+        "head on each, whose logits are averaged; sequence: all tokens by learned weights, with one head");
+  }
+};
+
 /// Of all families (nn/encoders.h), in their order.
 std::vector<std::string> encoder_names();
 
@@ -67,6 +108,8 @@ struct ModelConfig {
   Pooling pooling = Pooling::cls;
   std::filesystem::path weights{};
   ResNetConfig resnet{};
+  CctConfig cct{};
+  CsitConfig csit{};
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -103,6 +146,9 @@ struct ModelConfig {
         "norm of its own in place of the final one, as published MAE models are fine-tuned");
     visit("weights", weights, "safetensors file that training starts from; empty: random weights");
     visit.section("resnet", resnet, "residual networks");
+    visit.section("cct", cct,
+                  "compact transformers, which have model.width, depth, heads and drop_path, too");
+    visit.section("csit", csit, "cSiT's encoder, which has model.width, depth, heads and drop_path, too");
   }
 };
 
