@@ -41,6 +41,13 @@ std::shared_ptr<nn::VisionTransformer> encoder(std::int64_t classes) {
   return std::make_shared<nn::VisionTransformer>(shape, 1);
 }
 
+/// With texts, for methods that read some.
+data::Description with_texts() {
+  data::Field tokens{"words", data::FieldKind::tokens, data::ValueType::i32, {-1}, data::Codec::raw, "text"};
+  tokens.tokenization = data::Tokenization{"wordpiece-uncased", 1, 30, 16};
+  return {.fields = {tokens}};
+}
+
 class EveryMethod : public ::testing::TestWithParam<std::string> {
  protected:
   EveryMethod() { choice_.choose(GetParam()); }
@@ -86,7 +93,8 @@ TEST_P(EveryMethod, IsWhatItsTraitsSay) {
                                                             return encoder(asked);
                                                           },
                                                       .classes = traits.learns_classes ? kClasses : 0,
-                                                      .label_counts = {1, 1, 1}});
+                                                      .label_counts = {1, 1, 1},
+                                                      .description = with_texts()});
   const std::vector<Part> parts = method->parts();
 
   EXPECT_TRUE(traits.needs_label || !traits.learns_classes);
