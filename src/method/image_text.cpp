@@ -17,6 +17,7 @@
 #include "cohort/nn/image_groups.h"
 #include "cohort/nn/step_state.h"
 
+#include "method/heat_picture.h"
 #include "method/texts.h"
 
 namespace cohort::method {
@@ -83,6 +84,23 @@ class ImageText final : public Method {
                                   : settings_.global_weight * global;
   }
 
+  std::optional<Pictures> pictures(const data::Batch& batch, const Step& step) override {
+    const at::NoGradGuard no_gradients;
+    const Seen seen = look_at(batch, step, /*training=*/false);
+    const nn::ImageTextOutput& head = seen.output.head;
+    if (!head.region_weights.defined()) return std::nullopt;
+    const at::Tensor& images = batch.views.front();
+    const auto heat = [&](const at::Tensor& of_regions) {
+      return heat_picture(images, of_regions.view({-1, seen.output.height, seen.output.width}));
+    };
+    Pictures made{"an image, and how much its regions count in its vector",
+                  {heat(at::zeros_like(head.region_weights)), heat(head.region_weights)}};
+    if (!head.regions.defined()) return made;
+    made.caption = "an image, how much its regions count in its vector, and where its first sentence looks";
+    made.columns.push_back(heat(head.sentences_to_regions.select(1, 0)));
+    return made;
+  }
+
  private:
   struct Seen {
     nn::Conditions conditions;
@@ -91,8 +109,10 @@ class ImageText final : public Method {
 
   [[nodiscard]] bool is_pooled() const { return settings_.common.scope == ContrastScope::global; }
 
-  [[nodiscard]] std::vector<Text> chosen_texts(const data::Batch& batch, const Step& step) const {
+  [[nodiscard]] std::vector<Text> chosen_texts(const data::Batch& batch, const Step& step,
+                                               bool training) const {
     std::vector<Text> texts = texts_of(batch, fields_);
+    if (!training && settings_.sentences == SentenceChoice::all) return texts;
     for (std::size_t i = 0; i < texts.size(); ++i) {
       RandomStream stream({.seed = step.seed,
                            .purpose = Purpose::sentences,
@@ -106,13 +126,13 @@ class ImageText final : public Method {
     return texts;
   }
 
-  Seen look_at(const data::Batch& batch, const Step& step) {
+  Seen look_at(const data::Batch& batch, const Step& step, bool training = true) {
     const at::Tensor& images = batch.views.front();
-    const std::vector<Text> texts = chosen_texts(batch, step);
+    const std::vector<Text> texts = chosen_texts(batch, step, training);
     std::vector<std::vector<std::int64_t>> tokens;
     for (const Text& text : texts) tokens.push_back(text.tokens);
     const nn::PackedTexts packed = nn::packed(tokens, images.device());
-    Seen seen{.conditions = conditions(batch, step, scope_, 0, 1, /*training=*/true), .output = {}};
+    Seen seen{.conditions = conditions(batch, step, scope_, 0, 1, training), .output = {}};
     seen.output = model_->forward(images, packed, extents_of(texts, packed), seen.conditions);
     return seen;
   }

@@ -10,6 +10,7 @@ struct LovtOptions {
   LocalOptions local;
   std::int64_t heads = 8;
   double global_weight = 1, further_swap = 0.6;
+  bool attention_pooling = true;
   SentenceChoice sentences = SentenceChoice::all;
   nn::PoolDivisor pool_divisor = nn::PoolDivisor::valid;
   nn::NormPadding norm_padding = nn::NormPadding::include;
@@ -33,6 +34,10 @@ struct LovtOptions {
     visit("beta", local.beta, "distance at which a hit counts 1/e as much, in parts of the diagonal",
           Range{1e-6, 1e6});
     visit("weighted", local.weighted, "regions and sentences count by the attention that pools them");
+    visit("attention_pooling", attention_pooling,
+          "regions and sentences are pooled by attention; else the mean of regions and the maximum of "
+          "sentences, "
+          "which count alike in local losses");
     visit("sentences", sentences, "all: of a text; one: one of them at random");
     visit("further_swap", further_swap, "probability of one more swap of two sentences", Range{0.0, 0.99});
     visit("pool_divisor", pool_divisor,
@@ -48,7 +53,9 @@ std::unique_ptr<Method> make_lovt(const config::Options& erased, const Materials
   const auto& options = config::values_of<LovtOptions>(erased);
   return make_image_text({.name = "lovt",
                           .common = options.common,
-                          .head = {.heads = options.heads,
+                          .head = {.image_attention = options.attention_pooling,
+                                   .text_attention = options.attention_pooling,
+                                   .heads = options.heads,
                                    .pool_divisor = options.pool_divisor,
                                    .norm_padding = options.norm_padding},
                           .sentences = options.sentences,

@@ -54,14 +54,13 @@ std::vector<TokenNumbers> rows_of(const data::Column& column) {
 
 void check_text(const Text& text, const data::Batch& batch, std::size_t image, const TextFields& fields) {
   const std::int64_t inner = std::accumulate(text.sentences.begin(), text.sentences.end(), std::int64_t{0});
-  const bool has_tokens =
-      std::all_of(text.sentences.begin(), text.sentences.end(), [](std::int64_t n) { return n > 0; });
-  if (inner > 0 && has_tokens && inner + 2 == std::ssize(text.tokens)) return;
+  if (inner > 0 && inner + 2 == std::ssize(text.tokens)) return;
   const auto sample = batch.sample[static_cast<std::int64_t>(image)].item<std::int64_t>();
-  throw DataError({inner == 0 ? "an image has no sentence"
-                              : "an image has other tokens than its sentences, begin and end",
-                   fmt::format("row {}, field {}", sample, fields.tokens),
-                   "leave images without texts out, or convert their texts again (docs/text.md)"});
+  const std::string where = fmt::format("row {}, field {}", sample, fields.tokens);
+  if (inner == 0)
+    throw DataError({"an image has no sentence", where, "leave images without texts out of the dataset"});
+  throw DataError({"an image has other tokens than its sentences, begin and end", where,
+                   "convert the texts again (docs/text.md)"});
 }
 
 }  // namespace
@@ -107,6 +106,7 @@ std::vector<Text> texts_of(const data::Batch& batch, const TextFields& fields) {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     Text text{std::move(tokens[i]), {}};
     text.sentences = fields.sentences.empty() ? TokenNumbers{std::ssize(text.tokens) - 2} : sentences[i];
+    std::erase(text.sentences, 0);
     check_text(text, batch, i, fields);
     texts.push_back(std::move(text));
   }

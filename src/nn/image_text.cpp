@@ -60,6 +60,12 @@ at::Tensor projected(ProjectionHead& head, const LocalVectors& vectors, const Co
   return back_in_place(vectors, at_least_float(rows));
 }
 
+// [b, D]
+at::Tensor maximum_of_valid(const LocalVectors& vectors) {
+  const at::Tensor missing = vectors.valid.logical_not().unsqueeze(2);
+  return std::get<0>(vectors.values.masked_fill(missing, -std::numeric_limits<double>::infinity()).max(1));
+}
+
 std::vector<std::int64_t> one_group_if_none(std::span<const std::int64_t> sizes, std::int64_t samples) {
   return sizes.empty() ? std::vector<std::int64_t>{samples}
                        : std::vector<std::int64_t>(sizes.begin(), sizes.end());
@@ -189,8 +195,7 @@ ImageTextOutput ImageTextHead::forward(const LocalVectors& regions, const LocalV
     output.pooled_text = pooled.pooled;
     output.sentence_weights = pooled.weights;
   } else {
-    COHORT_CHECK(sentences.values.size(1) == 1, "{} sentences that nothing pools", sentences.values.size(1));
-    output.pooled_text = sentences.values.select(1, 0);
+    output.pooled_text = maximum_of_valid(sentences);
   }
   output.image = at_least_float(image_global_->forward(output.pooled_image, conditions));
   output.text = at_least_float(text_global_->forward(output.pooled_text, conditions));
@@ -351,10 +356,15 @@ ImageTextModel::Output ImageTextModel::forward(const at::Tensor& images, const P
     image.values = values[0];
     text.values = values[1];
     const ImageTextOutput made = head->forward(image, text, conditions);
-    return Tensors{made.image,          made.text,
-                   made.regions,        made.attended_regions,
-                   made.sentences,      made.attended_sentences,
-                   made.region_weights, made.sentence_weights};
+    return Tensors{made.image,
+                   made.text,
+                   made.regions,
+                   made.attended_regions,
+                   made.sentences,
+                   made.attended_sentences,
+                   made.region_weights,
+                   made.sentence_weights,
+                   made.sentences_to_regions.defined() ? made.sentences_to_regions.detach() : at::Tensor()};
   };
   const Tensors made = run(kHead, {of_image.values, of_text.values}, body);
   ImageTextOutput head;
@@ -362,6 +372,7 @@ ImageTextModel::Output ImageTextModel::forward(const at::Tensor& images, const P
   head.regions = made[2], head.attended_regions = made[3];
   head.sentences = made[4], head.attended_sentences = made[5];
   head.region_weights = made[6], head.sentence_weights = made[7];
+  head.sentences_to_regions = made[8];
   return {std::move(head), seen.pooled, of_text.valid, map.size(2), map.size(3)};
 }
 

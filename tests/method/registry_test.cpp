@@ -45,7 +45,9 @@ std::shared_ptr<nn::VisionTransformer> encoder(std::int64_t classes) {
 data::Description with_texts() {
   data::Field tokens{"words", data::FieldKind::tokens, data::ValueType::i32, {-1}, data::Codec::raw, "text"};
   tokens.tokenization = data::Tokenization{"wordpiece-uncased", 1, 30, 16};
-  return {.fields = {tokens}};
+  data::Description description;
+  description.fields = {tokens};
+  return description;
 }
 
 class EveryMethod : public ::testing::TestWithParam<std::string> {

@@ -42,6 +42,12 @@ TEST(Texts, SentencesStandInTheOrderThatIsAskedFor) {
   EXPECT_EQ(texts_of(two_texts(), {.tokens = "words", .sentences = ""})[0].sentences, (Order{3}));
 }
 
+TEST(Texts, SentencesWithoutTokensAreNone) {
+  data::Batch batch = two_texts();
+  batch.columns["sentences"] = {at::tensor({2, 0, 1, 3}, at::kInt), at::tensor({0, 3, 4}, at::kLong)};
+  EXPECT_EQ(texts_of(batch, {.tokens = "words", .sentences = "sentences"})[0].sentences, (Order{2, 1}));
+}
+
 TEST(Texts, OfWhichAnImageHasNoneAreRefused) {
   data::Batch batch = two_texts();
   batch.columns["sentences"] = {at::tensor({2, 1}, at::kInt), at::tensor({0, 2, 2}, at::kLong)};

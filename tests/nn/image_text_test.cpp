@@ -109,6 +109,25 @@ TEST(SentenceVectors, PaddingCountsWhereItIsSaidTo) {
             1e-4);
 }
 
+// As ConVIRT has it, the maximum over all tokens of a text but those at its ends.
+TEST(ImageTextHead, WithoutAttentionATextIsTheMaximumOfItsTokens) {
+  ImageTextHead head({.image_width = kWidth,
+                      .text_width = kWidth,
+                      .hidden = 20,
+                      .outputs = 12,
+                      .image_attention = false,
+                      .text_attention = false});
+  initialise(head, 4);
+  const at::Tensor regions = normal_values({3, kRegions, kWidth}, 1), tokens = normal_values({12, kWidth}, 2);
+  const ImageTextOutput made = head.forward(
+      region_vectors(regions, {}),
+      sentence_vectors(tokens, sentences({1, 3, 2}), {}, NormPadding::include, PoolDivisor::valid), {});
+  const at::Tensor expected = at::stack(
+      {tokens.narrow(0, 0, 2).amax(0), tokens.narrow(0, 2, 6).amax(0), tokens.narrow(0, 8, 4).amax(0)});
+  EXPECT_TRUE(at::equal(made.pooled_text, expected));
+  EXPECT_LE(relative_difference(made.pooled_image, regions.mean(1)), 1e-6);
+}
+
 TEST(ImageTextModel, RefusesHeadsThatDoNotDivideAWidth) {
   const auto text = std::make_shared<Bert>(
       BertShape{.vocabulary = 9, .positions = 8, .width = 20, .depth = 1, .heads = 2, .hidden = 8});

@@ -36,9 +36,9 @@ struct ImageTextShape {
   std::int64_t hidden = 2048, outputs = 512;     ///< of the projections
   HeadNorm batch_norm = HeadNorm::group;         ///< none or group
   bool image_attention = true;                   ///< images are pooled by attention; else a region's mean
-  bool text_attention = true;                    ///< texts are pooled by attention; else each is one sentence
-  bool local = true;       ///< regions and sentences are projected and aligned; needs both
-  std::int64_t heads = 8;  ///< of attention
+  bool text_attention = true;  ///< texts are pooled by attention; else by the maximum of their sentences
+  bool local = true;           ///< regions and sentences are projected and aligned
+  std::int64_t heads = 8;      ///< of attention
   PoolDivisor pool_divisor = PoolDivisor::valid;
   NormPadding norm_padding = NormPadding::include;
 };
@@ -131,7 +131,7 @@ class ImageTextModel final : public UnitModel {
   [[nodiscard]] const std::shared_ptr<Encoder>& backbone() const noexcept { return backbone_; }
   [[nodiscard]] const std::shared_ptr<Bert>& text() const noexcept { return text_; }
   struct Output {
-    ImageTextOutput head;  ///< without what is before projection and what attends
+    ImageTextOutput head;  ///< without what is before projection, and what regions attend to
     at::Tensor features;   ///< [b, D] of the encoder, for metrics; undefined where it pools nothing
     at::Tensor valid;      ///< [b, M] bool: sentences
     std::int64_t height = 0, width = 0;  ///< of the grid of regions
