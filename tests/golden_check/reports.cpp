@@ -1,5 +1,5 @@
-// Files of the kinds reports.bert, reports.sentence_pooling, reports.lovt_core, reports.p_matrix,
-// reports.global_ntxent, reports.local_losses and reports.<method>_end_to_end: images and their texts.
+// Files of the kinds reports.bert, reports.sentence_pooling, reports.lovt_core and
+// reports.<method>_end_to_end: images and their texts.
 #include <set>
 #include <string>
 #include <utility>
@@ -189,6 +189,18 @@ at::Tensor compare_losses(Comparison& file, const nn::ImageTextOutput& made, con
   return total;
 }
 
+nn::Bert published_tower(Comparison& file, const std::string& prefix) {
+  const json& about = file.about().at("bert");
+  return nn::Bert({.vocabulary = file.input("param." + prefix + "embeddings.word_embeddings.weight").size(0),
+                   .positions = about.at("max_position"),
+                   .width = about.at("hidden"),
+                   .depth = about.at("layers"),
+                   .heads = about.at("heads"),
+                   .hidden = about.at("intermediate"),
+                   .dropout = about.at("dropout"),
+                   .attention_dropout = about.at("dropout")});
+}
+
 }  // namespace
 
 void check_bert(Comparison& file) {
@@ -296,76 +308,6 @@ void check_lovt_core(Comparison& file) {
   file.tensor("grad_in.y_report_local", sentences.grad(), kBounds.gradients);
   head.compare_running(kBounds.outputs);
 }
-
-void check_p_matrix(Comparison& file) {
-  constexpr Tolerance kBound{1e-6};
-  for (const auto& [name, item] : file.about().at("cases").items()) {
-    const double beta = item.at("beta");
-    const at::Tensor hits = method::near_regions(item.at("H"), item.at("W"), item.at("threshold"), beta),
-                     all = method::near_regions(item.at("H"), item.at("W"), 1, beta);
-    file.tensor("p." + name, hits, kBound);
-    // Without a threshold the distances are in the ratios to a row's own region.
-    file.tensor("d." + name, -beta * at::log(all / all.diagonal().unsqueeze(1)), kBound);
-  }
-}
-
-void check_global_ntxent(Comparison& file) {
-  for (const auto& [number, item] : file.about().at("cases").items()) {
-    const std::string name = "z" + number;
-    const at::Tensor images = leaf(file.input("in." + name + "_scan")),
-                     texts = leaf(file.input("in." + name + "_report"));
-    const at::Tensor loss =
-        method::cross_modal_nt_xent(images, texts, file.about().at("tau"), file.about().at("weights")[0]);
-    constexpr Tolerance kLoss{3e-6}, kGradients{2e-5};
-    file.tensor("loss." + number, loss, kLoss);
-    loss.backward();
-    file.tensor("grad_in." + name + "_scan", images.grad(), kGradients);
-    file.tensor("grad_in." + name + "_report", texts.grad(), kGradients);
-    const double found = method::own_text_found(images, texts) / static_cast<double>(images.size(0));
-    file.number("a2b_top_1_acc " + number, found, item.at("a2b_top_1_acc"), {1e-6});
-  }
-}
-
-void check_local_losses(Comparison& file) {
-  constexpr Tolerance kLoss{3e-6}, kGradients{5e-5};
-  for (const auto& [number, item] : file.about().at("cases").items()) {
-    const std::string name = "in.c" + number;
-    const auto if_there = [&](const std::string& which) {
-      return file.has(name + which) ? file.input(name + which) : at::Tensor();
-    };
-    const at::Tensor own = leaf(file.input(name + "_a")), attended = leaf(file.input(name + "_b"));
-    const at::Tensor mask = if_there("_mask");
-    const at::Tensor hits = item.at("kind") == "regions"
-                                ? method::near_regions(item.at("H"), item.at("W"), 0.5, 1)
-                                : at::Tensor();
-    const LocalContrast made =
-        method::local_contrast(own, attended, hits, mask.defined() ? mask.to(at::kBool) : mask,
-                               if_there("_weights"), file.about().at("tau"));
-    file.number("ab " + number, made.of_own.mean().item<double>(), item.at("ab"), kLoss);
-    file.number("ba " + number, made.of_attended.mean().item<double>(), item.at("ba"), kLoss);
-    const at::Tensor loss = made.of_own.mean() + made.of_attended.mean();
-    file.tensor("loss." + number, loss, kLoss);
-    loss.backward();
-    file.tensor("grad_in.c" + number + "_a", own.grad(), kGradients);
-    file.tensor("grad_in.c" + number + "_b", attended.grad(), kGradients);
-  }
-}
-
-namespace {
-
-nn::Bert published_tower(Comparison& file, const std::string& prefix) {
-  const json& about = file.about().at("bert");
-  return nn::Bert({.vocabulary = file.input("param." + prefix + "embeddings.word_embeddings.weight").size(0),
-                   .positions = about.at("max_position"),
-                   .width = about.at("hidden"),
-                   .depth = about.at("layers"),
-                   .heads = about.at("heads"),
-                   .hidden = about.at("intermediate"),
-                   .dropout = about.at("dropout"),
-                   .attention_dropout = about.at("dropout")});
-}
-
-}  // namespace
 
 void check_image_text(Comparison& file) {
   const json& about = file.about();
