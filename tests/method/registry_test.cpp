@@ -23,7 +23,7 @@ namespace {
 /// Other than the one that it has.
 void set_another_value(config::Field& field) {
   const std::vector<std::string> before = field.get();
-  std::vector<std::string> candidates{"true", "false", "7", "0.5", "2"};
+  std::vector<std::string> candidates{"true", "false", "7", "0.5", "0.25", "2"};
   candidates.insert(candidates.end(), field.names.begin(), field.names.end());
   for (const std::string& candidate : candidates) {
     try {
