@@ -42,6 +42,7 @@ void add_commands(CLI::App& program, data_prep::Action& action) {
   data_prep::add_split(program, action);
   data_prep::add_export(program, action);
   data_prep::add_synth(program, action);
+  data_prep::add_shapes(program, action);
   data_prep::add_vocabulary(program, action);
 }
 

@@ -116,6 +116,7 @@ void add_split(CLI::App& program, Action& action);
 void add_export(CLI::App& program, Action& action);
 void add_inspect(CLI::App& program, Action& action);
 void add_synth(CLI::App& program, Action& action);
+void add_shapes(CLI::App& program, Action& action);
 void add_verify(CLI::App& program, Action& action);
 void add_vocabulary(CLI::App& program, Action& action);
 

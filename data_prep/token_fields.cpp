@@ -101,19 +101,26 @@ void add_fields_of(const Reader& reader, const data::Tokenization& made, const F
 
 }  // namespace
 
+void add_token_fields(std::vector<FieldSource>& fields, const FieldOptions& options,
+                      const std::shared_ptr<const text::Tokenizer>& tokenizer,
+                      const data::Tokenization& made) {
+  const std::vector<FieldSource> before = fields;
+  for (const FieldSource& field : before) {
+    if (field.field.kind != data::FieldKind::text) continue;
+    const TextReader texts{field, tokenizer, made.maximal_length};
+    add_fields_of(std::make_shared<const TextReader>(texts), made, options, fields);
+  }
+}
+
 void add_token_fields(std::vector<FieldSource>& fields, const FieldOptions& options) {
   const text::TokenizerOptions& chosen = options.tokens.tokenizer;
   if (chosen.vocabulary.empty()) return;
   const std::shared_ptr<const text::Tokenizer> tokenizer = make_tokenizer(chosen);
-  const data::Tokenization made{tokenizer->name(), text::vocabulary_checksum(chosen.vocabulary),
-                                tokenizer->size(), chosen.maximal_length};
-  const std::vector<FieldSource> before = fields;
-  for (const FieldSource& field : before) {
-    if (field.field.kind != data::FieldKind::text) continue;
-    const TextReader texts{field, tokenizer, chosen.maximal_length};
-    add_fields_of(std::make_shared<const TextReader>(texts), made, options, fields);
-  }
-  if (fields.size() == before.size())
+  const std::size_t before = fields.size();
+  add_token_fields(fields, options, tokenizer,
+                   {tokenizer->name(), text::vocabulary_checksum(chosen.vocabulary), tokenizer->size(),
+                    chosen.maximal_length});
+  if (fields.size() == before)
     throw UsageError({"there are no texts that the vocabulary could be for", "--vocabulary",
                       "name them with --text, or leave the vocabulary out"});
 }

@@ -18,12 +18,16 @@ Entry simclr();
 Entry byol();
 Entry barlow_twins();
 Entry simsiam();
+Entry convirt();
+Entry clip_star();
+Entry lovt();
 
 namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(), dino(), mae(), simclr(), byol(), barlow_twins(), simsiam(),
+      supervised(),   dino(),    mae(),     simclr(),    byol(),
+      barlow_twins(), simsiam(), convirt(), clip_star(), lovt(),
   };
   return entries;
 }

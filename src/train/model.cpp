@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "cohort/checkpoint/safetensors.h"
 #include "cohort/core/error.h"
 #include "cohort/core/log.h"
 #include "cohort/core/text.h"
@@ -158,11 +159,14 @@ std::unique_ptr<method::Method> make_method(const RunConfig& config, const data:
     input.classes = classes;
     return nn::make_encoder(config.model, std::move(input));
   };
-  auto method = config.method.entry().make(config.method.options(), {.description = description,
-                                                                     .classes = std::ssize(signature.classes),
-                                                                     .label_counts = label_counts,
-                                                                     .encoder = encoder,
-                                                                     .scope = config.context.scope});
+  auto method = config.method.entry().make(
+      config.method.options(),
+      {.description = description,
+       .classes = std::ssize(signature.classes),
+       .label_counts = label_counts,
+       .encoder = encoder,
+       .scope = config.context.scope,
+       .stored_tensors = [](const auto& file) { return checkpoint::read_safetensors(file).tensors; }});
   for (const method::Part& part : method->parts()) nn::discard_values(*part.model);
   return method;
 }

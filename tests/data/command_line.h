@@ -42,6 +42,7 @@ inline ExitCode run(const std::string& line, comm::Communicator& ranks) {
   add_inspect(program, action);
   add_verify(program, action);
   add_synth(program, action);
+  add_shapes(program, action);
   add_merge(program, action);
   add_split(program, action);
   add_export(program, action);

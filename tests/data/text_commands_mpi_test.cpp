@@ -1,6 +1,9 @@
 // Texts become tokens in a conversion, on several ranks: those of the published tokenizers.
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <fstream>
+#include <span>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -235,6 +238,54 @@ TEST_F(Captions, OfOtherTokenizersAreNotMerged) {
   ASSERT_EQ(in_folder(line_ + "--out {0}/same"), ExitCode::done);
   ASSERT_EQ(in_folder("merge {0}/a {0}/same --prefix-ids --out {0}/c"), ExitCode::done);
   EXPECT_EQ(data::Description::read(path("c")).fields, data::Description::read(path("a")).fields);
+}
+
+std::vector<float> boxes_at(const data::Dataset& dataset, std::int64_t row) {
+  std::vector<std::byte> bytes;
+  dataset.read_field(row, "boxes", bytes);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+/// "There is a bright cross in the upper left."
+std::string sentence_of_box(std::span<const float> box, bool is_bright, std::int64_t side) {
+  const auto third = [&](float low, float high) {
+    return static_cast<std::size_t>((low + high) / 2 / static_cast<float>(side) * 3);
+  };
+  constexpr std::array kOf{"square", "circle", "cross"}, kDown{"upper", "central", "lower"},
+      kAcross{"left", "middle", "right"};
+  return fmt::format("There is a {} {} in the {} {}.", is_bright ? "bright" : "dark",
+                     kOf.at(static_cast<std::size_t>(box[4])), kDown.at(third(box[1], box[3])),
+                     kAcross.at(third(box[0], box[2])));
+}
+
+// What is drawn, where, and what is said of it are one; of any number of ranks.
+TEST_F(Texts, OfShapesSayWhereTheyAre) {
+  constexpr std::int64_t kSide = 48;
+  ASSERT_EQ(in_folder("shapes --contexts 2 --images-per-context 20 --shift 0 --size 48 --out {0}/shapes"),
+            ExitCode::done);
+  const data::Dataset shapes = data::Dataset::open(path("shapes"), "train");
+  std::vector<std::byte> pixels(kSide * kSide);
+  for (std::int64_t row = 0; row < shapes.rows(); ++row) {
+    shapes.read(row, pixels);
+    const std::vector<float> boxes = boxes_at(shapes, row);
+    std::vector<std::string> sentences;
+    for (std::size_t i = 0; i < boxes.size(); i += 5) {
+      const std::span box(boxes.data() + i, 5);
+      const auto y = static_cast<std::size_t>((box[1] + box[3]) / 2),
+                 x = static_cast<std::size_t>((box[0] + box[2]) / 2);
+      const int middle = std::to_integer<int>(pixels[y * kSide + x]);
+      EXPECT_GT(std::abs(middle - 127), 50) << "of a ground of 127 ± 13";
+      sentences.push_back(sentence_of_box(box, middle > 127, kSide));
+    }
+    EXPECT_EQ(text_of(shapes, row, "text"), fmt::format("{}", fmt::join(sentences, " ")));
+    EXPECT_EQ(tokens_of(shapes, row, "text_sentences"), Ids(sentences.size(), 10));
+    const Ids tokens = tokens_of(shapes, row, "text_tokens");
+    EXPECT_EQ(std::ssize(tokens), 10 * std::ssize(sentences) + 2);
+    EXPECT_EQ(std::count(tokens.begin(), tokens.end(), 1), 0) << "unknown words";
+  }
+  EXPECT_EQ(shapes.description().field("text_tokens").tokenization->size, 22);
 }
 
 }  // namespace

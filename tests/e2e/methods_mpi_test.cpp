@@ -50,7 +50,9 @@ train::RunConfig configuration(const Row& row, const std::vector<std::string>& m
 bool is_taken_away(const std::string& name) {
   return name.ends_with("/backbone.norm.bias") || name.ends_with("/predictor.0.bias") ||
          name.ends_with("/projector.0.bias") || name.ends_with("/projector.3.bias") ||
-         name.ends_with(".conv.bias");
+         name.ends_with(".conv.bias") || name.ends_with("_global.0.bias") ||
+         name.ends_with("_local.0.bias") || name.ends_with("_pooling.out_proj.bias") ||
+         name.ends_with("alignment.output_projection.bias");
 }
 
 void expect_close(const e2e::Result& expected, const e2e::Result& actual, double bound) {
@@ -236,6 +238,24 @@ Row detection(const std::string& name, std::vector<std::string> options, bool wi
   return row;
 }
 
+/// Of shapes and sentences (tests/data/shapes), with dropout in the tower of texts and a frozen layer in it.
+Row texts(const std::string& name, const std::string& method, const std::vector<std::string>& options,
+          bool with_contexts = true) {
+  const auto data = std::filesystem::path(COHORT_TEST_DATA) / "data" / "shapes";
+  Row row = field_row(name, {"data.path=" + data.string(), "method=" + method}, with_contexts);
+  for (const char* option : {".hidden=16", ".outputs=8", ".text.width=16", ".text.depth=2", ".text.heads=2",
+                             ".text.hidden=16", ".text.positions=64", ".text.frozen_layers=1"})
+    row.options.push_back(method + option);
+  row.options.insert(row.options.end(), options.begin(), options.end());
+  return row;
+}
+Row texts_of_resnet(const std::string& method) {
+  Row row = texts(method + "_on_resnet", method, {"model.name=resnet18", "model.resnet.width=4"},
+                  /*with_contexts=*/false);
+  row.bound = 5e-4;  // as above
+  return row;
+}
+
 const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), simsiam(),
     two_views_of_resnet("simclr"), two_views_of_resnet("byol"), masked("mae", {}),
@@ -243,6 +263,11 @@ const auto kRows = ::testing::Values(
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
     segmentation("linear", {}), segmentation("dice", {"supervised.loss=dice"}),
+    texts("convirt", "convirt", {"convirt.scope=global"}), texts("clip_star", "clip_star", {}),
+    texts_of_resnet("clip_star"), texts("lovt", "lovt", {}),
+    texts("lovt_global", "lovt",
+          {"lovt.scope=global", "lovt.norm_padding=exclude", "lovt.text.frozen_embeddings=false"},
+          /*with_contexts=*/false),
     segmentation("mask_transformer", {"supervised.head=mask_transformer", "supervised.decoder_width=16",
                                       "supervised.decoder_heads=2"}),
     segmentation("fpn", {"supervised.head=fpn", "supervised.pyramid_width=8"}, /*with_contexts=*/false),

@@ -75,6 +75,16 @@ void check_pos_resize(Comparison& file);
 void check_cct(Comparison& file);
 void check_csit_seqpool(Comparison& file);
 void check_pvtv2(Comparison& file);
+// image_text_losses.cpp
+void check_p_matrix(Comparison& file);
+void check_global_ntxent(Comparison& file);
+void check_local_losses(Comparison& file);
+
+// reports.cpp
+void check_bert(Comparison& file);
+void check_sentence_pooling(Comparison& file);
+void check_lovt_core(Comparison& file);
+void check_image_text(Comparison& file);
 
 // studies.cpp
 void check_folds(Comparison& file);

@@ -23,7 +23,7 @@ namespace {
 /// Other than the one that it has.
 void set_another_value(config::Field& field) {
   const std::vector<std::string> before = field.get();
-  std::vector<std::string> candidates{"true", "false", "7", "0.5", "2"};
+  std::vector<std::string> candidates{"true", "false", "7", "0.5", "0.25", "2"};
   candidates.insert(candidates.end(), field.names.begin(), field.names.end());
   for (const std::string& candidate : candidates) {
     try {
@@ -39,6 +39,15 @@ std::shared_ptr<nn::VisionTransformer> encoder(std::int64_t classes) {
   nn::VitShape shape = testing::small_shape();
   shape.classes = classes;
   return std::make_shared<nn::VisionTransformer>(shape, 1);
+}
+
+/// With texts, for methods that read some.
+data::Description with_texts() {
+  data::Field tokens{"words", data::FieldKind::tokens, data::ValueType::i32, {-1}, data::Codec::raw, "text"};
+  tokens.tokenization = data::Tokenization{"wordpiece-uncased", 1, 30, 16};
+  data::Description description;
+  description.fields = {tokens};
+  return description;
 }
 
 class EveryMethod : public ::testing::TestWithParam<std::string> {
@@ -86,7 +95,8 @@ TEST_P(EveryMethod, IsWhatItsTraitsSay) {
                                                             return encoder(asked);
                                                           },
                                                       .classes = traits.learns_classes ? kClasses : 0,
-                                                      .label_counts = {1, 1, 1}});
+                                                      .label_counts = {1, 1, 1},
+                                                      .description = with_texts()});
   const std::vector<Part> parts = method->parts();
 
   EXPECT_TRUE(traits.needs_label || !traits.learns_classes);

@@ -21,6 +21,7 @@ enum class Purpose : std::uint32_t {
   mixing = 18,
   bootstrap = 19,
   masking = 20,
+  sentences = 21,
 };
 
 /// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four random words

@@ -1,10 +1,12 @@
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cohort/config/options.h"
@@ -47,6 +49,9 @@ struct Materials {
   /// A run's have shapes and no values: the trainer sets those of all parts.
   std::function<std::shared_ptr<nn::Encoder>(std::string_view role, std::int64_t classes)> encoder;
   nn::Scope scope = nn::Scope::group;  ///< context.scope
+  /// The tensors of a safetensors file. Throws DataError.
+  std::function<std::vector<std::pair<std::string, at::Tensor>>(const std::filesystem::path& file)>
+      stored_tensors{};
 };
 
 /// What else of a run a method may not go together with.
