@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `cohort-perf plan` predicts for this machine beside what `cohort-perf engine` measures, on 1, 2, 3 and 4 ranks.
+"""What `cohort-perf plan` predicts for this machine beside what `cohort-perf step` measures, on 1, 2, 3 and 4 ranks.
 
 Each round calibrates anew and then measures every case, so that other programs slow both alike; printed are medians over
 the rounds. With more ranks than cores, ranks share them: that is part of the prediction.
@@ -24,8 +24,8 @@ def parse_arguments():
     parser.add_argument("--ranks", default="1,2,3,4")
     parser.add_argument("--strategies", default="replicate,full")
     parser.add_argument("--precisions", default="fp32")
-    parser.add_argument("--model", default="vit_small")
-    parser.add_argument("--patch", type=int, default=8)
+    parser.add_argument("--config", default=ROOT / "configs/base.yaml", help="a recipe, or a file")
+    parser.add_argument("--set", nargs="*", default=["model.name=vit_small", "model.patch_size=8"], metavar="KEY=VALUE")
     parser.add_argument("--image", type=int, default=96)
     parser.add_argument("--images", type=int, default=16, help="on each rank")
     parser.add_argument("--steps", type=int, default=3)
@@ -42,22 +42,23 @@ def run(ranks, command):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def measured(options, ranks, strategy, precision):
-    command = [options.program, "engine", "--model", options.model, "--patch", options.patch, "--image", options.image,
-               "--images", options.images, "--steps", options.steps, "--strategy", strategy, "--json"]
-    line = run(ranks, command + (["--bf16"] if precision == "bf16" else []))[-1]
-    return line["step_p50_ms"], line["peak_MiB"]
+def settings(options, ranks, strategy, precision):
+    """One group on each rank, as options of both commands."""
+    chosen = [*options.set, f"sampler.groups_per_step={ranks}", f"sampler.images_per_group={options.images}",
+              "context.keys=[]", "sampler.group_by=context", f"precision={precision}", f"sharding.strategy={strategy}"]
+    return chosen + (["sharding.gather=bf16", "sharding.reduce=bf16"] if precision == "bf16" else [])
+
+
+def measured(options, ranks, strategy, precision, folder):
+    line = run(ranks, [options.program, "step", options.config, "--synthetic", f"{options.image}x{options.image}x3", "--dir", folder,
+                       "--steps", options.steps, "--warmup", 2, "--json", *settings(options, ranks, strategy, precision)])[-1]
+    return line["step_p50_ms"], line["resident_MiB"]
 
 
 def predicted(options, hardware, ranks, strategy, precision):
-    overrides = ["context.keys=[]", f"model.name={options.model}", "model.width=0", "model.depth=0", "model.heads=0",
-                 f"model.patch_size={options.patch}", f"sampler.groups_per_step={ranks}",
-                 f"sampler.images_per_group={options.images}", "optimizer.clip_norm=1", f"precision={precision}"]
-    if precision == "bf16":
-        overrides += ["sharding.gather=bf16", "sharding.reduce=bf16"]
-    command = [options.program, "plan", ROOT / "configs/tests/nuclei.yaml", "--hardware", hardware, "--gpu", "this",
-               "--nodes", 1, "--gpus-per-node", ranks, "--image", f"3,{options.image},{options.image}", "--images", 10000,
-               "--classes", 10, "--json", *overrides, f"sharding.strategy={strategy}"]
+    command = [options.program, "plan", options.config, "--hardware", hardware, "--gpu", "this", "--nodes", 1,
+               "--gpus-per-node", ranks, "--image", f"3,{options.image},{options.image}", "--images", 10000,
+               "--classes", 10, "--json", *settings(options, ranks, strategy, precision)]
     plan = run(0, command)[-1]["configured"]
     return plan["step_seconds"] * 1e3, plan["memory_bytes"] / 2**20
 
@@ -72,7 +73,7 @@ def main():
         for _ in range(options.rounds):
             run(2, [options.program, "calibrate", "--out", hardware])
             for precision, strategy, ranks in cases:
-                time, memory = measured(options, ranks, strategy, precision)
+                time, memory = measured(options, ranks, strategy, precision, folder)
                 plan_time, plan_memory = predicted(options, hardware, ranks, strategy, precision)
                 numbers[precision, strategy, ranks].append((time, plan_time, memory, plan_memory))
     print("| dtype | strategy | ranks | ms a step, measured | predicted | error | lowest, highest error of the rounds "

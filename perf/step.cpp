@@ -93,7 +93,11 @@ class Recorder final : public train::StageObserver {
 
 /// The configuration with what a measurement wants otherwise.
 train::RunConfig measured_config(const StepOptions& options) {
-  train::RunConfig config = train::load_run_config(options.config, options.overrides);
+  // Under --synthetic no dataset is read, so that none has to be named.
+  std::vector<std::string> overrides;
+  if (!options.synthetic.empty()) overrides.emplace_back("data.path=synthetic");
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
+  train::RunConfig config = train::load_run_config(options.config, overrides);
   config.resume = "never";
   config.train.max_steps = std::max(config.train.max_steps, options.warmup + options.steps + 1);
   config.train.log_every_steps = config.train.max_steps;

@@ -101,8 +101,8 @@ class Calibration {
     return 14 * kBlockRows * kTokens * kBlockWidth / time;
   }
 
-  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/plan/operators.h counts them: operators
-  /// of their own, of which the network's kernels do the first and the last in one pass.
+  /// Bytes/s of a norm, a GELU and a sum, forward and backward, as perf/plan/operators.h counts them:
+  /// operators of their own, of which the network's kernels do the first and the last in one pass.
   double streams() {
     const at::Tensor narrow = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),
                      branch = at::randn({kImages, kTokens, kBlockWidth}).requires_grad_(),

@@ -1,14 +1,11 @@
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include <ATen/ATen.h>
 
-#include "cohort/method/feature_deviation.h"
-#include "cohort/method/pooled.h"
 #include "cohort/method/two_view_losses.h"
 
-#include "method/two_views.h"
+#include "method/view_rows.h"
 
 namespace cohort::method {
 namespace {
@@ -29,46 +26,24 @@ struct BarlowTwinsOptions {
   }
 };
 
-/// Redundancy reduction (Zbontar et al., arXiv 2103.03230; docs/methods.md). Part: "model". Views are
-/// computed one after the other. Metrics: "feature_std".
-class BarlowTwins final : public PooledMethod {
+/// Redundancy reduction (Zbontar et al., arXiv 2103.03230; docs/methods.md).
+class BarlowTwins final : public ViewRows {
  public:
-  BarlowTwins(std::shared_ptr<nn::ProjectedEncoder> model, const BarlowTwinsOptions& options, nn::Scope scope)
-      : model_(std::move(model)), options_(options), scope_(scope) {}
-
-  std::vector<Part> parts() override { return {part_of("model", model_)}; }
-  std::vector<NamedEncoder> encoders() override { return {encoder_of("model", *model_)}; }
-
-  at::Tensor embed(const data::Batch& batch, const Step& step, Metrics& metrics) override {
-    std::vector<at::Tensor> rows;
-    for (const std::int64_t view : {0, 1}) {
-      const nn::Conditions seen = conditions_of_view(batch, step, scope_, view);
-      const auto output = model_->forward(batch.views[static_cast<std::size_t>(view)], seen);
-      add_feature_deviation(metrics, output.features.detach(), seen.group);
-      rows.push_back(output.rows);
-    }
-    return at::stack(rows, 1);  // [b, 2, outputs]
-  }
+  BarlowTwins(std::shared_ptr<nn::ProjectedEncoder> model, double lambda, nn::Scope scope)
+      : ViewRows(std::move(model), scope), lambda_(lambda) {}
 
   at::Tensor loss_of_all(const at::Tensor& rows, const Step& /*step*/, Metrics& /*metrics*/) override {
-    return barlow_twins(rows.select(1, 0), rows.select(1, 1), options_.lambda);
+    return barlow_twins(rows.select(1, 0), rows.select(1, 1), lambda_);
   }
 
  private:
-  std::shared_ptr<nn::ProjectedEncoder> model_;
-  BarlowTwinsOptions options_;
-  nn::Scope scope_;
+  double lambda_;
 };
 
 std::unique_ptr<Method> make_barlow_twins(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<BarlowTwinsOptions>(erased);
-  auto model = std::make_shared<nn::ProjectedEncoder>(
-      materials.encoder("image", /*classes=*/0), nn::ProjectionHeadShape{.hidden = options.hidden,
-                                                                         .outputs = options.outputs,
-                                                                         .layers = 3,
-                                                                         .bias = nn::HeadBias::none,
-                                                                         .batch_norm = options.batch_norm});
-  return std::make_unique<BarlowTwins>(std::move(model), options, materials.scope);
+  return std::make_unique<BarlowTwins>(projected_encoder(options, materials), options.lambda,
+                                       materials.scope);
 }
 
 void check_barlow_twins(const config::Options& options, const Surroundings& run, const std::string& where) {

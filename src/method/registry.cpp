@@ -17,6 +17,8 @@ Entry mae();
 Entry simclr();
 Entry byol();
 Entry barlow_twins();
+Entry matrix_ssl();
+Entry spectral_contrastive();
 Entry simsiam();
 Entry convirt();
 Entry clip_star();
@@ -26,8 +28,8 @@ namespace {
 
 std::vector<Entry>& table() {
   static std::vector<Entry> entries{
-      supervised(),   dino(),    mae(),     simclr(),    byol(),
-      barlow_twins(), simsiam(), convirt(), clip_star(), lovt(),
+      supervised(),           dino(),    mae(),     simclr(),    byol(), barlow_twins(), matrix_ssl(),
+      spectral_contrastive(), simsiam(), convirt(), clip_star(), lovt(),
   };
   return entries;
 }

@@ -257,9 +257,9 @@ Row texts_of_resnet(const std::string& method) {
 }
 
 const auto kRows = ::testing::Values(
-    two_views("simclr"), two_views("byol"), two_views("barlow_twins"), simsiam(),
-    two_views_of_resnet("simclr"), two_views_of_resnet("byol"), masked("mae", {}),
-    masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
+    two_views("simclr"), two_views("byol"), two_views("barlow_twins"), two_views("matrix_ssl"),
+    two_views("spectral_contrastive"), simsiam(), two_views_of_resnet("simclr"), two_views_of_resnet("byol"),
+    masked("mae", {}), masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
     segmentation("linear", {}), segmentation("dice", {"supervised.loss=dice"}),

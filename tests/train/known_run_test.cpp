@@ -149,7 +149,8 @@ class KnownRun : public ::testing::TestWithParam<const char*> {
 
   static bool has_batch_norm() {
     const std::string_view method = GetParam();
-    return method == "simclr" || method == "byol" || method == "barlow_twins" || method == "simsiam";
+    return method == "simclr" || method == "byol" || method == "barlow_twins" || method == "matrix_ssl" ||
+           method == "spectral_contrastive" || method == "simsiam";
   }
 
   std::unique_ptr<PlainRun> plain(const RunConfig& config) const {
@@ -259,7 +260,7 @@ TEST_P(KnownRun, AfterARollbackTheStepsInBetweenLeaveNoTrace) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, KnownRun,
                          ::testing::Values("supervised", "dino", "mae", "simclr", "byol", "barlow_twins",
-                                           "simsiam"),
+                                           "matrix_ssl", "spectral_contrastive", "simsiam"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -1,4 +1,5 @@
 #pragma once
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -19,8 +20,9 @@
 
 namespace cohort::train {
 
-/// SimCLR (arXiv 2002.05709, algorithm 1), BYOL (arXiv 2006.07733, equations 1 and 2) and Barlow Twins (arXiv
-/// 2103.03230, algorithm 1), without clipping.
+/// SimCLR (arXiv 2002.05709, algorithm 1), BYOL (arXiv 2006.07733, equations 1 and 2), Barlow Twins (arXiv
+/// 2103.03230, algorithm 1), the spectral contrastive loss (arXiv 2106.04156, equation 6) and Matrix-SSL
+/// (arXiv 2305.17326, equations 13 and 14), without clipping.
 class PlainTwoViews final : public PlainRun {
  public:
   explicit PlainTwoViews(const RunConfig& config)
@@ -50,7 +52,7 @@ class PlainTwoViews final : public PlainRun {
   [[nodiscard]] std::shared_ptr<nn::ProjectedEncoder> network(bool predicts) const {
     nn::ProjectionHeadShape head{.hidden = static_cast<std::int64_t>(option("hidden")),
                                  .outputs = static_cast<std::int64_t>(option("outputs"))};
-    if (method_ == "barlow_twins") head.layers = 3;
+    if (method_ != "simclr" && method_ != "byol") head.layers = 3;
     if (method_ != "byol") head.bias = nn::HeadBias::none;
     auto network = std::make_shared<nn::ProjectedEncoder>(
         std::make_shared<nn::VisionTransformer>(shape(0), config_.seed), head,
@@ -97,6 +99,29 @@ class PlainTwoViews final : public PlainRun {
     return at::mm(a / a.norm(2, 1, true), (b / b.norm(2, 1, true)).t());
   }
 
+  [[nodiscard]] at::Tensor of_matrices(const at::Tensor& z1, const at::Tensor& z2) const {
+    const double epsilon = option("epsilon");
+    const auto unit = [](const at::Tensor& rows) { return rows / rows.norm(2, 1, true); };
+    const auto covariance = [&](const at::Tensor& a, const at::Tensor& b) {
+      const at::Tensor of_b = unit(b);
+      return at::mm(unit(a).t(), of_b - of_b.mean(0)) / static_cast<double>(a.size(0));
+    };
+    const auto raised = [&](const at::Tensor& matrix) {
+      return matrix + epsilon * at::eye(matrix.size(0), at::kDouble);
+    };
+    const auto log_of = [&](const at::Tensor& matrix) {
+      const auto [values, vectors] = at::linalg_eigh(matrix);
+      return at::mm(vectors * values.clamp_min(epsilon).log(), vectors.t());
+    };
+    const at::Tensor between = covariance(z1, z2), q = raised((between + between.t()) / 2);
+    const auto size = static_cast<double>(between.size(0));
+    const double p = 1 / size + epsilon;
+    const at::Tensor uniformity = size * p * (std::log(p) - 1) - p * log_of(q).trace() + q.trace();
+    const at::Tensor second = raised(covariance(z2, z2));
+    const at::Tensor entropy = second.trace() - (raised(covariance(z1, z1)) * log_of(second).t()).sum();
+    return (uniformity - between.trace() + option("gamma") * entropy).to(at::kFloat);
+  }
+
   [[nodiscard]] at::Tensor loss(const std::vector<at::Tensor>& rows,
                                 const std::vector<at::Tensor>& targets) const {
     if (method_ == "byol")
@@ -108,6 +133,17 @@ class PlainTwoViews final : public PlainRun {
       const at::Tensor own = (cosines(rows[0], rows[1]) / option("temperature")).diagonal().repeat({2});
       return (others.log() - own).mean();
     }
+    if (method_ == "spectral_contrastive") {
+      const double mu = option("mu");
+      const auto shortened = [mu](const at::Tensor& values) {
+        return values * (std::sqrt(mu) / values.norm(2, 1, true)).clamp_max(1);
+      };
+      const at::Tensor products = at::mm(shortened(rows[0]), shortened(rows[1]).t());
+      const auto images = static_cast<double>(products.size(0));
+      const at::Tensor others = products.square().sum() - products.diagonal().square().sum();
+      return (others / (images * (images - 1)) - 2 * products.diagonal().mean()) / mu;
+    }
+    if (method_ == "matrix_ssl") return of_matrices(rows[0].to(at::kDouble), rows[1].to(at::kDouble));
     const auto standard = [](const at::Tensor& values) {
       return (values - values.mean(0)) / (values.var(0, /*unbiased=*/false) + 1e-5).sqrt();
     };
