@@ -313,8 +313,8 @@ namespace {
 void check_pooling_heads(std::int64_t width, const ImageTextShape& shape, const char* of) {
   if (width % shape.heads == 0) return;
   throw UsageError(
-      {fmt::format("{} attention heads do not divide the width {} of {}", shape.heads, width, of), "heads",
-       "choose another number of heads, or another width"});
+      {fmt::format("{} attention heads do not divide the width {} of {}", shape.heads, width, of),
+       "lovt.heads, clip_star.heads", "choose another number of heads, or another width"});
 }
 
 std::int64_t width_of_regions(const Encoder& encoder) {
