@@ -115,7 +115,7 @@ TEST_F(PerfCommand, StepTellsWhereTheTimeGoes) {
   EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
-TEST_F(PerfCommand, StepCountsNoFlopWhereThereIsNoFormula) {
+TEST_F(PerfCommand, StepCountsTheFlopOfEveryMethod) {
   const Outcome outcome =
       run(1, fmt::format("step {} --synthetic 32x32x2 --steps 1 --warmup 1 --peak 1 --dir {} "
                          "--json method=simclr simclr.hidden=8 simclr.outputs=8",
@@ -125,8 +125,10 @@ TEST_F(PerfCommand, StepCountsNoFlopWhereThereIsNoFormula) {
   const auto summary = lines_of(outcome, "row", "step summary");
   ASSERT_EQ(summary.size(), 1U);
   EXPECT_EQ(summary[0].at("images_a_step"), 48);
-  for (const char* cell : {"model_GFLOP_image", "speed_TFLOP_s", "MFU"})
-    EXPECT_TRUE(summary[0].value(cell, Json()).is_null()) << summary[0];
+  // Two views of what a step above has one of, and a small head.
+  EXPECT_GT(summary[0].at("model_GFLOP_image"), 2e-3);
+  EXPECT_LT(summary[0].at("model_GFLOP_image"), 2e-1);
+  EXPECT_GT(summary[0].at("MFU"), 0.0);
 }
 
 TEST_F(PerfCommand, ScalingStartsTheRanksItself) {
