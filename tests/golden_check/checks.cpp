@@ -48,6 +48,8 @@ const std::map<std::string, Check>& checks() {
       {"small_data.byol", check_byol},
       {"small_data.cct", check_cct},
       {"small_data.contrast_scopes", check_contrast_scopes},
+      {"small_data.csit_corruption", check_corruption},
+      {"small_data.csit_losses", check_csit_losses},
       {"small_data.csit_seqpool", check_csit_seqpool},
       {"small_data.deit_mini", check_deit},
       {"small_data.folds", check_folds},

@@ -71,6 +71,10 @@ void check_resnet(Comparison& file);
 void check_deit(Comparison& file);
 void check_pos_resize(Comparison& file);
 
+// corruption.cpp
+void check_corruption(Comparison& file);
+void check_csit_losses(Comparison& file);
+
 // small_data_encoders.cpp
 void check_cct(Comparison& file);
 void check_csit_seqpool(Comparison& file);
