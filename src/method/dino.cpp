@@ -8,12 +8,16 @@
 
 #include "cohort/core/error.h"
 #include "cohort/core/schedule.h"
+#include "cohort/core/trace.h"
 #include "cohort/method/conditions.h"
 #include "cohort/method/dino_loss.h"
 #include "cohort/method/feature_deviation.h"
+#include "cohort/method/koleo.h"
+#include "cohort/method/pooled.h"
 #include "cohort/method/registry.h"
 #include "cohort/nn/dino_network.h"
 #include "cohort/nn/dropout.h"
+#include "cohort/nn/step_state.h"
 
 namespace cohort::method {
 namespace {
@@ -27,6 +31,8 @@ struct DinoOptions {
   std::int64_t teacher_temperature_epochs = 30;
   double teacher_momentum = 0.996, centre_momentum = 0.9;
   double student_channel_drop = 0.0;
+  double koleo_weight = 0.0;
+  KoleoScope koleo_scope = KoleoScope::global;
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -53,6 +59,12 @@ struct DinoOptions {
           config::Range{0.0, 1.0});
     visit("student_channel_drop", student_channel_drop,
           "probability that a channel of a student's view is set to zero", config::Range{0.0, 0.99});
+    visit("koleo_weight", koleo_weight,
+          "factor of KoLeo in the loss, which keeps the student's features of large views apart; 0: without",
+          config::Range{0.0, 1000.0});
+    visit("koleo_scope", koleo_scope,
+          "among which images KoLeo looks for the nearest one: those of the step (global), of the group, or "
+          "of what a rank computes at once (micro_batch, as published; depends on ranks)");
   }
 };
 
@@ -74,7 +86,7 @@ std::vector<std::span<const at::Tensor>> by_size(std::span<const at::Tensor> vie
 /// are computed in one forward pass. Statistics of a context go over all views of its images of one size.
 /// Metrics: "teacher_entropy", "kl" (teacher against student, mean over pairs of views), "centre_norm",
 /// "feature_std" (of the teacher's L2-normalised features within a group, mean over dimensions and groups: 0
-/// is collapse).
+/// is collapse); with KoLeo "koleo", without its weight, mean over images.
 class Dino final : public Method {
  public:
   Dino(std::shared_ptr<nn::DinoNetwork> student, std::shared_ptr<nn::DinoNetwork> teacher,
@@ -101,17 +113,32 @@ class Dino final : public Method {
 
   void begin_step(const data::Batch& /*whole*/, const Step& /*step*/) override { centre_.forget(); }
 
+  void prepare(std::span<const data::Batch> parts, const Step& step) override {
+    pooled_.clear();
+    if (!pools_features() || parts.size() < 2) return;
+    const TraceSpan span(TraceKind::forward, "features of all");
+    const at::NoGradGuard no_gradients;
+    const nn::RepeatedPass counted_later;
+    std::vector<at::Tensor> rows;
+    for (const data::Batch& part : parts)
+      rows.push_back(rows_of_large(encode_student(part, by_size(part.views).front(), 0, step), part));
+    pool(at::cat(rows), step);
+  }
+
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
     COHORT_CHECK(std::ssize(batch.views) >= kTeacherViews && batch.views[0].sizes() == batch.views[1].sizes(),
                  "DINO needs two views of one size or more, not {}", batch.views.size());
     const std::int64_t images = batch.sample.size(0);
     const at::Tensor probabilities = teach(batch, step, metrics);
-    const at::Tensor logits = student_logits(batch, step).view({-1, images, options_.prototypes});
+    const at::Tensor features = student_features(batch, step);
+    const at::Tensor logits =
+        student_->head().forward(features, step.ranks).view({-1, images, options_.prototypes});
     const at::Tensor sum = cross_entropy_of_views(logits, probabilities, options_.student_temperature);
     const double entropy = at::special_entr(probabilities).sum().item<double>();
     metrics.add("teacher_entropy", entropy, kTeacherViews * images);
     metrics.add("kl", sum.item<double>() - entropy / kTeacherViews, images);
-    return sum / static_cast<double>(step.global_images);
+    const at::Tensor loss = sum / static_cast<double>(step.global_images);
+    return options_.koleo_weight > 0 ? loss + koleo_share(features, batch, step, metrics) : loss;
   }
 
   void after_step(const Step& step) override { centre_.update(step.ranks); }
@@ -140,19 +167,61 @@ class Dino final : public Method {
                                  temperature_in(step.epoch));
   }
 
-  // [V B, K], view by view
-  at::Tensor student_logits(const data::Batch& batch, const Step& step) {
+  // [v B, D] of v neighbouring views, of which `first` is the number of the first.
+  at::Tensor encode_student(const data::Batch& batch, std::span<const at::Tensor> views, std::int64_t first,
+                            const Step& step) {
+    const nn::Conditions seen = conditions(batch, step, scope_, first, std::ssize(views), /*training=*/true);
+    const at::Tensor images = nn::channel_dropout(at::cat(at::TensorList(views.data(), views.size())),
+                                                  options_.student_channel_drop, seen);
+    return student_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;
+  }
+
+  // [V B, D], view by view
+  at::Tensor student_features(const data::Batch& batch, const Step& step) {
     std::vector<at::Tensor> features;
     std::int64_t first = 0;
     for (const auto views : by_size(batch.views)) {
-      const nn::Conditions seen =
-          conditions(batch, step, scope_, first, std::ssize(views), /*training=*/true);
-      const at::Tensor images = nn::channel_dropout(at::cat(at::TensorList(views.data(), views.size())),
-                                                    options_.student_channel_drop, seen);
-      features.push_back(student_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled);
+      features.push_back(encode_student(batch, views, first, step));
       first += std::ssize(views);
     }
-    return student_->head().forward(at::cat(features), step.ranks);
+    return at::cat(features);
+  }
+
+  [[nodiscard]] bool pools_features() const {
+    return options_.koleo_weight > 0 && options_.koleo_scope == KoleoScope::global;
+  }
+
+  // [B, kTeacherViews, D] of features that begin with those of the large views.
+  static at::Tensor rows_of_large(const at::Tensor& features, const data::Batch& batch) {
+    const std::int64_t images = batch.sample.size(0);
+    return features.narrow(0, 0, kTeacherViews * images)
+        .view({kTeacherViews, images, features.size(1)})
+        .transpose(0, 1)
+        .to(at::kFloat);
+  }
+
+  void pool(const at::Tensor& rows, const Step& step) {
+    pooled_.pool(rows, step.ranks, [&](const at::Tensor& all, Metrics& metrics) {
+      const at::Tensor value = koleo_sum(all.transpose(0, 1)) / static_cast<double>(all.size(0));
+      metrics.add("koleo", value.item<double>(), 1);
+      return options_.koleo_weight * value;
+    });
+  }
+
+  at::Tensor koleo_share(const at::Tensor& features, const data::Batch& batch, const Step& step,
+                         Metrics& metrics) {
+    const at::Tensor rows = rows_of_large(features, batch);
+    if (!pools_features()) return koleo_of_part(rows, batch, step, metrics);
+    if (pooled_.is_empty()) pool(rows, step);
+    return pooled_.share(rows, metrics);
+  }
+
+  at::Tensor koleo_of_part(const at::Tensor& rows, const data::Batch& batch, const Step& step,
+                           Metrics& metrics) const {
+    const bool in_groups = options_.koleo_scope == KoleoScope::group;
+    const at::Tensor sum = koleo_sum(rows.transpose(0, 1), in_groups ? batch.group : at::Tensor());
+    metrics.add("koleo", sum.item<double>(), rows.size(0));
+    return sum * (options_.koleo_weight / static_cast<double>(step.global_images));
   }
 
   [[nodiscard]] double temperature_in(std::int64_t epoch) const {
@@ -164,6 +233,7 @@ class Dino final : public Method {
   DinoOptions options_;
   nn::Scope scope_;
   Centre centre_;
+  RowsOfAll pooled_;  // features of the large views, of KoLeo over all images of a step
 };
 
 std::shared_ptr<nn::DinoNetwork> make_network(const DinoOptions& options, const Materials& materials) {
@@ -183,8 +253,18 @@ std::unique_ptr<Method> make_dino(const config::Options& erased, const Materials
   return std::make_unique<Dino>(student, teacher, options, materials.scope);
 }
 
-void check_dino(const config::Options& options, const Surroundings& run, const std::string& where) {
-  if (config::values_of<DinoOptions>(options).batch_norm && run.divides_steps()) {
+void check_koleo(const DinoOptions& options, const Surroundings& run, const std::string& where) {
+  if (options.koleo_weight == 0 || options.koleo_scope == KoleoScope::global || run.images_per_group > 1)
+    return;
+  throw UsageError({fmt::format("dino.koleo_scope={} needs two images of a group or more",
+                                config::enum_name(options.koleo_scope)),
+                    where, "set sampler.images_per_group=2 or more, or dino.koleo_scope=global"});
+}
+
+void check_dino(const config::Options& erased, const Surroundings& run, const std::string& where) {
+  const auto& options = config::values_of<DinoOptions>(erased);
+  check_koleo(options, run, where);
+  if (options.batch_norm && run.divides_steps()) {
     throw UsageError(
         {fmt::format("dino.batch_norm needs all images of a step at once, but {}", run.why_divided()), where,
          "set dino.batch_norm=false"});

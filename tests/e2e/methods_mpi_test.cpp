@@ -206,6 +206,14 @@ Row masked(const std::string& name, const std::vector<std::string>& options) {
   return row;
 }
 
+/// DINO whose features of large views are kept apart.
+Row koleo(const std::string& scope, const std::string& keys) {
+  return {"koleo_" + scope,
+          {"method=dino", "dino.prototypes=48", "dino.hidden=32", "dino.bottleneck=16",
+           "dino.freeze_last_layer=0", "dino.koleo_weight=0.1", "dino.koleo_scope=" + scope,
+           "context.keys=[" + keys + "]"}};
+}
+
 /// Supervised learning of a field, of images drawn with one of each kind (tests/data/fields).
 Row field_row(const std::string& name, const std::vector<std::string>& options, bool with_contexts = true) {
   const auto data = std::filesystem::path(COHORT_TEST_DATA) / "data" / "fields";
@@ -260,6 +268,7 @@ const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), two_views("matrix_ssl"),
     two_views("spectral_contrastive"), simsiam(), two_views_of_resnet("simclr"), two_views_of_resnet("byol"),
     masked("mae", {}), masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
+    koleo("global", "context"), koleo("group", ""),
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
     segmentation("linear", {}), segmentation("dice", {"supervised.loss=dice"}),
