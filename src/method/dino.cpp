@@ -15,6 +15,7 @@
 #include "cohort/method/koleo.h"
 #include "cohort/method/pooled.h"
 #include "cohort/method/registry.h"
+#include "cohort/method/sinkhorn.h"
 #include "cohort/nn/dino_network.h"
 #include "cohort/nn/dropout.h"
 #include "cohort/nn/step_state.h"
@@ -31,6 +32,7 @@ struct DinoOptions {
   std::int64_t teacher_temperature_epochs = 30;
   double teacher_momentum = 0.996, centre_momentum = 0.9;
   double student_channel_drop = 0.0;
+  Centering centering = Centering::mean;
   double koleo_weight = 0.0;
   KoleoScope koleo_scope = KoleoScope::global;
 
@@ -59,6 +61,9 @@ struct DinoOptions {
           config::Range{0.0, 1.0});
     visit("student_channel_drop", student_channel_drop,
           "probability that a channel of a student's view is set to zero", config::Range{0.0, 0.99});
+    visit("centering", centering,
+          "what keeps one prototype from taking all: a moving mean of the teacher's logits is subtracted, or "
+          "the images of a step share the prototypes evenly (sinkhorn, of DINOv2)");
     visit("koleo_weight", koleo_weight,
           "factor of KoLeo in the loss, which keeps the student's features of large views apart; 0: without",
           config::Range{0.0, 1000.0});
@@ -115,14 +120,12 @@ class Dino final : public Method {
 
   void prepare(std::span<const data::Batch> parts, const Step& step) override {
     pooled_.clear();
-    if (!pools_features() || parts.size() < 2) return;
-    const TraceSpan span(TraceKind::forward, "features of all");
+    shared_centre_.reset();
+    if (parts.size() < 2) return;
     const at::NoGradGuard no_gradients;
     const nn::RepeatedPass counted_later;
-    std::vector<at::Tensor> rows;
-    for (const data::Batch& part : parts)
-      rows.push_back(rows_of_large(encode_student(part, by_size(part.views).front(), 0, step), part));
-    pool(at::cat(rows), step);
+    if (shares_prototypes()) shared_centre_ = sinkhorn_centre(logits_of_all(parts, step), step);
+    if (pools_features()) pool(features_of_all(parts, step), step);
   }
 
   at::Tensor loss(const data::Batch& batch, const Step& step, Metrics& metrics) override {
@@ -141,15 +144,22 @@ class Dino final : public Method {
     return options_.koleo_weight > 0 ? loss + koleo_share(features, batch, step, metrics) : loss;
   }
 
-  void after_step(const Step& step) override { centre_.update(step.ranks); }
+  void after_step(const Step& step) override {
+    if (!shares_prototypes()) centre_.update(step.ranks);
+  }
 
   double decay(const Step& step) const override {
     return warmup_cosine(options_.teacher_momentum, 1.0, step.step + 1, step.total_steps, 0);
   }
 
  private:
-  // Probabilities [2, B, K]; adds to the centre of the next step.
-  at::Tensor teach(const data::Batch& batch, const Step& step, Metrics& metrics) {
+  struct Taught {
+    at::Tensor features;  // [2 B, D]
+    at::Tensor logits;    // [2 B, K]
+    at::Tensor group;     // [2 B]
+  };
+
+  Taught run_teacher(const data::Batch& batch, const Step& step) {
     const at::NoGradGuard no_grad;
     // Statistics of batch normalisation move by what the teacher sees, as published; dropout it has none
     // then.
@@ -157,14 +167,46 @@ class Dino final : public Method {
     const nn::Conditions seen =
         conditions(batch, step, scope_, 0, kTeacherViews, /*training=*/has_statistics);
     const at::Tensor images = at::cat({batch.views[0], batch.views[1]});
-    const at::Tensor features =
-        teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;  // [2 B, D]
-    const at::Tensor logits = teacher_->head().forward(features, step.ranks);    // [2 B, K]
-    centre_.add(logits);
-    add_feature_deviation(metrics, features, seen.group);
-    metrics.add("centre_norm", centre_.values().norm().item<double>(), 1);
-    return teacher_probabilities(logits.view({kTeacherViews, -1, logits.size(1)}), centre_.values(),
+    const at::Tensor features = teacher_->backbone()->encode(images, seen, nn::Encoder::pooled).pooled;
+    return {features, teacher_->head().forward(features, step.ranks), seen.group};
+  }
+
+  // Probabilities [2, B, K]; adds to the centre of the next step.
+  at::Tensor teach(const data::Batch& batch, const Step& step, Metrics& metrics) {
+    const at::NoGradGuard no_grad;
+    const Taught taught = run_teacher(batch, step);
+    const at::Tensor centre = centre_of(taught.logits, step);
+    add_feature_deviation(metrics, taught.features, taught.group);
+    metrics.add("centre_norm", centre.norm().item<double>(), 1);
+    return teacher_probabilities(taught.logits.view({kTeacherViews, -1, taught.logits.size(1)}), centre,
                                  temperature_in(step.epoch));
+  }
+
+  // [K]: that of this step's probabilities.
+  at::Tensor centre_of(const at::Tensor& logits, const Step& step) {
+    if (shares_prototypes()) return shared_centre_.defined() ? shared_centre_ : sinkhorn_centre(logits, step);
+    centre_.add(logits);
+    return centre_.values();
+  }
+
+  at::Tensor sinkhorn_centre(const at::Tensor& logits, const Step& step) const {
+    return method::sinkhorn_centre(logits, temperature_in(step.epoch), step.ranks);
+  }
+
+  at::Tensor logits_of_all(std::span<const data::Batch> parts, const Step& step) {
+    const TraceSpan span(TraceKind::forward, "logits of all");
+    std::vector<at::Tensor> logits;
+    for (const data::Batch& part : parts) logits.push_back(run_teacher(part, step).logits);
+    return at::cat(logits);
+  }
+
+  // [B, kTeacherViews, D]
+  at::Tensor features_of_all(std::span<const data::Batch> parts, const Step& step) {
+    const TraceSpan span(TraceKind::forward, "features of all");
+    std::vector<at::Tensor> rows;
+    for (const data::Batch& part : parts)
+      rows.push_back(rows_of_large(encode_student(part, by_size(part.views).front(), 0, step), part));
+    return at::cat(rows);
   }
 
   // [v B, D] of v neighbouring views, of which `first` is the number of the first.
@@ -187,6 +229,7 @@ class Dino final : public Method {
     return at::cat(features);
   }
 
+  [[nodiscard]] bool shares_prototypes() const { return options_.centering == Centering::sinkhorn; }
   [[nodiscard]] bool pools_features() const {
     return options_.koleo_weight > 0 && options_.koleo_scope == KoleoScope::global;
   }
@@ -232,8 +275,9 @@ class Dino final : public Method {
   std::shared_ptr<nn::DinoNetwork> student_, teacher_;
   DinoOptions options_;
   nn::Scope scope_;
-  Centre centre_;
-  RowsOfAll pooled_;  // features of the large views, of KoLeo over all images of a step
+  Centre centre_;             // zeros where images share the prototypes
+  at::Tensor shared_centre_;  // [K] of a step of several parts, whose images share them
+  RowsOfAll pooled_;          // features of the large views, of KoLeo over all images of a step
 };
 
 std::shared_ptr<nn::DinoNetwork> make_network(const DinoOptions& options, const Materials& materials) {

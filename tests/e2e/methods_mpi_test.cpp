@@ -206,12 +206,13 @@ Row masked(const std::string& name, const std::vector<std::string>& options) {
   return row;
 }
 
-/// DINO whose features of large views are kept apart.
-Row koleo(const std::string& scope, const std::string& keys) {
-  return {"koleo_" + scope,
+/// DINO with switches of DINOv2.
+Row dinov2(const std::string& name, const std::string& keys, const std::vector<std::string>& switches) {
+  Row row{name,
           {"method=dino", "dino.prototypes=48", "dino.hidden=32", "dino.bottleneck=16",
-           "dino.freeze_last_layer=0", "dino.koleo_weight=0.1", "dino.koleo_scope=" + scope,
-           "context.keys=[" + keys + "]"}};
+           "dino.freeze_last_layer=0", "context.keys=[" + keys + "]"}};
+  row.options.insert(row.options.end(), switches.begin(), switches.end());
+  return row;
 }
 
 /// Supervised learning of a field, of images drawn with one of each kind (tests/data/fields).
@@ -268,7 +269,10 @@ const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), two_views("matrix_ssl"),
     two_views("spectral_contrastive"), simsiam(), two_views_of_resnet("simclr"), two_views_of_resnet("byol"),
     masked("mae", {}), masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
-    koleo("global", "context"), koleo("group", ""),
+    dinov2("koleo_global", "context", {"dino.koleo_weight=0.1"}),
+    dinov2("koleo_group", "", {"dino.koleo_weight=0.1", "dino.koleo_scope=group"}),
+    dinov2("sinkhorn", "", {"dino.centering=sinkhorn"}),
+    dinov2("sinkhorn_koleo", "context", {"dino.centering=sinkhorn", "dino.koleo_weight=0.1"}),
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
     segmentation("linear", {}), segmentation("dice", {"supervised.loss=dice"}),
