@@ -239,6 +239,7 @@ Row detection(const std::string& name, std::vector<std::string> options, bool wi
 const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), simsiam(),
     two_views_of_resnet("simclr"), two_views_of_resnet("byol"), masked("mae", {}),
+    masked("mae_fourier", {"mae.fourier_weight=0.1"}),
     masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
     field_row("multilabel", {"supervised.task=multilabel", "supervised.head=mlp", "supervised.hidden=16"}),
     field_row("regression", {"supervised.task=regression", "supervised.loss=huber"}, /*with_contexts=*/false),
