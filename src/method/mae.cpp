@@ -14,6 +14,7 @@
 #include "cohort/core/error.h"
 #include "cohort/core/trace.h"
 #include "cohort/method/conditions.h"
+#include "cohort/method/fourier_loss.h"
 #include "cohort/method/mae_loss.h"
 #include "cohort/method/mae_regularizer.h"
 #include "cohort/method/pooled.h"
@@ -27,6 +28,8 @@ namespace {
 struct MaeOptions {
   double mask_ratio = 0.75;
   bool norm_pix = true;
+  Fourier fourier = Fourier::patch;
+  double fourier_weight = 0.0;
   nn::DecoderShape decoder;
   MaeRegularizer regularizer;
 
@@ -35,6 +38,12 @@ struct MaeOptions {
     visit("mask_ratio", mask_ratio, "part of an image's patches that the encoder does not see",
           config::Range{0.01, 0.99});
     visit("norm_pix", norm_pix, "predict each patch normalised by its own mean and deviation");
+    visit("fourier", fourier,
+          "of what the Fourier loss compares amplitudes: patch: each patch and channel; reference: the "
+          "tokens' memory as maps of patches, as the published code has it; image: the whole image");
+    visit("fourier_weight", fourier_weight,
+          "part of the Fourier loss in the loss, beside that of the pixels; 0: none. 0.01 as published",
+          config::Range{0.0, 1.0});
     visit("decoder_width", decoder.width, "width of a token in the decoder",
           config::Range<std::int64_t>{4, 1 << 16});
     visit("decoder_depth", decoder.depth, "transformer blocks of the decoder",
@@ -117,8 +126,18 @@ class Mae final : public Method {
   at::Tensor reconstruction_loss(const data::Batch& batch, const Step& step, const Seen& seen) const {
     const at::Tensor target = reconstruction_target(batch.views.front(), patch_size(), options_.norm_pix);
     const std::int64_t removed = seen.masking.restore.size(1) - seen.masking.kept.size(1);
-    const at::Tensor errors = reconstruction_errors(seen.predicted, target);
-    return (errors * seen.masking.mask).sum() / static_cast<double>(removed * step.global_images);
+    return (errors_of(seen.predicted, target) * seen.masking.mask).sum() /
+           static_cast<double>(removed * step.global_images);
+  }
+
+  // [B, N]
+  at::Tensor errors_of(const at::Tensor& predicted, const at::Tensor& target) const {
+    const at::Tensor pixels = reconstruction_errors(predicted, target);
+    const double weight = options_.fourier_weight;
+    if (weight == 0.0) return pixels;
+    const nn::PatchGrid grid = model_->backbone()->table_grid();
+    return (1.0 - weight) * pixels +
+           weight * fourier_errors(predicted, target, options_.fourier, grid, patch_size());
   }
 
   at::Tensor feature_of(const at::Tensor& latent) {
@@ -175,6 +194,13 @@ void check_target(const nn::VitShape& shape, const MaeOptions& options) {
                     "mae.norm_pix", "set mae.norm_pix=false, or a larger model.patch_size"});
 }
 
+void check_fourier(const nn::VisionTransformer& encoder, const MaeOptions& options) {
+  const std::int64_t patches = encoder.table_grid().count();
+  if (options.fourier_weight == 0.0 || options.fourier != Fourier::reference || is_square(patches)) return;
+  throw UsageError({fmt::format("mae.fourier=reference needs a square number of patches, not {}", patches),
+                    "mae.fourier", "set mae.fourier=patch, or choose square images"});
+}
+
 std::shared_ptr<nn::VisionTransformer> vision_transformer(const std::shared_ptr<nn::Encoder>& encoder) {
   if (auto transformer = std::dynamic_pointer_cast<nn::VisionTransformer>(encoder)) return transformer;
   throw UsageError({fmt::format("mae removes patches, and a {} has none", encoder->traits().kind), "method",
@@ -186,6 +212,7 @@ std::unique_ptr<Method> make_mae(const config::Options& erased, const Materials&
   const auto backbone = vision_transformer(materials.encoder("image", /*classes=*/0));
   check_masking(*backbone, options);
   check_target(backbone->shape(), options);
+  check_fourier(*backbone, options);
   auto model = std::make_shared<nn::MaskedAutoencoder>(backbone, options.decoder);
   nn::discard_values(*model);
   return std::make_unique<Mae>(std::move(model), options, materials.scope);

@@ -268,7 +268,8 @@ Row texts_of_resnet(const std::string& method) {
 const auto kRows = ::testing::Values(
     two_views("simclr"), two_views("byol"), two_views("barlow_twins"), two_views("matrix_ssl"),
     two_views("spectral_contrastive"), simsiam(), two_views_of_resnet("simclr"), two_views_of_resnet("byol"),
-    masked("mae", {}), masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
+    masked("mae", {}), masked("mae_fourier", {"mae.fourier_weight=0.1"}),
+    masked("m_mae", {"mae.regularizer=tcr", "mae.regularizer_weight=0.1"}),
     dinov2("koleo_global", "context", {"dino.koleo_weight=0.1"}),
     dinov2("koleo_group", "", {"dino.koleo_weight=0.1", "dino.koleo_scope=group"}),
     dinov2("sinkhorn", "", {"dino.centering=sinkhorn"}),

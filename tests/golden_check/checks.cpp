@@ -13,6 +13,7 @@ const std::map<std::string, Check>& checks() {
       {"domains.dal_losses", check_dal_losses},
       {"domains.dal_multi_domain", check_dal_multi_domain},
       {"domains.dal_schedules", check_dal_schedules},
+      {"masked.fourier", check_fourier},
       {"masked.information", check_information},
       {"masked.layer_decay", check_layer_decay},
       {"masked.linear_probe_lars", check_linear_probe_lars},

@@ -35,6 +35,7 @@ void check_information(Comparison& file);
 void check_regularizer_ranks(Comparison& file);
 
 // mae.cpp
+void check_fourier(Comparison& file);
 void check_mae(Comparison& file);
 void check_mae_regularized(Comparison& file);
 void check_mae_steps(Comparison& file);

@@ -1,5 +1,5 @@
-// Files of the kinds masked.mae, masked.mae_steps, masked.m_mae and masked.u_mae: the masked autoencoder of
-// MAE.
+// Files of the kinds masked.mae, masked.mae_steps, masked.m_mae, masked.u_mae and masked.fourier: the masked
+// autoencoder of MAE.
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include "cohort/comm/mesh.h"
+#include "cohort/method/fourier_loss.h"
 #include "cohort/method/mae_loss.h"
 #include "cohort/method/mae_regularizer.h"
 #include "cohort/nn/masked_autoencoder.h"
@@ -231,6 +232,29 @@ void check_mae_regularized(Comparison& file) {
   for (const auto& parameter : model->named_parameters()) {
     if (parameter.value().requires_grad())
       file.tensor("grad." + published(parameter.key()), parameter.value().grad(), tolerance);
+  }
+}
+
+void check_fourier(Comparison& file) {
+  const auto& about = file.about();
+  const Tolerance tolerance{about.at("tolerance_f32")};
+  const nn::PatchGrid grid{about.at("grid"), about.at("grid")};
+  const at::Tensor mask = file.float_input("in.mask");
+  for (const auto& entry : enum_names(method::Fourier{})) {
+    const std::string name(entry.name);
+    const at::Tensor predicted = leaf(file.float_input("in.pred")),
+                     target = leaf(file.float_input("in.target"));
+    const at::Tensor errors =
+        method::fourier_errors(predicted, target, entry.value, grid, about.at("patch_size"));
+    const at::Tensor loss = (errors * mask).sum() / mask.sum();
+    loss.backward();
+    file.tensor_if_there(name + ".per_token", errors, tolerance);
+    file.tensor(name + ".loss", loss.view({1}), tolerance);
+    file.number(name, loss.item<double>(), about.at("losses").at(name), tolerance);
+    file.tensor_if_there(name + ".grad_pred", predicted.grad(), tolerance);
+    file.tensor_if_there(name + ".grad_target", target.grad(), tolerance);
+    const bool finite = predicted.grad().isfinite().all().item<bool>();
+    file.number(name + " finite gradients", finite ? 1 : 0, 1, kExact);
   }
 }
 
