@@ -62,6 +62,8 @@ double pyramid_drop_path(const PvtShape& shape, std::int64_t block) {
   return all < 2 ? 0.0 : shape.drop_path * static_cast<double>(block) / static_cast<double>(all - 1);
 }
 
+}  // namespace
+
 /// Attention of all places to the results of a convolution that takes one for each square of `reduction`
 /// places each way.
 class ReducedAttention final : public torch::nn::Module {
@@ -121,8 +123,6 @@ class ConvolutionalMlp final : public torch::nn::Module {
   torch::nn::Linear fc1_, fc2_;
   torch::nn::Conv2d by_channel_{nullptr};
 };
-
-}  // namespace
 
 /// What begins a stage: a convolution whose windows overlap, and a norm.
 class PyramidEmbedding final : public torch::nn::Module {

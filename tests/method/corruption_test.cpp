@@ -78,7 +78,7 @@ TEST(Corruption, KernelsAreAsOftenAsPublished) {
   std::map<std::int64_t, int> count;
   int all = 0;
   for (int i = 0; i < kDraws; ++i) {
-    const Corruption drawn = draw(i);
+    const Corruption drawn = draw(i, {.dropped = 0, .replaced = 0});
     EXPECT_LT(drawn.kernel / 2, std::min(drawn.blur.height, drawn.blur.width));
     EXPECT_GE(drawn.deviation, 0.1);
     EXPECT_LT(drawn.deviation, 5.1);
