@@ -99,6 +99,12 @@ std::optional<std::size_t> written_argument(const c10::FunctionSchema& schema, s
   return std::nullopt;
 }
 
+/// A result may be larger than what was given for it.
+c10::IValue with_size_of(const c10::IValue& written, const c10::IValue& result) {
+  if (written.isTensor() && result.isTensor()) written.toTensor().resize_(result.toTensor().sizes());
+  return written;
+}
+
 void run_on_zeros(const c10::OperatorHandle& op, Stack* stack) {
   const at::DisableRecordFunctionGuard unrecorded;
   const c10::FunctionSchema& schema = op.schema();
@@ -111,7 +117,7 @@ void run_on_zeros(const c10::OperatorHandle& op, Stack* stack) {
   for (std::size_t r = 0; r < results; ++r) {
     c10::IValue& result = (*stack)[stack->size() - results + r];
     const std::optional<std::size_t> argument = written_argument(schema, r);
-    result = argument ? given[*argument] : changed(result, shape_of);
+    result = argument ? with_size_of(given[*argument], result) : changed(result, shape_of);
   }
 }
 

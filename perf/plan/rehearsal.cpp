@@ -110,8 +110,18 @@ at::ScalarType type_of(const data::Field& field) {
 constexpr std::int64_t kSteps = 1000;  // of the run
 constexpr std::int64_t kEntries = 8;   // of an image, of boxes and other rows that differ
 
+/// Of a row that differs in length. A text has a sentence of one word for each of its tokens but begin and
+/// end.
+std::int64_t entries_of(const data::Field& field, const data::Description& description) {
+  const auto of = std::ranges::find(description.fields, field.of, &data::Field::name);
+  const bool counts_words = field.kind == data::FieldKind::tokens && of != description.fields.end() &&
+                            of->kind == data::FieldKind::tokens;
+  return counts_words ? kEntries - 2 : kEntries;
+}
+
 /// Fields of `images`, as data::Batch has them: masks, boxes and points lie in views.
-void add_field(data::Batch& batch, const data::Field& field, std::int64_t images) {
+void add_field(data::Batch& batch, const data::Field& field, const data::Description& description,
+               std::int64_t images) {
   using enum data::FieldKind;
   const bool moves = field.of.empty() && (field.kind == mask || field.kind == boxes || field.kind == points);
   for (std::size_t v = 0; v < (moves ? batch.views.size() : 1); ++v) {
@@ -119,12 +129,13 @@ void add_field(data::Batch& batch, const data::Field& field, std::int64_t images
     std::vector<std::int64_t> sizes = field.shape;
     if (field.kind == mask && moves) sizes = batch.views[v].sizes().slice(2).vec();
     if (field.differs()) {
-      sizes.front() = images * kEntries;
-      column.offsets = at::arange(images + 1) * kEntries;
+      const std::int64_t entries = entries_of(field, description);
+      sizes.front() = images * entries;
+      column.offsets = at::arange(images + 1) * entries;
     } else {
       sizes.insert(sizes.begin(), images);
     }
-    column.values = field.differs() ? at::zeros(sizes, type_of(field)) : blank(sizes, type_of(field));
+    column.values = field.differs() ? at::ones(sizes, type_of(field)) : blank(sizes, type_of(field));
     batch.columns[moves ? fmt::format("{}/{}", field.name, v) : field.name] = std::move(column);
   }
 }
@@ -228,7 +239,7 @@ RehearsedBatch blank_batch(const train::RunConfig& config, const data::Descripti
   if (!train::label_column(config, description).empty()) batch.label = at::zeros({images}, at::kLong);
   for (const std::string& name : train::learnt_fields(config, description)) {
     const auto field = std::ranges::find(description.fields, name, &data::Field::name);
-    if (field != description.fields.end()) add_field(batch, *field, images);
+    if (field != description.fields.end()) add_field(batch, *field, description, images);
   }
   RehearsedBatch both{batch, batch, groups, passes};
   for (at::Tensor* column : {&both.on_device.group, &both.on_device.context, &both.on_device.label}) {

@@ -44,6 +44,8 @@ at::Tensor on_host(std::int64_t values_per_image, Purpose purpose, const Conditi
 
 at::Tensor keyed_uniform(std::int64_t values_per_image, Purpose purpose, const Conditions& conditions,
                          std::uint32_t layer, at::Device device) {
+  if (device.is_meta())
+    return at::empty({conditions.sample.size(0), values_per_image}, at::TensorOptions(device));
   if (!device.is_cuda()) return on_host(values_per_image, purpose, conditions, layer).to(device);
 #ifdef COHORT_CUDA
   const c10::cuda::CUDAGuard guard(device);
