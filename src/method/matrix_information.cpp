@@ -16,10 +16,11 @@ constexpr double kShortestRow = 1e-12;
 struct SymmetricLog : torch::autograd::Function<SymmetricLog> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& matrix,
                             double least) {
-    const auto [values, vectors] = at::linalg_eigh(matrix);
+    // LAPACK refuses what is not finite; a step of such numbers is judged by its loss, which is none then.
+    const auto [values, vectors] = at::linalg_eigh(at::nan_to_num(matrix, 0, 0, 0));
     context->save_for_backward({values, vectors});
     context->saved_data["least"] = least;
-    return at::mm(vectors * values.clamp_min(least).log(), vectors.t());
+    return at::mm(vectors * values.clamp_min(least).log(), vectors.t()) + matrix.sum() * 0;
   }
 
   // V (K * (V^T G V)) V^T, K_ij = (f(l_i) - f(l_j)) / (l_i - l_j), the derivative f' where they are equal
