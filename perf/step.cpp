@@ -112,8 +112,7 @@ train::RunConfig measured_config(const StepOptions& options) {
 /// FLOP of a step of all ranks that the model needs.
 double flops_of_step(const train::RunConfig& config) {
   const Workload workload = make_workload(config, {});
-  const std::int64_t images = workload.global_images();
-  return model_flops(workload, images);
+  return model_flops(workload, workload.global_images());
 }
 
 /// [ranks, steps, 2, stages]: busy and waiting, on every rank.

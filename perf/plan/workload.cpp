@@ -15,6 +15,7 @@
 #include "cohort/train/model.h"
 
 #include "plan/meta_device.h"
+#include "train/parts.h"
 #include "train/training_views.h"
 
 namespace cohort::perf {
@@ -50,12 +51,6 @@ data::Description stand_in_description(const train::RunConfig& config, const Sta
 std::vector<std::int64_t> label_counts(const train::RunConfig& config, const data::Description& description) {
   if (!config.method.traits().counts_labels) return {};
   return std::vector<std::int64_t>(description.values(train::learnt_column(config, description)).size(), 1);
-}
-
-std::int64_t count_of_parameters(const torch::nn::Module& model) {
-  std::int64_t count = 0;
-  for (const at::Tensor& parameter : model.parameters()) count += parameter.numel();
-  return count;
 }
 
 }  // namespace
@@ -96,7 +91,7 @@ Workload make_workload(const train::RunConfig& config, const StandIn& stand_in) 
   }
   for (const method::Part& part : workload.method->parts())
     (part.is_trained() ? workload.trained_values : workload.followed_values) +=
-        static_cast<double>(count_of_parameters(*part.model));
+        static_cast<double>(train::count_parameters(*part.model));
   workload.encoder = workload.method->encoders().front().encoder->summary();
   workload.views = train::training_views(config, description, 0)->shapes().size();
   workload.description = description;

@@ -110,6 +110,8 @@ int Communicator::mpi_handle() const noexcept {
 // MPI_Comm_split and MPI_Comm_dup block without a timeout and must not overtake queued operations: the
 // barrier sees to both.
 Communicator Communicator::split(int color, std::string name) const {
+  COHORT_CHECK(impl_->observer == nullptr, "'{}': the colors of ranks that are not there are not known",
+               impl_->name);
   if (impl_->queue) impl_->queue->run(mpi::barrier());
   return Communicator(
       std::make_unique<Impl>(split_comm(impl_->comm(), color), std::move(name), impl_->next_child(color)));

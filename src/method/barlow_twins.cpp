@@ -12,17 +12,12 @@ namespace {
 
 struct BarlowTwinsOptions {
   double lambda = 0.0051;
-  std::int64_t hidden = 8192, outputs = 8192;
-  nn::HeadNorm batch_norm = nn::HeadNorm::group;
+  ProjectorOptions projector{.hidden = 8192, .outputs = 8192};
 
   template <class Visit>
   void fields(Visit& visit) {
     visit("lambda", lambda, "weight of correlations between different outputs", config::Range{0.0, 10.0});
-    visit("hidden", hidden, "width of the projector's two hidden layers",
-          config::Range<std::int64_t>{1, 1 << 20});
-    visit("outputs", outputs, "width of what is compared", config::Range<std::int64_t>{1, 1 << 20});
-    visit("batch_norm", batch_norm,
-          "batch normalisation in the projector: none, over the images of a group, or over all of a step");
+    projector.fields(visit);
   }
 };
 
@@ -42,13 +37,12 @@ class BarlowTwins final : public ViewRows {
 
 std::unique_ptr<Method> make_barlow_twins(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<BarlowTwinsOptions>(erased);
-  return std::make_unique<BarlowTwins>(projected_encoder(options, materials), options.lambda,
+  return std::make_unique<BarlowTwins>(projected_encoder(options.projector, materials), options.lambda,
                                        materials.scope);
 }
 
 void check_barlow_twins(const config::Options& options, const Surroundings& run, const std::string& where) {
-  check_head_norm(config::values_of<BarlowTwinsOptions>(options).batch_norm, "barlow_twins", run, where);
-  check_images_of_norm(config::values_of<BarlowTwinsOptions>(options).batch_norm, "barlow_twins", run, where);
+  check_projector(config::values_of<BarlowTwinsOptions>(options).projector, "barlow_twins", run, where);
 }
 
 }  // namespace

@@ -12,8 +12,7 @@ namespace {
 
 struct MatrixSslOptions {
   double gamma = 1, epsilon = 1e-3;
-  std::int64_t hidden = 2048, outputs = 512;
-  nn::HeadNorm batch_norm = nn::HeadNorm::group;
+  ProjectorOptions projector{.outputs = 512};
 
   template <class Visit>
   void fields(Visit& visit) {
@@ -21,11 +20,7 @@ struct MatrixSslOptions {
           config::Range{0.0, 100.0});
     visit("epsilon", epsilon, "added to the diagonals of covariances; smaller eigenvalues count as it",
           config::Range{1e-8, 1.0});
-    visit("hidden", hidden, "width of the projector's two hidden layers",
-          config::Range<std::int64_t>{1, 1 << 20});
-    visit("outputs", outputs, "width of what is compared", config::Range<std::int64_t>{1, 1 << 20});
-    visit("batch_norm", batch_norm,
-          "batch normalisation in the projector: none, over the images of a group, or over all of a step");
+    projector.fields(visit);
   }
 };
 
@@ -46,13 +41,12 @@ class MatrixSsl final : public ViewRows {
 
 std::unique_ptr<Method> make_matrix_ssl(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<MatrixSslOptions>(erased);
-  return std::make_unique<MatrixSsl>(projected_encoder(options, materials), options, materials.scope);
+  return std::make_unique<MatrixSsl>(projected_encoder(options.projector, materials), options,
+                                     materials.scope);
 }
 
 void check_matrix_ssl(const config::Options& options, const Surroundings& run, const std::string& where) {
-  const nn::HeadNorm norm = config::values_of<MatrixSslOptions>(options).batch_norm;
-  check_head_norm(norm, "matrix_ssl", run, where);
-  check_images_of_norm(norm, "matrix_ssl", run, where);
+  check_projector(config::values_of<MatrixSslOptions>(options).projector, "matrix_ssl", run, where);
 }
 
 }  // namespace

@@ -12,17 +12,12 @@ namespace {
 
 struct SpectralContrastiveOptions {
   double mu = 1;
-  std::int64_t hidden = 2048, outputs = 2048;
-  nn::HeadNorm batch_norm = nn::HeadNorm::group;
+  ProjectorOptions projector;
 
   template <class Visit>
   void fields(Visit& visit) {
     visit("mu", mu, "square of the greatest length that a row keeps", config::Range{1e-3, 1e3});
-    visit("hidden", hidden, "width of the projector's two hidden layers",
-          config::Range<std::int64_t>{1, 1 << 20});
-    visit("outputs", outputs, "width of what is compared", config::Range<std::int64_t>{1, 1 << 20});
-    visit("batch_norm", batch_norm,
-          "batch normalisation in the projector: none, over the images of a group, or over all of a step");
+    projector.fields(visit);
   }
 };
 
@@ -43,15 +38,14 @@ class SpectralContrastive final : public ViewRows {
 
 std::unique_ptr<Method> make_spectral_contrastive(const config::Options& erased, const Materials& materials) {
   const auto& options = config::values_of<SpectralContrastiveOptions>(erased);
-  return std::make_unique<SpectralContrastive>(projected_encoder(options, materials), options,
+  return std::make_unique<SpectralContrastive>(projected_encoder(options.projector, materials), options,
                                                materials.scope);
 }
 
 void check_spectral_contrastive(const config::Options& options, const Surroundings& run,
                                 const std::string& where) {
-  const nn::HeadNorm norm = config::values_of<SpectralContrastiveOptions>(options).batch_norm;
-  check_head_norm(norm, "spectral_contrastive", run, where);
-  check_images_of_norm(norm, "spectral_contrastive", run, where);
+  check_projector(config::values_of<SpectralContrastiveOptions>(options).projector, "spectral_contrastive",
+                  run, where);
 }
 
 }  // namespace

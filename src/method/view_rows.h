@@ -1,5 +1,7 @@
 #pragma once
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -41,14 +43,35 @@ class ViewRows : public PooledMethod {
 
 /// The projector of Barlow Twins, which others of these methods have too: three layers without biases before
 /// their batch normalisation.
-template <class Options>
-std::shared_ptr<nn::ProjectedEncoder> projected_encoder(const Options& options, const Materials& materials) {
+struct ProjectorOptions {
+  std::int64_t hidden = 2048, outputs = 2048;
+  nn::HeadNorm batch_norm = nn::HeadNorm::group;
+
+  template <class Visit>
+  void fields(Visit& visit) {
+    visit("hidden", hidden, "width of the projector's two hidden layers",
+          config::Range<std::int64_t>{1, 1 << 20});
+    visit("outputs", outputs, "width of what is compared", config::Range<std::int64_t>{1, 1 << 20});
+    visit("batch_norm", batch_norm,
+          "batch normalisation in the projector: none, over the images of a group, or over all of a step");
+  }
+};
+
+inline std::shared_ptr<nn::ProjectedEncoder> projected_encoder(const ProjectorOptions& options,
+                                                               const Materials& materials) {
   return std::make_shared<nn::ProjectedEncoder>(materials.encoder("image", /*classes=*/0),
                                                 nn::ProjectionHeadShape{.hidden = options.hidden,
                                                                         .outputs = options.outputs,
                                                                         .layers = 3,
                                                                         .bias = nn::HeadBias::none,
                                                                         .batch_norm = options.batch_norm});
+}
+
+/// Throws UsageError: batch normalisation that the run cannot have.
+inline void check_projector(const ProjectorOptions& options, const std::string& method,
+                            const Surroundings& run, const std::string& where) {
+  check_head_norm(options.batch_norm, method, run, where);
+  check_images_of_norm(options.batch_norm, method, run, where);
 }
 
 }  // namespace cohort::method

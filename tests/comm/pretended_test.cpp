@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "cohort/comm/mesh.h"
+#include "cohort/core/error.h"
 
 namespace cohort::comm {
 namespace {
@@ -66,6 +67,13 @@ TEST(PretendedRanks, FormAMesh) {
   EXPECT_EQ(mesh.replicate().size(), 3);
   EXPECT_EQ(mesh.replicate().name(), "replicate");
   EXPECT_EQ(mesh.world().size(), 12);
+}
+
+TEST(PretendedRanks, CannotBeAskedForTheirColors) {
+  Lines observer;
+  const Communicator ranks = pretend_ranks(4, "world", observer);
+
+  EXPECT_THROW((void)ranks.split(1, "half"), Bug);
 }
 
 TEST(PretendedRanks, AloneAskNobody) {
